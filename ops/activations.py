@@ -1,0 +1,100 @@
+"""The nonlinearities of neural networks."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from tinygrad_rnn.backend import Array, xp
+from tinygrad_rnn.ops.arithmetic import where
+from tinygrad_rnn.ops.elementary import erf, exp, tanh
+from tinygrad_rnn.tape import primitive
+
+
+@primitive
+def sigmoid(x: Array) -> Array:
+    """1 / (1 + exp(-x)), as (1 + tanh(x/2)) / 2, which cannot overflow."""
+    out = xp(x).tanh(x * 0.5)
+    out *= 0.5
+    out += 0.5
+    return out
+
+
+sigmoid.vjp(lambda g, out, x: g * (out * (1 - out)))
+
+
+@primitive
+def hard_sigmoid(x: Array) -> Array:
+    """clip(0.2 x + 0.5, 0, 1), as in Theano and early Keras."""
+    return xp(x).clip(x * 0.2 + 0.5, 0, 1)
+
+
+hard_sigmoid.vjp(lambda g, out, x: where(out > 0, where(out < 1, 0.2 * g, 0.0), 0.0))
+
+
+@primitive
+def relu(x: Array) -> Array:
+    """max(x, 0); the gradient at 0 is 0."""
+    return xp(x).maximum(x, 0)
+
+
+relu.vjp(lambda g, out, x: where(x > 0, g, 0.0))
+
+
+@primitive
+def leaky_relu(x: Array, slope: float = 0.01) -> Array:
+    """x where positive, slope * x elsewhere (Maas et al. 2013)."""
+    return xp(x).where(x > 0, x, slope * x)
+
+
+leaky_relu.vjp(lambda g, out, x, slope=0.01: where(x > 0, g, slope * g))
+
+
+@primitive
+def elu(x: Array, alpha: float = 1.0) -> Array:
+    """x where positive, alpha * (exp(x) - 1) elsewhere (Clevert et al. 2016, eq. 14)."""
+    return xp(x).where(x > 0, x, alpha * xp(x).expm1(xp(x).minimum(x, 0)))
+
+
+elu.vjp(lambda g, out, x, alpha=1.0: where(x > 0, g, g * (alpha * exp(where(x > 0, 0.0, x)))))
+
+
+def gelu(x: Any, approximate: str = "none") -> Any:
+    """x * Phi(x), Phi the normal distribution function (Hendrycks & Gimpel 2016, sect. 2): exact by default, or
+    their tanh form with `approximate="tanh"`. Raises ValueError for another name."""
+    if approximate == "tanh":
+        return 0.5 * x * (1 + tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)))
+    if approximate != "none":
+        raise ValueError(f'gelu: approximate must be "none" or "tanh", got {approximate!r}')
+    return 0.5 * x * (1 + erf(x * math.sqrt(0.5)))
+
+
+@primitive
+def softplus(x: Array) -> Array:
+    """log(1 + exp(x)), without overflow."""
+    return xp(x).logaddexp(x, 0)
+
+
+softplus.vjp(lambda g, out, x: g * sigmoid(x))
+
+
+@primitive
+def softmax(x: Array, axis: int = -1) -> Array:
+    """exp(x) over its sum along `axis`."""
+    out = xp(x).exp(x - xp(x).max(x, axis=axis, keepdims=True))
+    out /= out.sum(axis=axis, keepdims=True)
+    return out
+
+
+softmax.vjp(lambda g, out, x, axis=-1: out * (g - (g * out).sum(axis=axis, keepdims=True)))
+
+
+@primitive
+def log_softmax(x: Array, axis: int = -1) -> Array:
+    """log(softmax(x)), without the loss of small probabilities."""
+    out = x - xp(x).max(x, axis=axis, keepdims=True)
+    out -= xp(x).log(xp(x).exp(out).sum(axis=axis, keepdims=True))
+    return out
+
+
+log_softmax.vjp(lambda g, out, x, axis=-1: g - exp(out) * g.sum(axis=axis, keepdims=True))

@@ -1,0 +1,178 @@
+"""Arithmetic, powers and choices between two values. Every op broadcasts as NumPy does; the walk sums a
+gradient back to the shape of its argument."""
+
+from __future__ import annotations
+
+from tinygrad_rnn.backend import Array, xp
+from tinygrad_rnn.ops.elementary import log
+from tinygrad_rnn.tape import primitive
+
+
+@primitive
+def neg(x: Array) -> Array:
+    """-x."""
+    return -x
+
+
+neg.vjp(lambda g, out, x: -g)
+
+
+@primitive
+def add(x: Array, y: Array) -> Array:
+    """x + y."""
+    return x + y
+
+
+add.vjp(lambda g, out, x, y: g, lambda g, out, x, y: g)
+
+
+@primitive
+def sub(x: Array, y: Array) -> Array:
+    """x - y."""
+    return x - y
+
+
+sub.vjp(lambda g, out, x, y: g, lambda g, out, x, y: -g)
+
+
+@primitive
+def mul(x: Array, y: Array) -> Array:
+    """x * y."""
+    return x * y
+
+
+mul.vjp(lambda g, out, x, y: g * y, lambda g, out, x, y: g * x)
+
+
+@primitive
+def div(x: Array, y: Array) -> Array:
+    """x / y."""
+    return x / y
+
+
+div.vjp(lambda g, out, x, y: g / y, lambda g, out, x, y: -g * out / y)
+
+
+@primitive
+def pow(x: Array, y: Array) -> Array:
+    """x ** y. The gradient of the exponent is NaN where the base is negative, and 0 where it is 0."""
+    return x**y
+
+
+def _pow_base(g: Array, out: Array, x: Array, y: Array) -> Array:
+    if isinstance(y, int | float):
+        return g * (y * x ** (y - 1)) if y != 0 else zeros_like(x)
+    return where(y == 0, 0.0, g * y * x ** where(y == 0, 1.0, y - 1))  # 0 ** 0 is the constant 1 as far as x goes
+
+
+def _pow_exponent(g: Array, out: Array, x: Array, y: Array) -> Array:
+    return g * out * log(where(x == 0, 1.0, x))
+
+
+pow.vjp(_pow_base, _pow_exponent)
+
+
+@primitive
+def square(x: Array) -> Array:
+    """x * x."""
+    return x * x
+
+
+square.vjp(lambda g, out, x: g * (2 * x))
+
+
+@primitive
+def sqrt(x: Array) -> Array:
+    """The square root. Its gradient at 0 is infinite; `norm` is the op whose gradient is 0 there."""
+    return xp(x).sqrt(x)
+
+
+sqrt.vjp(lambda g, out, x: g * (0.5 / out))
+
+
+@primitive
+def reciprocal(x: Array) -> Array:
+    """1 / x."""
+    return 1 / x
+
+
+reciprocal.vjp(lambda g, out, x: -g * out * out)
+
+
+@primitive
+def abs(x: Array) -> Array:
+    """|x|; the gradient at 0 is 0."""
+    return xp(x).abs(x)
+
+
+abs.vjp(lambda g, out, x: g * sign(x))
+
+
+@primitive
+def sign(x: Array) -> Array:
+    """-1, 0 or 1; flat almost everywhere, so its gradient is 0."""
+    return xp(x).sign(x)
+
+
+sign.vjp(lambda g, out, x: zeros_like(x))
+
+
+@primitive
+def zeros_like(x: Array) -> Array:
+    """Zeros of the shape and dtype of `x`, where `x` lives."""
+    return xp(x).zeros_like(x)
+
+
+zeros_like.vjp(None)
+
+
+@primitive
+def where(condition: Array, x: Array, y: Array) -> Array:
+    """`x` where `condition` holds, `y` elsewhere. The one that was not chosen gets gradient 0, even where its
+    own value is NaN or infinite."""
+    return xp(condition).where(condition, x, y)
+
+
+where.vjp(
+    None,
+    lambda g, out, condition, x, y: where(condition, g, 0.0),
+    lambda g, out, condition, x, y: where(condition, 0.0, g),
+)
+
+
+@primitive
+def maximum(x: Array, y: Array) -> Array:
+    """The larger of two; a tie shares its gradient equally."""
+    return xp(x).maximum(x, y)
+
+
+maximum.vjp(
+    lambda g, out, x, y: where(x > y, g, where(x == y, 0.5 * g, 0.0)),
+    lambda g, out, x, y: where(y > x, g, where(x == y, 0.5 * g, 0.0)),
+)
+
+
+@primitive
+def minimum(x: Array, y: Array) -> Array:
+    """The smaller of two; a tie shares its gradient equally."""
+    return xp(x).minimum(x, y)
+
+
+minimum.vjp(
+    lambda g, out, x, y: where(x < y, g, where(x == y, 0.5 * g, 0.0)),
+    lambda g, out, x, y: where(y < x, g, where(x == y, 0.5 * g, 0.0)),
+)
+
+
+@primitive
+def clip(x: Array, a_min: Array, a_max: Array) -> Array:
+    """`x` held between two bounds. The gradient goes to `x` from the bounds inwards (bounds included), and to a
+    bound beyond it."""
+    return xp(x).clip(x, a_min, a_max)
+
+
+clip.vjp(
+    lambda g, out, x, a_min, a_max: where(x < a_min, 0.0, where(x > a_max, 0.0, g)),
+    lambda g, out, x, a_min, a_max: where(x < a_min, where(out == a_min, g, 0.0), 0.0),
+    lambda g, out, x, a_min, a_max: where(x < a_min, where(out == a_min, 0.0, g), where(x > a_max, g, 0.0)),
+)

@@ -1,0 +1,78 @@
+"""Reading and adding at an index. `getitem` and `scatter` are each other's adjoint."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tinygrad_rnn.backend import Array, is_array, xp
+from tinygrad_rnn.rowsparse import RowSparse
+from tinygrad_rnn.tape import Box, primitive
+
+
+def _plain(index: Any) -> Any:
+    """An index with the arrays of its Tensors in their place, lists as arrays."""
+    if isinstance(index, tuple):
+        return tuple(_plain(part) for part in index)
+    if isinstance(index, Box):
+        index = index.data
+    if isinstance(index, list):
+        return [_plain(part) for part in index]
+    return index
+
+
+def _may_repeat(index: Any) -> bool:
+    """Whether an index can name an entry twice: only arrays of integers can."""
+    parts = index if isinstance(index, tuple) else (index,)
+    return any(isinstance(part, list) or (is_array(part) and part.dtype.kind in "iu") for part in parts)
+
+
+@primitive
+def _getitem(x: Array, index: Any) -> Array:
+    return x[index]
+
+
+_getitem.vjp(lambda g, out, x, index: scatter(g, index, x.shape))
+
+
+def getitem(x: Any, index: Any) -> Any:
+    """x[index], for every index that NumPy knows: numbers, slices with steps, `...`, None, integer and boolean
+    arrays and Tensors. Entries read twice receive both gradients. Raises IndexError out of range."""
+    return _getitem(x, _plain(index))
+
+
+@primitive
+def scatter(updates: Array, index: Any, shape: tuple[int, ...]) -> Array:
+    """Zeros of `shape` with `updates` added at `index`; an index named twice receives both."""
+    out = xp(updates).zeros(shape, dtype=updates.dtype)
+    if _may_repeat(index):
+        xp(updates).add.at(out, index, updates)
+    else:
+        out[index] = updates
+    return out
+
+
+scatter.vjp(lambda g, out, updates, index, shape: _getitem(g, index))
+
+
+def scatter_add(x: Any, index: Any, updates: Any) -> Any:
+    """`x` with `updates` added at `index`: what `x[index] += updates` means, as a new array, except that an
+    index named twice receives both."""
+    return x + scatter(updates, _plain(index), tuple(x.shape))
+
+
+@primitive
+def take(x: Array, indices: Array, axis: int = 0) -> Array:
+    """The slices of `x` along `axis` named by an array of integers, as an embedding reads its table: shapes (V,E)
+    and (T,B) give (T,B,E). The gradient of a table (axis 0) is row-sparse. Unlike NumPy's, `axis` is 0 unless
+    given. Raises IndexError out of range."""
+    return xp(x).take(x, indices, axis=axis)
+
+
+def _take_rule(g: Any, out: Any, x: Any, indices: Any, axis: int = 0) -> Any:
+    axis %= x.ndim
+    if axis == 0 and not isinstance(g, Box):
+        return RowSparse.from_indices(indices, g, x.shape)
+    return scatter(g, (slice(None),) * axis + (_plain(indices),), x.shape)
+
+
+take.vjp(_take_rule)

@@ -1,0 +1,148 @@
+"""Reductions over axes. `axis` is None (all), a number or a tuple, negative ones counted from the end."""
+
+from __future__ import annotations
+
+import builtins
+import math
+from typing import Any
+
+import numpy as np
+
+from tinygrad_rnn.backend import Array, xp
+from tinygrad_rnn.ops.arithmetic import square, where
+from tinygrad_rnn.ops.elementary import exp
+from tinygrad_rnn.ops.shapes import concatenate, flip, moveaxis
+from tinygrad_rnn.tape import astype, broadcast_to, primitive
+
+Axis = int | tuple[int, ...] | None
+
+
+def _axes(x: Any, axis: Axis) -> tuple[int, ...]:
+    """The axes as non-negative numbers, in order."""
+    if axis is None:
+        return tuple(range(x.ndim))
+    axes = axis if isinstance(axis, tuple) else (axis,)
+    for a in axes:
+        if not -x.ndim <= a < x.ndim:
+            raise np.exceptions.AxisError(a, x.ndim)
+    return tuple(sorted(a % x.ndim for a in axes))
+
+
+def _kept(x: Any, axis: Axis) -> tuple[int, ...]:
+    """The shape of a reduction of `x` with keepdims=True: what a gradient must have to broadcast back."""
+    axes = _axes(x, axis)
+    return tuple(1 if i in axes else n for i, n in enumerate(x.shape))
+
+
+def _count(x: Any, axis: Axis) -> int:
+    return math.prod(x.shape[a] for a in _axes(x, axis))
+
+
+@primitive
+def sum(x: Array, axis: Axis = None, keepdims: bool = False) -> Array:
+    """The sum over `axis`."""
+    return xp(x).sum(x, axis=axis, keepdims=keepdims)
+
+
+sum.vjp(lambda g, out, x, axis=None, keepdims=False: broadcast_to(g.reshape(_kept(x, axis)), x.shape))
+
+
+@primitive
+def mean(x: Array, axis: Axis = None, keepdims: bool = False) -> Array:
+    """The mean over `axis`."""
+    return xp(x).mean(x, axis=axis, keepdims=keepdims)
+
+
+mean.vjp(
+    lambda g, out, x, axis=None, keepdims=False: broadcast_to(
+        g.reshape(_kept(x, axis)) / builtins.max(_count(x, axis), 1), x.shape
+    )
+)
+
+
+def _share_of_extreme(g: Any, out: Any, x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
+    kept = _kept(x, axis)
+    chosen = astype(x == out.reshape(kept), x.dtype)
+    return g.reshape(kept) * (chosen / chosen.sum(axis=axis, keepdims=True))
+
+
+@primitive
+def max(x: Array, axis: Axis = None, keepdims: bool = False) -> Array:
+    """The largest value over `axis`; ties share the gradient equally."""
+    return xp(x).max(x, axis=axis, keepdims=keepdims)
+
+
+max.vjp(_share_of_extreme)
+
+
+@primitive
+def min(x: Array, axis: Axis = None, keepdims: bool = False) -> Array:
+    """The smallest value over `axis`; ties share the gradient equally."""
+    return xp(x).min(x, axis=axis, keepdims=keepdims)
+
+
+min.vjp(_share_of_extreme)
+
+
+def prod(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
+    """The product over `axis`, as a tree of pairwise products: no quotient, so that zeros need no special case
+    in any derivative."""
+    axes, kept = _axes(x, axis), _kept(x, axis)
+    rest = tuple(n for i, n in enumerate(x.shape) if i not in axes)
+    flat = moveaxis(x, axes, tuple(range(len(axes)))).reshape((_count(x, axis), *rest))
+    if len(flat) == 0:
+        flat = concatenate([flat, xp(flat).ones((1, *rest), dtype=x.dtype)], axis=0)
+    while len(flat) > 1:
+        half = len(flat) // 2
+        pairs = flat[:half] * flat[half : 2 * half]
+        flat = pairs if len(flat) == 2 * half else concatenate([pairs, flat[2 * half :]], axis=0)
+    return flat.reshape(kept if keepdims else rest)
+
+
+def var(x: Any, axis: Axis = None, ddof: int = 0, keepdims: bool = False) -> Any:
+    """The variance over `axis`, with the divisor n - ddof."""
+    centred = x - mean(x, axis=axis, keepdims=True)
+    return sum(square(centred), axis=axis, keepdims=keepdims) / (_count(x, axis) - ddof)
+
+
+@primitive
+def logsumexp(x: Array, axis: Axis = None, keepdims: bool = False) -> Array:
+    """log(sum(exp(x))) over `axis`, for numbers of any size; all -inf gives -inf, with gradient 0."""
+    top = xp(x).max(x, axis=axis, keepdims=True)
+    top = xp(x).where(xp(x).isfinite(top), top, 0)
+    with np.errstate(divide="ignore"):
+        out = xp(x).log(xp(x).sum(xp(x).exp(x - top), axis=axis, keepdims=True)) + top
+    return out if keepdims else out.reshape(tuple(n for i, n in enumerate(x.shape) if i not in _axes(x, axis)))
+
+
+def _logsumexp_rule(g: Any, out: Any, x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
+    kept = _kept(x, axis)
+    return g.reshape(kept) * exp(x - where(out == -math.inf, 0.0, out).reshape(kept))
+
+
+logsumexp.vjp(_logsumexp_rule)
+
+
+@primitive
+def cumsum(x: Array, axis: int | None = None) -> Array:
+    """The running sum along `axis` (None: of the flattened array)."""
+    return xp(x).cumsum(x, axis=axis)
+
+
+def _cumsum_rule(g: Any, out: Any, x: Any, axis: int | None = None) -> Any:
+    along = 0 if axis is None else axis
+    return flip(cumsum(flip(g, along), along), along).reshape(x.shape)
+
+
+cumsum.vjp(_cumsum_rule)
+
+
+@primitive
+def norm(x: Array, axis: Axis = None, keepdims: bool = False) -> Array:
+    """The Euclidean norm over `axis`; its gradient at the zero vector is 0."""
+    return xp(x).sqrt(xp(x).sum(x * x, axis=axis, keepdims=keepdims))
+
+
+norm.vjp(
+    lambda g, out, x, axis=None, keepdims=False: (g / where(out == 0, 1.0, out)).reshape(_kept(x, axis)) * x
+)

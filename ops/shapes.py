@@ -1,0 +1,178 @@
+"""Changing shape: reordering, joining and taking apart. Each op's adjoint is another op here."""
+
+from __future__ import annotations
+
+import builtins
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tinygrad_rnn.backend import Array, xp
+from tinygrad_rnn.ops.arithmetic import zeros_like
+from tinygrad_rnn.tape import primitive
+
+if TYPE_CHECKING:
+    from tinygrad_rnn.tensor import Tensor
+
+Axes = int | tuple[int, ...]
+
+
+@primitive
+def reshape(x: Array, shape: int | tuple[int, ...]) -> Array:
+    """The same numbers, in the same order, in another shape; one size may be -1."""
+    return x.reshape(shape)
+
+
+reshape.vjp(lambda g, out, x, shape: g.reshape(x.shape))
+
+
+@primitive
+def transpose(x: Array, axes: tuple[int, ...] | None = None) -> Array:
+    """The axes in another order (reversed by default)."""
+    return xp(x).transpose(x, axes)
+
+
+def _transpose_rule(g: Any, out: Any, x: Any, axes: tuple[int, ...] | None = None) -> Any:
+    if axes is None:
+        return transpose(g)
+    return transpose(g, tuple(int(i) for i in np.argsort([a % x.ndim for a in axes])))
+
+
+transpose.vjp(_transpose_rule)
+
+
+@primitive
+def swapaxes(x: Array, axis1: int, axis2: int) -> Array:
+    """Two axes exchanged."""
+    return x.swapaxes(axis1, axis2)
+
+
+swapaxes.vjp(lambda g, out, x, axis1, axis2: swapaxes(g, axis1, axis2))
+
+
+@primitive
+def moveaxis(x: Array, source: Axes, destination: Axes) -> Array:
+    """Axes moved to other places, the rest in order."""
+    return xp(x).moveaxis(x, source, destination)
+
+
+moveaxis.vjp(lambda g, out, x, source, destination: moveaxis(g, destination, source))
+
+
+@primitive
+def expand_dims(x: Array, axis: Axes) -> Array:
+    """New axes of size 1."""
+    return xp(x).expand_dims(x, axis)
+
+
+expand_dims.vjp(lambda g, out, x, axis: g.reshape(x.shape))
+
+
+@primitive
+def squeeze(x: Array, axis: Axes | None = None) -> Array:
+    """Without axes of size 1 (all of them by default)."""
+    return xp(x).squeeze(x, axis=axis)
+
+
+squeeze.vjp(lambda g, out, x, axis=None: g.reshape(x.shape))
+
+
+@primitive
+def flip(x: Array, axis: Axes | None = None) -> Array:
+    """The order along axes reversed (all of them by default)."""
+    return xp(x).flip(x, axis=axis)
+
+
+flip.vjp(lambda g, out, x, axis=None: flip(g, axis))
+
+
+def _pad_pairs(pad_width: Any, ndim: int) -> list[tuple[int, int]]:
+    return [(int(a), int(b)) for a, b in np.broadcast_to(np.asarray(pad_width), (ndim, 2))]
+
+
+@primitive
+def pad(x: Array, pad_width: Any, constant_values: float = 0.0) -> Array:
+    """A border of a constant: `pad_width` as in NumPy, a number, a (before, after) or one pair per axis."""
+    return xp(x).pad(x, _pad_pairs(pad_width, x.ndim), mode="constant", constant_values=constant_values)
+
+
+pad.vjp(
+    lambda g, out, x, pad_width, constant_values=0.0: g[
+        tuple(slice(a, a + n) for (a, _), n in zip(_pad_pairs(pad_width, x.ndim), x.shape, strict=True))
+    ]
+)
+
+
+@primitive
+def _stack(*xs: Array, axis: int) -> Array:
+    return xp(xs[0]).stack(xs, axis=axis)
+
+
+_stack.vjp_each(lambda n, g, out, *xs, axis: g[(slice(None),) * (axis % len(g.shape)) + (n,)])
+
+
+def stack(xs: Sequence[Any], axis: int = 0) -> Tensor:
+    """Arrays of one shape joined along a new axis."""
+    if not len(xs):
+        raise ValueError("stack: at least one array was expected, got none")
+    return _stack(*xs, axis=axis)
+
+
+@primitive
+def _concatenate(*xs: Array, axis: int) -> Array:
+    return xp(xs[0]).concatenate(xs, axis=axis)
+
+
+def _concatenate_rule(n: int, g: Any, out: Any, *xs: Any, axis: int) -> Any:
+    axis %= len(g.shape)
+    start = builtins.sum(x.shape[axis] for x in xs[:n])
+    return g[(slice(None),) * axis + (slice(start, start + xs[n].shape[axis]),)]
+
+
+_concatenate.vjp_each(_concatenate_rule)
+
+
+def concatenate(xs: Sequence[Any], axis: int = 0) -> Tensor:
+    """Arrays joined along an axis that they have."""
+    if not len(xs):
+        raise ValueError("concatenate: at least one array was expected, got none")
+    return _concatenate(*xs, axis=axis)
+
+
+@primitive
+def _unstack(x: Array, axis: int = 0) -> tuple[Array, ...]:
+    moved = xp(x).moveaxis(x, axis, 0)
+    return tuple(moved[i, ...] for i in range(len(moved)))
+
+
+def _unstack_rule(g: Any, out: Any, x: Any, axis: int = 0) -> Any:
+    zero = zeros_like(next(part for part in g if part is not None))
+    return stack([zero if part is None else part for part in g], axis)
+
+
+_unstack.vjp(_unstack_rule)
+
+
+def unstack(x: Any, axis: int = 0) -> tuple[Tensor, ...]:
+    """The slices along an axis, without it: `stack` backwards. One gradient of full size however many are used,
+    where indexing one at a time would make one each."""
+    return _unstack(x, axis)  # type: ignore[return-value]  # a primitive with several results
+
+
+@primitive
+def _split(x: Array, indices_or_sections: int | Sequence[int], axis: int = 0) -> tuple[Array, ...]:
+    return tuple(xp(x).split(x, indices_or_sections, axis=axis))
+
+
+def _split_rule(g: Any, out: Any, x: Any, indices_or_sections: Any, axis: int = 0) -> Any:
+    return concatenate([zeros_like(o) if part is None else part for part, o in zip(g, out, strict=True)], axis)
+
+
+_split.vjp(_split_rule)
+
+
+def split(x: Any, indices_or_sections: int | Sequence[int], axis: int = 0) -> tuple[Tensor, ...]:
+    """Pieces along an axis: that many equal ones, or cut at the given places: `concatenate` backwards."""
+    cuts = indices_or_sections if isinstance(indices_or_sections, int) else tuple(indices_or_sections)
+    return _split(x, cuts, axis)  # type: ignore[return-value]  # a primitive with several results

@@ -1,0 +1,131 @@
+"""gradcheck: every entry of a gradient against finite differences, to second order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from tinygrad_rnn.backend import as_array, xp
+from tinygrad_rnn.tape import Box, no_grad
+from tinygrad_rnn.tensor import Tensor, as_tensor
+from tinygrad_rnn.transforms import grad
+
+STEP = 1e-3
+"""h relative to max(1, |x|). Strategies that draw test points keep them 4h away from kinks."""
+
+
+class GradientError(AssertionError):
+    """A gradient disagrees with finite differences; the message names the input, the entry and both values."""
+
+
+def numerical_gradient(f: Callable[..., float], inputs: list[np.ndarray[Any, Any]], position: int) -> np.ndarray[Any, Any]:
+    """The gradient of a scalar function by one of its inputs, entry by entry: Richardson's extrapolation
+    (4 D(h) - D(2h)) / 3 of central differences D, whose error is of order h**4, with h = 1e-3 max(1, |x|)."""
+    x = inputs[position]
+    result = np.empty(x.shape)
+    moved = x.copy()
+    arguments = [*inputs[:position], moved, *inputs[position + 1 :]]
+
+    def central(index: tuple[int, ...], h: float) -> float:
+        values = []
+        for at in (x[index] + h, x[index] - h):
+            moved[index] = at
+            values.append((f(*arguments), at))
+        moved[index] = x[index]
+        (up, right), (down, left) = values
+        return (up - down) / (right - left)
+
+    for index in np.ndindex(x.shape):
+        h = STEP * max(1.0, abs(float(x[index])))
+        result[index] = (4 * central(index, h) - central(index, 2 * h)) / 3
+    return result
+
+
+def compare_gradients(
+    analytic: np.ndarray[Any, Any], numeric: np.ndarray[Any, Any], tolerance: float, what: str
+) -> float:
+    """The largest relative error |a - n| / max(|a|, |n|, 1e-3 of the largest entry). Raises GradientError where it
+    is above `tolerance`, and for every NaN: a NaN never passes."""
+    largest = max(np.abs(analytic).max(initial=0.0), np.abs(numeric).max(initial=0.0))
+    scale = np.maximum(np.maximum(np.abs(analytic), np.abs(numeric)), largest * 1e-3)
+    with np.errstate(invalid="ignore"):
+        error = np.abs(analytic - numeric) / np.where(scale == 0, 1.0, scale)
+    wrong = ~(error <= tolerance)
+    if wrong.any():
+        worst = np.where(np.isnan(error), np.inf, error)
+        index = tuple(int(i) for i in np.unravel_index(np.argmax(worst), error.shape))
+        raise GradientError(
+            f"{what}, entry {list(index)}: the rules give {analytic[index]:.10g}, finite differences give "
+            f"{numeric[index]:.10g}, relative error {error[index]:.3g} (allowed {tolerance:.3g}); "
+            f"{int(wrong.sum())} of {error.size} entries are wrong"
+        )
+    return float(error.max(initial=0.0))
+
+
+def gradcheck(f: Callable[..., Any], *inputs: Any, order: int = 1, tolerance: float = 1e-6, seed: int = 0) -> bool:
+    """Compares the derivatives of `f` at `inputs` (Tensors or arrays, taken as float64) with finite differences,
+    entry by entry, and returns True. `f` may return one Tensor or several, of any shape; they are reduced to a
+    number by a random projection drawn from `seed`, in which every output takes part.
+
+    `order=2` also checks the gradient of a random projection of the gradient, that is, products with the Hessian.
+
+    Raises GradientError (an AssertionError) naming the input, the entry, both values and the relative error;
+    TypeError where an input is not floating-point or `f` computes in a lower precision; ValueError for another
+    `order`, and where `f` gives another result when called twice."""
+    if order not in (1, 2):
+        raise ValueError(f"gradcheck: order must be 1 or 2, got {order!r}")
+    arrays = [_float64(x, i) for i, x in enumerate(inputs)]
+    rng = np.random.default_rng(seed)
+    with no_grad():
+        first, second = (_outputs(f(*map(Tensor, arrays))) for _ in range(2))
+    for a, b in zip(first, second, strict=True):
+        if a.dtype != np.float64:
+            raise TypeError(f"gradcheck: f must compute in float64 throughout, but returns {a.dtype}")
+        if not np.array_equal(a.numpy(), b.numpy(), equal_nan=True):
+            raise ValueError("gradcheck: f must be a function, but gave two results for the same inputs")
+    weights = [_projection(rng, out.shape) for out in first]
+
+    def scalar(*xs: Tensor) -> Tensor:
+        parts = [(out * xp(out.data).asarray(w)).sum() for out, w in zip(_outputs(f(*xs)), weights, strict=True)]
+        return sum(parts[1:], parts[0])
+
+    positions = tuple(range(len(arrays)))
+    _check_gradient(scalar, arrays, tolerance, "first derivative")
+    if order == 2:
+        directions = [_projection(rng, x.shape) for x in arrays]
+
+        def along(*xs: Tensor) -> Tensor:
+            gradients = grad(scalar, positions)(*xs)
+            parts = [(g * xp(g.data).asarray(v)).sum() for g, v in zip(gradients, directions, strict=True)]
+            return sum(parts[1:], parts[0])
+
+        _check_gradient(along, arrays, tolerance, "second derivative")
+    return True
+
+
+def _check_gradient(scalar: Callable[..., Tensor], arrays: list[Any], tolerance: float, what: str) -> None:
+    analytic = grad(scalar, tuple(range(len(arrays))))(*map(Tensor, arrays))
+
+    def value(*xs: Any) -> float:
+        return float(scalar(*map(Tensor, xs)))
+
+    for i, a in enumerate(analytic):
+        compare_gradients(a.numpy(), numerical_gradient(value, arrays, i), tolerance, f"{what} by input {i}")
+
+
+def _float64(x: Any, position: int) -> Any:
+    array = as_array(x.data if isinstance(x, Box) else x)
+    if array.dtype.kind != "f":
+        raise TypeError(f"gradcheck: input {position} must hold floating-point numbers, got dtype {array.dtype}")
+    return xp(array).array(array, dtype=np.float64)
+
+
+def _outputs(result: Any) -> list[Tensor]:
+    return [as_tensor(r) for r in result] if isinstance(result, tuple | list) else [as_tensor(result)]
+
+
+def _projection(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray[Any, Any]:
+    """Weights between 0.5 and 1.5 in size, of either sign: no entry is drowned."""
+    return np.asarray(rng.uniform(0.5, 1.5, shape) * rng.choice([-1.0, 1.0], shape))

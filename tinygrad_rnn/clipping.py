@@ -1,0 +1,166 @@
+"""Gradient clipping, by the norm of all gradients together or entry by entry."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping
+from numbers import Real
+from typing import Any, Protocol
+
+import numpy as np
+
+from tinygrad_rnn.backend import Array, xp
+from tinygrad_rnn.rowsparse import RowSparse
+
+BLOCK = 1 << 14
+"""Entries handled at a time, so that a block of each array taking part stays in the processor's cache."""
+
+
+class Trainable(Protocol):
+    """What optimisers and clipping ask of a parameter: the array, and its gradient after `backward()`."""
+
+    data: Any
+    grad: Any
+
+
+Parameters = Iterable[Trainable] | Iterable[tuple[str, Trainable]] | Mapping[str, Trainable]
+
+
+def clip_by_norm(parameters: Parameters, max_norm: float) -> float:
+    """Scale all gradients by max_norm / norm where their joint L2 norm is above `max_norm`; return that norm.
+
+    Pascanu, Mikolov & Bengio 2013, algorithm 1. Gradients are changed in place where nothing else shares their
+    memory, otherwise `.grad` is bound to a new array. A norm that is NaN or infinite is returned and nothing is
+    changed, so that the optimiser's `step()` sees the gradients as they are, and skips. `max_norm` may be
+    infinite (only measure). Raises ValueError where it is not above 0.
+    """
+    if not (isinstance(max_norm, Real) and max_norm > 0):
+        raise ValueError(f"max_norm must be a number above 0, got {max_norm!r}")
+    held = with_gradient(parameters)
+    norm = math.hypot(*(norm_of(_entries(p.grad)) for p in held))
+    if math.isfinite(norm) and norm > max_norm:
+        factor = float(max_norm) / norm
+
+        def scale(g: Array, out: Array | None) -> Array:
+            # A factor below the dtype's normal range would lose its digits before it is used.
+            wide = np.float64 if factor < np.finfo(g.dtype).tiny else g.dtype
+            out = xp(g).empty_like(g) if out is None else out
+            return xp(g).multiply(g, factor, out=out, dtype=wide, casting="same_kind")
+
+        _change(held, scale)
+    return norm
+
+
+def clip_by_value(parameters: Parameters, limit: float) -> None:
+    """Bring every entry of every gradient into [-limit, limit]; NaN stays NaN.
+
+    In place where nothing else shares the gradient's memory, otherwise `.grad` is bound to a new array. Raises
+    ValueError where `limit` is not above 0.
+    """
+    if not (isinstance(limit, Real) and limit > 0):
+        raise ValueError(f"limit must be a number above 0, got {limit!r}")
+    bound = float(limit)
+    _change(with_gradient(parameters), lambda g, out: xp(g).clip(g, -bound, bound, out=out))
+
+
+def checked(
+    name: str, value: float, low: float = 0.0, below: float = math.inf, *, strict: bool = False
+) -> float:
+    """`value` as a float. Raises ValueError unless low <= value < below (low < value where `strict`)."""
+    if isinstance(value, Real) and low <= value < below and not (strict and value == low):
+        return float(value)
+    above = f"{'above' if strict else 'of at least'} {low:g}"
+    upto = "" if below == math.inf else f" and below {below:g}"
+    raise ValueError(f"{name} must be a finite number {above}{upto}, got {value!r}")
+
+
+def named(parameters: Parameters) -> dict[str, Trainable]:
+    """The parameters by name: given names (a mapping, or pairs), otherwise "0", "1", ...; each object once.
+
+    Raises ValueError for something that holds no `.data` and `.grad`.
+    """
+    if hasattr(parameters, "grad"):
+        raise ValueError("parameters must be a list of parameters, got a single one")
+    listed: Iterable[Any] = parameters.items() if isinstance(parameters, Mapping) else parameters
+    found: dict[str, Trainable] = {}
+    seen: set[int] = set()
+    for item in listed:
+        name, parameter = item if isinstance(item, tuple) else (str(len(found)), item)
+        if not (hasattr(parameter, "data") and hasattr(parameter, "grad")):
+            raise ValueError(f"parameters must have .data and .grad, got {type(parameter).__name__}")
+        if id(parameter) not in seen:
+            seen.add(id(parameter))
+            found[name] = parameter
+    return found
+
+
+def with_gradient(parameters: Parameters) -> list[Trainable]:
+    """The parameters whose gradient is there, each once."""
+    return [p for p in named(parameters).values() if p.grad is not None]
+
+
+def sum_of_squares(g: Array) -> float:
+    """Σ g², in the dtype of `g` within a block and in float64 between blocks; inf or nan where that overflows."""
+    if g.dtype.itemsize < 4:
+        g = g.astype(np.float32)
+    flat = g.ravel(order="K")
+    block = BLOCK if isinstance(flat, np.ndarray) else max(1, flat.size)
+    with np.errstate(over="ignore", invalid="ignore"):
+        parts = (flat[i : i + block] for i in range(0, flat.size, block))
+        return math.fsum(float(xp(part).dot(part, part)) for part in parts)
+
+
+def peak(g: Array) -> float:
+    """The largest magnitude in `g`: 0 for an empty array, nan where there is a NaN."""
+    return float(abs(g).max()) if g.size else 0.0
+
+
+def norm_of(g: Array) -> float:
+    """The L2 norm, also where the squares leave the range of the dtype."""
+    total = sum_of_squares(g)
+    lost = np.finfo(g.dtype)
+    if math.isfinite(total) and total >= g.size * float(lost.tiny) / float(lost.eps):
+        return math.sqrt(total)
+    top = peak(g)
+    if top == 0 or not math.isfinite(top):
+        return top
+    return top * math.sqrt(sum_of_squares(g.astype(np.float64) / top))
+
+
+def _entries(grad: Any) -> Array:
+    """The array that holds the gradient's entries."""
+    return grad.values if isinstance(grad, RowSparse) else grad
+
+
+def _change(held: list[Trainable], function: Callable[[Array, Array | None], Array]) -> None:
+    """Apply `function(g, out)` to every gradient; out is g itself where it may be overwritten, else None.
+
+    Gradients may share memory: the two operands of a sum can have one array as their gradient, and a broadcast
+    gradient repeats one number. New arrays are made first, from entries that nothing has changed yet.
+    """
+    entries = [_entries(p.grad) for p in held]
+    free = _alone(entries)
+    for p, g in [(p, g) for p, g, ok in zip(held, entries, free, strict=True) if not ok]:
+        new = function(g, None)
+        p.grad = RowSparse(p.grad.rows, new, p.grad.shape) if isinstance(p.grad, RowSparse) else new
+    for g in [g for g, ok in zip(entries, free, strict=True) if ok]:
+        function(g, g)
+
+
+def _alone(arrays: list[Array]) -> list[bool]:
+    """Which arrays may be overwritten: writeable, no entry repeated within, none shared with another one."""
+    families: dict[int, list[Array]] = {}
+    for a in arrays:
+        families.setdefault(id(_owner(a)), []).append(a)
+    return [
+        getattr(a.flags, "writeable", True)  # CuPy arrays have no such flag
+        and not any(stride == 0 and n > 1 for stride, n in zip(a.strides, a.shape, strict=True))
+        and sum(xp(a).shares_memory(a, b) for b in families[id(_owner(a))]) <= 1  # itself
+        for a in arrays
+    ]
+
+
+def _owner(a: Array) -> Any:
+    while getattr(a, "base", None) is not None:
+        a = a.base
+    return a

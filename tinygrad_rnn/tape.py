@@ -1,0 +1,565 @@
+"""The tape: what was computed, and the walk that differentiates it.
+
+A *primitive* is a function of arrays. Called with a `Box` (a Tensor) among its arguments it computes with the
+arrays inside and, where a gradient may be asked for, leaves a *node*: the primitive, the raw argument values,
+the result, and the nodes that the arguments came from. Those nodes are the tape; nothing else records.
+
+Reverse-mode differentiation (Linnainmaa 1970; Griewank & Walther 2008, ch. 3) visits the nodes newest first
+and asks each primitive's *rules*, one per argument: `rule(g, out, *args, **params)` is the gradient of the
+argument when `g` is the gradient of the result. A rule is plain code over its arguments. Given arrays it
+computes; given Boxes it is recorded like any other code, and that is all there is to higher derivatives.
+"""
+
+from __future__ import annotations
+
+import inspect
+import itertools
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from heapq import heappop, heappush
+from operator import iadd
+from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar
+
+import numpy as np
+
+from tinygrad_rnn.backend import Array, as_array, xp
+from tinygrad_rnn.rowsparse import RowSparse
+
+if TYPE_CHECKING:  # for type checkers only: to them, an op returns a Tensor
+    from tinygrad_rnn.tensor import Tensor
+
+P = ParamSpec("P")
+BoxT = TypeVar("BoxT", bound="Box")
+Rule = Callable[..., Any]
+Wrap = Callable[[Array, "Node | None"], Any]
+Where = tuple[tuple[str, Any], ...]
+
+
+# --- What is being recorded: one immutable value per thread (and per asyncio task) -----------------------------
+
+
+class State:
+    """What an op needs to know about its surroundings: is a tape wanted, where are we, is somebody watching."""
+
+    __slots__ = ("recording", "watcher", "where")
+
+    def __init__(self, recording: bool = True, where: Where = (), watcher: Watcher | None = None) -> None:
+        self.recording, self.where, self.watcher = recording, where, watcher
+
+
+_state: ContextVar[State] = ContextVar("tinygrad_rnn.tape", default=State())  # noqa: B039  (never mutated)
+
+
+@contextmanager
+def recording(on: bool = True) -> Iterator[None]:
+    """Within it ops leave nodes on the tape (or do not)."""
+    old = _state.get()
+    token = _state.set(State(on, old.where, old.watcher))
+    try:
+        yield
+    finally:
+        _state.reset(token)
+
+
+def no_grad() -> Any:
+    """`with no_grad():` — ops compute and leave nothing on the tape; results have no gradient."""
+    return recording(False)
+
+
+def is_recording() -> bool:
+    """Whether ops leave nodes on the tape here, in this thread."""
+    return _state.get().recording
+
+
+class label:  # noqa: N801  (used as a statement: `with label("time", 3):`)
+    """Names the place (layer, cell, time step, gate) for the nodes made within it: printed by `Tape`, and told
+    by `detect_anomaly`."""
+
+    __slots__ = ("pair", "token")
+
+    def __init__(self, key: str, value: Any) -> None:
+        self.pair = (key, value)
+
+    def __enter__(self) -> None:
+        old = _state.get()
+        self.token = _state.set(State(old.recording, (*old.where, self.pair), old.watcher))
+
+    def __exit__(self, *_: object) -> None:
+        _state.reset(self.token)
+
+
+class Watcher:
+    """Sees every op while it is in force (see `detect_anomaly`)."""
+
+    def forward(self, node: Node | None, primitive: Primitive[Any], out: Any, where: Where) -> None:
+        """After an op has computed `out`; `node` is what it left on the tape, or None."""
+
+    def backward(self, node: Node) -> None:
+        """Before the rules of `node` run."""
+
+    def gradient(self, node: Node, position: int, gradient: Any) -> None:
+        """After a rule of `node` gave the gradient of its argument number `position`."""
+
+
+@contextmanager
+def watching(watcher: Watcher) -> Iterator[None]:
+    """Within it `watcher` sees every op of this thread."""
+    old = _state.get()
+    token = _state.set(State(old.recording, old.where, watcher))
+    try:
+        yield
+    finally:
+        _state.reset(token)
+
+
+# --- Boxes and nodes -------------------------------------------------------------------------------------------
+
+
+class Box:
+    """An array and the node that it came from (None: not on the tape). `Tensor` adds the operators."""
+
+    __slots__ = ("data", "node")
+    data: Array
+    node: Node | None
+
+    @classmethod
+    def wrap(cls: type[BoxT], data: Array, node: Node | None) -> BoxT:
+        """A box of this class around an array."""
+        box = cls.__new__(cls)
+        box.data = data
+        box.node = node
+        return box
+
+
+_numbers = itertools.count(1)
+
+
+class Node:
+    """One line of the tape. It holds raw values and parent nodes and never a Box: no reference cycles, and
+    rebinding a Parameter's `data` after the forward pass cannot change a gradient."""
+
+    __slots__ = ("args", "number", "out", "params", "parents", "primitive", "where")
+
+    def __init__(
+        self,
+        primitive: Primitive[Any] | None,
+        args: Any,
+        params: dict[str, Any],
+        out: Any,
+        parents: Any,
+        where: Where,
+    ) -> None:
+        self.number = next(_numbers)
+        self.primitive = primitive
+        self.args = args
+        self.params = params
+        self.out = out
+        self.parents = parents
+        self.where = where
+
+
+class Leaf(Node):
+    """Where a gradient is collected: a Parameter, or a Tensor made with `requires_grad=True`."""
+
+    __slots__ = ("grad", "name")
+
+    def __init__(self, name: str = "") -> None:
+        super().__init__(None, (), {}, None, (), ())
+        self.grad: Any = None
+        self.name = name
+
+
+class Output(Node):
+    """One of the results of a primitive that returns a tuple."""
+
+    __slots__ = ("index",)
+
+    def __init__(self, node: Node, index: int, out: Array) -> None:
+        super().__init__(None, (), {}, out, (node,), node.where)
+        self.index = index
+
+
+class Alias(Node):
+    """The same value under a new name: what `grad(f)(x)` differentiates with respect to, so that another use of
+    `x` inside `f`, or an enclosing `grad`, is not mistaken for it."""
+
+    __slots__ = ()
+
+    def __init__(self, box: Box) -> None:
+        super().__init__(_alias, (box.data,), {}, box.data, (box.node,), ())
+
+
+class FreedTapeError(RuntimeError):
+    """A backward pass met a part of the tape that an earlier one has freed."""
+
+
+# --- Primitives ------------------------------------------------------------------------------------------------
+
+
+class Primitive(Generic[P]):
+    """A differentiable function of arrays with one flat rule per argument (made by `@primitive`)."""
+
+    def __init__(self, forward: Callable[P, Any], differentiable: bool = True) -> None:
+        self.forward: Callable[..., Any] = forward
+        self.differentiable = differentiable
+        self.name = forward.__name__.strip("_")
+        self.rules: tuple[Rule | None, ...] = ()
+        self.every: Callable[..., Any] | None = None
+        self.__doc__ = forward.__doc__
+        self.__name__ = forward.__name__
+        self.__wrapped__ = forward
+
+    def __repr__(self) -> str:
+        return f"<primitive {self.name}>"
+
+    def vjp(self, *rules: Rule | None) -> None:
+        """Declares `rule(g, out, *args, **params)` for each argument; None for one that carries no gradient."""
+        self.rules = rules
+
+    def vjp_each(self, rule: Rule) -> None:
+        """Declares one rule for all arguments of a variadic primitive: `rule(n, g, out, *args, **params)`."""
+        self.every = rule
+
+    def __call__(self, *args: P.args, **params: P.kwargs) -> Tensor:
+        box = None
+        live = False
+        values = []
+        parents = []
+        for a in args:
+            if isinstance(a, Box):
+                box = a
+                values.append(a.data)
+                node = a.node
+                parents.append(node)
+                if node is not None:
+                    live = True
+            else:
+                if isinstance(a, np.generic | list):
+                    a = self._coerce(a, len(values))  # noqa: PLW2901
+                values.append(a)
+                parents.append(None)
+        if params:
+            for value in params.values():
+                if isinstance(value, Box):
+                    return self(*self._positional(args, params))  # type: ignore[call-arg]  # bound by signature
+        if box is None:
+            return self.forward(*values, **params)  # type: ignore[no-any-return]  # arrays in, array out
+        state = _state.get()
+        if state.watcher is None:
+            out = self.forward(*values, **params)
+        else:
+            with np.errstate(all="ignore"):  # the watcher reports it, with the place
+                out = self.forward(*values, **params)
+        if isinstance(out, np.generic):
+            out = np.asarray(out)
+        made = None
+        if live and state.recording and self.differentiable:
+            made = Node(self, values, params, out, parents, state.where)
+        if state.watcher is not None:
+            state.watcher.forward(made, self, out, state.where)
+        if type(out) is tuple:
+            if made is None:
+                return tuple(box.wrap(o, None) for o in out)  # type: ignore[return-value]  # several results
+            return tuple(box.wrap(o, Output(made, i, o)) for i, o in enumerate(out))  # type: ignore[return-value]
+        return box.wrap(out, made)  # type: ignore[return-value]  # the box is a Tensor, as its class says
+
+    def _coerce(self, value: Any, position: int) -> Any:
+        """NumPy scalars become Python's, so that they take the other operand's dtype; a list in an array's place
+        becomes an array."""
+        if isinstance(value, np.generic):
+            return value.item()
+        return as_array(value) if position < len(self.rules) else value
+
+    def _positional(self, args: Any, params: dict[str, Any]) -> tuple[Any, ...]:
+        bound = inspect.signature(self.forward).bind(*args, **params)
+        bound.apply_defaults()
+        if bound.kwargs:
+            raise TypeError(f"{self.name}: a Tensor was passed by keyword where only options can be: {[*bound.kwargs]}")
+        return bound.args
+
+    def gradients(self, node: Node, g: Any, wrap: Wrap | None, wanted: list[Node | None]) -> Iterable[Any]:
+        """The gradients of the arguments of `node`, in order (None where none is wanted)."""
+        args, out = node.args, node.out
+        if wrap is not None:
+            args = [a if p is None else wrap(a, p) for a, p in zip(args, node.parents, strict=True)]
+            out = (
+                tuple(wrap(o, Output(node, i, o)) for i, o in enumerate(out))
+                if type(out) is tuple
+                else wrap(out, node)
+            )
+        every, rules, params = self.every, self.rules, node.params
+        found: list[Any] = []
+        for i, parent in enumerate(wanted):
+            if parent is None:
+                found.append(None)
+            elif every is not None:
+                found.append(every(i, g, out, *args, **params))
+            else:
+                rule = rules[i] if i < len(rules) else self._no_rule(i)
+                found.append(None if rule is None else rule(g, out, *args, **params))
+        return found
+
+    def _no_rule(self, position: int) -> None:
+        names = [*inspect.signature(self.forward).parameters]
+        name = names[position] if position < len(names) else str(position)
+        raise TypeError(f"{self.name} is not differentiable with respect to its argument {name!r}; detach() it")
+
+
+def primitive(forward: Callable[P, Any]) -> Primitive[P]:
+    """Makes a function of arrays differentiable; give it rules with `.vjp(...)`. A function that returns a tuple
+    has several results, and its rules get a tuple `g` with None for every result that nothing used."""
+    return Primitive(forward)
+
+
+def undifferentiable(forward: Callable[P, Any]) -> Primitive[P]:
+    """A function of arrays whose result carries no gradient: comparisons and the like."""
+    return Primitive(forward, differentiable=False)
+
+
+class Joint(Primitive[P]):
+    """A primitive `(needs, *args, **params) -> (out, saved)` with one rule for all gradients at once (made by
+    `@joint`). `needs[i]` tells whether argument i may be asked for a gradient."""
+
+    plain: Callable[..., Any]
+    rule: Callable[..., Any]
+
+    def __init__(self, forward: Callable[Concatenate[tuple[bool, ...], P], Any]) -> None:
+        super().__init__(forward)  # type: ignore[arg-type]  # called with `needs` in front
+
+    def vjp(self, *rules: Rule | None) -> None:
+        """Declares the one rule: `rule(g, saved, *args, **params)` returns a gradient (or None) per argument."""
+        assert len(rules) == 1 and rules[0] is not None
+        self.rule = rules[0]
+
+    def composite(self, plain: Callable[..., Any]) -> None:
+        """Declares the same function written with ops: what derivatives of the derivative are taken of."""
+        self.plain = plain
+
+    def __call__(self, *args: P.args, **params: P.kwargs) -> Tensor:
+        boxes = [a for a in args if isinstance(a, Box)]
+        values = [a.data if isinstance(a, Box) else a for a in args]
+        parents = [a.node if isinstance(a, Box) else None for a in args]
+        state = _state.get()
+        needs = tuple(p is not None and state.recording for p in parents)
+        out, saved = self.forward(needs, *values, **params)
+        out = out if type(out) is tuple else xp(values[0]).asarray(out)
+        if not boxes:
+            return out  # type: ignore[no-any-return]  # arrays in, array out
+        made = JointNode(self, values, params, out, parents, state.where, saved) if any(needs) else None
+        if state.watcher is not None:
+            state.watcher.forward(made, self, out, state.where)
+        return boxes[0].wrap(out, made)  # type: ignore[return-value]  # the box is a Tensor, as its class says
+
+    def gradients(self, node: Node, g: Any, wrap: Wrap | None, wanted: list[Node | None]) -> Iterable[Any]:
+        assert isinstance(node, JointNode)
+        if wrap is None:
+            return self.rule(g, node.saved, *node.args, **node.params)  # type: ignore[no-any-return]
+        inputs = [None if p is None else wrap(a, p) for a, p in zip(node.args, node.parents, strict=True)]
+        aliases = [None if box is None else wrap(box.data, Alias(box)) for box in inputs]
+        with recording(True):
+            result = self.plain(
+                *(a if box is None else box for a, box in zip(node.args, aliases, strict=True)), **node.params
+            )
+        targets = [box.node for box in aliases if box is not None]
+        found = iter(walk(result.node, g, wrap=wrap, retain=True, targets=targets))
+        return [None if box is None else next(found) for box in aliases]
+
+
+class JointNode(Node):
+    """A node of a Joint primitive: it also keeps what the forward pass saved."""
+
+    __slots__ = ("saved",)
+
+    def __init__(
+        self,
+        primitive: Primitive[Any],
+        args: Any,
+        params: dict[str, Any],
+        out: Any,
+        parents: Any,
+        where: Where,
+        saved: Any,
+    ) -> None:
+        super().__init__(primitive, args, params, out, parents, where)
+        self.saved = saved
+
+
+def joint(forward: Callable[Concatenate[tuple[bool, ...], P], Any]) -> Joint[P]:
+    """Makes `(needs, *args) -> (out, saved)` a primitive with a joint rule; see Joint."""
+    return Joint(forward)
+
+
+# --- The backward walk -----------------------------------------------------------------------------------------
+
+
+def walk(  # noqa: PLR0912  (one loop, read from top to bottom)
+    root: Node | None,
+    seed: Any,
+    *,
+    wrap: Wrap | None = None,
+    retain: bool = False,
+    targets: list[Node] | None = None,
+) -> list[Any]:
+    """Carries the gradient `seed` of `root` back over the tape, newest node first.
+
+    Without `targets`, every leaf's `.grad` receives its share. With `targets`, leaves are left alone and the
+    gradients of those nodes come back (None where the result does not depend on one). With `wrap` the gradients
+    are Boxes and the rules are recorded, so what comes back can be differentiated again.
+
+    Nodes let go of their values as soon as they are done with, unless `retain`."""
+    found: dict[Node, Any] = {}
+    if root is None:
+        return [None for _ in targets or ()]
+    needed = None if targets is None else _leading_to(root, targets)
+    sought = () if targets is None else frozenset(targets)
+    grads: dict[Node, Any] = {root: seed}
+    heap = [(-root.number, root)] if needed is None or root in needed else []
+    ours: set[Node] = set()  # nodes whose gradient is a sum that was made here: it may be added to in place
+    watcher = _state.get().watcher
+    while heap:
+        node = heappop(heap)[1]
+        g = grads.pop(node)
+        if node in sought:
+            found[node] = g.dense() if isinstance(g, RowSparse) else g
+            continue
+        if isinstance(node, Leaf):
+            _collect(node, g, node in ours)
+            continue
+        if node.parents is None:
+            raise FreedTapeError(
+                f"the tape was freed by an earlier backward() (met at {_describe(node)}); "
+                "pass retain=True to the earlier call to walk over it twice"
+            )
+        if isinstance(node, Output):
+            several = node.parents[0]
+            if several not in grads:
+                grads[several] = [None] * len(several.out)
+                heappush(heap, (-several.number, several))
+            grads[several][node.index] = g
+            if not retain:
+                node.out = node.parents = None
+            continue
+        if isinstance(g, RowSparse):
+            g = g.dense()
+        if watcher is not None:
+            watcher.backward(node)
+        primitive = node.primitive
+        assert primitive is not None
+        wanted = node.parents
+        if needed is not None:
+            wanted = [p if p in needed else None for p in wanted]
+        shares = primitive.gradients(node, g, wrap, wanted)
+        for i, (parent, share, value) in enumerate(zip(wanted, shares, node.args, strict=True)):
+            if parent is None or share is None:
+                continue
+            if share.shape != value.shape or share.dtype != value.dtype:
+                share = _fit(share, value, node)  # noqa: PLW2901
+            if watcher is not None:
+                watcher.gradient(node, i, share)
+            before = grads.get(parent)
+            if before is None:
+                grads[parent] = share
+                heappush(heap, (-parent.number, parent))
+            elif wrap is None and parent in ours:
+                grads[parent] = iadd(before, share)
+            else:
+                grads[parent] = before + share
+                ours.add(parent)
+        if not retain:
+            node.args = node.out = node.parents = None
+            if isinstance(node, JointNode):
+                node.saved = None
+    return [] if targets is None else [found.get(target) for target in targets]
+
+
+def _leading_to(root: Node, targets: list[Node]) -> set[Node]:
+    """The nodes between `root` and `targets`. A node is newer than all that it was made from, so nothing older
+    than the oldest target need be looked at."""
+    oldest = min(target.number for target in targets)
+    seen = {root}
+    stack = [root]
+    while stack:
+        for parent in stack.pop().parents or ():
+            if parent is not None and parent.number >= oldest and parent not in seen:
+                seen.add(parent)
+                stack.append(parent)
+    needed = set(targets)
+    for node in sorted(seen, key=lambda n: n.number):
+        if node.parents is None or any(parent in needed for parent in node.parents):
+            needed.add(node)  # a freed node counts: meeting it is an error that the walk reports
+    return needed
+
+
+def _collect(leaf: Leaf, g: Any, ours: bool) -> None:
+    """Adds a gradient to a leaf's. An array that somebody else may hold is copied: `.grad` is the user's own."""
+    if isinstance(g, Box):
+        g = g.data
+    if leaf.grad is not None:
+        leaf.grad = leaf.grad + g
+    elif ours or isinstance(g, RowSparse):
+        leaf.grad = g if isinstance(g, RowSparse) else xp(g).asarray(g)
+    else:
+        leaf.grad = xp(g).array(g, copy=True)
+
+
+def _fit(share: Any, value: Array, node: Node) -> Any:
+    """Un-broadcasts a gradient to the shape of its argument, and gives it the argument's dtype."""
+    if isinstance(share, RowSparse):
+        share = share.dense()
+    if share.shape != value.shape:
+        extra = len(share.shape) - len(value.shape)
+        if extra < 0 or any(b not in (1, a) for a, b in zip(share.shape[extra:], value.shape, strict=True)):
+            raise RuntimeError(
+                f"the rule of {_describe(node)} gave a gradient of shape {share.shape} "
+                f"for an argument of shape {value.shape}"
+            )
+        share = sum_to(share, value.shape)
+    return share if share.dtype == value.dtype else astype(share, value.dtype)
+
+
+def _describe(node: Node) -> str:
+    name = node.primitive.name if node.primitive is not None else "a result"
+    place = "".join(f", {key} {value}" for key, value in node.where if key != "checksums")
+    return f"op {name!r}, number {node.number}{place}"
+
+
+# --- The primitives that the walk itself needs -----------------------------------------------------------------
+
+
+@primitive
+def _alias(x: Array) -> Array:
+    return x
+
+
+_alias.vjp(lambda g, out, x: g)
+
+
+@primitive
+def sum_to(x: Array, shape: tuple[int, ...]) -> Array:
+    """Sums over the axes that broadcasting `shape` to `x.shape` would have repeated: its adjoint."""
+    extra = x.ndim - len(shape)
+    stretched = tuple(i + extra for i, n in enumerate(shape) if n == 1 and x.shape[i + extra] != 1)
+    axes = (*range(extra), *stretched)
+    return xp(x).sum(x, axis=axes).reshape(shape) if axes else x
+
+
+sum_to.vjp(lambda g, out, x, shape: broadcast_to(g, x.shape))
+
+
+@primitive
+def broadcast_to(x: Array, shape: tuple[int, ...]) -> Array:
+    """Repeats `x` along new leading axes and axes of size 1 (NumPy's rules), without a copy."""
+    return xp(x).broadcast_to(x, shape)
+
+
+broadcast_to.vjp(lambda g, out, x, shape: g)  # the walk un-broadcasts
+
+
+@primitive
+def astype(x: Array, dtype: Any) -> Array:
+    """The same numbers in another dtype."""
+    return x.astype(dtype)
+
+
+astype.vjp(lambda g, out, x, dtype: g)  # the walk gives it the dtype of x

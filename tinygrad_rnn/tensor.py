@@ -1,0 +1,404 @@
+"""Tensor: a Box with operators, and Parameter: a Tensor that is trained."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Iterator
+from typing import Any, NoReturn, SupportsIndex
+
+import numpy as np
+
+from tinygrad_rnn import ops
+from tinygrad_rnn.backend import Array, as_array, is_array, to_host, xp
+from tinygrad_rnn.tape import Box, Leaf, Wrap, is_recording, walk
+
+
+class Tensor(Box):
+    """An array that remembers how it was made.
+
+    `Tensor(value, requires_grad=False, dtype=None)`: NumPy and CuPy arrays are kept as they are (no copy), DLPack
+    producers are shared, Python numbers and lists become float32. `.data` is the array. With `requires_grad`
+    the Tensor is a leaf: `loss.backward()` adds to its `.grad`. Raises TypeError for anything but real numbers
+    and booleans, and for `requires_grad` of integers.
+
+    Operators and indexing are those of NumPy. `t += x` makes a new Tensor; `t[i] = x` raises.
+    """
+
+    __slots__ = ("__weakref__",)
+
+    def __init__(self, value: Any, requires_grad: bool = False, dtype: Any = None) -> None:
+        if isinstance(value, Box):
+            value = value.data
+        self.data = as_array(value, dtype)
+        self.node = None
+        if requires_grad:
+            if self.data.dtype.kind != "f":
+                raise TypeError(f"requires_grad needs floating-point numbers, got dtype {self.data.dtype}")
+            self.node = Leaf()
+
+    # --- What it is ---
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The sizes of the axes."""
+        return self.data.shape  # type: ignore[no-any-return]  # an array's shape
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The type of its numbers."""
+        return self.data.dtype  # type: ignore[no-any-return]  # an array's dtype
+
+    @property
+    def ndim(self) -> int:
+        """The number of axes."""
+        return len(self.data.shape)
+
+    @property
+    def size(self) -> int:
+        """The number of entries."""
+        return int(self.data.size)
+
+    @property
+    def requires_grad(self) -> bool:
+        """Whether it is on the tape: a leaf, or made from one."""
+        return self.node is not None
+
+    @property
+    def grad(self) -> Any:
+        """After `backward()`: an array of this shape, a RowSparse for an embedding table, or None. It adds up
+        until it is set to None."""
+        return self.node.grad if isinstance(self.node, Leaf) else None
+
+    @grad.setter
+    def grad(self, value: Any) -> None:
+        if not isinstance(self.node, Leaf):
+            raise AttributeError("grad can be set on a leaf only: a Parameter, or a Tensor made with requires_grad=True")
+        self.node.grad = value
+
+    def backward(self, gradient: Any = None, retain: bool = False) -> None:
+        """Adds the gradient of this Tensor to the `.grad` of every leaf that it was made from. A scalar needs no
+        `gradient`; otherwise give one of its shape. The tape is freed on the way unless `retain`.
+
+        Raises RuntimeError where there is no tape, FreedTapeError where an earlier call has freed it."""
+        if self.node is None:
+            raise RuntimeError(
+                "backward: this Tensor is not on the tape; nothing that it was made from has requires_grad=True"
+                + ("" if is_recording() else " (and recording is off: no_grad())")
+            )
+        if gradient is None:
+            if self.size != 1:
+                raise ValueError(
+                    f"backward: a scalar was expected, got shape {self.shape}; reduce it (loss.sum()) or pass gradient="
+                )
+            gradient = xp(self.data).ones_like(self.data)
+        else:
+            gradient = as_array(gradient.data if isinstance(gradient, Box) else gradient, self.dtype)
+            if gradient.shape != self.shape:
+                raise ValueError(f"backward: gradient must have the shape {self.shape}, got {gradient.shape}")
+        walk(self.node, gradient, retain=retain)
+
+    def detach(self) -> Tensor:
+        """The same array, off the tape."""
+        return Tensor.wrap(self.data, None)
+
+    def numpy(self) -> np.ndarray[Any, Any]:
+        """The numbers as a NumPy array: shared on the CPU (do not change it in place), copied from a GPU."""
+        return to_host(self.data)
+
+    def item(self) -> Any:
+        """The only entry, as a Python number. Raises ValueError where there is more than one."""
+        return self._only("item()").item()
+
+    def _only(self, use: str) -> Array:
+        if self.size != 1:
+            raise ValueError(f"{use} needs a Tensor with one entry, got shape {self.shape}")
+        return self.data.reshape(())
+
+    def __bool__(self) -> bool:
+        if self.size != 1:
+            raise ValueError(
+                f"the truth of a Tensor of shape {self.shape} is ambiguous; reduce it to one entry first"
+            )
+        return bool(self.data.reshape(()))
+
+    def __float__(self) -> float:
+        return float(self._only("float()"))
+
+    def __int__(self) -> int:
+        return int(self._only("int()"))
+
+    def __index__(self) -> int:
+        return operator.index(self._only("an index").item())
+
+    def __len__(self) -> int:
+        if not self.shape:
+            raise TypeError("len() of a Tensor without axes")
+        return self.shape[0]
+
+    def __iter__(self) -> Iterator[Tensor]:
+        if not self.shape:
+            raise TypeError("iteration over a Tensor without axes")
+        return iter(ops.unstack(self))
+
+    def __repr__(self) -> str:
+        text = np.array2string(self.numpy(), precision=4, threshold=60, edgeitems=3, separator=", ", prefix="Tensor(")
+        if self.node is None:
+            place = ""
+        elif isinstance(self.node, Leaf):
+            place = ", requires_grad"
+        else:
+            made_by = self.node.parents[0].primitive if self.node.primitive is None and self.node.parents else self.node.primitive
+            place = f", on the tape: {made_by.name} #{self.node.number}" if made_by else ", freed from the tape"
+        return f"{type(self).__name__}({text}, shape={self.shape}, dtype={self.dtype}{place})"
+
+    # --- Operators ---
+
+    def __neg__(self) -> Tensor:
+        return ops.neg(self)
+
+    def __pos__(self) -> Tensor:
+        return self
+
+    def __abs__(self) -> Tensor:
+        return ops.abs(self)
+
+    def __add__(self, other: Any) -> Tensor:
+        return ops.add(self, other)
+
+    def __radd__(self, other: Any) -> Tensor:
+        return ops.add(other, self)
+
+    def __sub__(self, other: Any) -> Tensor:
+        return ops.sub(self, other)
+
+    def __rsub__(self, other: Any) -> Tensor:
+        return ops.sub(other, self)
+
+    def __mul__(self, other: Any) -> Tensor:
+        return ops.mul(self, other)
+
+    def __rmul__(self, other: Any) -> Tensor:
+        return ops.mul(other, self)
+
+    def __truediv__(self, other: Any) -> Tensor:
+        return ops.div(self, other)
+
+    def __rtruediv__(self, other: Any) -> Tensor:
+        return ops.div(other, self)
+
+    def __pow__(self, other: Any) -> Tensor:
+        return ops.pow(self, other)
+
+    def __rpow__(self, other: Any) -> Tensor:
+        return ops.pow(other, self)
+
+    def __matmul__(self, other: Any) -> Tensor:
+        return ops.matmul(self, other)
+
+    def __rmatmul__(self, other: Any) -> Tensor:
+        return ops.matmul(other, self)
+
+    def __eq__(self, other: object) -> Tensor:  # type: ignore[override]  # entry by entry, as NumPy's
+        return ops.equal(self, other)
+
+    def __ne__(self, other: object) -> Tensor:  # type: ignore[override]  # entry by entry, as NumPy's
+        return ops.not_equal(self, other)
+
+    def __lt__(self, other: Any) -> Tensor:
+        return ops.less(self, other)
+
+    def __le__(self, other: Any) -> Tensor:
+        return ops.less_equal(self, other)
+
+    def __gt__(self, other: Any) -> Tensor:
+        return ops.greater(self, other)
+
+    def __ge__(self, other: Any) -> Tensor:
+        return ops.greater_equal(self, other)
+
+    def __and__(self, other: Any) -> Tensor:
+        return ops.logical_and(self, other)
+
+    def __or__(self, other: Any) -> Tensor:
+        return ops.logical_or(self, other)
+
+    def __invert__(self) -> Tensor:
+        return ops.logical_not(self)
+
+    __hash__ = object.__hash__  # identity: `==` compares entries
+
+    def __getitem__(self, index: Any) -> Tensor:
+        return ops.getitem(self, index)  # type: ignore[no-any-return]  # of a Tensor, a Tensor
+
+    def __setitem__(self, index: Any, value: Any) -> NoReturn:
+        raise TypeError(
+            "a Tensor cannot be changed in place, because the tape may need what it held: use "
+            "ops.where(mask, value, t) or ops.scatter_add(t, index, value) to make a new one"
+        )
+
+    # --- Methods under NumPy's names ---
+
+    @property
+    def T(self) -> Tensor:  # noqa: N802  (NumPy's name)
+        """The axes reversed."""
+        return ops.transpose(self)
+
+    def reshape(self, *shape: Any) -> Tensor:
+        """`t.reshape(2, 3)` or `t.reshape((2, 3))`."""
+        return ops.reshape(self, shape[0] if len(shape) == 1 else shape)
+
+    def transpose(self, *axes: Any) -> Tensor:
+        """`t.transpose(1, 0)`, `t.transpose((1, 0))`, or all axes reversed."""
+        return ops.transpose(self, axes[0] if len(axes) == 1 else axes or None)
+
+    def swapaxes(self, axis1: SupportsIndex, axis2: SupportsIndex) -> Tensor:
+        """Two axes exchanged."""
+        return ops.swapaxes(self, int(axis1), int(axis2))
+
+    def squeeze(self, axis: Any = None) -> Tensor:
+        """Without axes of size 1."""
+        return ops.squeeze(self, axis)
+
+    def astype(self, dtype: Any) -> Tensor:
+        """The same numbers in another dtype."""
+        return ops.astype(self, np.dtype(dtype))
+
+    def sum(self, axis: Any = None, keepdims: bool = False) -> Tensor:
+        """The sum over `axis`."""
+        return ops.sum(self, axis, keepdims)
+
+    def mean(self, axis: Any = None, keepdims: bool = False) -> Tensor:
+        """The mean over `axis`."""
+        return ops.mean(self, axis, keepdims)
+
+    def max(self, axis: Any = None, keepdims: bool = False) -> Tensor:
+        """The largest value over `axis`."""
+        return ops.max(self, axis, keepdims)
+
+    def min(self, axis: Any = None, keepdims: bool = False) -> Tensor:
+        """The smallest value over `axis`."""
+        return ops.min(self, axis, keepdims)
+
+    def argmax(self, axis: int | None = None) -> Tensor:
+        """The index of the largest value."""
+        return ops.argmax(self, axis)
+
+    # --- NumPy's functions and other libraries ---
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
+        if self.node is not None:
+            raise TypeError(
+                "a Tensor on the tape was about to become a plain array, and its gradient would be lost: "
+                "use .numpy() or .detach() if that is meant, or an op of tinygrad_rnn.ops"
+            )
+        return np.array(self.numpy(), dtype=dtype, copy=copy)
+
+    def __dlpack__(self, **options: Any) -> Any:
+        if self.node is not None:
+            raise BufferError(
+                "a Tensor on the tape was about to leave by DLPack, and its gradient would be lost: "
+                "use .detach() (or .numpy()) if that is meant"
+            )
+        return self.data.__dlpack__(**options)
+
+    def __dlpack_device__(self) -> Any:
+        return self.data.__dlpack_device__()
+
+    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **options: Any) -> Any:
+        name = ufunc.__name__
+        if options.get("out") is not None:
+            raise TypeError(
+                f"numpy.{name} cannot write a Tensor into an array (out= or an in-place operator): its gradient "
+                "would be lost; write `a = a + t`, or use t.numpy() if that is meant"
+            )
+        op = _UFUNCS.get(name)
+        if method != "__call__" or op is None or options:
+            call = name if method == "__call__" else f"{name}.{method}"
+            extra = f" with {', '.join(options)}" if options else ""
+            raise TypeError(f"numpy.{call}{extra} has no gradient here: use tinygrad_rnn.ops, or t.numpy() for arrays")
+        return op(*inputs)
+
+    def __array_function__(self, function: Callable[..., Any], types: Any, args: Any, options: Any) -> Any:
+        op = _FUNCTIONS.get(function)
+        if op is None:
+            raise TypeError(
+                f"numpy.{function.__name__} has no gradient here: use tinygrad_rnn.ops, or t.numpy() for arrays"
+            )
+        if options.get("out") is not None:
+            raise TypeError(f"numpy.{function.__name__} cannot write a Tensor into out=: its gradient would be lost")
+        return op(*args, **options)
+
+
+class Parameter(Tensor):
+    """A Tensor that is trained: a leaf of the tape, in its own array, with an optional name for messages. Its
+    `.data` may be rebound or changed in place between a backward pass and the next forward pass."""
+
+    __slots__ = ()
+
+    def __init__(self, value: Any, dtype: Any = None, name: str = "") -> None:
+        super().__init__(value, requires_grad=True, dtype=dtype)
+        self.name = name
+
+    @property
+    def name(self) -> str:
+        """What messages and the printed tape call it."""
+        assert isinstance(self.node, Leaf)
+        return self.node.name
+
+    @name.setter
+    def name(self, value: str) -> None:
+        assert isinstance(self.node, Leaf)
+        self.node.name = value
+
+    @classmethod
+    def wrap(cls, data: Array, node: Any) -> Any:
+        """Results of ops on a Parameter are Tensors."""
+        return Tensor.wrap(data, node)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Parameter:
+        copied = Parameter(self.data.copy(), name=self.name)
+        memo[id(self)] = copied
+        return copied
+
+
+def as_tensor(value: Any) -> Tensor:
+    """`value` itself if it is a Tensor, otherwise a Tensor of it."""
+    return value if isinstance(value, Tensor) else Tensor(value)
+
+
+wrap: Wrap = Tensor.wrap
+"""Makes the Tensors that rules get when a backward pass is itself recorded."""
+
+
+_UFUNCS: dict[str, Callable[..., Any]] = {
+    name: getattr(ops, name)
+    for name in (
+        "add exp expm1 log log1p sqrt square reciprocal sign sin cos tanh maximum minimum matmul equal not_equal less "
+        "less_equal greater greater_equal logical_and logical_or logical_not"
+    ).split()
+} | {
+    "negative": ops.neg,
+    "subtract": ops.sub,
+    "multiply": ops.mul,
+    "divide": ops.div,
+    "power": ops.pow,
+    "float_power": ops.pow,
+    "absolute": ops.abs,
+}
+
+_FUNCTIONS: dict[Callable[..., Any], Callable[..., Any]] = {
+    getattr(np, name): getattr(ops, name)
+    for name in (
+        "sum mean max min prod var cumsum reshape transpose swapaxes moveaxis expand_dims squeeze broadcast_to flip "
+        "stack concatenate split where outer einsum clip argmax zeros_like"
+    ).split()
+} | {np.linalg.norm: lambda x, ord=None, axis=None, keepdims=False: _euclidean(x, ord, axis, keepdims)}
+
+
+def _euclidean(x: Any, ord: Any, axis: Any, keepdims: bool) -> Any:
+    if ord not in (None, 2, "fro"):
+        raise TypeError(f"numpy.linalg.norm with ord={ord!r} has no gradient here: only the Euclidean norm has")
+    return ops.norm(x, axis, keepdims)
+
+
+__all__ = ["Parameter", "Tensor", "as_tensor", "is_array", "wrap"]

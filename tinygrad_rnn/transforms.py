@@ -1,0 +1,160 @@
+"""Derivatives as functions of functions, of any order: each result is on the tape of whatever surrounds it, so
+`grad(grad(f))` needs nothing more."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from tinygrad_rnn import ops
+from tinygrad_rnn.backend import xp
+from tinygrad_rnn.tape import Alias, Leaf, Node, is_recording, recording, walk
+from tinygrad_rnn.tensor import Tensor, as_tensor, wrap
+
+Function = Callable[..., Any]
+
+
+def _variables(tensors: tuple[Any, ...], argnums: tuple[int, ...], name: str) -> tuple[list[Any], list[Node]]:
+    """The arguments, with those of `argnums` under new names, and these names' nodes."""
+    arguments: list[Any] = list(tensors)
+    nodes: list[Node] = []
+    for position in argnums:
+        if not -len(tensors) <= position < len(tensors):
+            raise ValueError(f"{name}: argnums names argument {position}, but {len(tensors)} were given")
+        x = as_tensor(tensors[position])
+        if x.dtype.kind != "f":
+            raise TypeError(f"{name}: argument {position} must hold floating-point numbers, got dtype {x.dtype}")
+        node = Alias(x)
+        arguments[position] = Tensor.wrap(x.data, node)
+        nodes.append(node)
+    return arguments, nodes
+
+
+def _result(name: str, out: Any) -> Tensor:
+    if not isinstance(out, Tensor):
+        raise TypeError(f"{name}: the function must return a Tensor, got {type(out).__name__}")
+    return out
+
+
+def _depends_on_more(out: Tensor, nodes: list[Node]) -> bool:
+    """Whether `out` was made from anything on the tape besides the variables `nodes`: a Parameter, or a variable
+    of an enclosing derivative. Only then can somebody want to differentiate a derivative of `out` again."""
+    if any(node.parents[0] is not None for node in nodes):
+        return True
+    oldest = min((node.number for node in nodes), default=0)
+    stack = [] if out.node is None else [out.node]
+    seen = set(stack)
+    while stack:
+        node = stack.pop()
+        if isinstance(node, Leaf) or node.number < oldest:
+            return True
+        fresh = [p for p in node.parents or () if p is not None and p not in seen]
+        seen.update(fresh)
+        stack.extend(fresh)
+    return False
+
+
+def _backward(out: Tensor, seed: Tensor, inputs: list[Tensor], nodes: list[Node], open_: bool) -> tuple[Tensor, ...]:
+    """The gradients of `inputs` (zeros where `out` does not depend on one), recorded where that can matter."""
+    recorded = is_recording() and (open_ or seed.node is not None)
+    found = walk(
+        out.node, seed if recorded else seed.data, wrap=wrap if recorded else None, retain=True, targets=nodes
+    )
+    return tuple(
+        ops.zeros_like(x.detach()) if g is None else g if isinstance(g, Tensor) else wrap(xp(x.data).asarray(g), None)
+        for g, x in zip(found, inputs, strict=True)
+    )
+
+
+def _outside(out: Tensor, open_: bool) -> Tensor:
+    """The value as the surroundings see it: on their tape only where they are on it."""
+    return out if open_ and is_recording() else out.detach()
+
+
+def value_and_grad(f: Function, argnums: int | tuple[int, ...] = 0) -> Function:
+    """A function that returns `f`'s value and its gradient: a Tensor, or a tuple where `argnums` is one.
+
+    `f` must return a scalar Tensor. Raises ValueError or TypeError where it does not."""
+    positions = argnums if isinstance(argnums, tuple) else (argnums,)
+
+    def evaluate(*tensors: Any) -> tuple[Tensor, Any]:
+        with recording(True):
+            arguments, nodes = _variables(tensors, positions, "grad")
+            out = _result("grad", f(*arguments))
+        if out.shape != ():
+            raise ValueError(f"grad: the function must return a scalar, got shape {out.shape}; use vjp or jacobian")
+        inputs = [arguments[position] for position in positions]
+        open_ = _depends_on_more(out, nodes)
+        gradients = _backward(out, ops.zeros_like(out.detach()) + 1, inputs, nodes, open_)
+        return _outside(out, open_), gradients if isinstance(argnums, tuple) else gradients[0]
+
+    return evaluate
+
+
+def grad(f: Function, argnums: int | tuple[int, ...] = 0) -> Function:
+    """The gradient of a scalar function: `grad(f)(x)` has the shape of `x`; `argnums` names the arguments to
+    differentiate by, a tuple of them gives a tuple. `grad(grad(f))` is the second derivative. Raises as
+    `value_and_grad` does."""
+    evaluate = value_and_grad(f, argnums)
+
+    def gradient(*tensors: Any) -> Any:
+        return evaluate(*tensors)[1]
+
+    return gradient
+
+
+def vjp(f: Function, *tensors: Any) -> tuple[Tensor, Callable[[Any], tuple[Tensor, ...]]]:
+    """`f(*tensors)` and its pullback: `pullback(u)` is uᵀJ, a tuple with one Tensor per argument. It can be called
+    many times."""
+    with recording(True):
+        arguments, nodes = _variables(tensors, tuple(range(len(tensors))), "vjp")
+        out = _result("vjp", f(*arguments))
+    open_ = _depends_on_more(out, nodes)
+
+    def pullback(cotangent: Any) -> tuple[Tensor, ...]:
+        seed = as_tensor(cotangent)
+        if seed.shape != out.shape:
+            raise ValueError(f"vjp: the cotangent must have the shape {out.shape} of the result, got {seed.shape}")
+        return _backward(out, seed, arguments, nodes, open_)
+
+    return _outside(out, open_), pullback
+
+
+def jvp(f: Function, primals: tuple[Any, ...], tangents: tuple[Any, ...]) -> tuple[Tensor, Tensor]:
+    """`f(*primals)` and Jv, v being the `tangents`. The pullback u -> uᵀJ is linear in u, so its own pullback
+    applied to v is Jv: no rule is needed besides those of the backward pass."""
+    if len(primals) != len(tangents):
+        raise ValueError(f"jvp: one tangent per primal was expected, got {len(tangents)} for {len(primals)}")
+    with recording(True):
+        out, pullback = vjp(f, *primals)
+
+        def transposed(u: Tensor) -> Tensor:
+            parts = [(g * as_tensor(v)).sum() for g, v in zip(pullback(u), tangents, strict=True)]
+            return sum(parts[1:], parts[0])
+
+        tangent = grad(transposed)(ops.zeros_like(out.detach()))
+    return _outside(out, True), _outside(tangent, True)
+
+
+def jacobian(f: Function, argnum: int = 0) -> Function:
+    """The matrix of all partial derivatives: shape (*out.shape, *x.shape)."""
+
+    def matrix(*tensors: Any) -> Tensor:
+        with recording(True):
+            arguments, nodes = _variables(tensors, (argnum,), "jacobian")
+            out = _result("jacobian", f(*arguments))
+        x, open_, rows = arguments[argnum], _depends_on_more(out, nodes), []
+        for i in range(out.size):
+            seed = xp(out.data).zeros(out.size, dtype=out.dtype)
+            seed[i] = 1
+            rows.append(_backward(out, Tensor(seed.reshape(out.shape)), [x], nodes, open_)[0])
+        shape = (*out.shape, *x.shape)
+        return ops.stack(rows).reshape(shape) if rows else Tensor(xp(x.data).zeros(shape, dtype=x.dtype))
+
+    return matrix
+
+
+def hvp(f: Function, x: Any, v: Any) -> Tensor:
+    """Hv, H being the Hessian of the scalar function `f` at `x`: the gradient of <grad f, v> (Pearlmutter 1994)."""
+    result: Tensor = grad(lambda y: (grad(f)(y) * as_tensor(v)).sum())(x)
+    return result
