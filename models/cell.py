@@ -1,0 +1,177 @@
+"""Cell: what a recurrent network does in one time step. Gate: one affine sum of its inputs.
+
+A cell is its equations and nothing else. Time, lengths, batches, masks, dropout, directions and devices belong to
+the layer that drives it (`Recurrent`), so that a new cell gets all of them by writing `step`.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tinygrad_rnn.backend import xp
+from tinygrad_rnn.models import init
+from tinygrad_rnn.models.module import Module
+from tinygrad_rnn.tape import label
+from tinygrad_rnn.tensor import Parameter, Tensor
+
+
+class Gate(Module):
+    """x @ U + b + h @ W: (B,I), (B,H) -> (B,H), with U (I,H), W (H,H), b (H,), and where a cell wants one a second
+    bias c (H,) beside W. `mask` (B,H) multiplies h: the driver sets it for recurrent dropout."""
+
+    mask: Tensor | None = None
+    c: Parameter | None = None
+
+    def __init__(
+        self,
+        name: str,
+        input_size: int,
+        hidden_size: int,
+        *,
+        dtype: Any = np.float32,
+        rng: np.random.Generator | None = None,
+        scheme: str = "default",
+    ) -> None:
+        first, second = _SCHEMES[scheme]
+        rng = init.generator(rng)
+        self.name = name
+        self.U = Parameter(first(rng, (input_size, hidden_size)), dtype=dtype, name=f"{name}.U")
+        self.W = Parameter(second(rng, (hidden_size, hidden_size)), dtype=dtype, name=f"{name}.W")
+        self.b = Parameter(np.zeros(hidden_size), dtype=dtype, name=f"{name}.b")
+
+    def __call__(self, x: Tensor, h: Tensor) -> Tensor:
+        """The whole sum."""
+        with label("gate", self.name):
+            return self.input(x) + self.recurrent(h)
+
+    def input(self, x: Tensor) -> Tensor:
+        """The part that does not depend on the state: x @ U + b."""
+        return x @ self.U + self.b
+
+    def recurrent(self, h: Tensor) -> Tensor:
+        """The part that does: h @ W (+ c)."""
+        if self.mask is not None:
+            h = h * self.mask
+        product = h @ self.W
+        return product if self.c is None else product + self.c
+
+
+_SCHEMES: dict[str, tuple[Callable[..., Any], Callable[..., Any]]] = {
+    "default": (init.glorot, init.orthogonal),
+    "wildml": (init.wildml, init.wildml),
+}
+
+
+class Cell(Module):
+    """Base of all cells. A subclass names its gates and its states and writes `step`:
+
+        class MyCell(Cell):
+            gates = "z n"              # self.z(x, h) and self.n(x, h) are then affine sums, with weights of their own
+            state = "h"                # the default; the first state is the output
+
+            def step(self, x, h):      # (B,I), (B,H) -> the next state, or a tuple of all of them
+                z = sigmoid(self.z(x, h))
+                return (1 - z) * tanh(self.n(x, h)) + z * h
+
+    `setup(self, **options)` may add Parameters (peepholes, norms) and take options of the constructor; they are cast
+    to the cell's dtype. `output(self, *state)` names the output where it is not the first state.
+
+    `init="default"`: U Glorot uniform, W orthogonal, b zero; `init="wildml"`: U and W uniform within 1/sqrt(fan in).
+    Raises ValueError for sizes below 1 or another `init`, TypeError for options that `setup` does not take."""
+
+    gates: str = ""
+    state: str = "h"
+
+    if TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any: ...  # the gates, and what setup adds
+
+        # Any signature, so that a subclass may name its states.
+        step: Callable[..., Any]
+        setup: Callable[..., None]
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        *,
+        dtype: Any = np.float32,
+        rng: np.random.Generator | None = None,
+        init: str = "default",
+        **options: Any,
+    ) -> None:
+        if init not in _SCHEMES:
+            raise ValueError(f"init must be one of {', '.join(_SCHEMES)}, got {init!r}")
+        self.input_size = _size("input_size", input_size)
+        self.hidden_size = _size("hidden_size", hidden_size)
+        rng = _generator(rng)
+        for name in self.gates.split():
+            gate = Gate(name, self.input_size, self.hidden_size, dtype=dtype, rng=rng, scheme=init)
+            setattr(self, name, gate)
+        self.rng: np.random.Generator | None = rng
+        try:
+            self.setup(**options)
+        except TypeError as error:
+            if "argument" not in str(error) or "setup" not in str(error):
+                raise
+            raise TypeError(f"{type(self).__name__}: unknown option among {sorted(options)}: {error}") from None
+        self.rng = None  # randomness is for the initial weights alone
+        self.astype(dtype)
+
+    if not TYPE_CHECKING:
+
+        def setup(self) -> None:
+            """Adds Parameters beyond the gates' and takes options; `self.rng` draws initial weights here."""
+
+        def step(self, x: Tensor, *state: Tensor) -> Any:
+            """One time step: x (B,I) and the states (B,H) -> the next states."""
+            raise TypeError(f"{type(self).__name__} must define step(self, x, {self.state.replace(' ', ', ')})")
+
+    def output(self, *state: Tensor) -> Tensor:
+        """What the layer above sees: the first state unless a subclass says otherwise."""
+        return state[0]
+
+    @property
+    def output_size(self) -> int:
+        """The features of the output."""
+        return self.hidden_size
+
+    @property
+    def states(self) -> list[str]:
+        """The names of the states."""
+        return self.state.split()
+
+    def initial_state(self, batch_size: int) -> tuple[Tensor, ...]:
+        """Zeros (B,H) per state, in the dtype and on the device of the weights."""
+        like = next((p.data for p in self.parameters()), np.zeros(0, np.float32))
+        zeros = xp(like).zeros((batch_size, self.hidden_size), dtype=like.dtype)
+        return tuple(Tensor(zeros) for _ in self.states)
+
+    def advance(self, x: Tensor, state: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        """`step`, with the states as a tuple in and out. Raises TypeError where a step returns another number."""
+        result = self.step(x, *state)
+        result = result if isinstance(result, tuple) else (result,)
+        if len(result) != len(state):
+            raise TypeError(
+                f"{type(self).__name__}.step must return {len(state)} state(s) ({self.state}), got {len(result)}"
+            )
+        return result
+
+    def masked(self, mask: Tensor) -> Cell:
+        """This cell, sharing its weights, with `mask` (B,H) on the state wherever a gate reads it (Gal & Ghahramani
+        2016, sect. 4: one mask a sequence). Raises ValueError for a cell without gates."""
+        if not self.gates:
+            raise ValueError(f"recurrent_dropout needs a cell with gates, and {type(self).__name__} has none")
+        cell = copy.copy(self)
+        for name in self.gates.split():
+            gate = copy.copy(getattr(self, name))
+            gate.mask = mask
+            setattr(cell, name, gate)
+        return cell
+
+
+_size, _generator = init.size, init.generator  # `init` is also the name of the constructor's option

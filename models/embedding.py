@@ -1,0 +1,93 @@
+"""Embedding: a table of vectors, one per id."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tinygrad_rnn import ops
+from tinygrad_rnn.backend import is_array, to_device
+from tinygrad_rnn.models import init
+from tinygrad_rnn.models.module import Module
+from tinygrad_rnn.tensor import Parameter, Tensor
+
+
+class Embedding(Module):
+    """Looks ids up in `weight` (V,E): ids (...) -> (...,E). Normal with standard deviation 1/sqrt(E), so that vectors
+    start with length about 1. The gradient is row-sparse: only rows that were read are touched.
+
+    The row `padding` (if given) reads as zeros and never receives a gradient."""
+
+    def __init__(
+        self,
+        num_embeddings: int,
+        embedding_size: int,
+        padding: int | None = None,
+        *,
+        dtype: Any = np.float32,
+        rng: np.random.Generator | None = None,
+    ) -> None:
+        shape = (init.size("num_embeddings", num_embeddings), init.size("embedding_size", embedding_size))
+        if padding is not None and not 0 <= padding < num_embeddings:
+            raise ValueError(f"padding must be a row between 0 and {num_embeddings - 1}, got {padding!r}")
+        table = init.generator(rng).standard_normal(shape) / np.sqrt(embedding_size)
+        if padding is not None:
+            table[padding] = 0
+        self.weight = Parameter(table, dtype=dtype)
+        self.padding = padding
+
+    def __call__(self, ids: Any) -> Tensor:
+        """(...) of integers -> (...,E). Raises TypeError where ids are not integers, IndexError where one is not in
+        the table."""
+        ids = ids.data if isinstance(ids, Tensor) else ids
+        ids = ids if is_array(ids) else np.asarray(ids)
+        if ids.dtype.kind not in "iu":
+            raise TypeError(f"Embedding: ids must be integers, got dtype {ids.dtype}")
+        rows = self.weight.shape[0]
+        if ids.size and not (0 <= int(ids.min()) and int(ids.max()) < rows):
+            wrong = int(ids.min()) if int(ids.min()) < 0 else int(ids.max())
+            raise IndexError(f"Embedding: ids must lie between 0 and {rows - 1}, got {wrong}")
+        vectors = ops.take(self.weight, ids)
+        return vectors if self.padding is None else vectors * (ids != self.padding)[..., None]
+
+    def load_vectors(self, path: str | PathLike[str], tokens: Sequence[str]) -> int:
+        """Sets the rows of `tokens` (row i is tokens[i]) that a file of pre-trained vectors has, and returns how many
+        it had; the others stay as they are. See `read_vectors` for the format and what is raised."""
+        vectors = read_vectors(path, tokens, self.weight.shape[1])
+        table = self.weight.numpy().copy()
+        for row, token in enumerate(tokens):
+            if token in vectors and row != self.padding:
+                table[row] = vectors[token]
+        self.weight.data = to_device(table, self.device)
+        return len(vectors)
+
+
+def read_vectors(path: str | PathLike[str], tokens: Iterable[str], size: int) -> dict[str, np.ndarray[Any, Any]]:
+    """Word vectors of `size` numbers in the text format of GloVe (Pennington et al. 2014): a line per word, the word
+    and its numbers apart by spaces; or of word2vec (Mikolov et al. 2013), which has a line "count size" above.
+
+    Raises ValueError naming the file and the line where a line does not fit, OSError where it cannot be read."""
+    wanted = set(tokens)
+    found: dict[str, np.ndarray[Any, Any]] = {}
+    with Path(path).open(encoding="utf-8", errors="strict") as file:
+        try:
+            for number, line in enumerate(file, 1):
+                word, *numbers = line.rstrip("\n ").rsplit(" ", size)
+                if number == 1 and len(line.split()) == 2 and size != 1:
+                    declared = line.split()[1]
+                    if declared != str(size):
+                        raise ValueError(f"{path}: vectors of {size} numbers were expected, the file has {declared}")
+                    continue
+                if len(numbers) != size:
+                    raise ValueError(
+                        f"{path}, line {number}: a word and {size} numbers were expected, got {len(line.split()) - 1} numbers"
+                    )
+                if word in wanted and word not in found:
+                    found[word] = np.array([float(x) for x in numbers])
+        except UnicodeDecodeError as error:
+            raise ValueError(f"{path}: a text file of word vectors in UTF-8 was expected: {error}") from None
+    return found

@@ -1,0 +1,117 @@
+"""LanguageModel: the next token's distribution, given all before it."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from tinygrad_rnn import ops
+from tinygrad_rnn.backend import xp
+from tinygrad_rnn.models import init
+from tinygrad_rnn.models.cell import Cell
+from tinygrad_rnn.models.cells import GRUCell, LSTMCell, RNNCell
+from tinygrad_rnn.models.embedding import Embedding
+from tinygrad_rnn.models.layers import Dropout
+from tinygrad_rnn.models.module import Module
+from tinygrad_rnn.models.recurrent import Recurrent, State
+from tinygrad_rnn.tensor import Parameter, Tensor
+
+CELLS: dict[str, type[Cell]] = {"rnn": RNNCell, "gru": GRUCell, "lstm": LSTMCell}
+
+
+class LanguageModel(Module):
+    """Embedding (V,E), a recurrent stack, and a softmax over the vocabulary (Mikolov et al. 2010), for words or
+    characters alike.
+
+    `tied=True` uses the embedding table for the output too (Press & Wolf 2017), which needs embedding_size ==
+    hidden_size. `dropout` stands on the embeddings, between the layers and before the output (Zaremba et al. 2014)
+    and works where `rng` is given. `cell` is "rnn", "gru", "lstm" or a class made with `Cell`; further options go to
+    `Recurrent` and the cell. Raises ValueError, TypeError for sizes and options that do not fit."""
+
+    def __init__(
+        self,
+        vocab_size: int,
+        embedding_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        cell: str | type[Cell] = "gru",
+        tied: bool = False,
+        dropout: float = 0.0,
+        *,
+        dtype: Any = np.float32,
+        rng: np.random.Generator | None = None,
+        **options: Any,
+    ) -> None:
+        if isinstance(cell, str):
+            if cell not in CELLS:
+                raise ValueError(f"cell must be {', '.join(CELLS)} or a class made with Cell, got {cell!r}")
+            cell = CELLS[cell]
+        if options.get("bidirectional"):
+            raise ValueError("a language model cannot be bidirectional: it would see the word that it is to predict")
+        rng = init.generator(rng)
+        self.embedding = Embedding(vocab_size, embedding_size, dtype=dtype, rng=rng)
+        self.recurrent = Recurrent(
+            cell, embedding_size, hidden_size, num_layers, dropout=dropout, dtype=dtype, rng=rng, **options
+        )
+        if tied and self.recurrent.output_size != embedding_size:
+            raise ValueError(
+                f"tied=True needs embedding_size == hidden_size, got {embedding_size} and {self.recurrent.output_size}"
+            )
+        shape = (self.recurrent.output_size, vocab_size)
+        self.output_weight = None if tied else Parameter(init.glorot(rng, shape), dtype=dtype)
+        self.output_bias = Parameter(np.zeros(vocab_size), dtype=dtype)
+        self.dropout = Dropout(dropout)
+
+    @property
+    def vocab_size(self) -> int:
+        """V."""
+        return self.output_bias.shape[0]
+
+    def hidden(
+        self, ids: Any, state: State | None = None, lengths: Any = None, rng: np.random.Generator | None = None
+    ) -> tuple[Tensor, State]:
+        """ids (T,B) -> what the output layer sees (T,B,H), and the state to carry on from."""
+        vectors = self.dropout(self.embedding(ids), rng)
+        if vectors.ndim != 3:
+            raise ValueError(f"LanguageModel: ids must have the shape (T, B), got {vectors.shape[:-1]}")
+        outputs, state = self.recurrent(vectors, state, lengths, rng)
+        return self.dropout(outputs, rng), state
+
+    def _output(self) -> Tensor:
+        """The output weight (H,V)."""
+        return self.embedding.weight.T if self.output_weight is None else self.output_weight
+
+    def __call__(
+        self, ids: Any, state: State | None = None, lengths: Any = None, rng: np.random.Generator | None = None
+    ) -> tuple[Tensor, State]:
+        """ids (T,B) -> logits (T,B,V) of the token after each, and the state. Raises IndexError for ids outside the
+        vocabulary."""
+        outputs, state = self.hidden(ids, state, lengths, rng)
+        return outputs @ self._output() + self.output_bias, state
+
+    def loss(  # noqa: PLR0917  (in the order of use)
+        self,
+        ids: Any,
+        targets: Any,
+        weights: Any = None,
+        state: State | None = None,
+        lengths: Any = None,
+        rng: np.random.Generator | None = None,
+        reduction: str = "mean",
+    ) -> tuple[Tensor, State]:
+        """Teacher forcing: the model reads ids (T,B) and is asked for targets (T,B) at every step. Returns the mean
+        nats per token over those with weight (all by default), and the state. The (T,B,V) logits never exist."""
+        outputs, state = self.hidden(ids, state, lengths, rng)
+        if weights is not None:
+            weights = xp(outputs.data).asarray(weights)
+        loss = ops.linear_cross_entropy(
+            outputs, self._output(), self.output_bias, targets, weights, reduction=reduction
+        )
+        return loss, state
+
+
+def perplexity(nats: float) -> float:
+    """exp of the mean nats per token: the number of equally likely tokens that would be as hard to guess."""
+    return math.exp(min(nats, 700.0))

@@ -1,0 +1,65 @@
+"""Layers without time: Linear, Dropout and LayerNorm."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from tinygrad_rnn import ops
+from tinygrad_rnn.models import init
+from tinygrad_rnn.models.module import Module
+from tinygrad_rnn.tensor import Parameter, Tensor
+
+
+class Linear(Module):
+    """x @ weight + bias: (...,I) -> (...,O), with weight (I,O) Glorot uniform and bias (O,) zero."""
+
+    def __init__(
+        self,
+        input_size: int,
+        output_size: int,
+        bias: bool = True,
+        *,
+        dtype: Any = np.float32,
+        rng: np.random.Generator | None = None,
+    ) -> None:
+        shape = (init.size("input_size", input_size), init.size("output_size", output_size))
+        self.weight = Parameter(init.glorot(init.generator(rng), shape), dtype=dtype)
+        self.bias = Parameter(np.zeros(output_size), dtype=dtype) if bias else None
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """(...,I) -> (...,O). Raises ValueError where the last axis is not I."""
+        if x.shape[-1:] != self.weight.shape[:1]:
+            raise ValueError(f"Linear: x must have {self.weight.shape[0]} features in its last axis, got {x.shape}")
+        y = x @ self.weight
+        return y if self.bias is None else y + self.bias
+
+
+class Dropout(Module):
+    """Zeroes entries with probability `rate` where a generator is given, and does nothing otherwise."""
+
+    def __init__(self, rate: float) -> None:
+        self.rate = init.rate("rate", rate)
+
+    def __call__(self, x: Tensor, rng: np.random.Generator | None = None) -> Tensor:
+        """Any shape. `rng` is given while training."""
+        return x if rng is None or not self.rate else ops.dropout(x, self.rate, rng)  # type: ignore[no-any-return]
+
+
+class LayerNorm(Module):
+    """Subtracts the mean over the last axis, divides by the standard deviation, then scales and shifts (Ba et al.
+    2016, eq. 3): (...,H) -> (...,H), with gain (H,) one and bias (H,) zero; `eps` is added to the variance."""
+
+    def __init__(self, size: int, eps: float = 1e-5, *, dtype: Any = np.float32) -> None:
+        self.gain = Parameter(np.ones(init.size("size", size)), dtype=dtype)
+        self.bias = Parameter(np.zeros(size), dtype=dtype)
+        self.eps = eps
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Raises ValueError where the last axis is not H."""
+        if x.shape[-1:] != self.gain.shape:
+            raise ValueError(f"LayerNorm: x must have {self.gain.shape[0]} features in its last axis, got {x.shape}")
+        centred = x - x.mean(axis=-1, keepdims=True)
+        deviation = ops.sqrt(ops.square(centred).mean(axis=-1, keepdims=True) + self.eps)
+        return centred / deviation * self.gain + self.bias

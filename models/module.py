@@ -1,0 +1,94 @@
+"""Module: finds Parameters by walking an object's attributes, lists and dicts. Nothing is registered."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Self
+
+import numpy as np
+
+from tinygrad_rnn.backend import Array, as_array, device_of, to_device, to_host
+from tinygrad_rnn.tensor import Parameter
+
+
+class Module:
+    """Anything with Parameters among its attributes. There is no constructor to call and no mode to set: a model
+    called with `rng=` trains (its dropout draws from it), without it evaluates."""
+
+    def named_parameters(self) -> Iterator[tuple[str, Parameter]]:
+        """Every Parameter once, under the path to it (`cells.0.z.U`), in the order in which it was set."""
+        seen: set[int] = set()
+        yield from _walk(self, "", seen)
+
+    def parameters(self) -> list[Parameter]:
+        """Every Parameter once."""
+        return [parameter for _, parameter in self.named_parameters()]
+
+    @property
+    def size(self) -> int:
+        """The number of trained numbers."""
+        return sum(parameter.size for parameter in self.parameters())
+
+    @property
+    def device(self) -> str:
+        """Where the Parameters are: `"cpu"` or `"cuda"`."""
+        return next((device_of(p.data) for p in self.parameters()), "cpu")
+
+    def state_dict(self) -> dict[str, np.ndarray[Any, Any]]:
+        """The weights by name, as NumPy arrays (copies)."""
+        return {name: np.array(to_host(p.data)) for name, p in self.named_parameters()}
+
+    def load_state_dict(self, state: dict[str, Array]) -> None:
+        """Sets every weight, in this model's dtypes and on its device. Raises ValueError naming what is missing,
+        unexpected or of another shape, before anything is changed."""
+        parameters = dict(self.named_parameters())
+        missing, unexpected = sorted(parameters.keys() - state.keys()), sorted(state.keys() - parameters.keys())
+        if missing or unexpected:
+            raise ValueError(f"load_state_dict: missing {missing}, unexpected {unexpected}")
+        for name, parameter in parameters.items():
+            if tuple(state[name].shape) != parameter.shape:
+                raise ValueError(
+                    f"load_state_dict: {name} must have the shape {parameter.shape}, got {tuple(state[name].shape)}"
+                )
+        for name, parameter in parameters.items():
+            value = np.array(to_host(as_array(state[name])), dtype=parameter.dtype)
+            parameter.data = to_device(value, device_of(parameter.data))
+
+    def zero_grad(self) -> None:
+        """Forgets the gradients."""
+        for parameter in self.parameters():
+            parameter.grad = None
+
+    def astype(self, dtype: Any) -> Self:
+        """Casts every weight in place and returns the model."""
+        for parameter in self.parameters():
+            parameter.data = parameter.data.astype(dtype)
+            parameter.grad = None
+        return self
+
+    def to(self, device: str) -> Self:
+        """Moves every weight to "cpu" or "cuda" in place and returns the model. Raises DeviceUnavailable where there
+        is no such device."""
+        for parameter in self.parameters():
+            parameter.data = to_device(parameter.data, device)
+            parameter.grad = None
+        return self
+
+    def __repr__(self) -> str:
+        lines = [f"  {name} {tuple(p.shape)}" for name, p in self.named_parameters()]
+        return "\n".join([f"{type(self).__name__}: {self.size:,} parameters", *lines])
+
+
+def _walk(thing: Any, path: str, seen: set[int]) -> Iterator[tuple[str, Parameter]]:
+    if isinstance(thing, Parameter | Module | list | tuple | dict):
+        if id(thing) in seen:
+            return
+        seen.add(id(thing))
+    if isinstance(thing, Parameter):
+        yield path, thing
+    elif isinstance(thing, Module | dict):
+        for key, value in (vars(thing) if isinstance(thing, Module) else thing).items():
+            yield from _walk(value, f"{path}.{key}" if path else str(key), seen)
+    elif isinstance(thing, list | tuple):
+        for i, value in enumerate(thing):
+            yield from _walk(value, f"{path}.{i}" if path else str(i), seen)
