@@ -1,1 +1,27 @@
 """tinygrad_rnn: write the textbook equations; the gradient, the checks and the training program come with them."""
+
+from tinygrad_rnn import ops as ops
+from tinygrad_rnn.anomaly import AnomalyError as AnomalyError
+from tinygrad_rnn.anomaly import detect_anomaly as detect_anomaly
+from tinygrad_rnn.backend import DeviceUnavailable as DeviceUnavailable
+from tinygrad_rnn.checks import GradientError as GradientError
+from tinygrad_rnn.checks import gradcheck as gradcheck
+from tinygrad_rnn.loops import scan as scan
+from tinygrad_rnn.rowsparse import RowSparse as RowSparse
+from tinygrad_rnn.tape import FreedTapeError as FreedTapeError
+from tinygrad_rnn.tape import joint as joint
+from tinygrad_rnn.tape import label as label
+from tinygrad_rnn.tape import no_grad as no_grad
+from tinygrad_rnn.tape import primitive as primitive
+from tinygrad_rnn.tape import recording as recording
+from tinygrad_rnn.tensor import Parameter as Parameter
+from tinygrad_rnn.tensor import Tensor as Tensor
+from tinygrad_rnn.transforms import grad as grad
+from tinygrad_rnn.transforms import hvp as hvp
+from tinygrad_rnn.transforms import jacobian as jacobian
+from tinygrad_rnn.transforms import jvp as jvp
+from tinygrad_rnn.transforms import value_and_grad as value_and_grad
+from tinygrad_rnn.transforms import vjp as vjp
+from tinygrad_rnn.wengert import Tape as Tape
+
+__version__ = "0.1.0"

@@ -15,7 +15,7 @@ from __future__ import annotations
 import inspect
 import itertools
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar
 from heapq import heappop, heappush
 from operator import iadd
@@ -393,6 +393,9 @@ def joint(forward: Callable[Concatenate[tuple[bool, ...], P], Any]) -> Joint[P]:
 # --- The backward walk -----------------------------------------------------------------------------------------
 
 
+_nothing = nullcontext()
+
+
 def walk(  # noqa: PLR0912  (one loop, read from top to bottom)
     root: Node | None,
     seed: Any,
@@ -449,7 +452,8 @@ def walk(  # noqa: PLR0912  (one loop, read from top to bottom)
         wanted = node.parents
         if needed is not None:
             wanted = [p if p in needed else None for p in wanted]
-        shares = primitive.gradients(node, g, wrap, wanted)
+        with np.errstate(all="ignore") if watcher is not None else _nothing:
+            shares = primitive.gradients(node, g, wrap, wanted)
         for i, (parent, share, value) in enumerate(zip(wanted, shares, node.args, strict=True)):
             if parent is None or share is None:
                 continue
@@ -520,7 +524,7 @@ def _fit(share: Any, value: Array, node: Node) -> Any:
 
 def _describe(node: Node) -> str:
     name = node.primitive.name if node.primitive is not None else "a result"
-    place = "".join(f", {key} {value}" for key, value in node.where if key != "checksums")
+    place = "".join(f", {key} {value}" for key, value in node.where)
     return f"op {name!r}, number {node.number}{place}"
 
 

@@ -1,0 +1,89 @@
+"""detect_anomaly: which op made the first NaN, and where."""
+
+from __future__ import annotations
+
+import linecache
+import sys
+import zlib
+from contextlib import AbstractContextManager
+from typing import Any
+
+import numpy as np
+
+from tinygrad_rnn.backend import is_array, to_host, xp
+from tinygrad_rnn.rowsparse import RowSparse
+from tinygrad_rnn.tape import Box, Node, Primitive, Watcher, Where, watching
+
+
+class AnomalyError(FloatingPointError):
+    """An op produced NaN or Inf, or an array that the tape needs was changed in place."""
+
+
+def detect_anomaly() -> AbstractContextManager[None]:
+    """`with detect_anomaly():` — every op is looked at, forward and backward, and the first that produces NaN or Inf
+    raises AnomalyError naming it, the line of your code that called it, and the layer, cell, gate and time step where
+    known. An array that the tape still needs and that was changed in place since is found too. Slow: for debugging.
+
+    Run the forward pass inside it as well: only then are lines and checksums known to the backward pass."""
+    return watching(_Detector())
+
+
+class _Detector(Watcher):
+    def __init__(self) -> None:
+        self.sums: dict[Node, tuple[int, ...]] = {}
+
+    def forward(self, node: Node | None, primitive: Primitive[Any], out: Any, where: Where) -> None:
+        line = _user_line()
+        bad = _not_finite(out)
+        if bad:
+            raise AnomalyError(f"{primitive.name} produced {bad} in the forward pass{_told(where)}, at {line}")
+        if node is not None:
+            node.where = (*node.where, ("line", line))
+            self.sums[node] = _checksums(node)
+
+    def backward(self, node: Node) -> None:
+        before = self.sums.pop(node, None)
+        if before is not None and before != _checksums(node):
+            raise AnomalyError(
+                f"an array that {node.primitive.name if node.primitive else 'an op'} needs for its gradient was "
+                f"changed in place after the forward pass{_told(node.where)}"
+            )
+
+    def gradient(self, node: Node, position: int, gradient: Any) -> None:
+        bad = _not_finite(gradient)
+        if bad:
+            name = node.primitive.name if node.primitive else "an op"
+            hint = "" if "line" in dict(node.where) else " (run the forward pass in detect_anomaly() too, to see the line)"
+            raise AnomalyError(
+                f"{name} produced {bad} in the gradient of its argument {position}{_told(node.where)}{hint}"
+            )
+
+
+def _not_finite(value: Any) -> str:
+    """"NaN", "Inf" or nothing."""
+    for part in value if isinstance(value, tuple) else (value,):
+        part = part.data if isinstance(part, Box) else part.values if isinstance(part, RowSparse) else part  # noqa: PLW2901
+        if part.dtype.kind == "f" and not bool(xp(part).isfinite(part).all()):
+            return "NaN" if bool(xp(part).isnan(part).any()) else "Inf"
+    return ""
+
+
+def _told(where: Where) -> str:
+    place = ", ".join(f"{key} {value}" for key, value in where if key != "line")
+    line = dict(where).get("line")
+    return (f" ({place})" if place else "") + (f", at {line}" if line else "")
+
+
+def _user_line() -> str:
+    """The innermost line that is not this package's own."""
+    frame = sys._getframe(1)
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] == "tinygrad_rnn":
+        frame = frame.f_back
+    path, number = frame.f_code.co_filename, frame.f_lineno
+    source = linecache.getline(path, number).strip()
+    return f"{path}:{number}" + (f": {source}" if source else "")
+
+
+def _checksums(node: Node) -> tuple[int, ...]:
+    values = [*node.args, *(node.out if isinstance(node.out, tuple) else (node.out,))]
+    return tuple(zlib.crc32(np.ascontiguousarray(to_host(v)).tobytes()) for v in values if is_array(v))

@@ -1,0 +1,161 @@
+"""Tape: the Wengert list behind a result, to be printed, drawn and read."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from itertools import groupby
+from typing import Any
+
+from tinygrad_rnn.backend import is_array
+from tinygrad_rnn.tape import Alias, FreedTapeError, Leaf, Node, Output, Where
+from tinygrad_rnn.tensor import Tensor
+
+
+class Tape:
+    """The list of ops that a result was made by, oldest first (Wengert 1964): `print(Tape(loss))` shows a line for
+    each: number, op, operands, shape, dtype, bytes, and where known the layer, gate and time step and the name.
+
+    `Tape(loss, collapse=True)` shows a run of equal time steps as its first and a count. `to_dot()` gives a graph in
+    the DOT language of Graphviz. Raises ValueError for a Tensor off the tape, FreedTapeError for a freed one.
+
+    A Tape holds the values of every op: let go of it to free them."""
+
+    def __init__(self, result: Tensor, collapse: bool = False) -> None:
+        if not isinstance(result, Tensor) or result.node is None:
+            raise ValueError("Tape: a Tensor on the tape was expected; nothing was recorded for this one")
+        self.nodes = _reachable(result.node)
+        self.collapse = collapse
+        self.leaves = {
+            parent: value
+            for node in self.nodes
+            for parent, value in zip(node.parents, node.args, strict=False)
+            if isinstance(parent, Leaf)
+        } | ({result.node: result.data} if isinstance(result.node, Leaf) else {})
+
+    def __len__(self) -> int:
+        """The number of ops, leaves not counted."""
+        return sum(1 for node in self.nodes if node.primitive is not None)
+
+    def __str__(self) -> str:
+        rows = [("#", "op", "operands", "shape", "dtype", "bytes", "where"), *self._rows()]
+        widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+        right = (0, 5)
+        lines = [
+            "  ".join(
+                cell.rjust(width) if i in right else cell.ljust(width)
+                for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+            ).rstrip()
+            for row in rows
+        ]
+        return "\n".join([lines[0], "-" * max(map(len, lines)), *lines[1:]])
+
+    __repr__ = __str__
+
+    def _rows(self) -> Iterator[tuple[str, ...]]:
+        shown = [node for node in self.nodes if not isinstance(node, Output)]
+        steps = [list(run) for _, run in groupby(shown, key=_step)] if self.collapse else [[node] for node in shown]
+        for key, run in groupby(steps, key=_pattern):
+            same = list(run)
+            if key is None or len(same) == 1:
+                yield from map(self._row, [node for nodes in same for node in nodes])
+                continue
+            yield from map(self._row, same[0])
+            rest = [node for nodes in same[1:] for node in nodes]
+            size = sum(_bytes(node.out) for node in rest)
+            yield ("...", f"{len(same) - 1} more steps", f"{len(rest)} ops like these", "", "", f"{size:,}", "")
+
+    def _row(self, node: Node) -> tuple[str, ...]:
+        out = self.leaves[node] if isinstance(node, Leaf) else node.out
+        several = isinstance(out, tuple)
+        one = out[0] if several else out
+        return (
+            str(node.number),
+            _op(node),
+            _operands(node),
+            f"{len(out)} x {one.shape}" if several else str(one.shape),
+            str(one.dtype),
+            f"{_bytes(out):,}",
+            _name(node) if isinstance(node, Leaf) else _place(node),
+        )
+
+    def to_dot(self) -> str:
+        """The graph for Graphviz: ops as ellipses, leaves as boxes, an arrow from each operand to its op."""
+        lines = ["digraph tape {", "  rankdir=BT;", '  node [fontname="monospace", fontsize=10];']
+        for node in self.nodes:
+            if isinstance(node, Output):
+                continue
+            leaf = node.primitive is None
+            text = (_name(node) if leaf else f"{_op(node)} #{node.number}") + f"\\n{self._row(node)[3]}"
+            shape = 'box, style=filled, fillcolor="#e8f0fe"' if leaf else "ellipse"
+            lines.append(f'  n{node.number} [shape={shape}, label="{text}"];')
+            for i, parent in enumerate(node.parents):
+                if parent is not None:
+                    source, part = _source(parent)
+                    label = f' [label="{part}"]' if part is not None else ""
+                    lines.append(f"  n{source.number} -> n{node.number}{label};")
+        return "\n".join([*lines, "}"])
+
+
+def _reachable(root: Node) -> list[Node]:
+    seen = {root}
+    stack = [root]
+    while stack:
+        node = stack.pop()
+        if node.parents is None:
+            raise FreedTapeError("Tape: a backward() has freed this tape; look at it before, or pass retain=True")
+        for parent in node.parents:
+            if parent is not None and parent not in seen:
+                seen.add(parent)
+                stack.append(parent)
+    return sorted(seen, key=lambda node: node.number)
+
+
+def _step(node: Node) -> Where | None:
+    """The place of a node down to its time step: what the nodes of one step share."""
+    for i, (key, _) in enumerate(node.where):
+        if key == "step":
+            return node.where[: i + 1]
+    return None
+
+
+def _pattern(nodes: list[Node]) -> Any:
+    """Equal for time steps of one loop that do the same; None outside of loops."""
+    step = _step(nodes[0])
+    return None if step is None else (step[:-1], [(_op(node), _bytes(node.out)) for node in nodes])
+
+
+def _source(node: Node) -> tuple[Node, int | None]:
+    return (node.parents[0], node.index) if isinstance(node, Output) else (node, None)
+
+
+def _op(node: Node) -> str:
+    if isinstance(node, Alias):
+        return "variable"
+    return node.primitive.name if node.primitive is not None else "leaf"
+
+
+def _operands(node: Node) -> str:
+    words = []
+    for parent, value in zip(node.parents, node.args, strict=True):
+        if parent is not None:
+            source, part = _source(parent)
+            words.append(f"#{source.number}" + ("" if part is None else f"[{part}]"))
+        elif is_array(value):
+            words.append(f"{value.dtype}{list(value.shape)}")
+        elif value is not None:
+            words.append(repr(value) if len(repr(value)) < 30 else type(value).__name__)
+    return ", ".join(words + [f"{key}={value!r}" for key, value in node.params.items() if value is not None])
+
+
+def _name(node: Node) -> str:
+    return node.name or f"leaf #{node.number}" if isinstance(node, Leaf) else ""
+
+
+def _place(node: Node) -> str:
+    return ", ".join(f"{key} {value}" for key, value in node.where)
+
+
+def _bytes(out: Any) -> int:
+    parts = out if isinstance(out, tuple) else (out,)
+    return sum(math.prod(part.shape) * part.dtype.itemsize for part in parts)
