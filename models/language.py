@@ -70,7 +70,11 @@ class LanguageModel(Module):
         return self.output_bias.shape[0]
 
     def hidden(
-        self, ids: Any, state: State | None = None, lengths: Any = None, rng: np.random.Generator | None = None
+        self,
+        ids: Any,
+        state: State | None = None,
+        lengths: Any = None,
+        rng: np.random.Generator | None = None,
     ) -> tuple[Tensor, State]:
         """ids (T,B) -> what the output layer sees (T,B,H), and the state to carry on from."""
         vectors = self.dropout(self.embedding(ids), rng)
@@ -84,14 +88,18 @@ class LanguageModel(Module):
         return self.embedding.weight.T if self.output_weight is None else self.output_weight
 
     def __call__(
-        self, ids: Any, state: State | None = None, lengths: Any = None, rng: np.random.Generator | None = None
+        self,
+        ids: Any,
+        state: State | None = None,
+        lengths: Any = None,
+        rng: np.random.Generator | None = None,
     ) -> tuple[Tensor, State]:
         """ids (T,B) -> logits (T,B,V) of the token after each, and the state. Raises IndexError for ids outside the
         vocabulary."""
         outputs, state = self.hidden(ids, state, lengths, rng)
         return outputs @ self._output() + self.output_bias, state
 
-    def loss(  # noqa: PLR0917  (in the order of use)
+    def loss(
         self,
         ids: Any,
         targets: Any,

@@ -44,7 +44,7 @@ class Dropout(Module):
 
     def __call__(self, x: Tensor, rng: np.random.Generator | None = None) -> Tensor:
         """Any shape. `rng` is given while training."""
-        return x if rng is None or not self.rate else ops.dropout(x, self.rate, rng)  # type: ignore[no-any-return]
+        return x if rng is None or not self.rate else ops.dropout(x, self.rate, rng)
 
 
 class LayerNorm(Module):

@@ -42,7 +42,10 @@ class Module:
         """Sets every weight, in this model's dtypes and on its device. Raises ValueError naming what is missing,
         unexpected or of another shape, before anything is changed."""
         parameters = dict(self.named_parameters())
-        missing, unexpected = sorted(parameters.keys() - state.keys()), sorted(state.keys() - parameters.keys())
+        missing, unexpected = (
+            sorted(parameters.keys() - state.keys()),
+            sorted(state.keys() - parameters.keys()),
+        )
         if missing or unexpected:
             raise ValueError(f"load_state_dict: missing {missing}, unexpected {unexpected}")
         for name, parameter in parameters.items():

@@ -149,9 +149,7 @@ class Recurrent(Module):
 
     def _checked(self, xs: Tensor) -> Tensor:
         if xs.ndim != 3 or xs.shape[2] != self.input_size:
-            raise ValueError(
-                f"{type(self).__name__}: xs must have the shape (T, B, {self.input_size}), got {xs.shape}"
-            )
+            raise ValueError(f"{type(self).__name__}: xs must have the shape (T, B, {self.input_size}), got {xs.shape}")
         if xs.dtype != self.dtype:
             raise TypeError(
                 f"{type(self).__name__}: xs must have the layer's dtype {self.dtype}, got {xs.dtype}; "

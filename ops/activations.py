@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from tinygrad_rnn.backend import Array, xp
-from tinygrad_rnn.ops.arithmetic import where
+from tinygrad_rnn.ops.arithmetic import mul, where
 from tinygrad_rnn.ops.elementary import erf, exp, tanh
 from tinygrad_rnn.tape import primitive
+
+if TYPE_CHECKING:
+    from tinygrad_rnn.tensor import Tensor
 
 
 @primitive
@@ -59,14 +64,14 @@ def elu(x: Array, alpha: float = 1.0) -> Array:
 elu.vjp(lambda g, out, x, alpha=1.0: where(x > 0, g, g * (alpha * exp(where(x > 0, 0.0, x)))))
 
 
-def gelu(x: Any, approximate: str = "none") -> Any:
+def gelu(x: Any, approximate: str = "none") -> Tensor:
     """x * Phi(x), Phi the normal distribution function (Hendrycks & Gimpel 2016, sect. 2): exact by default, or
     their tanh form with `approximate="tanh"`. Raises ValueError for another name."""
     if approximate == "tanh":
-        return 0.5 * x * (1 + tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)))
+        return mul(0.5 * x, 1 + tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)))
     if approximate != "none":
         raise ValueError(f'gelu: approximate must be "none" or "tanh", got {approximate!r}')
-    return 0.5 * x * (1 + erf(x * math.sqrt(0.5)))
+    return mul(0.5 * x, 1 + erf(x * math.sqrt(0.5)))
 
 
 @primitive
@@ -81,7 +86,8 @@ softplus.vjp(lambda g, out, x: g * sigmoid(x))
 @primitive
 def softmax(x: Array, axis: int = -1) -> Array:
     """exp(x) over its sum along `axis`."""
-    out = xp(x).exp(x - xp(x).max(x, axis=axis, keepdims=True))
+    with np.errstate(over="ignore"):  # the distance of two floats may be inf, and exp(-inf) is 0
+        out = xp(x).exp(x - xp(x).max(x, axis=axis, keepdims=True))
     out /= out.sum(axis=axis, keepdims=True)
     return out
 
@@ -92,9 +98,9 @@ softmax.vjp(lambda g, out, x, axis=-1: out * (g - (g * out).sum(axis=axis, keepd
 @primitive
 def log_softmax(x: Array, axis: int = -1) -> Array:
     """log(softmax(x)), without the loss of small probabilities."""
-    out = x - xp(x).max(x, axis=axis, keepdims=True)
-    out -= xp(x).log(xp(x).exp(out).sum(axis=axis, keepdims=True))
-    return out
+    with np.errstate(over="ignore"):  # as in softmax
+        out = x - xp(x).max(x, axis=axis, keepdims=True)
+    return out - xp(x).log(xp(x).exp(out).sum(axis=axis, keepdims=True))
 
 
 log_softmax.vjp(lambda g, out, x, axis=-1: g - exp(out) * g.sum(axis=axis, keepdims=True))

@@ -3,9 +3,16 @@ gradient back to the shape of its argument."""
 
 from __future__ import annotations
 
-from tinygrad_rnn.backend import Array, xp
+import math
+from typing import TYPE_CHECKING, Any
+
+from tinygrad_rnn.backend import DEFAULT_DTYPE, Array, xp
+from tinygrad_rnn.ops.comparisons import equal, greater, less
 from tinygrad_rnn.ops.elementary import log
 from tinygrad_rnn.tape import primitive
+
+if TYPE_CHECKING:
+    from tinygrad_rnn.tensor import Tensor
 
 
 @primitive
@@ -100,12 +107,12 @@ reciprocal.vjp(lambda g, out, x: -g * out * out)
 
 
 @primitive
-def abs(x: Array) -> Array:
-    """|x|; the gradient at 0 is 0."""
-    return xp(x).abs(x)
+def zeros_like(x: Array) -> Array:
+    """Zeros of the shape and dtype of `x`, where `x` lives."""
+    return xp(x).zeros_like(x)
 
 
-abs.vjp(lambda g, out, x: g * sign(x))
+zeros_like.vjp(None)
 
 
 @primitive
@@ -118,12 +125,12 @@ sign.vjp(lambda g, out, x: zeros_like(x))
 
 
 @primitive
-def zeros_like(x: Array) -> Array:
-    """Zeros of the shape and dtype of `x`, where `x` lives."""
-    return xp(x).zeros_like(x)
+def abs(x: Array) -> Array:
+    """|x|; the gradient at 0 is 0."""
+    return xp(x).abs(x)
 
 
-zeros_like.vjp(None)
+abs.vjp(lambda g, out, x: g * sign(x))
 
 
 @primitive
@@ -147,8 +154,8 @@ def maximum(x: Array, y: Array) -> Array:
 
 
 maximum.vjp(
-    lambda g, out, x, y: where(x > y, g, where(x == y, 0.5 * g, 0.0)),
-    lambda g, out, x, y: where(y > x, g, where(x == y, 0.5 * g, 0.0)),
+    lambda g, out, x, y: where(greater(x, y), g, where(equal(x, y), 0.5 * g, 0.0)),
+    lambda g, out, x, y: where(greater(y, x), g, where(equal(x, y), 0.5 * g, 0.0)),
 )
 
 
@@ -159,20 +166,29 @@ def minimum(x: Array, y: Array) -> Array:
 
 
 minimum.vjp(
-    lambda g, out, x, y: where(x < y, g, where(x == y, 0.5 * g, 0.0)),
-    lambda g, out, x, y: where(y < x, g, where(x == y, 0.5 * g, 0.0)),
+    lambda g, out, x, y: where(less(x, y), g, where(equal(x, y), 0.5 * g, 0.0)),
+    lambda g, out, x, y: where(less(y, x), g, where(equal(x, y), 0.5 * g, 0.0)),
 )
 
 
 @primitive
-def clip(x: Array, a_min: Array, a_max: Array) -> Array:
-    """`x` held between two bounds. The gradient goes to `x` from the bounds inwards (bounds included), and to a
-    bound beyond it."""
+def _clip(x: Array, a_min: Array, a_max: Array) -> Array:
     return xp(x).clip(x, a_min, a_max)
 
 
-clip.vjp(
-    lambda g, out, x, a_min, a_max: where(x < a_min, 0.0, where(x > a_max, 0.0, g)),
-    lambda g, out, x, a_min, a_max: where(x < a_min, where(out == a_min, g, 0.0), 0.0),
-    lambda g, out, x, a_min, a_max: where(x < a_min, where(out == a_min, 0.0, g), where(x > a_max, g, 0.0)),
+_clip.vjp(
+    lambda g, out, x, a_min, a_max: where(less(x, a_min), 0.0, where(greater(x, a_max), 0.0, g)),
+    lambda g, out, x, a_min, a_max: where(less(x, a_min), where(equal(out, a_min), g, 0.0), 0.0),
+    lambda g, out, x, a_min, a_max: where(
+        less(x, a_min), where(equal(out, a_min), 0.0, g), where(greater(x, a_max), g, 0.0)
+    ),
 )
+
+
+def clip(x: Any, a_min: Any = None, a_max: Any = None) -> Tensor:
+    """`x` held between two bounds (None: no bound). The gradient goes to `x` from the bounds inwards (bounds
+    included), and to a bound beyond it."""
+    if getattr(x, "dtype", DEFAULT_DTYPE).kind == "f":  # integers carry no gradient, and would become floats
+        a_min = -math.inf if a_min is None else a_min
+        a_max = math.inf if a_max is None else a_max
+    return _clip(x, a_min, a_max)

@@ -52,15 +52,13 @@ def sin(x: Array) -> Array:
     return xp(x).sin(x)
 
 
-sin.vjp(lambda g, out, x: g * cos(x))
-
-
 @primitive
 def cos(x: Array) -> Array:
     """The cosine of an angle in radians."""
     return xp(x).cos(x)
 
 
+sin.vjp(lambda g, out, x: g * cos(x))
 cos.vjp(lambda g, out, x: -g * sin(x))
 
 
@@ -81,7 +79,7 @@ def erf(x: Array) -> Array:
 
         return cupyx.scipy.special.erf(x)
     # NumPy has no erf; the C library's, one number at a time, is exact and costs about 0.1 µs a number.
-    return np.asarray(_erf(x), dtype=np.result_type(x, np.float32))
+    return np.asarray(_erf(x), dtype=np.result_type(np.asarray(x), np.float16))
 
 
 _erf = np.frompyfunc(math.erf, 1, 1)

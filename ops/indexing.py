@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tinygrad_rnn.backend import Array, is_array, xp
+from tinygrad_rnn.ops.arithmetic import add
 from tinygrad_rnn.rowsparse import RowSparse
 from tinygrad_rnn.tape import Box, primitive
+
+if TYPE_CHECKING:
+    from tinygrad_rnn.tensor import Tensor
 
 
 def _plain(index: Any) -> Any:
@@ -31,10 +35,14 @@ def _getitem(x: Array, index: Any) -> Array:
     return x[index]
 
 
-_getitem.vjp(lambda g, out, x, index: scatter(g, index, x.shape))
+def _getitem_rule(g: Any, out: Any, x: Any, index: Any) -> Any:
+    return scatter(g, index, x.shape)
 
 
-def getitem(x: Any, index: Any) -> Any:
+_getitem.vjp(_getitem_rule)
+
+
+def getitem(x: Any, index: Any) -> Tensor:
     """x[index], for every index that NumPy knows: numbers, slices with steps, `...`, None, integer and boolean
     arrays and Tensors. Entries read twice receive both gradients. Raises IndexError out of range."""
     return _getitem(x, _plain(index))
@@ -43,6 +51,7 @@ def getitem(x: Any, index: Any) -> Any:
 @primitive
 def scatter(updates: Array, index: Any, shape: tuple[int, ...]) -> Array:
     """Zeros of `shape` with `updates` added at `index`; an index named twice receives both."""
+    index = _plain(index)
     out = xp(updates).zeros(shape, dtype=updates.dtype)
     if _may_repeat(index):
         xp(updates).add.at(out, index, updates)
@@ -51,13 +60,15 @@ def scatter(updates: Array, index: Any, shape: tuple[int, ...]) -> Array:
     return out
 
 
-scatter.vjp(lambda g, out, updates, index, shape: _getitem(g, index))
+scatter.vjp(lambda g, out, updates, index, shape: getitem(g, index))
 
 
-def scatter_add(x: Any, index: Any, updates: Any) -> Any:
+def scatter_add(x: Any, index: Any, updates: Any) -> Tensor:
     """`x` with `updates` added at `index`: what `x[index] += updates` means, as a new array, except that an
     index named twice receives both."""
-    return x + scatter(updates, _plain(index), tuple(x.shape))
+    if not hasattr(updates, "shape"):  # numbers and lists take the dtype of `x`
+        updates = xp(x.data if isinstance(x, Box) else x).asarray(updates, dtype=x.dtype)
+    return add(x, scatter(updates, _plain(index), tuple(x.shape)))
 
 
 @primitive

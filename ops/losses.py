@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tinygrad_rnn.backend import Array, is_array, xp
 from tinygrad_rnn.ops.activations import softmax, softplus
-from tinygrad_rnn.ops.arithmetic import square
+from tinygrad_rnn.ops.arithmetic import div, mul, square, sub, where
 from tinygrad_rnn.ops.reductions import sum
 from tinygrad_rnn.tape import Box, joint, primitive
+
+if TYPE_CHECKING:
+    from tinygrad_rnn.tensor import Tensor
 
 BLOCK_ENTRIES = 1 << 20
 """Logits that `linear_cross_entropy` holds at a time: 4 MiB of float32, about what a core's caches hold."""
@@ -28,12 +31,12 @@ def _check_reduction(reduction: str) -> None:
         raise ValueError(f'reduction must be "mean", "sum" or "none", got {reduction!r}')
 
 
-def _reduce(losses: Any, reduction: str) -> Any:
+def _reduce(losses: Tensor, reduction: str) -> Tensor:
     _check_reduction(reduction)
     if reduction == "none":
         return losses
     total = sum(losses)
-    return total if reduction == "sum" else total / max(losses.size, 1)
+    return total if reduction == "sum" else div(total, max(losses.size, 1))
 
 
 def _check_targets(name: str, targets: Any, shape: tuple[int, ...], classes: int, ignore_index: int | None) -> Array:
@@ -101,7 +104,7 @@ def _one_hot(targets: Array, classes: int, like: Array) -> Array:
 
 def softmax_cross_entropy(
     logits: Any, targets: Any, weights: Any = None, ignore_index: int | None = None, reduction: str = "mean"
-) -> Any:
+) -> Tensor:
     """-log softmax(logits)[target], in nats: logits (...,V), targets (...) of class indices -> a scalar, or (...)
     with reduction="none". Stable for logits up to the limits of their dtype.
 
@@ -112,7 +115,7 @@ def softmax_cross_entropy(
     labels = _check_targets(name, targets, shape, classes, ignore_index)
     rows = _row_weights(name, _raw(logits), targets, weights, ignore_index)
     losses = _cross_entropy_rows(logits.reshape((-1, classes)), labels.reshape(-1)).reshape(shape)
-    losses = losses * _scaled(rows, reduction)
+    losses = where(rows == 0, 0.0, losses) * _scaled(rows, reduction)  # what does not count may be inf
     return losses if reduction == "none" else sum(losses)
 
 
@@ -128,7 +131,9 @@ def _in_blocks(
     rows, classes = len(h), W.shape[1]
     step = max(16, BLOCK_ENTRIES // max(classes, 1))
     losses = np_.empty(rows, dtype=h.dtype)
-    dh, dW, db = (np_.zeros_like(x) if scale is not None and need else None for x, need in zip((h, W, b), needs, strict=False))
+    dh, dW, db = (
+        np_.zeros_like(x) if scale is not None and need else None for x, need in zip((h, W, b), needs, strict=False)
+    )
     buffer = np_.empty((min(step, rows), classes), dtype=h.dtype)
     for start in range(0, rows, step):
         here = slice(start, min(start + step, rows))
@@ -136,7 +141,8 @@ def _in_blocks(
         each = np_.arange(len(block))
         np_.matmul(h[here], W, out=block)
         block += b
-        block -= block.max(axis=1, keepdims=True)
+        with np.errstate(over="ignore"):  # as in _cross_entropy_rows
+            block -= block.max(axis=1, keepdims=True)
         chosen = block[each, label]
         np_.exp(block, out=block)
         total = block.sum(axis=1)
@@ -160,14 +166,14 @@ def _linear_cross_entropy_sum(
 ) -> tuple[Array, Any]:
     """sum(scale * losses), and its gradients, which are ready when the forward pass is."""
     losses, saved = _in_blocks(h, W, b, targets, scale if any(needs) else None, needs)
-    return (losses * scale).sum(), saved
+    return (xp(h).where(scale == 0, 0, losses) * scale).sum(), saved
 
 
 _linear_cross_entropy_sum.vjp(
     lambda g, saved, *args: [None if x is None else x if g == 1 else x * g for x in saved] + [None, None]
 )
 _linear_cross_entropy_sum.composite(
-    lambda h, W, b, targets, scale: sum(_cross_entropy_rows(h @ W + b, targets) * scale)
+    lambda h, W, b, targets, scale: sum(where(scale == 0, 0.0, _cross_entropy_rows(h @ W + b, targets)) * scale)
 )
 
 
@@ -179,9 +185,7 @@ def _linear_cross_entropy_rows(
     return _in_blocks(h, W, b, targets, None, needs)[0], needs
 
 
-_linear_cross_entropy_rows.vjp(
-    lambda g, needs, h, W, b, targets: _in_blocks(h, W, b, targets, g, needs)[1] + [None]
-)
+_linear_cross_entropy_rows.vjp(lambda g, needs, h, W, b, targets: _in_blocks(h, W, b, targets, g, needs)[1] + [None])
 _linear_cross_entropy_rows.composite(lambda h, W, b, targets: _cross_entropy_rows(h @ W + b, targets))
 
 
@@ -193,7 +197,7 @@ def linear_cross_entropy(
     weights: Any = None,
     ignore_index: int | None = None,
     reduction: str = "mean",
-) -> Any:
+) -> Tensor:
     """softmax_cross_entropy(h @ W + b, targets, ...) in nats, in row blocks that fit in cache: h (...,H), W (H,V),
     b (V,) or None, targets (...). The (...,V) logits never exist, and for a scalar result the gradients are
     computed in the forward pass, in the buffer that held the logits. Raises as `softmax_cross_entropy` does."""
@@ -210,24 +214,24 @@ def linear_cross_entropy(
     scale = _scaled(rows, reduction)
     flat = h.reshape((-1, h.shape[-1]))
     if reduction == "none":
-        return _linear_cross_entropy_rows(flat, W, b, labels).reshape(shape) * scale
+        return mul(where(scale == 0, 0.0, _linear_cross_entropy_rows(flat, W, b, labels).reshape(shape)), scale)
     return _linear_cross_entropy_sum(flat, W, b, labels, scale.reshape(-1))
 
 
 # --- Others ----------------------------------------------------------------------------------------------------
 
 
-def mse(prediction: Any, target: Any, reduction: str = "mean") -> Any:
+def mse(prediction: Any, target: Any, reduction: str = "mean") -> Tensor:
     """The squared error (prediction - target)**2. Raises ValueError where the shapes differ."""
     if tuple(prediction.shape) != tuple(np.shape(_raw(target))):
         raise ValueError(
             f"mse: prediction and target must have one shape, got {tuple(prediction.shape)} "
             f"and {tuple(np.shape(_raw(target)))}"
         )
-    return _reduce(square(prediction - target), reduction)
+    return _reduce(square(sub(prediction, target)), reduction)
 
 
-def binary_cross_entropy_with_logits(logits: Any, targets: Any, reduction: str = "mean") -> Any:
+def binary_cross_entropy_with_logits(logits: Any, targets: Any, reduction: str = "mean") -> Tensor:
     """-(t log s + (1-t) log(1-s)) with s = sigmoid(logits), in nats, as softplus(x) - t x, stable for any logit.
     `targets` are probabilities of the logits' shape. Raises ValueError where the shapes differ."""
     if tuple(logits.shape) != tuple(np.shape(_raw(targets))):
@@ -235,4 +239,4 @@ def binary_cross_entropy_with_logits(logits: Any, targets: Any, reduction: str =
             f"binary_cross_entropy_with_logits: logits and targets must have one shape, got {tuple(logits.shape)} "
             f"and {tuple(np.shape(_raw(targets)))}"
         )
-    return _reduce(softplus(logits) - targets * logits, reduction)
+    return _reduce(sub(softplus(logits), mul(logits, targets)), reduction)

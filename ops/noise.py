@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tinygrad_rnn.backend import Array, xp
+from tinygrad_rnn.ops.arithmetic import mul
 from tinygrad_rnn.tape import Box
+
+if TYPE_CHECKING:
+    from tinygrad_rnn.tensor import Tensor
 
 
 def dropout_mask(shape: tuple[int, ...], rate: float, rng: np.random.Generator, like: Any) -> Array:
@@ -23,8 +27,8 @@ def dropout_mask(shape: tuple[int, ...], rate: float, rng: np.random.Generator, 
     return xp(array).asarray(kept.astype(array.dtype) / array.dtype.type(1 - rate))
 
 
-def dropout(x: Any, rate: float, rng: np.random.Generator) -> Any:
+def dropout(x: Any, rate: float, rng: np.random.Generator) -> Tensor:
     """Each entry 0 with probability `rate`, the others scaled by 1/(1-rate) so that the mean stays (Srivastava et
     al. 2014, inverted). Raises as `dropout_mask` does."""
     mask = dropout_mask(tuple(x.shape), rate, rng, x)
-    return x * mask if rate else x
+    return mul(x, mask)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import string
-from typing import Any
-
-import numpy as np
+from typing import TYPE_CHECKING, Any
 
 from tinygrad_rnn.backend import Array, xp
-from tinygrad_rnn.tape import primitive
+from tinygrad_rnn.ops.arithmetic import mul
+from tinygrad_rnn.tape import Box, primitive
+
+if TYPE_CHECKING:
+    from tinygrad_rnn.tensor import Tensor
 
 
 @primitive
@@ -30,20 +32,20 @@ def _matmul_left(g: Any, out: Any, a: Any, b: Any) -> Any:
 
 def _matmul_right(g: Any, out: Any, a: Any, b: Any) -> Any:
     if b.ndim == 1:
-        return a * g.reshape((*g.shape, 1))
+        return g.reshape((*g.shape, 1)) * a
     if a.ndim == 1:
-        return a.reshape((-1, 1)) * g.reshape((*g.shape[:-1], 1, g.shape[-1]))
-    if b.ndim == 2 and a.ndim > 2 and 0 not in out.shape:
-        return a.reshape((-1, a.shape[-1])).swapaxes(0, 1) @ g.reshape((-1, g.shape[-1]))
-    return a.swapaxes(-1, -2) @ g
+        return g.reshape((*g.shape[:-1], 1, g.shape[-1])) * a.reshape((-1, 1))
+    if b.ndim == 2 and a.ndim > 2 and 0 not in (*a.shape, *out.shape):
+        return matmul(a.reshape((-1, a.shape[-1])).swapaxes(0, 1), g.reshape((-1, g.shape[-1])))
+    return matmul(a.swapaxes(-1, -2), g)
 
 
 matmul.vjp(_matmul_left, _matmul_right)
 
 
-def outer(a: Any, b: Any) -> Any:
+def outer(a: Any, b: Any) -> Tensor:
     """The products of every entry of `a` with every entry of `b` (both flattened)."""
-    return a.reshape((-1, 1)) * b.reshape((1, -1))
+    return mul(a.reshape((-1, 1)), b.reshape((1, -1)))
 
 
 @primitive
@@ -52,43 +54,42 @@ def _einsum(subscripts: str, *operands: Array) -> Array:
 
 
 def _einsum_rule(n: int, g: Any, out: Any, subscripts: str, *operands: Any) -> Any:
-    """The gradient of operand n is an einsum of `g` and the other operands. A letter that stands in no other
-    place gets a row of ones (its sum broadcasts back), and a repeated one an identity (its diagonal)."""
+    """The gradient of operand n is an einsum of `g` and the other operands. A letter that has its size in no
+    other place gets a row of ones (its sum broadcasts back), and a repeated one an identity (its diagonal)."""
     n -= 1  # argument 0 is the subscripts
     inputs, result = subscripts.split("->")
     terms = inputs.split(",")
     sizes: dict[str, int] = {}
     for term, x in zip(terms, operands, strict=True):
         for letter, size in zip(term, x.shape, strict=True):
-            sizes[letter] = max(size, sizes.get(letter, 1)) if size else 0
+            sizes[letter] = size if size != 1 else sizes.get(letter, 1)
     spare = (c for c in string.ascii_letters if c not in subscripts)
-    elsewhere = set(result).union(*(terms[:n] + terms[n + 1 :]))
     names, arrays = [result, *terms[:n], *terms[n + 1 :]], [g, *operands[:n], *operands[n + 1 :]]
-    own = ""
+    elsewhere = {
+        letter
+        for term, x in zip(names, arrays, strict=True)
+        for letter, size in zip(term, x.shape, strict=True)
+        if size == sizes[letter]
+    }
+    own, lib = "", xp(g.data if isinstance(g, Box) else g)
     for letter in terms[n]:
         if letter in own:
             twin = next(spare)
             names.append(letter + twin)
-            arrays.append(_constant(g, np.eye(sizes[letter])))
+            arrays.append(lib.eye(sizes[letter], dtype=g.dtype))
             own += twin
         else:
             own += letter
             if letter not in elsewhere:
                 names.append(letter)
-                arrays.append(_constant(g, np.ones(sizes[letter])))
+                arrays.append(lib.ones(sizes[letter], dtype=g.dtype))
     return _einsum(",".join(names) + "->" + own, *arrays)
-
-
-def _constant(like: Any, value: Any) -> Any:
-    """A constant array beside `like`, which may be a Tensor."""
-    array = getattr(like, "data", like) if not isinstance(like, np.ndarray | np.generic) else like
-    return xp(array).asarray(value, dtype=like.dtype)
 
 
 _einsum.vjp_each(_einsum_rule)
 
 
-def einsum(subscripts: str, *operands: Any) -> Any:
+def einsum(subscripts: str, *operands: Any) -> Tensor:
     """Einstein summation as `numpy.einsum` writes it, `...` and repeated letters included.
 
     Raises ValueError where the subscripts do not fit the operands."""
@@ -116,6 +117,8 @@ def _spell_out(subscripts: str, ndims: list[int]) -> str:
             raise ValueError(f"einsum: {term!r} in {subscripts!r} does not fit an operand with {ndim} axes")
         widest = max(widest, width)
         spelled.append((term, width))
+    if arrow and widest and "..." not in result:
+        raise ValueError(f"einsum: {subscripts!r} leaves out of its result the axes that `...` stands for")
     letters = spare[:widest]
     terms = [term.replace("...", letters[widest - width :]) for term, width in spelled]
     return ",".join(terms) + "->" + result.replace("...", letters)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import builtins
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -13,6 +13,9 @@ from tinygrad_rnn.ops.arithmetic import square, where
 from tinygrad_rnn.ops.elementary import exp
 from tinygrad_rnn.ops.shapes import concatenate, flip, moveaxis
 from tinygrad_rnn.tape import astype, broadcast_to, primitive
+
+if TYPE_CHECKING:
+    from tinygrad_rnn.tensor import Tensor
 
 Axis = int | tuple[int, ...] | None
 
@@ -84,7 +87,7 @@ def min(x: Array, axis: Axis = None, keepdims: bool = False) -> Array:
 min.vjp(_share_of_extreme)
 
 
-def prod(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
+def prod(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
     """The product over `axis`, as a tree of pairwise products: no quotient, so that zeros need no special case
     in any derivative."""
     axes, kept = _axes(x, axis), _kept(x, axis)
@@ -99,7 +102,7 @@ def prod(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
     return flat.reshape(kept if keepdims else rest)
 
 
-def var(x: Any, axis: Axis = None, ddof: int = 0, keepdims: bool = False) -> Any:
+def var(x: Any, axis: Axis = None, ddof: int = 0, keepdims: bool = False) -> Tensor:
     """The variance over `axis`, with the divisor n - ddof."""
     centred = x - mean(x, axis=axis, keepdims=True)
     return sum(square(centred), axis=axis, keepdims=keepdims) / (_count(x, axis) - ddof)
@@ -110,14 +113,15 @@ def logsumexp(x: Array, axis: Axis = None, keepdims: bool = False) -> Array:
     """log(sum(exp(x))) over `axis`, for numbers of any size; all -inf gives -inf, with gradient 0."""
     top = xp(x).max(x, axis=axis, keepdims=True)
     top = xp(x).where(xp(x).isfinite(top), top, 0)
-    with np.errstate(divide="ignore"):
+    with np.errstate(divide="ignore", over="ignore"):
         out = xp(x).log(xp(x).sum(xp(x).exp(x - top), axis=axis, keepdims=True)) + top
     return out if keepdims else out.reshape(tuple(n for i, n in enumerate(x.shape) if i not in _axes(x, axis)))
 
 
 def _logsumexp_rule(g: Any, out: Any, x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
     kept = _kept(x, axis)
-    return g.reshape(kept) * exp(x - where(out == -math.inf, 0.0, out).reshape(kept))
+    with np.errstate(over="ignore"):
+        return g.reshape(kept) * exp(x - where(out == -math.inf, 0.0, out).reshape(kept))
 
 
 logsumexp.vjp(_logsumexp_rule)
@@ -143,6 +147,4 @@ def norm(x: Array, axis: Axis = None, keepdims: bool = False) -> Array:
     return xp(x).sqrt(xp(x).sum(x * x, axis=axis, keepdims=keepdims))
 
 
-norm.vjp(
-    lambda g, out, x, axis=None, keepdims=False: (g / where(out == 0, 1.0, out)).reshape(_kept(x, axis)) * x
-)
+norm.vjp(lambda g, out, x, axis=None, keepdims=False: (g / where(out == 0, 1.0, out)).reshape(_kept(x, axis)) * x)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import operator
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -88,13 +89,14 @@ flip.vjp(lambda g, out, x, axis=None: flip(g, axis))
 
 
 def _pad_pairs(pad_width: Any, ndim: int) -> list[tuple[int, int]]:
-    return [(int(a), int(b)) for a, b in np.broadcast_to(np.asarray(pad_width), (ndim, 2))]
+    return [(operator.index(a), operator.index(b)) for a, b in np.broadcast_to(np.asarray(pad_width), (ndim, 2))]
 
 
 @primitive
 def pad(x: Array, pad_width: Any, constant_values: float = 0.0) -> Array:
     """A border of a constant: `pad_width` as in NumPy, a number, a (before, after) or one pair per axis."""
-    return xp(x).pad(x, _pad_pairs(pad_width, x.ndim), mode="constant", constant_values=constant_values)
+    pairs = _pad_pairs(pad_width, x.ndim)
+    return xp(x).pad(x, pairs, mode="constant", constant_values=constant_values) if pairs else x
 
 
 pad.vjp(
@@ -133,11 +135,11 @@ def _concatenate_rule(n: int, g: Any, out: Any, *xs: Any, axis: int) -> Any:
 _concatenate.vjp_each(_concatenate_rule)
 
 
-def concatenate(xs: Sequence[Any], axis: int = 0) -> Tensor:
-    """Arrays joined along an axis that they have."""
+def concatenate(xs: Sequence[Any], axis: int | None = 0) -> Tensor:
+    """Arrays joined along an axis that they have (None: all of them flattened)."""
     if not len(xs):
         raise ValueError("concatenate: at least one array was expected, got none")
-    return _concatenate(*xs, axis=axis)
+    return _concatenate(*xs, axis=axis) if axis is not None else _concatenate(*[reshape(x, -1) for x in xs], axis=0)
 
 
 @primitive
@@ -174,5 +176,6 @@ _split.vjp(_split_rule)
 
 def split(x: Any, indices_or_sections: int | Sequence[int], axis: int = 0) -> tuple[Tensor, ...]:
     """Pieces along an axis: that many equal ones, or cut at the given places: `concatenate` backwards."""
-    cuts = indices_or_sections if isinstance(indices_or_sections, int) else tuple(indices_or_sections)
+    cuts: Any = indices_or_sections
+    cuts = int(cuts) if isinstance(cuts, int | np.integer) else tuple(cuts)
     return _split(x, cuts, axis)  # type: ignore[return-value]  # a primitive with several results

@@ -53,14 +53,16 @@ class _Detector(Watcher):
         bad = _not_finite(gradient)
         if bad:
             name = node.primitive.name if node.primitive else "an op"
-            hint = "" if "line" in dict(node.where) else " (run the forward pass in detect_anomaly() too, to see the line)"
+            hint = (
+                "" if "line" in dict(node.where) else " (run the forward pass in detect_anomaly() too, to see the line)"
+            )
             raise AnomalyError(
                 f"{name} produced {bad} in the gradient of its argument {position}{_told(node.where)}{hint}"
             )
 
 
 def _not_finite(value: Any) -> str:
-    """"NaN", "Inf" or nothing."""
+    """ "NaN", "Inf" or nothing."""
     for part in value if isinstance(value, tuple) else (value,):
         part = part.data if isinstance(part, Box) else part.values if isinstance(part, RowSparse) else part  # noqa: PLW2901
         if part.dtype.kind == "f" and not bool(xp(part).isfinite(part).all()):

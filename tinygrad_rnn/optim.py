@@ -1,232 +1,38 @@
 """Optimisers: SGD, AdaGrad, AdaDelta, RMSprop, Adam; with clipping and learning-rate schedules.
 
-An optimiser is its formula and nothing else: `_update` changes a piece of a parameter and of its accumulators in
-place. The base class finds the pieces: blocks of a dense parameter that fit in the processor's cache, or the rows
-that a row-sparse gradient touches. Arrays keep the parameter's dtype and stay on its device.
+Each is its formula and nothing else. `_update` gets a piece of a parameter `p`, of its gradient `g` and of
+its accumulators, all of one shape, and two arrays to calculate in.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Sequence
 
-import numpy as np
+from tinygrad_rnn.backend import Array, xp
+from tinygrad_rnn.clipping import Parameters, checked, clip_by_norm, clip_by_value
+from tinygrad_rnn.optimizer import Optimizer
+from tinygrad_rnn.schedules import CosineDecay, ExponentialDecay, HalveOnRise, StepDecay
 
-from tinygrad_rnn.backend import Array, to_host, xp
-from tinygrad_rnn.clipping import BLOCK as BLOCK
-from tinygrad_rnn.clipping import Parameters as Parameters
-from tinygrad_rnn.clipping import Trainable as Trainable
-from tinygrad_rnn.clipping import checked, named, peak, sum_of_squares
-from tinygrad_rnn.clipping import clip_by_norm as clip_by_norm
-from tinygrad_rnn.clipping import clip_by_value as clip_by_value
-from tinygrad_rnn.rowsparse import RowSparse
-from tinygrad_rnn.schedules import CosineDecay as CosineDecay
-from tinygrad_rnn.schedules import ExponentialDecay as ExponentialDecay
-from tinygrad_rnn.schedules import HalveOnRise as HalveOnRise
-from tinygrad_rnn.schedules import StepDecay as StepDecay
-
-
-@dataclass
-class _State:
-    """What an optimiser remembers of one parameter."""
-
-    arrays: list[Array]  # the accumulators, each of the parameter's shape
-    steps: int = 0  # steps applied to this parameter
-    last: Array | None = (
-        None  # (rows,) the step that each row is up to date with; None: all of them with `steps`
-    )
-
-
-class Optimizer:
-    """What all optimisers share.
-
-    `parameters`: a list of parameters, or of (name, parameter) pairs, or a mapping; one listed twice counts once.
-    `weight_decay` is decoupled from the gradient (Loshchilov & Hutter 2019, AdamW): p -= lr * weight_decay * p.
-    Raises ValueError where an option or the list of parameters makes no sense.
-    """
-
-    accumulators: tuple[str, ...] = ()
-    fade: float | None = None
-    """What a step with gradient zero multiplies every accumulator by, if it does nothing else; None where a zero
-    gradient still moves the parameter, so that a row-sparse gradient must be made dense."""
-    squares = True
-    """Whether the formula squares the gradient."""
-
-    def __init__(self, parameters: Parameters, lr: float, weight_decay: float, eps: float = 1.0) -> None:
-        self.parameters = named(parameters)
-        if not self.parameters:
-            raise ValueError("parameters must not be empty: there is nothing to optimise")
-        self.lr = lr
-        self.weight_decay = checked("weight_decay", weight_decay)
-        self.eps = checked("eps", eps, strict=True)
-        for name, p in self.parameters.items():
-            if p.data.dtype.kind != "f":
-                raise ValueError(f"parameter {name} must be of a floating dtype, got {p.data.dtype}")
-            if not p.data.dtype.type(self.eps) > 0:
-                raise ValueError(f"eps must be above 0 in parameter {name}'s {p.data.dtype}, got {eps!r}")
-        self.skipped = 0
-        self.last_skip: str | None = None
-        self._state: dict[str, _State] = {}
-        self._scratch: dict[Any, Array] = {}
-
-    @property
-    def lr(self) -> float:
-        """The learning rate, settable at any time."""
-        return self._lr
-
-    @lr.setter
-    def lr(self, value: float) -> None:
-        self._lr = checked("lr", value)
-
-    def zero_grad(self) -> None:
-        """Forget all gradients."""
-        for p in self.parameters.values():
-            p.grad = None
-
-    def step(self) -> bool:
-        """Apply the gradients once; parameters whose gradient is None stay as they are.
-
-        Returns True. Where a gradient has a NaN or an infinite entry (or one whose square is infinite in its
-        dtype, if the formula squares it) nothing is changed, False is returned, `skipped` counts and `last_skip`
-        names the parameter. Raises ValueError where a gradient has another shape than its parameter.
-        """
-        due = []
-        for name, p in self.parameters.items():
-            if p.grad is not None:
-                if p.grad.shape != p.data.shape:
-                    shapes = f"shape {p.data.shape}, got {p.grad.shape}"
-                    raise ValueError(f"the gradient of parameter {name} must have the parameter's {shapes}")
-                with np.errstate(over="ignore"):
-                    due.append((name, p, p.grad.astype(p.data.dtype, copy=False)))
-        for name, _, g in due:
-            if not self._usable(g.values if isinstance(g, RowSparse) else g):
-                self.skipped += 1
-                self.last_skip = name
-                return False
-        for name, p, g in due:
-            if name not in self._state:
-                self._state[name] = _State(
-                    [xp(p.data).zeros(p.data.shape, p.data.dtype) for _ in self.accumulators]
-                )
-            if isinstance(p.data, np.ndarray) and not p.data.flags.writeable:
-                p.data = p.data.copy()
-            state = self._state[name]
-            if isinstance(g, RowSparse) and self.fade is not None and not self.weight_decay:
-                self._step_rows(p.data, g, state)
-            else:
-                self._catch_up(state)
-                g = g.dense() if isinstance(g, RowSparse) else g
-                self._step_blocks(state.steps + 1, p.data, g, state.arrays)
-            state.steps += 1
-        return True
-
-    def _usable(self, g: Array) -> bool:
-        """Every entry is finite, and so is its square where the formula needs it."""
-        if math.isfinite(sum_of_squares(g)):
-            return True
-        largest = float(
-            np.finfo(g.dtype).max
-        )  # a sum may overflow where no entry does: look at them one by one
-        return peak(g) <= (math.sqrt(largest) if self.squares else largest)
-
-    def _step_rows(self, p: Array, g: RowSparse, state: _State) -> None:
-        """The dense step for the rows in `g` alone. The others wait: each counts the steps that it missed, and a
-        row that is touched again first catches up, a *= fade ** missed."""
-        rows, now = g.rows, state.steps + 1
-        pieces = [a[rows] for a in (p, *state.arrays)]
-        if self.fade != 1 and state.arrays:
-            if state.last is None:
-                state.last = xp(p).full(len(p), state.steps, dtype=np.int64)
-            self._decay(pieces[1:], state.steps - state.last[rows])
-            state.last[rows] = now
-        self._step_blocks(now, pieces[0], g.values, pieces[1:])
-        for whole, piece in zip((p, *state.arrays), pieces, strict=True):
-            whole[rows] = piece
-
-    def _catch_up(self, state: _State) -> None:
-        """Bring all rows up to date, before a dense step."""
-        if state.last is not None:
-            self._decay(state.arrays, state.steps - state.last)
-            state.last = None
-
-    def _decay(self, arrays: Sequence[Array], missed: Array) -> None:
-        assert self.fade is not None
-        for a in arrays:
-            a *= (self.fade**missed).astype(a.dtype).reshape(-1, *[1] * (a.ndim - 1))
-
-    def _step_blocks(self, now: int, p: Array, g: Array, state: Sequence[Array]) -> None:
-        """The dense step, block by block: each array is read from memory once, not once for each operation."""
-        shrink = 1.0 - self.lr * self.weight_decay
-        for block_p, block_g, *block_state in _blocks([p, g, *state]):
-            a, b = self._scratch_like(block_p)
-            if self.weight_decay:
-                block_p *= shrink
-            self._update(now, block_p, block_g, block_state, a, b)
-
-    def _scratch_like(self, block: Array) -> list[Array]:
-        """Two arrays of the block's shape and dtype, of memory that is kept."""
-        key, size = (xp(block), block.dtype), block.size
-        if key not in self._scratch or self._scratch[key].size < 2 * size:
-            self._scratch[key] = xp(block).empty(2 * max(size, BLOCK), block.dtype)
-        return [self._scratch[key][i : i + size].reshape(block.shape) for i in (0, size)]
-
-    def _update(self, now: int, p: Array, g: Array, state: Sequence[Array], a: Array, b: Array) -> None:
-        """The formula, in place on `p` and `state`; `now` counts from 1; `a` and `b` are scratch; `g` is read."""
-        raise NotImplementedError
-
-    def state_dict(self) -> dict[str, Any]:
-        """Everything that the next steps depend on, as copies: a flat dictionary of NumPy arrays and numbers.
-
-        Keys are "lr", "skipped", and for each parameter with a step behind it "steps.NAME", "ACCUMULATOR.NAME" and,
-        while some of its rows wait for their decay, "last.NAME".
-        """
-        saved: dict[str, Any] = {"lr": self.lr, "skipped": self.skipped}
-        for name, state in self._state.items():
-            saved[f"steps.{name}"] = state.steps
-            for kind, array in zip(self.accumulators, state.arrays, strict=True):
-                saved[f"{kind}.{name}"] = np.array(to_host(array))
-            if state.last is not None:
-                saved[f"last.{name}"] = np.array(to_host(state.last))
-        return saved
-
-    def load_state_dict(self, saved: dict[str, Any]) -> None:
-        """Continue exactly where `state_dict()` was taken; the options besides lr are the constructor's.
-
-        Raises ValueError, and changes nothing, where keys, shapes or dtypes are not this optimiser's.
-        """
-        left = dict(saved)
-        states: dict[str, _State] = {}
-        try:
-            lr, skipped = left.pop("lr"), int(left.pop("skipped"))
-            for name, p in self.parameters.items():
-                if f"steps.{name}" in left:
-                    steps = int(left.pop(f"steps.{name}"))
-                    arrays = [_like(p.data, f"{kind}.{name}", left) for kind in self.accumulators]
-                    last = left.pop(f"last.{name}", None)
-                    if last is not None:
-                        last = xp(p.data).array(last, dtype=np.int64)
-                        if last.shape != p.data.shape[:1]:
-                            raise ValueError(
-                                f"last.{name} must have shape {p.data.shape[:1]}, got {last.shape}"
-                            )
-                    states[name] = _State(arrays, steps, last)
-        except KeyError as error:
-            raise ValueError(
-                f"the saved state of a {type(self).__name__} must have {error}, it has not"
-            ) from None
-        if left:
-            raise ValueError(
-                f"the saved state has {min(left)!r}, which this {type(self).__name__} has no use for"
-            )
-        self.lr = lr
-        self.skipped, self._state = skipped, states
+__all__ = [
+    "SGD",
+    "AdaDelta",
+    "AdaGrad",
+    "Adam",
+    "CosineDecay",
+    "ExponentialDecay",
+    "HalveOnRise",
+    "Optimizer",
+    "RMSprop",
+    "StepDecay",
+    "clip_by_norm",
+    "clip_by_value",
+]
 
 
 class SGD(Optimizer):
-    """p -= lr * g; with momentum v = momentum * v + g, p -= lr * v (Polyak 1964); Nesterov's form looks ahead,
-    p -= lr * (g + momentum * v) (Sutskever et al. 2013, as PyTorch writes it)."""
+    """p -= lr * g. With momentum v = momentum * v + g, p -= lr * v (Polyak 1964); Nesterov's form looks
+    ahead, p -= lr * (g + momentum * v) (Sutskever et al. 2013, as PyTorch writes it)."""
 
     squares = False
 
@@ -264,9 +70,7 @@ class AdaGrad(Optimizer):
     accumulators = ("sum",)
     fade = 1.0
 
-    def __init__(
-        self, parameters: Parameters, lr: float = 1e-2, eps: float = 1e-10, weight_decay: float = 0.0
-    ) -> None:
+    def __init__(self, parameters: Parameters, lr: float = 1e-2, eps: float = 1e-10, weight_decay: float = 0.0) -> None:
         super().__init__(parameters, lr, weight_decay, eps)
 
     def _update(self, now: int, p: Array, g: Array, state: Sequence[Array], a: Array, b: Array) -> None:
@@ -310,9 +114,10 @@ class AdaDelta(Optimizer):
 
 
 class RMSprop(Optimizer):
-    """cache = decay * cache + (1 - decay) * g²; p -= lr * g / sqrt(cache + eps), the WildML tutorial's formula.
+    """cache = decay * cache + (1 - decay) * g²; p -= lr * g / sqrt(cache + eps).
 
-    Tieleman & Hinton 2012, lecture 6e. `eps_inside=False` divides by sqrt(cache) + eps, as PyTorch does.
+    Tieleman & Hinton 2012, lecture 6e, as the WildML tutorial writes it. `eps_inside=False` divides by
+    sqrt(cache) + eps, as PyTorch does.
     """
 
     accumulators = ("cache",)
@@ -343,7 +148,7 @@ class RMSprop(Optimizer):
 
 
 class Adam(Optimizer):
-    """Kingma & Ba 2015, algorithm 1; with `weight_decay` it is AdamW (Loshchilov & Hutter 2019, algorithm 2)."""
+    """Kingma & Ba 2015, algorithm 1; with `weight_decay` AdamW (Loshchilov & Hutter 2019, algorithm 2)."""
 
     accumulators = ("mean", "mean_square")
 
@@ -379,25 +184,3 @@ def _running_mean_of_square(mean: Array, x: Array, decay: float, scratch: Array)
     scratch *= 1 - decay
     mean *= decay
     mean += scratch
-
-
-def _blocks(arrays: list[Array]) -> Iterator[list[Array]]:
-    """Views of the same piece of each array (all of one shape), piece by piece along the first axis.
-
-    Arrays on a device stay whole: there it is the number of kernel launches that costs.
-    """
-    if all(a.flags.c_contiguous for a in arrays) or not arrays[0].ndim:
-        arrays = [a.reshape(-1) for a in arrays]
-    first = arrays[0]
-    row = math.prod(first.shape[1:])
-    count = max(1, BLOCK // max(1, row)) if isinstance(first, np.ndarray) else max(1, len(first))
-    for i in range(0, len(first), count):
-        yield [a[i : i + count] for a in arrays]
-
-
-def _like(data: Array, key: str, saved: dict[str, Any]) -> Array:
-    """Take the array of that key out, as a copy where `data` lives. Raises KeyError or ValueError."""
-    array = saved.pop(key)
-    if array.shape != data.shape or array.dtype != data.dtype:
-        raise ValueError(f"{key} must be {data.shape} of {data.dtype}, got {array.shape} of {array.dtype}")
-    return xp(data).array(array)

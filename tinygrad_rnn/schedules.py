@@ -1,8 +1,8 @@
 """Learning-rate schedules: small objects that set the `lr` of an optimiser.
 
 Every schedule has `step(loss=None) -> lr`, called once per optimiser step or once per epoch, as the caller
-counts, and `state_dict()` and `load_state_dict()` for exact resume. A schedule over time has an `lr` itself, so
-schedules nest: `HalveOnRise(CosineDecay(optimizer, steps=1000))` halves what the cosine starts from.
+counts, and `state_dict()` and `load_state_dict()` for exact resume. A schedule over time has an `lr` itself,
+so schedules nest: `HalveOnRise(CosineDecay(optimizer, steps=1000))` halves what the cosine starts from.
 """
 
 from __future__ import annotations
@@ -117,7 +117,7 @@ class HalveOnRise:
         self.last: float | None = None
 
     def step(self, loss: float | None = None) -> float:
-        """Compare with the last loss, and set and return the target's lr. Raises ValueError without a loss."""
+        """Compare with the last loss; set and return the target's lr. Raises ValueError without a loss."""
         if loss is None:
             raise ValueError("loss must be given to HalveOnRise.step, got None")
         loss = float(loss)

@@ -18,7 +18,6 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar
 from heapq import heappop, heappush
-from operator import iadd
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar
 
 import numpy as np
@@ -223,7 +222,7 @@ class Primitive(Generic[P]):
 
     def __call__(self, *args: P.args, **params: P.kwargs) -> Tensor:
         box = None
-        live = False
+        live = scalars = False
         values = []
         parents = []
         for a in args:
@@ -235,16 +234,22 @@ class Primitive(Generic[P]):
                 if node is not None:
                     live = True
             else:
-                if isinstance(a, np.generic | list):
-                    a = self._coerce(a, len(values))  # noqa: PLW2901
+                if isinstance(a, np.generic):
+                    scalars = True
+                elif isinstance(a, list) and len(values) < len(self.rules):  # in an array's place
+                    a = as_array(a)  # noqa: PLW2901
                 values.append(a)
                 parents.append(None)
         if params:
-            for value in params.values():
+            for key, value in params.items():
                 if isinstance(value, Box):
                     return self(*self._positional(args, params))  # type: ignore[call-arg]  # bound by signature
+                if isinstance(value, np.generic):
+                    params[key] = value.item()
         if box is None:
             return self.forward(*values, **params)  # type: ignore[no-any-return]  # arrays in, array out
+        if scalars:  # NumPy's become Python's, so that they take the other operand's dtype
+            values = [v.item() if isinstance(v, np.generic) else v for v in values]
         state = _state.get()
         if state.watcher is None:
             out = self.forward(*values, **params)
@@ -258,18 +263,7 @@ class Primitive(Generic[P]):
             made = Node(self, values, params, out, parents, state.where)
         if state.watcher is not None:
             state.watcher.forward(made, self, out, state.where)
-        if type(out) is tuple:
-            if made is None:
-                return tuple(box.wrap(o, None) for o in out)  # type: ignore[return-value]  # several results
-            return tuple(box.wrap(o, Output(made, i, o)) for i, o in enumerate(out))  # type: ignore[return-value]
-        return box.wrap(out, made)  # type: ignore[return-value]  # the box is a Tensor, as its class says
-
-    def _coerce(self, value: Any, position: int) -> Any:
-        """NumPy scalars become Python's, so that they take the other operand's dtype; a list in an array's place
-        becomes an array."""
-        if isinstance(value, np.generic):
-            return value.item()
-        return as_array(value) if position < len(self.rules) else value
+        return _boxed(box, out, made)  # type: ignore[no-any-return]  # the box is a Tensor, as its class says
 
     def _positional(self, args: Any, params: dict[str, Any]) -> tuple[Any, ...]:
         bound = inspect.signature(self.forward).bind(*args, **params)
@@ -284,9 +278,7 @@ class Primitive(Generic[P]):
         if wrap is not None:
             args = [a if p is None else wrap(a, p) for a, p in zip(args, node.parents, strict=True)]
             out = (
-                tuple(wrap(o, Output(node, i, o)) for i, o in enumerate(out))
-                if type(out) is tuple
-                else wrap(out, node)
+                tuple(wrap(o, Output(node, i, o)) for i, o in enumerate(out)) if type(out) is tuple else wrap(out, node)
             )
         every, rules, params = self.every, self.rules, node.params
         found: list[Any] = []
@@ -296,14 +288,22 @@ class Primitive(Generic[P]):
             elif every is not None:
                 found.append(every(i, g, out, *args, **params))
             else:
-                rule = rules[i] if i < len(rules) else self._no_rule(i)
+                if i >= len(rules):
+                    raise TypeError(f"{self.name} is not differentiable by its {self._argument(i)}; detach() it")
+                rule = rules[i]
                 found.append(None if rule is None else rule(g, out, *args, **params))
         return found
 
-    def _no_rule(self, position: int) -> None:
+    def _argument(self, position: int) -> str:
         names = [*inspect.signature(self.forward).parameters]
-        name = names[position] if position < len(names) else str(position)
-        raise TypeError(f"{self.name} is not differentiable with respect to its argument {name!r}; detach() it")
+        return f"argument {names[position]!r}" if position < len(names) else f"argument number {position}"
+
+
+def _boxed(like: Box, out: Any, node: Node | None) -> Any:
+    """A result as a Box, several as a tuple of them."""
+    if type(out) is tuple:
+        return tuple(like.wrap(o, None if node is None else Output(node, i, o)) for i, o in enumerate(out))
+    return like.wrap(out, node)
 
 
 def primitive(forward: Callable[P, Any]) -> Primitive[P]:
@@ -343,13 +343,14 @@ class Joint(Primitive[P]):
         state = _state.get()
         needs = tuple(p is not None and state.recording for p in parents)
         out, saved = self.forward(needs, *values, **params)
-        out = out if type(out) is tuple else xp(values[0]).asarray(out)
+        if type(out) is not tuple:
+            out = xp(values[0]).asarray(out)
         if not boxes:
             return out  # type: ignore[no-any-return]  # arrays in, array out
         made = JointNode(self, values, params, out, parents, state.where, saved) if any(needs) else None
         if state.watcher is not None:
             state.watcher.forward(made, self, out, state.where)
-        return boxes[0].wrap(out, made)  # type: ignore[return-value]  # the box is a Tensor, as its class says
+        return _boxed(boxes[0], out, made)  # type: ignore[no-any-return]  # the box is a Tensor, as its class says
 
     def gradients(self, node: Node, g: Any, wrap: Wrap | None, wanted: list[Node | None]) -> Iterable[Any]:
         assert isinstance(node, JointNode)
@@ -396,7 +397,7 @@ def joint(forward: Callable[Concatenate[tuple[bool, ...], P], Any]) -> Joint[P]:
 _nothing = nullcontext()
 
 
-def walk(  # noqa: PLR0912  (one loop, read from top to bottom)
+def walk(
     root: Node | None,
     seed: Any,
     *,
@@ -439,7 +440,8 @@ def walk(  # noqa: PLR0912  (one loop, read from top to bottom)
             if several not in grads:
                 grads[several] = [None] * len(several.out)
                 heappush(heap, (-several.number, several))
-            grads[several][node.index] = g
+            before = grads[several][node.index]
+            grads[several][node.index] = g if before is None else before + g
             if not retain:
                 node.out = node.parents = None
             continue
@@ -466,7 +468,8 @@ def walk(  # noqa: PLR0912  (one loop, read from top to bottom)
                 grads[parent] = share
                 heappush(heap, (-parent.number, parent))
             elif wrap is None and parent in ours:
-                grads[parent] = iadd(before, share)
+                before += share
+                grads[parent] = before
             else:
                 grads[parent] = before + share
                 ours.add(parent)
@@ -540,6 +543,15 @@ _alias.vjp(lambda g, out, x: g)
 
 
 @primitive
+def broadcast_to(x: Array, shape: tuple[int, ...]) -> Array:
+    """Repeats `x` along new leading axes and axes of size 1 (NumPy's rules), without a copy."""
+    return xp(x).broadcast_to(x, shape)
+
+
+broadcast_to.vjp(lambda g, out, x, shape: g)  # the walk un-broadcasts
+
+
+@primitive
 def sum_to(x: Array, shape: tuple[int, ...]) -> Array:
     """Sums over the axes that broadcasting `shape` to `x.shape` would have repeated: its adjoint."""
     extra = x.ndim - len(shape)
@@ -552,18 +564,15 @@ sum_to.vjp(lambda g, out, x, shape: broadcast_to(g, x.shape))
 
 
 @primitive
-def broadcast_to(x: Array, shape: tuple[int, ...]) -> Array:
-    """Repeats `x` along new leading axes and axes of size 1 (NumPy's rules), without a copy."""
-    return xp(x).broadcast_to(x, shape)
-
-
-broadcast_to.vjp(lambda g, out, x, shape: g)  # the walk un-broadcasts
-
-
-@primitive
-def astype(x: Array, dtype: Any) -> Array:
-    """The same numbers in another dtype."""
+def _astype(x: Array, dtype: Any) -> Array:
     return x.astype(dtype)
 
 
-astype.vjp(lambda g, out, x, dtype: g)  # the walk gives it the dtype of x
+_astype.vjp(lambda g, out, x, dtype: g)  # the walk gives it the dtype of x
+
+_truncated = undifferentiable(_astype.forward)
+
+
+def astype(x: Any, dtype: Any) -> Tensor:
+    """The same numbers in another dtype. Integers and booleans carry no gradient."""
+    return (_astype if np.dtype(dtype).kind == "f" else _truncated)(x, dtype)

@@ -72,7 +72,9 @@ class Tensor(Box):
     @grad.setter
     def grad(self, value: Any) -> None:
         if not isinstance(self.node, Leaf):
-            raise AttributeError("grad can be set on a leaf only: a Parameter, or a Tensor made with requires_grad=True")
+            raise AttributeError(
+                "grad can be set on a leaf only: a Parameter, or a Tensor made with requires_grad=True"
+            )
         self.node.grad = value
 
     def backward(self, gradient: Any = None, retain: bool = False) -> None:
@@ -116,9 +118,7 @@ class Tensor(Box):
 
     def __bool__(self) -> bool:
         if self.size != 1:
-            raise ValueError(
-                f"the truth of a Tensor of shape {self.shape} is ambiguous; reduce it to one entry first"
-            )
+            raise ValueError(f"the truth of a Tensor of shape {self.shape} is ambiguous; reduce it to one entry first")
         return bool(self.data.reshape(()))
 
     def __float__(self) -> float:
@@ -147,7 +147,11 @@ class Tensor(Box):
         elif isinstance(self.node, Leaf):
             place = ", requires_grad"
         else:
-            made_by = self.node.parents[0].primitive if self.node.primitive is None and self.node.parents else self.node.primitive
+            made_by = (
+                self.node.parents[0].primitive
+                if self.node.primitive is None and self.node.parents
+                else self.node.primitive
+            )
             place = f", on the tape: {made_by.name} #{self.node.number}" if made_by else ", freed from the tape"
         return f"{type(self).__name__}({text}, shape={self.shape}, dtype={self.dtype}{place})"
 
@@ -217,18 +221,20 @@ class Tensor(Box):
         return ops.greater_equal(self, other)
 
     def __and__(self, other: Any) -> Tensor:
-        return ops.logical_and(self, other)
+        return ops.logical_and(_boolean(self), _boolean(other))
 
     def __or__(self, other: Any) -> Tensor:
-        return ops.logical_or(self, other)
+        return ops.logical_or(_boolean(self), _boolean(other))
 
     def __invert__(self) -> Tensor:
-        return ops.logical_not(self)
+        return ops.logical_not(_boolean(self))
+
+    __rand__, __ror__ = __and__, __or__
 
     __hash__ = object.__hash__  # identity: `==` compares entries
 
     def __getitem__(self, index: Any) -> Tensor:
-        return ops.getitem(self, index)  # type: ignore[no-any-return]  # of a Tensor, a Tensor
+        return ops.getitem(self, index)
 
     def __setitem__(self, index: Any, value: Any) -> NoReturn:
         raise TypeError(
@@ -366,6 +372,13 @@ def as_tensor(value: Any) -> Tensor:
     return value if isinstance(value, Tensor) else Tensor(value)
 
 
+def _boolean(x: Any) -> Tensor:
+    tensor = as_tensor(x)
+    if tensor.dtype.kind != "b":
+        raise TypeError(f"& | ~ of Tensors are the logical ones and need booleans, got dtype {tensor.dtype}")
+    return tensor
+
+
 wrap: Wrap = Tensor.wrap
 """Makes the Tensors that rules get when a backward pass is itself recorded."""
 
@@ -384,6 +397,9 @@ _UFUNCS: dict[str, Callable[..., Any]] = {
     "power": ops.pow,
     "float_power": ops.pow,
     "absolute": ops.abs,
+    "bitwise_and": lambda x, y: as_tensor(x) & y,
+    "bitwise_or": lambda x, y: as_tensor(x) | y,
+    "invert": operator.invert,
 }
 
 _FUNCTIONS: dict[Callable[..., Any], Callable[..., Any]] = {
@@ -396,7 +412,8 @@ _FUNCTIONS: dict[Callable[..., Any], Callable[..., Any]] = {
 
 
 def _euclidean(x: Any, ord: Any, axis: Any, keepdims: bool) -> Any:
-    if ord not in (None, 2, "fro"):
+    over = x.ndim if axis is None else len(axis) if isinstance(axis, tuple) else 1
+    if ord is not None and (ord, over) not in ((2, 1), ("fro", 2)):
         raise TypeError(f"numpy.linalg.norm with ord={ord!r} has no gradient here: only the Euclidean norm has")
     return ops.norm(x, axis, keepdims)
 

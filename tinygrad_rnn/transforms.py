@@ -18,6 +18,8 @@ def _variables(tensors: tuple[Any, ...], argnums: tuple[int, ...], name: str) ->
     """The arguments, with those of `argnums` under new names, and these names' nodes."""
     arguments: list[Any] = list(tensors)
     nodes: list[Node] = []
+    if len({position % len(tensors) for position in argnums if tensors}) < len(argnums) and tensors:
+        raise ValueError(f"{name}: argnums names an argument twice: {argnums}")
     for position in argnums:
         if not -len(tensors) <= position < len(tensors):
             raise ValueError(f"{name}: argnums names argument {position}, but {len(tensors)} were given")
@@ -34,6 +36,14 @@ def _result(name: str, out: Any) -> Tensor:
     if not isinstance(out, Tensor):
         raise TypeError(f"{name}: the function must return a Tensor, got {type(out).__name__}")
     return out
+
+
+def _direction(name: str, v: Any, x: Any) -> Tensor:
+    """The vector of a product with a matrix of derivatives: it must have the shape of the point."""
+    direction, shape = as_tensor(v), as_tensor(x).shape
+    if direction.shape != shape:
+        raise ValueError(f"{name}: the direction must have the shape {shape} of its argument, got {direction.shape}")
+    return direction
 
 
 def _depends_on_more(out: Tensor, nodes: list[Node]) -> bool:
@@ -57,9 +67,7 @@ def _depends_on_more(out: Tensor, nodes: list[Node]) -> bool:
 def _backward(out: Tensor, seed: Tensor, inputs: list[Tensor], nodes: list[Node], open_: bool) -> tuple[Tensor, ...]:
     """The gradients of `inputs` (zeros where `out` does not depend on one), recorded where that can matter."""
     recorded = is_recording() and (open_ or seed.node is not None)
-    found = walk(
-        out.node, seed if recorded else seed.data, wrap=wrap if recorded else None, retain=True, targets=nodes
-    )
+    found = walk(out.node, seed if recorded else seed.data, wrap=wrap if recorded else None, retain=True, targets=nodes)
     return tuple(
         ops.zeros_like(x.detach()) if g is None else g if isinstance(g, Tensor) else wrap(xp(x.data).asarray(g), None)
         for g, x in zip(found, inputs, strict=True)
@@ -125,15 +133,17 @@ def jvp(f: Function, primals: tuple[Any, ...], tangents: tuple[Any, ...]) -> tup
     applied to v is Jv: no rule is needed besides those of the backward pass."""
     if len(primals) != len(tangents):
         raise ValueError(f"jvp: one tangent per primal was expected, got {len(tangents)} for {len(primals)}")
+    tangents = tuple(_direction("jvp", v, x) for v, x in zip(tangents, primals, strict=True))
     with recording(True):
         out, pullback = vjp(f, *primals)
 
         def transposed(u: Tensor) -> Tensor:
-            parts = [(g * as_tensor(v)).sum() for g, v in zip(pullback(u), tangents, strict=True)]
+            parts: list[Tensor] = [(g * v).sum() for g, v in zip(pullback(u), tangents, strict=True)]
             return sum(parts[1:], parts[0])
 
         tangent = grad(transposed)(ops.zeros_like(out.detach()))
-    return _outside(out, True), _outside(tangent, True)
+    open_ = out.node is not None or any(v.node is not None for v in tangents)
+    return _outside(out, open_), _outside(tangent, open_)
 
 
 def jacobian(f: Function, argnum: int = 0) -> Function:
@@ -156,5 +166,6 @@ def jacobian(f: Function, argnum: int = 0) -> Function:
 
 def hvp(f: Function, x: Any, v: Any) -> Tensor:
     """Hv, H being the Hessian of the scalar function `f` at `x`: the gradient of <grad f, v> (Pearlmutter 1994)."""
-    result: Tensor = grad(lambda y: (grad(f)(y) * as_tensor(v)).sum())(x)
+    direction = _direction("hvp", v, x)
+    result: Tensor = grad(lambda y: (grad(f)(y) * direction).sum())(x)
     return result

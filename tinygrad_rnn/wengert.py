@@ -63,7 +63,15 @@ class Tape:
             yield from map(self._row, same[0])
             rest = [node for nodes in same[1:] for node in nodes]
             size = sum(_bytes(node.out) for node in rest)
-            yield ("...", f"{len(same) - 1} more steps", f"{len(rest)} ops like these", "", "", f"{size:,}", "")
+            yield (
+                "...",
+                f"{len(same) - 1} more steps",
+                f"{len(rest)} ops like these",
+                "",
+                "",
+                f"{size:,}",
+                "",
+            )
 
     def _row(self, node: Node) -> tuple[str, ...]:
         out = self.leaves[node] if isinstance(node, Leaf) else node.out

@@ -1,0 +1,106 @@
+"""Checkpoints: one safetensors file of plain arrays and one JSON text. Nothing in it can run code."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors.numpy
+from safetensors import SafetensorError, safe_open
+
+FORMAT = "tinygrad_rnn checkpoint 1"
+_KEY = "tinygrad_rnn"
+
+Arrays = dict[str, np.ndarray[Any, Any]]
+
+
+class CheckpointError(ValueError):
+    """A file is missing, foreign or damaged; the message says which, in one sentence."""
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What a file holds: arrays by name, and everything else as JSON values."""
+
+    arrays: Arrays
+    meta: dict[str, Any]
+
+    def part(self, name: str) -> Arrays:
+        """The arrays whose name begins with `name.`, without that."""
+        return {key[len(name) + 1 :]: value for key, value in self.arrays.items() if key.startswith(f"{name}.")}
+
+
+def save(path: str | os.PathLike[str], arrays: Arrays, meta: dict[str, Any]) -> None:
+    """Writes arrays and JSON values to `path` so that at every moment the old file or the new one is there, whole:
+    into a temporary file beside it, synced, then renamed. Equal contents give equal bytes.
+
+    Raises OSError where the folder cannot be written, TypeError or ValueError for what JSON cannot hold."""
+    # safetensors writes the memory of an array whatever its strides: a transposed view would come back wrong.
+    arrays = {name: np.asarray(array, order="C") for name, array in sorted(arrays.items())}
+    contents = {"format": FORMAT, "meta": meta}
+    text = json.dumps(contents | {"sha256": _digest(arrays, contents)}, sort_keys=True, allow_nan=False)
+    data = safetensors.numpy.save(arrays, metadata={_KEY: text})
+    target = Path(path)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.", suffix=".part")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(temporary).replace(target)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+    _sync_folder(target.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Makes a rename lasting, where the system has a way to say so."""
+    if hasattr(os, "O_DIRECTORY"):
+        descriptor = os.open(folder, os.O_DIRECTORY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def load(path: str | os.PathLike[str]) -> Checkpoint:
+    """Reads what `save` wrote and verifies its hash. Raises CheckpointError for a file that is missing, that is no
+    checkpoint of this program, or that is damaged."""
+    if not Path(path).is_file():
+        raise CheckpointError(f"{path}: a checkpoint was expected, and there is no such file")
+    try:
+        with safe_open(path, framework="np") as file:
+            text = (file.metadata() or {}).get(_KEY)
+            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (not a dict)
+    except (SafetensorError, OSError, ValueError) as error:
+        raise CheckpointError(f"{path}: not a checkpoint, or a damaged one ({error})") from None
+    if text is None:
+        raise CheckpointError(f"{path}: a safetensors file, but not a checkpoint that tinygrad_rnn wrote")
+    try:
+        contents = json.loads(text)
+        digest = contents.pop("sha256")
+        kind, meta = contents["format"], contents["meta"]
+    except (ValueError, KeyError, AttributeError):
+        raise CheckpointError(f"{path}: a damaged checkpoint: its description cannot be read") from None
+    if kind != FORMAT:
+        raise CheckpointError(f"{path}: a checkpoint of the format {FORMAT!r} was expected, got {kind!r}")
+    if digest != _digest(arrays, contents):
+        raise CheckpointError(f"{path}: a damaged checkpoint: its contents do not match its SHA-256")
+    return Checkpoint(arrays, meta)
+
+
+def _digest(arrays: Arrays, contents: dict[str, Any]) -> str:
+    """SHA-256 over names, dtypes, shapes and bytes of the arrays and over the JSON values."""
+    digest = hashlib.sha256(json.dumps(contents, sort_keys=True, allow_nan=False).encode())
+    for name, array in sorted(arrays.items()):
+        digest.update(json.dumps([name, array.dtype.str, array.shape]).encode())
+        digest.update(np.asarray(array, order="C").tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,177 @@
+"""What a training run shows and keeps: lines, a progress bar, a JSONL log, a picture of the losses."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, TextIO
+
+from tqdm import tqdm
+
+from tinygrad_rnn.models.language import perplexity
+from tinygrad_rnn.runs import Listener, Run
+from tinygrad_rnn.training import Evaluation, Record
+
+ORDERS = {"1": "unigram", "2": "bigram", "3": "trigram", "4": "4-gram", "5": "5-gram"}
+
+
+class Reporter(Listener):
+    """Prints a line per evaluation and, on a terminal, a progress bar; writes every step to a JSONL file.
+
+    A run that goes on from a checkpoint keeps the lines of the log up to its step, and adds to them."""
+
+    def __init__(self, run: Run, log: Path, budget: float | None, quiet: bool = False) -> None:
+        self.run, self.quiet = run, quiet
+        self.batches = len(run.batches(run.progress.epoch))
+        self.start = time.monotonic()
+        self.end = None if budget is None else self.start + budget
+        self.first_step = run.progress.step
+        self.log = _open_log(log, run.progress.step)
+        self.bar = tqdm(
+            total=self.batches,
+            leave=False,
+            disable=quiet or not sys.stderr.isatty(),
+            unit="batch",
+            bar_format="{desc} {bar:24} {postfix}",
+        )
+        self._begin_epoch()
+
+    def _begin_epoch(self) -> None:
+        self.tokens, self.nats, self.seconds, self.skipped = 0, 0.0, 0.0, 0
+        self.bar.reset(total=self.batches)
+        self.bar.update(self.run.progress.batch)
+
+    def step(self, record: Record) -> None:
+        self._write({"event": "step", **asdict(record)})
+        self.tokens += record.tokens
+        self.nats += record.loss * record.tokens
+        self.seconds += record.seconds
+        self.skipped += not record.applied
+        self.bar.set_description_str(f"epoch {record.epoch + 1:>2}", refresh=False)
+        mean = self.nats / max(self.tokens, 1)
+        self.bar.set_postfix_str(
+            f"{mean:.3f} nats, perplexity {perplexity(mean):.0f}, gradient {record.gradient_norm:.2f}, "
+            f"{self.tokens / max(self.seconds, 1e-9):,.0f} tokens/s, {self._left()}",
+            refresh=False,
+        )
+        self.bar.update()
+
+    def _left(self) -> str:
+        """When it will end, by the epochs or by the clock, whichever comes first."""
+        now, epochs = time.monotonic(), self.run.settings.epochs
+        done = self.run.progress.step - self.first_step
+        ends = [] if self.end is None else [self.end - now]
+        if epochs is not None and done:
+            total = self.batches * (epochs - self.run.progress.epoch) - self.run.progress.batch
+            ends.append((now - self.start) / done * total)
+        if not ends:
+            return "no end set"
+        left = max(0, int(min(ends)))
+        return f"{left // 60}:{left % 60:02} left"
+
+    def evaluation(self, record: Record, found: Evaluation, better: bool) -> None:
+        self._write(
+            {
+                "event": "evaluation",
+                "step": record.step,
+                "epoch": record.epoch,
+                "valid_nats": found.nats,
+                "tokens": found.tokens,
+                "lr": record.lr,
+                "best": better,
+            }
+        )
+        mean = self.nats / max(self.tokens, 1)
+        line = (
+            f"epoch {record.epoch + 1:>3}  train {mean:.3f}  valid {found.nats:.3f} nats/token  "
+            f"perplexity {found.perplexity:7.1f}  {self.tokens / max(self.seconds, 1e-9):>7,.0f} tokens/s  "
+            f"lr {record.lr:.2g}{'  best' if better else ''}"
+        )
+        if self.skipped:
+            name = self.run.optimizer.last_skip
+            line += f"  ({self.skipped} steps skipped: the gradient of {name} was not finite)"
+        if not self.quiet:
+            self.bar.clear()
+            print(line, flush=True)
+        self._begin_epoch()
+
+    def _write(self, record: dict[str, Any]) -> None:
+        self.log.write(json.dumps(record) + "\n")
+
+    def close(self) -> None:
+        """Ends the bar and the log."""
+        self.bar.close()
+        self.log.close()
+
+
+def _open_log(path: Path, step: int) -> TextIO:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    kept: list[str] = []
+    if step and path.is_file():
+        for line in path.read_text(encoding="utf-8").splitlines():
+            try:
+                if json.loads(line)["step"] <= step:
+                    kept.append(line + "\n")
+            except (ValueError, KeyError, TypeError):
+                continue  # a line that was cut when the machine stopped
+    file = path.open("w", encoding="utf-8")
+    file.writelines(kept)
+    return file
+
+
+def summary(run: Run, best: Evaluation, why: str) -> list[str]:
+    """The lines under a run: what came out, and what it is worth."""
+    about = run.data.about
+    lines = [
+        f"result    {best.nats:.3f} nats per token on {best.tokens:,} validation tokens: perplexity {best.perplexity:.1f}, "
+        f"{best.bits:.2f} bits ({why})",
+        f"          vocabulary {len(run.data.vocabulary):,}, {run.model.size:,} parameters, "
+        f"corpus sha256 {about['sha256'][:12]}",
+    ]
+    verdicts = [
+        f"{ORDERS[order]} {nats:.3f} {'beaten' if best.nats < nats else 'not reached'}"
+        for order, nats in about["baselines"].items()
+    ]
+    return [*lines, f"baseline  {', '.join(verdicts)}"]
+
+
+def picture(log: Path, target: Path) -> bool:
+    """Draws the losses of a log where matplotlib is there, and says whether it was."""
+    try:
+        import matplotlib as mpl  # noqa: PLC0415  (optional)
+    except ImportError:
+        return False
+    mpl.use("Agg")
+    import matplotlib.pyplot as plt  # noqa: PLC0415  (optional)
+
+    records = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
+    steps = [r for r in records if r["event"] == "step"]
+    valid = [r for r in records if r["event"] == "evaluation"]
+    window = max(1, len(steps) // 200)
+    points = [steps[i : i + window] for i in range(0, len(steps), window)]
+    figure, axes = plt.subplots(figsize=(7, 4), layout="constrained")
+    axes.plot(
+        [p[-1]["step"] for p in points],
+        [sum(r["loss"] for r in p) / len(p) for p in points],
+        color="tab:blue",
+        alpha=0.6,
+        label="training (with dropout)",
+    )
+    axes.plot(
+        [r["step"] for r in valid],
+        [r["valid_nats"] for r in valid],
+        "o-",
+        color="tab:orange",
+        markersize=4,
+        label="validation",
+    )
+    axes.set(xlabel="step", ylabel="nats per token")
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(alpha=0.3)
+    axes.legend(frameon=False)
+    figure.savefig(target, dpi=120)
+    plt.close(figure)
+    return True

@@ -1,0 +1,402 @@
+"""A training run of a language model, from its settings to its files, and back from a checkpoint."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tinygrad_rnn import checkpoint
+from tinygrad_rnn.backend import to_host, xp
+from tinygrad_rnn.corpus import standard_library
+from tinygrad_rnn.models import LanguageModel
+from tinygrad_rnn.ngram import ngram_nats
+from tinygrad_rnn.optim import CosineDecay, ExponentialDecay, HalveOnRise
+from tinygrad_rnn.settings import Settings, SettingsError, find_cell, make_optimizer
+from tinygrad_rnn.tensor import as_tensor
+from tinygrad_rnn.text import Batch, Vocabulary, bucketed, read_csv, read_text, split, stream, tokenize
+from tinygrad_rnn.training import Evaluation, Progress, Record, evaluate, fit
+
+DEFAULT_VOCABULARY = 4000
+
+Note = Callable[[str], None]
+
+
+# --- Data ------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """Sentences of tokens, and where they are from."""
+
+    name: str
+    sentences: list[list[str]]
+    sha256: str
+
+    @property
+    def tokens(self) -> int:
+        """The number of tokens, sentence marks not counted."""
+        return sum(map(len, self.sentences))
+
+
+def read_corpus(settings: Settings, note: Note) -> Corpus:
+    """The corpus that the settings name, in tokens. Raises TextError."""
+    lines = settings.lines
+    texts: list[str]
+    if settings.csv is not None:
+        texts, name = read_csv(settings.csv, settings.column), settings.csv
+    elif settings.text:
+        texts, name = [read_text(path) for path in settings.text], ", ".join(settings.text)
+    else:
+        library = standard_library(note=note)
+        # One sentence a line: Punkt has split it already.
+        texts, name, lines = ["\n".join(library.sentences)], library.name, settings.level == "word" or lines
+    digest = hashlib.sha256("\x00".join(texts).encode()).hexdigest()
+    sentences = tokenize(texts, level=settings.level, lines=lines, lowercase=settings.lowercased, note=note)
+    return Corpus(name, sentences, digest)
+
+
+@dataclass(frozen=True)
+class Data:
+    """A corpus ready for a model: ids of its training and validation parts."""
+
+    vocabulary: Vocabulary
+    train: list[np.ndarray[Any, Any]]
+    valid: list[np.ndarray[Any, Any]]
+    about: dict[str, Any]
+    """Name, size, hash and n-gram baselines, as JSON values."""
+
+
+def prepare(settings: Settings, corpus: Corpus, vocabulary: Vocabulary | None = None) -> Data:
+    """Splits a corpus, and encodes it with a vocabulary of its training part (or the given one)."""
+    train, valid = split(corpus.sentences, unbroken=settings.unbroken)
+    if vocabulary is None:
+        size = settings.vocab_size
+        if size is None and settings.level == "word":
+            size = min(DEFAULT_VOCABULARY, len(Vocabulary.build(train)))
+        vocabulary = Vocabulary.build(train, size)
+    about = {
+        "name": corpus.name,
+        "tokens": corpus.tokens,
+        "sentences": len(corpus.sentences),
+        "sha256": corpus.sha256,
+    }
+    return Data(
+        vocabulary,
+        encode(train, vocabulary, settings),
+        encode(valid, vocabulary, settings),
+        about,
+    )
+
+
+def encode(sentences: list[list[str]], vocabulary: Vocabulary, settings: Settings) -> list[np.ndarray[Any, Any]]:
+    """Sentences as ids, each between its marks; an unbroken text as it is."""
+    return [vocabulary.encode(s) if settings.unbroken else vocabulary.encode_sentence(s) for s in sentences]
+
+
+def baselines(data: Data, level: str) -> dict[str, float]:
+    """Nats per token of interpolated n-grams on the same split and vocabulary, over the tokens that the model is
+    asked for: orders 1 to 3 for words, 1 to 5 for characters."""
+    orders = range(1, 4 if level == "word" else 6)
+    return {str(order): ngram_nats(data.train, data.valid, order, data.vocabulary) for order in orders}
+
+
+# --- The run ---------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Run:
+    """Everything that a training run consists of; `save` and `resume` keep all of it."""
+
+    settings: Settings
+    data: Data
+    device: str = "cpu"
+    progress: Progress = field(default_factory=Progress)
+    best: float = math.inf
+    history: list[dict[str, Any]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        seeds = np.random.SeedSequence(self.settings.seed).spawn(2)
+        self.model = build_model(self.settings, self.data.vocabulary, np.random.default_rng(seeds[0])).to(self.device)
+        self.noise = np.random.default_rng(seeds[1])
+        self.optimizer = make_optimizer(self.settings, self.model.named_parameters())
+        self.schedule = self._make_schedule()
+        self.trouble = 0
+
+    def _make_schedule(self) -> Any:
+        if self.settings.schedule == "halve":
+            return HalveOnRise(self.optimizer)
+        if self.settings.schedule == "exponential":
+            return ExponentialDecay(self.optimizer, 0.9)
+        if self.settings.schedule == "cosine":
+            if self.settings.epochs is None:
+                raise SettingsError("the schedule cosine needs epochs, to know where it ends")
+            evaluations = self.settings.epochs
+            if self.settings.evaluate_every is not None:
+                evaluations = evaluations * len(self.batches(0)) // self.settings.evaluate_every
+            return CosineDecay(self.optimizer, max(evaluations, 1), final=0.01)
+        return None
+
+    @property
+    def carry(self) -> bool:
+        """Whether batches are windows of contiguous streams, the state carried from one to the next."""
+        return self.settings.batching != "sentences"
+
+    def batches(self, epoch: int) -> list[Batch]:
+        """The training batches of an epoch, the same ones each time."""
+        if self.carry:
+            return self._stream(self.data.train)
+        rng = np.random.default_rng([self.settings.seed, epoch])
+        return self._bucketed(self.data.train, rng)
+
+    def valid_batches(self) -> list[Batch]:
+        """The validation batches."""
+        return self.fixed_batches(self.data.valid)
+
+    def fixed_batches(self, sentences: list[np.ndarray[Any, Any]]) -> list[Batch]:
+        """Batches of encoded sentences in a fixed order."""
+        if self.carry:
+            return self._stream(sentences)
+        return self._bucketed(sentences, None)
+
+    def _bucketed(self, sentences: list[np.ndarray[Any, Any]], rng: np.random.Generator | None) -> list[Batch]:
+        padding = self.data.vocabulary.padding
+        return list(self._moved(bucketed(sentences, self.settings.batch_size, padding=padding, rng=rng)))
+
+    def _stream(self, sentences: list[np.ndarray[Any, Any]]) -> list[Batch]:
+        start = self.data.vocabulary.start
+        return list(self._moved(stream(sentences, self.settings.batch_size, self.settings.steps, start=start)))
+
+    def _moved(self, batches: Any) -> Iterator[Batch]:
+        return (batch.to(self.device) for batch in batches)
+
+    def steps(self) -> Iterator[Record]:
+        """Trains on from where it stands, a Record a step, without end."""
+        settings = self.settings
+        return fit(
+            self.model,
+            self.optimizer,
+            self.batches,
+            progress=self.progress,
+            carry=self.carry,
+            rng=self.noise,
+            clip_norm=settings.clip_norm,
+            clip_limit=settings.clip_value,
+        )
+
+    def validate(self) -> Evaluation:
+        """Evaluates the model as it is; nothing of the run changes."""
+        return evaluate(self.model, self.valid_batches(), carry=self.carry)
+
+    def judge(self, found: Evaluation) -> bool:
+        """Takes an evaluation into account (the schedule, the history) and returns whether it is the best so far."""
+        better = found.nats < self.best
+        self.best = min(self.best, found.nats)
+        self.trouble = 0 if better else self.trouble + 1
+        if self.schedule is not None:
+            self.schedule.step(found.nats)
+        self.history.append({"step": self.progress.step, "epoch": self.progress.epoch, "valid_nats": found.nats})
+        return better
+
+    def save(self, path: Path) -> None:
+        """Writes everything to a checkpoint."""
+        arrays = {f"model.{name}": value for name, value in self.model.state_dict().items()}
+        numbers: dict[str, float] = {}
+        for name, value in self.optimizer.state_dict().items():
+            if isinstance(value, np.ndarray):
+                arrays[f"optimizer.{name}"] = value
+            else:
+                numbers[name] = value
+        for i, part in enumerate(self.progress.state or ()):
+            for j, each in enumerate(part if isinstance(part, tuple) else (part,)):
+                arrays[f"state.{i}.{j}"] = to_host(each.data)
+        meta = {
+            "task": "language model",
+            "settings": self.settings.to_json(),
+            "vocabulary": self.data.vocabulary.to_list(),
+            "corpus": self.data.about,
+            "progress": {k: getattr(self.progress, k) for k in ("epoch", "batch", "step")},
+            "optimizer": numbers,
+            "schedule": {} if self.schedule is None else self.schedule.state_dict(),
+            "noise": self.noise.bit_generator.state,
+            "best": None if math.isinf(self.best) else self.best,
+            "trouble": self.trouble,
+            "history": self.history,
+        }
+        checkpoint.save(path, arrays, meta)
+
+    @classmethod
+    def resume(cls, path: Path, note: Note, device: str = "cpu", **changes: Any) -> Run:
+        """A run as `save` left it; `changes` are settings to change (epochs, patience). Raises CheckpointError, and
+        SettingsError where the corpus is not the one that it was."""
+        saved = checkpoint.load(path)
+        vocabulary, settings = _described(path, saved)
+        meta = saved.meta
+        settings = Settings.from_json({**settings.to_json(), **changes})
+        corpus = read_corpus(settings, note)
+        if corpus.sha256 != meta["corpus"]["sha256"]:
+            raise SettingsError(f"{path}: the corpus {corpus.name} has changed since the run was saved")
+        data = prepare(settings, corpus, vocabulary)
+        data.about.update(meta["corpus"])
+        run = cls(settings, data, device, Progress(**meta["progress"]))
+        run.model.load_state_dict(saved.part("model"))
+        run.optimizer.load_state_dict({**saved.part("optimizer"), **meta["optimizer"]})
+        if run.schedule is not None:
+            run.schedule.load_state_dict(meta["schedule"])
+            run.optimizer.lr = meta["optimizer"]["lr"]
+        run.noise.bit_generator.state = meta["noise"]
+        run.progress.state = _state_of(saved.part("state"), run.model)
+        run.best = math.inf if meta["best"] is None else meta["best"]
+        run.trouble, run.history = meta["trouble"], meta["history"]
+        return run
+
+
+def _state_of(arrays: checkpoint.Arrays, model: LanguageModel) -> Any:
+    """The carried state from the arrays `i.j` of a checkpoint: state i, and the layer j where the sizes differ."""
+    if not arrays:
+        return None
+    like = model.output_bias.data
+    groups: dict[int, list[Any]] = {}
+    for name in sorted(arrays, key=lambda key: [int(n) for n in key.split(".")]):
+        groups.setdefault(int(name.split(".")[0]), []).append(as_tensor(xp(like).asarray(arrays[name])))
+    return tuple(parts[0] if len(parts) == 1 else tuple(parts) for _, parts in sorted(groups.items()))
+
+
+# --- Models and checkpoints ------------------------------------------------------------------------------------
+
+
+def build_model(settings: Settings, vocabulary: Vocabulary, rng: np.random.Generator) -> LanguageModel:
+    """The model that the settings describe, with new weights. Raises SettingsError, ValueError, OSError (a file of
+    word vectors)."""
+    try:
+        model = LanguageModel(
+            len(vocabulary),
+            settings.embedding,
+            settings.hidden,
+            settings.layers,
+            find_cell(settings.cell),
+            tied=settings.is_tied,
+            dropout=settings.dropout,
+            recurrent_dropout=settings.recurrent_dropout,
+            zoneout=settings.zoneout,
+            init=settings.init,
+            dtype=np.dtype(settings.dtype),
+            rng=rng,
+        )
+    except (TypeError, ValueError) as error:
+        raise SettingsError(str(error)) from error
+    if settings.vectors is not None:
+        try:
+            model.embedding.load_vectors(settings.vectors, vocabulary.tokens)
+        except ValueError as error:
+            raise SettingsError(str(error)) from None
+    return model
+
+
+def load_model(path: Path, device: str = "cpu") -> tuple[LanguageModel, Vocabulary, Settings, dict[str, Any]]:
+    """A trained model, its vocabulary, its settings and everything else that its checkpoint says. Raises
+    CheckpointError, SettingsError."""
+    saved = checkpoint.load(path)
+    vocabulary, settings = _described(path, saved)
+    model = build_model(replace(settings, vectors=None), vocabulary, np.random.default_rng(0))
+    try:
+        model.load_state_dict(saved.part("model"))
+    except ValueError as error:
+        raise checkpoint.CheckpointError(
+            f"{path}: the weights do not fit the model that it describes: {error}"
+        ) from None
+    return model.to(device), vocabulary, settings, saved.meta
+
+
+def _described(path: Path, saved: checkpoint.Checkpoint) -> tuple[Vocabulary, Settings]:
+    if saved.meta.get("task") != "language model":
+        raise checkpoint.CheckpointError(f"{path}: a checkpoint of a language model was expected")
+    return Vocabulary.from_list(saved.meta["vocabulary"]), Settings.from_json(saved.meta["settings"])
+
+
+# --- Training to the end ---------------------------------------------------------------------------------------
+
+
+class Listener:
+    """Is told what happens in a run; does nothing itself."""
+
+    def step(self, record: Record) -> None:
+        """After every step."""
+
+    def evaluation(self, record: Record, found: Evaluation, better: bool) -> None:
+        """After every evaluation."""
+
+
+def train(run: Run, out: Path, listener: Listener, budget: float | None = None) -> str:
+    """Trains until the epochs, the patience or the `budget` (seconds) are used up, or Ctrl-C is pressed; keeps
+    `best.safetensors` and `last.safetensors` in `out`. Returns in a few words why it ended.
+
+    A run that ends within an epoch is saved as it was before its last evaluation, so that resuming it gives the run
+    that was not interrupted."""
+    settings = run.settings
+    best, last = out / "best.safetensors", out / "last.safetensors"
+    if settings.epochs is not None and run.progress.epoch >= settings.epochs:
+        return f"{settings.epochs} epochs were done already"
+    end = math.inf if budget is None else time.monotonic() + budget
+    with _Interrupt() as interrupt:
+        for record in run.steps():
+            listener.step(record)
+            every = settings.evaluate_every
+            due = record.last_of_epoch if every is None else record.step % every == 0
+            if due:
+                found = run.validate()
+                better = run.judge(found)
+                if better:
+                    run.save(best)
+                run.save(last)
+                listener.evaluation(record, found, better)
+            why = _reason_to_end(run, interrupt.pressed, time.monotonic() >= end)
+            if why and not due:
+                run.save(last)
+                found = run.validate()
+                better = found.nats < run.best
+                if better:
+                    run.best = found.nats
+                    run.save(best)
+                listener.evaluation(record, found, better)
+            if why:
+                return why
+    raise AssertionError("fit does not end by itself")
+
+
+def _reason_to_end(run: Run, interrupted: bool, late: bool) -> str:
+    settings = run.settings
+    if settings.epochs is not None and run.progress.epoch >= settings.epochs:
+        return f"{settings.epochs} epochs are done"
+    if settings.patience is not None and run.trouble >= settings.patience:
+        return f"no better in {settings.patience} evaluations"
+    if interrupted:
+        return "interrupted"
+    return "the time budget is used up" if late else ""
+
+
+class _Interrupt:
+    """Within it Ctrl-C asks for an end after the step in progress; pressed again, it interrupts as usual."""
+
+    def __enter__(self) -> _Interrupt:
+        self.pressed = False
+        self.before: Any = None
+        if threading.current_thread() is threading.main_thread():
+            self.before = signal.signal(signal.SIGINT, self._note)
+        return self
+
+    def _note(self, number: int, frame: Any) -> None:
+        self.pressed = True
+        signal.signal(signal.SIGINT, self.before)
+
+    def __exit__(self, *_: object) -> None:
+        if self.before is not None:
+            signal.signal(signal.SIGINT, self.before)

@@ -1,0 +1,81 @@
+"""Using a trained language model on text: sentences out of it, and sentences into it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from tinygrad_rnn.models import LanguageModel
+from tinygrad_rnn.models.sampling import generate
+from tinygrad_rnn.settings import Settings, SettingsError
+from tinygrad_rnn.tape import no_grad
+from tinygrad_rnn.text import TextError, Vocabulary, detokenize, tokenize
+
+
+def speak(
+    model: LanguageModel,
+    vocabulary: Vocabulary,
+    settings: Settings,
+    rng: np.random.Generator,
+    *,
+    count: int = 10,
+    prompt: str = "",
+    max_length: int | None = None,
+    **options: Any,
+) -> Iterator[str]:
+    """Sentences that the model makes up, each beginning with `prompt`; `options` are those of `sampling.generate`.
+    A model of one unbroken text gives pieces of `max_length` characters. Raises SettingsError for options out of
+    range, TextError for a prompt with unknown tokens."""
+    unbroken = settings.unbroken
+    tokens = _tokens(prompt, settings) if prompt else []
+    if missing := [token for token in tokens if token not in vocabulary]:
+        raise TextError(f"the prompt has tokens that the model does not know: {', '.join(map(repr, missing))}")
+    start = _first(vocabulary) if unbroken else vocabulary.start
+    begin = [int(i) for i in vocabulary.encode(tokens)]
+    # An unbroken text has no sentence start: a prompt stands for itself, and otherwise it begins after a line.
+    prompt_ids = begin if unbroken and begin else [start, *begin]
+    limit = max_length if max_length is not None else 60 if settings.level == "word" else 400
+    never = {vocabulary.unknown, vocabulary.padding, vocabulary.start} | ({vocabulary.end} if unbroken else set())
+    options["min_length"] = min(options.get("min_length", 0), limit)
+    for _ in range(count):
+        try:
+            drawn = generate(
+                model,
+                prompt_ids,
+                rng,
+                stop=None if unbroken else vocabulary.end,
+                max_length=limit,
+                never=never,
+                **options,
+            )
+        except ValueError as error:
+            raise SettingsError(str(error)) from None
+        yield detokenize([*tokens, *vocabulary.decode(drawn)], settings.level)
+
+
+def _tokens(text: str, settings: Settings) -> list[str]:
+    if settings.level == "char":
+        return list(text.lower() if settings.lowercase else text)
+    found = tokenize(text, level="word", lines=True, lowercase=settings.lowercase is not False)
+    return found[0] if found else []
+
+
+def _first(vocabulary: Vocabulary) -> int:
+    """What an unbroken text begins after: a line's end, or else the most common character, which is the first after
+    the special tokens."""
+    return int(vocabulary.encode(["\n"])[0]) if "\n" in vocabulary else vocabulary.end + 1
+
+
+def sentence_score(
+    model: LanguageModel, vocabulary: Vocabulary, settings: Settings, tokens: list[str]
+) -> tuple[float, int]:
+    """log p of a sentence in nats, and over how many tokens: its words and its end, given its start. In a model of one
+    unbroken text, its characters given the first."""
+    ids = vocabulary.encode(tokens) if settings.unbroken else vocabulary.encode_sentence(tokens)
+    if len(ids) < 2:
+        return 0.0, 0
+    with no_grad():
+        loss, _ = model.loss(ids[:-1, None], ids[1:, None], reduction="sum")
+    return -loss.item(), len(ids) - 1
