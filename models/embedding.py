@@ -57,6 +57,8 @@ class Embedding(Module):
     def load_vectors(self, path: str | PathLike[str], tokens: Sequence[str]) -> int:
         """Sets the rows of `tokens` (row i is tokens[i]) that a file of pre-trained vectors has, and returns how many
         it had; the others stay as they are. See `read_vectors` for the format and what is raised."""
+        if len(tokens) > self.weight.shape[0]:
+            raise ValueError(f"tokens must be at most {self.weight.shape[0]}, one per row, got {len(tokens)}")
         vectors = read_vectors(path, tokens, self.weight.shape[1])
         table = self.weight.numpy().copy()
         for row, token in enumerate(tokens):
@@ -76,18 +78,29 @@ def read_vectors(path: str | PathLike[str], tokens: Iterable[str], size: int) ->
     with Path(path).open(encoding="utf-8", errors="strict") as file:
         try:
             for number, line in enumerate(file, 1):
-                word, *numbers = line.rstrip("\n ").rsplit(" ", size)
+                word, *numbers = line.rstrip("\n ").rsplit(" ", size)  # a word may itself hold spaces
                 if number == 1 and len(line.split()) == 2 and size != 1:
                     declared = line.split()[1]
                     if declared != str(size):
                         raise ValueError(f"{path}: vectors of {size} numbers were expected, the file has {declared}")
                     continue
-                if len(numbers) != size:
+                if len(numbers) != size or (" " in word and _is_number(word.split(" ")[-1])):
                     raise ValueError(
-                        f"{path}, line {number}: a word and {size} numbers were expected, got {len(line.split()) - 1} numbers"
+                        f"{path}, line {number}: a word and {size} numbers were expected, got {line.rstrip()[:60]!r}"
                     )
                 if word in wanted and word not in found:
-                    found[word] = np.array([float(x) for x in numbers])
+                    vector = np.array([float(x) if _is_number(x) else np.nan for x in numbers])
+                    if not np.isfinite(vector).all():
+                        raise ValueError(f"{path}, line {number}: the vector of {word!r} is not made of finite numbers")
+                    found[word] = vector
         except UnicodeDecodeError as error:
             raise ValueError(f"{path}: a text file of word vectors in UTF-8 was expected: {error}") from None
     return found
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True

@@ -40,7 +40,7 @@ class Module:
 
     def load_state_dict(self, state: dict[str, Array]) -> None:
         """Sets every weight, in this model's dtypes and on its device. Raises ValueError naming what is missing,
-        unexpected or of another shape, before anything is changed."""
+        unexpected or of another shape, TypeError for what is no real number, before anything is changed."""
         parameters = dict(self.named_parameters())
         missing, unexpected = (
             sorted(parameters.keys() - state.keys()),
@@ -48,14 +48,15 @@ class Module:
         )
         if missing or unexpected:
             raise ValueError(f"load_state_dict: missing {missing}, unexpected {unexpected}")
+        values = {}
         for name, parameter in parameters.items():
-            if tuple(state[name].shape) != parameter.shape:
+            values[name] = np.array(to_host(as_array(state[name])), dtype=parameter.dtype)
+            if values[name].shape != parameter.shape:
                 raise ValueError(
-                    f"load_state_dict: {name} must have the shape {parameter.shape}, got {tuple(state[name].shape)}"
+                    f"load_state_dict: {name} must have the shape {parameter.shape}, got {values[name].shape}"
                 )
         for name, parameter in parameters.items():
-            value = np.array(to_host(as_array(state[name])), dtype=parameter.dtype)
-            parameter.data = to_device(value, device_of(parameter.data))
+            parameter.data = to_device(values[name], device_of(parameter.data))
 
     def zero_grad(self) -> None:
         """Forgets the gradients."""
@@ -63,7 +64,9 @@ class Module:
             parameter.grad = None
 
     def astype(self, dtype: Any) -> Self:
-        """Casts every weight in place and returns the model."""
+        """Casts every weight in place and returns the model. Raises TypeError unless `dtype` is a floating one."""
+        if np.dtype(dtype).kind != "f":
+            raise TypeError(f"weights must be of a floating dtype, got {np.dtype(dtype)}")
         for parameter in self.parameters():
             parameter.data = parameter.data.astype(dtype)
             parameter.grad = None

@@ -60,6 +60,8 @@ class Recurrent(Module):
             raise TypeError(f"cell must be a class made with Cell, such as GRUCell, got {cell!r}")
         if isinstance(hidden_size, Sequence):
             sizes = list(hidden_size)
+            if not sizes:
+                raise ValueError("hidden_size must be a size, or a list with one per layer, got an empty list")
             if num_layers not in (None, len(sizes)):
                 raise ValueError(f"num_layers must be {len(sizes)}, the number of hidden sizes, got {num_layers}")
         else:
@@ -79,11 +81,12 @@ class Recurrent(Module):
             self.cells += layer
             size = sum(each.output_size for each in layer)
         self.output_size = size
-        self.dtype = np.dtype(dtype)
+        self._dtype = np.dtype(dtype)
 
-    def astype(self, dtype: Any) -> Recurrent:
-        self.dtype = np.dtype(dtype)
-        return super().astype(dtype)
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The dtype of the weights, which inputs and states must share."""
+        return next((p.dtype for p in self.parameters()), self._dtype)
 
     def __call__(
         self, xs: Any, state: Any = None, lengths: Any = None, rng: np.random.Generator | None = None
@@ -91,7 +94,8 @@ class Recurrent(Module):
         xs = self._checked(as_tensor(xs))
         states = self._initial(state, xs)
         live = None if lengths is None else _live(xs, lengths)
-        outputs: Tensor = xs
+        rng = None if rng is None else init.generator(rng)
+        outputs: Tensor = xs if live is None else ops.where(live, xs, 0.0)  # whatever stands in the padding
         for number in range(self.num_layers):
             inputs = outputs
             if number and rng is not None and self.dropout:
@@ -108,7 +112,7 @@ class Recurrent(Module):
                 parts.append(ys)
             outputs = parts[0] if len(parts) == 1 else ops.concatenate(parts, axis=-1)
             if self.residual and outputs.shape == inputs.shape:
-                outputs = outputs + (inputs if live is None else ops.where(live, inputs, 0.0))
+                outputs = outputs + inputs
         return outputs, tuple(_joined([each[i] for each in states]) for i in range(len(self.cells[0].states)))
 
     def _run(
@@ -179,13 +183,18 @@ class Recurrent(Module):
                     f"got {tuple(value.shape) if hasattr(value, 'shape') else [tuple(p.shape) for p in column]}"
                 )
             columns.append([as_tensor(part) for part in column])
+            if any(part.dtype != self.dtype for part in columns[-1]):
+                raise TypeError(
+                    f"{type(self).__name__}: state {name!r} must have the layer's dtype {self.dtype}, got "
+                    f"{columns[-1][0].dtype}; cast one of them with astype"
+                )
         return [tuple(each) for each in zip(*columns, strict=True)]
 
 
 def _live(xs: Tensor, lengths: Any) -> Any:
     """Which steps of which rows count: booleans (T,B,1) beside `xs`. Raises ValueError for lengths that do not fit."""
     steps, batch = xs.shape[:2]
-    rows = to_host(lengths.data if isinstance(lengths, Tensor) else np.asarray(lengths))
+    rows = to_host(lengths.data if isinstance(lengths, Tensor) else lengths)
     if rows.shape != (batch,) or rows.dtype.kind not in "iu" or (batch and not 0 <= rows.min() <= rows.max() <= steps):
         raise ValueError(f"lengths must be {batch} whole numbers between 0 and {steps}, one per row, got {rows!r}")
     return xp(xs.data).asarray((np.arange(steps)[:, None] < rows)[..., None])

@@ -94,7 +94,7 @@ def prod(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
     rest = tuple(n for i, n in enumerate(x.shape) if i not in axes)
     flat = moveaxis(x, axes, tuple(range(len(axes)))).reshape((_count(x, axis), *rest))
     if len(flat) == 0:
-        flat = concatenate([flat, xp(flat).ones((1, *rest), dtype=x.dtype)], axis=0)
+        flat = flat.sum(axis=0, keepdims=True) + 1  # the product of nothing
     while len(flat) > 1:
         half = len(flat) // 2
         pairs = flat[:half] * flat[half : 2 * half]

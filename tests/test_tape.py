@@ -177,6 +177,7 @@ def test_a_chain_of_300000_ops_is_freed_without_a_backward_pass() -> None:
     assert x.grad is None
 
 
+@pytest.mark.slow
 def test_a_chain_of_300000_ops_has_a_functional_gradient() -> None:
     assert grad(chain)(Tensor(np.array(2.0))).item() == 1.0
 
