@@ -92,7 +92,9 @@ def some_axes(draw: Draw, ndim: int) -> Any:
         return None
     if kind == "one":
         return an_axis(draw, ndim)
-    return tuple(a - ndim * draw(st.integers(0, 1)) for a in draw(st.permutations(range(ndim)))[: draw(st.integers(0, ndim))])
+    return tuple(
+        a - ndim * draw(st.integers(0, 1)) for a in draw(st.permutations(range(ndim)))[: draw(st.integers(0, ndim))]
+    )
 
 
 def laid_out(draw: Draw, array: Array) -> Array:
@@ -119,7 +121,9 @@ def random(draw: Draw) -> np.random.Generator:
     return np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
 
 
-def numbers(draw: Draw, shape: tuple[int, ...], low: float = -2, high: float = 2, away: tuple[float, ...] = ()) -> Array:
+def numbers(
+    draw: Draw, shape: tuple[int, ...], low: float = -2, high: float = 2, away: tuple[float, ...] = ()
+) -> Array:
     """Numbers between `low` and `high`, at least 0.01 away from the points `away`."""
     values = np.asarray(random(draw).uniform(low, high, shape))
     for point in away:
@@ -217,9 +221,7 @@ def _(draw: Draw, name: str) -> Call:
 @entry("elu")
 def _(draw: Draw, name: str) -> Call:
     x, alpha = numbers(draw, a_shape(draw), away=(0,)), draw(st.sampled_from([1.0, 0.5]))
-    return Call(
-        lambda x: ops.elu(x, alpha=alpha), (x,), expected=lambda x: np.where(x > 0, x, alpha * (np.exp(x) - 1))
-    )
+    return Call(lambda x: ops.elu(x, alpha=alpha), (x,), expected=lambda x: np.where(x > 0, x, alpha * (np.exp(x) - 1)))
 
 
 @entry("gelu")
@@ -285,7 +287,8 @@ def _(draw: Draw, name: str) -> Call:
     x, low, high = apart(draw, *broadcasting(draw, 3))
     match draw(st.sampled_from(["arrays", "numbers", "lower", "upper"])):
         case "numbers":
-            return Call(lambda x: ops.clip(x, -0.1, 0.1), (x,), expected=lambda x: np.clip(x, -0.1, 0.1))
+            a, b = -0.1015, 0.0935  # half way between two values of `apart`
+            return Call(lambda x: ops.clip(x, a, b), (x,), expected=lambda x: np.clip(x, a, b))
         case "lower":
             return Call(lambda x, low: ops.clip(x, low, None), (x, low), expected=lambda x, low: np.clip(x, low, None))
         case "upper":
@@ -392,7 +395,9 @@ def _(draw: Draw, name: str) -> Call:
 def _(draw: Draw, name: str) -> Call:
     shape = a_shape(draw)
     n = len(shape)
-    axes = None if draw(st.booleans()) else tuple(a - n * draw(st.integers(0, 1)) for a in draw(st.permutations(range(n))))
+    axes = (
+        None if draw(st.booleans()) else tuple(a - n * draw(st.integers(0, 1)) for a in draw(st.permutations(range(n))))
+    )
     return Call(lambda x: ops.transpose(x, axes), (numbers(draw, shape),), expected=lambda x: np.transpose(x, axes))
 
 
@@ -468,9 +473,7 @@ def _(draw: Draw, name: str) -> Call:
     cuts: Any = sorted(draw(st.lists(st.integers(0, shape[axis]), max_size=2)))
     if draw(st.booleans()):
         cuts = draw(st.sampled_from([n for n in (1, 2, 3) if shape[axis] % n == 0]))
-    return Call(
-        lambda x: ops.split(x, cuts, axis), (numbers(draw, shape),), expected=lambda x: np.split(x, cuts, axis)
-    )
+    return Call(lambda x: ops.split(x, cuts, axis), (numbers(draw, shape),), expected=lambda x: np.split(x, cuts, axis))
 
 
 @entry("unstack")

@@ -159,7 +159,7 @@ def special_functions(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setitem(sys.modules, name, module)
 
 
-def to_stand_in(x: Any) -> DeviceArray:
+def to_stand_in(x: Any) -> Any:
     return DeviceArray(np.array(x))
 
 
@@ -186,7 +186,8 @@ def test_the_stand_in_refuses_what_cupy_refuses() -> None:
     ):
         with pytest.raises(TypeError, match=r"Unsupported type|implicit conversion"):
             refused()
-    np.testing.assert_array_equal((2.0 * x * np.float64(2.0)).get(), [4.0, 8.0])
+    factor: Any = np.float64(2.0)
+    np.testing.assert_array_equal((factor * (x * factor)).get(), [4.0, 8.0])
 
 
 @pytest.mark.usefixtures("special_functions")

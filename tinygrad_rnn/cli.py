@@ -14,7 +14,7 @@ import numpy as np
 from tinygrad_rnn import __version__
 from tinygrad_rnn.backend import DeviceUnavailable, cuda_namespace
 from tinygrad_rnn.checkpoint import CheckpointError
-from tinygrad_rnn.report import ORDERS, Reporter, picture, summary
+from tinygrad_rnn.report import Reporter, baseline_line, picture, summary
 from tinygrad_rnn.runs import Run, baselines, load_model, prepare, read_corpus, train
 from tinygrad_rnn.settings import OPTIMIZERS, SCHEDULES, Settings, SettingsError, seconds
 from tinygrad_rnn.speaking import sentence_score, speak
@@ -89,6 +89,7 @@ _TRAIN_OPTIONS = [
         "Number of tokens, special ones included (words: 4000 unless told; characters: all).",
         type=int,
     ),
+    _setting("valid_fraction", "The last part of the text, kept for validation."),
     _setting("cell", "rnn, gru, lstm, or your own: FILE.py:Class.", metavar="CELL"),
     _setting("layers", "Recurrent layers."),
     _setting("embedding", "Size of the word vectors."),
@@ -221,18 +222,14 @@ def _new_run(settings: Settings, device: str, quiet: bool) -> Run:
 def _describe(run: Run, quiet: bool) -> None:
     if quiet:
         return
-    about, settings, unit = (
-        run.data.about,
-        run.settings,
-        "words" if run.settings.level == "word" else "characters",
-    )
-    click.echo(f"corpus    {about['name']}: {about['tokens']:,} {unit}, sha256 {about['sha256'][:12]}")
+    about, settings = run.data.about, run.settings
+    click.echo(f"corpus    {about['name']}: {about['tokens']:,} tokens, sha256 {about['sha256'][:12]}")
     click.echo(
         f"split     {len(run.data.train):,} training and {len(run.data.valid):,} validation "
         f"{'sentences' if about['sentences'] > 1 else 'part'}, vocabulary {len(run.data.vocabulary):,}"
     )
-    grams = ", ".join(f"{ORDERS[order]} {nats:.3f}" for order, nats in about["baselines"].items())
-    click.echo(f"baseline  {grams} nats per token (interpolated Witten-Bell n-grams, same split)")
+    click.echo(f"baseline  {baseline_line(about)}")
+    click.echo("          (interpolated Witten-Bell n-grams on the same split, in nats per token)")
     click.echo(
         f"model     {settings.layers} x {settings.cell} {settings.hidden}, embedding {settings.embedding}"
         f"{' (tied)' if settings.is_tied else ''}: {run.model.size:,} parameters, {settings.dtype} on {run.device}"
@@ -291,8 +288,7 @@ def evaluate(checkpoint: Path, text: tuple[str, ...], device: str) -> None:
     found = evaluate_model(model, batches, carry=run.carry)
     _print_evaluation(found, len(vocabulary), model.size, corpus.sha256)
     if not text:
-        grams = ", ".join(f"{ORDERS[order]} {nats:.3f}" for order, nats in meta["corpus"]["baselines"].items())
-        click.echo(f"baseline  {grams}")
+        click.echo(f"baseline  {baseline_line(meta['corpus'])}")
 
 
 def _print_evaluation(found: Evaluation, vocabulary: int, size: int, sha256: str) -> None:

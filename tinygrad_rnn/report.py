@@ -131,11 +131,16 @@ def summary(run: Run, best: Evaluation, why: str) -> list[str]:
         f"          vocabulary {len(run.data.vocabulary):,}, {run.model.size:,} parameters, "
         f"corpus sha256 {about['sha256'][:12]}",
     ]
-    verdicts = [
-        f"{ORDERS[order]} {nats:.3f} {'beaten' if best.nats < nats else 'not reached'}"
-        for order, nats in about["baselines"].items()
-    ]
-    return [*lines, f"baseline  {', '.join(verdicts)}"]
+    return [*lines, f"baseline  {baseline_line(about, best.nats)}"]
+
+
+def baseline_line(about: dict[str, Any], reached: float | None = None) -> str:
+    """Nats per token and perplexity of the n-grams on the same split, and whether a model does better."""
+    words = []
+    for order, nats in about["baselines"].items():
+        verdict = "" if reached is None else ": beaten" if reached < nats else ": not reached"
+        words.append(f"{ORDERS[order]} {nats:.3f} (perplexity {perplexity(nats):.1f}){verdict}")
+    return ", ".join(words)
 
 
 def picture(log: Path, target: Path) -> bool:

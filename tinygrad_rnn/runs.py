@@ -18,7 +18,7 @@ from tinygrad_rnn import checkpoint
 from tinygrad_rnn.backend import to_host, xp
 from tinygrad_rnn.corpus import standard_library
 from tinygrad_rnn.models import LanguageModel
-from tinygrad_rnn.ngram import ngram_nats
+from tinygrad_rnn.ngram import ngram_nats_by_order
 from tinygrad_rnn.optim import CosineDecay, ExponentialDecay, HalveOnRise
 from tinygrad_rnn.settings import Settings, SettingsError, find_cell, make_optimizer
 from tinygrad_rnn.tensor import as_tensor
@@ -77,7 +77,7 @@ class Data:
 
 def prepare(settings: Settings, corpus: Corpus, vocabulary: Vocabulary | None = None) -> Data:
     """Splits a corpus, and encodes it with a vocabulary of its training part (or the given one)."""
-    train, valid = split(corpus.sentences, unbroken=settings.unbroken)
+    train, valid = split(corpus.sentences, settings.valid_fraction, unbroken=settings.unbroken)
     if vocabulary is None:
         size = settings.vocab_size
         if size is None and settings.level == "word":
@@ -105,8 +105,9 @@ def encode(sentences: list[list[str]], vocabulary: Vocabulary, settings: Setting
 def baselines(data: Data, level: str) -> dict[str, float]:
     """Nats per token of interpolated n-grams on the same split and vocabulary, over the tokens that the model is
     asked for: orders 1 to 3 for words, 1 to 5 for characters."""
-    orders = range(1, 4 if level == "word" else 6)
-    return {str(order): ngram_nats(data.train, data.valid, order, data.vocabulary) for order in orders}
+    highest = 3 if level == "word" else 5
+    found = ngram_nats_by_order(data.train, data.valid, highest, data.vocabulary)
+    return {str(order): nats for order, nats in enumerate(found, 1)}
 
 
 # --- The run ---------------------------------------------------------------------------------------------------

@@ -44,6 +44,7 @@ class Settings:
     level: str = "word"
     lowercase: bool | None = None
     vocab_size: int | None = None
+    valid_fraction: float = 0.1
     # the model
     cell: str = "gru"
     layers: int = 2
@@ -89,6 +90,7 @@ class Settings:
         for name in ("momentum", "decay"):
             value = getattr(self, name)
             _need(name, value, value is None or 0 <= value < 1, "at least 0 and below 1")
+        _need("valid_fraction", self.valid_fraction, 0 < self.valid_fraction < 1, "above 0 and below 1")
         _need("weight_decay", self.weight_decay, 0 <= self.weight_decay < math.inf, "at least 0")
         _need("seed", self.seed, self.seed >= 0, "at least 0")
         _choice("level", self.level, ("word", "char"))

@@ -146,13 +146,11 @@ class Tensor(Box):
             place = ""
         elif isinstance(self.node, Leaf):
             place = ", requires_grad"
+        elif self.node.parents is None:
+            place = ", freed from the tape"
         else:
-            made_by = (
-                self.node.parents[0].primitive
-                if self.node.primitive is None and self.node.parents
-                else self.node.primitive
-            )
-            place = f", on the tape: {made_by.name} #{self.node.number}" if made_by else ", freed from the tape"
+            made_by = self.node.primitive or self.node.parents[0].primitive
+            place = f", on the tape: {made_by.name} #{self.node.number}"
         return f"{type(self).__name__}({text}, shape={self.shape}, dtype={self.dtype}{place})"
 
     # --- Operators ---
