@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 
@@ -84,4 +85,10 @@ def erf(x: Array) -> Array:
 
 _erf = np.frompyfunc(math.erf, 1, 1)
 
-erf.vjp(lambda g, out, x: g * (2 / math.sqrt(math.pi) * exp(-x * x)))
+
+def _erf_rule(g: Any, out: Any, x: Any) -> Any:
+    with np.errstate(over="ignore"):  # exp(-inf) is 0
+        return g * (2 / math.sqrt(math.pi) * exp(-x * x))
+
+
+erf.vjp(_erf_rule)

@@ -121,7 +121,9 @@ def logsumexp(x: Array, axis: Axis = None, keepdims: bool = False) -> Array:
 def _logsumexp_rule(g: Any, out: Any, x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
     kept = _kept(x, axis)
     with np.errstate(over="ignore"):
-        return g.reshape(kept) * exp(x - where(out == -math.inf, 0.0, out).reshape(kept))
+        shares = exp(x - where(out == -math.inf, 0.0, out).reshape(kept))
+    total = shares.sum(axis=axis, keepdims=True)  # 1 but for rounding, which is all there is of `out` if x is large
+    return g.reshape(kept) * (shares / where(total == 0, 1.0, total))
 
 
 logsumexp.vjp(_logsumexp_rule)

@@ -161,7 +161,8 @@ def test_what_would_lose_a_gradient_raises_and_says_what_to_do(use: str) -> None
 
 def test_nothing_was_written_before_the_refusal() -> None:
     a, t = array(), leaf()
-    attempts: list[Any] = [lambda: operator.iadd(a, t), lambda: assign(a, t), lambda: np.add(a, t, out=a)]
+    add: Any = operator.iadd
+    attempts: list[Any] = [lambda: add(a, t), lambda: assign(a, t), lambda: np.add(a, t, out=a)]
     for attempt in attempts:
         with pytest.raises(TypeError):
             attempt()

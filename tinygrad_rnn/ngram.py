@@ -5,10 +5,10 @@ seen c(h) times, with t(h) different words after it, and h' the context without 
 
     p(w | h) = (c(h w) + t(h) p(w | h')) / (c(h) + t(h)),        p(w | h) = p(w | h') where c(h) = 0.
 
-This is `nltk.lm.WittenBellInterpolated`, on arrays: that class takes a minute for the characters of a small book, which
-is here a second, and the tests hold both to the same numbers. In one point it is not: nltk ends with the plain
-frequencies of words, which makes a text with one new word infinitely surprising; here the recursion ends, as in the
-papers, with all words equally likely.
+This is `nltk.lm.WittenBellInterpolated`, on arrays: that class takes 19 s for a million characters at order 5, which
+are 2 s here for all orders up to it, and the tests hold both to the same numbers. In one point it differs: nltk's
+recursion ends with the plain frequencies of words, so that one new word makes a text infinitely surprising; here it
+ends, as in the papers, with all words equally likely.
 """
 
 from __future__ import annotations

@@ -1,0 +1,314 @@
+"""Ops at the edges of their domains: zeros, infinities, the limits of a dtype, nothing at all. A warning is an error
+here, and no NaN comes out where there is a number to give."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tinygrad_rnn import ops
+from tinygrad_rnn.checks import gradcheck
+from tinygrad_rnn.ops import losses
+from tinygrad_rnn.tensor import Tensor
+from tinygrad_rnn.transforms import grad, jacobian, value_and_grad, vjp
+
+FLOATS = [np.float16, np.float32, np.float64]
+
+
+def gradients(f: Any, *xs: Any) -> list[Any]:
+    """Of the sum of `f`'s entries, which itself is not computed: it might be beyond the dtype."""
+    out, pullback = vjp(f, *map(np.asarray, xs))
+    return [g.numpy() for g in pullback(np.ones(out.shape, out.dtype))]
+
+
+# --- Zeros -----------------------------------------------------------------------------------------------------
+
+
+def test_powers_of_zero_have_the_gradients_of_their_limits() -> None:
+    by_base, by_exponent = gradients(lambda x, y: x**y, [0.0, 0.0, 0.0, 2.0], [0.0, 1.0, 2.0, 0.0])
+    np.testing.assert_array_equal(by_base, [0, 1, 0, 0])
+    np.testing.assert_allclose(by_exponent, [0, 0, 0, np.log(2)])
+    for exponent, expected in ((0, 0), (1, 1), (2, 0), (3, 0)):
+        assert gradients(lambda x, n=exponent: x**n, [0.0])[0].tolist() == [expected]
+    assert jacobian(grad(lambda x: x**2))(np.array(0.0)).item() == 2
+    np.testing.assert_array_equal(gradients(lambda y: 0.0**y, [1.0, 2.0])[0], [0, 0])
+
+
+def test_negative_bases_with_whole_exponents_are_differentiable() -> None:
+    assert gradcheck(lambda x: x**3, np.array([-1.5, -0.5, 2.0]), order=2)
+    np.testing.assert_allclose(gradients(lambda x: x ** Tensor([3.0, 2.0]), [-1.5, -0.5])[0], [6.75, -1.0])
+
+
+@given(st.lists(st.sampled_from([0.0, 2.0, -1.0]), max_size=6))
+def test_products_with_any_number_of_zeros_are_right_to_second_order(entries: list[float]) -> None:
+    assert gradcheck(ops.prod, np.array(entries), order=2)
+
+
+def test_the_norm_of_nothing_and_of_zero_has_gradient_zero() -> None:
+    value, g = value_and_grad(ops.norm)(np.zeros(3))
+    assert value.item() == 0 and g.numpy().tolist() == [0, 0, 0]
+    rows = gradients(lambda x: ops.norm(x, axis=1), [[0.0, 0.0], [3.0, 4.0]])[0]
+    np.testing.assert_allclose(rows, [[0.0, 0.0], [0.6, 0.8]])
+    assert gradients(ops.norm, np.zeros((0, 2)))[0].shape == (0, 2)
+
+
+def test_kinks_have_the_gradients_that_the_documentation_names() -> None:
+    zero = [0.0]
+    assert gradients(ops.abs, zero)[0] == 0
+    assert gradients(ops.relu, zero)[0] == 0
+    assert gradients(ops.sign, zero)[0] == 0
+    assert [float(g[0]) for g in gradients(ops.maximum, zero, zero)] == [0.5, 0.5]
+    assert [float(g[0]) for g in gradients(ops.minimum, zero, zero)] == [0.5, 0.5]
+    assert gradients(ops.max, [1.0, 3.0, 3.0, 3.0, 3.0])[0].tolist() == [0, 0.25, 0.25, 0.25, 0.25]
+    assert gradients(lambda x: ops.min(x, axis=0), [[1.0, 2.0], [1.0, 3.0]])[0].tolist() == [[0.5, 1], [0.5, 0]]
+    assert gradients(lambda x: ops.clip(x, 0.0, 1.0), [0.0, 0.5, 1.0, 1.5])[0].tolist() == [1, 1, 1, 0]
+
+
+def test_bounds_that_cross_send_the_gradient_to_the_upper_one_as_numpy_does() -> None:
+    low, high = np.array([2.0, 2.0]), np.array([1.0, 1.0])
+    x = np.array([0.0, 5.0])
+    np.testing.assert_array_equal(ops.clip(x, low, high), np.clip(x, low, high))
+    assert [g.tolist() for g in gradients(ops.clip, x, low, high)] == [[0, 0], [0, 0], [1, 1]]
+
+
+def test_the_branch_that_was_not_chosen_gets_gradient_zero_even_if_it_is_not_a_number() -> None:
+    chosen, other = gradients(lambda x, y: ops.where(np.array([True, False]), x, y), [1.0, np.nan], [np.inf, 2.0])
+    assert chosen.tolist() == [1, 0] and other.tolist() == [0, 1]
+
+
+# --- Infinities and limits -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+def test_softmax_and_its_kin_hold_at_the_limits_of_the_dtype(dtype: Any) -> None:
+    top = np.finfo(dtype).max
+    x = np.array([[top, -top, 0], [top, top, -top], [-top, -top, -top]], dtype)
+    expected: Any = np.array([[1, 0, 0], [0.5, 0.5, 0], [1 / 3, 1 / 3, 1 / 3]])
+    tolerance = 4 * np.finfo(dtype).eps
+    np.testing.assert_allclose(ops.softmax(Tensor(x)).numpy(), expected, rtol=tolerance)
+    assert ops.logsumexp(Tensor(x), axis=1).numpy().tolist() == [top, top, -top]
+    np.testing.assert_allclose(gradients(lambda x: ops.logsumexp(x, axis=1), x)[0], expected, rtol=tolerance)
+    assert not np.isnan(ops.log_softmax(Tensor(x)).numpy()).any()
+    for f in (ops.softmax, ops.log_softmax):
+        assert np.isfinite(gradients(lambda x, f=f: f(x)[:, 0], x)[0]).all()
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize("fused", [False, True])
+def test_cross_entropy_has_no_nan_at_the_limits_of_the_dtype(dtype: Any, fused: bool) -> None:
+    top = np.finfo(dtype).max
+    logits = np.array([[top, -top], [top, top], [0, -top], [-top, top]], dtype)
+    targets = [0, 1, 0, 1]
+
+    def loss(z: Any) -> Any:
+        if fused:
+            return ops.linear_cross_entropy(z, np.eye(2, dtype=dtype), None, targets, reduction="sum")
+        return ops.softmax_cross_entropy(z, targets, reduction="sum")
+
+    value, g = value_and_grad(loss)(logits)
+    assert value.item() == pytest.approx(np.log(2), rel=2e-3)
+    np.testing.assert_allclose(g.numpy(), [[0.0, 0.0], [0.5, -0.5], [0.0, 0.0], [0.0, 0.0]], rtol=1e-3)
+
+
+def test_a_target_of_probability_zero_costs_infinity_and_has_a_finite_gradient() -> None:
+    value, g = value_and_grad(lambda z: ops.softmax_cross_entropy(z, [1]))(np.array([[0.0, -np.inf]]))
+    assert value.item() == np.inf and g.numpy().tolist() == [[1, -1]]
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
+@pytest.mark.parametrize("fused", [False, True])
+def test_rows_that_do_not_count_may_hold_masked_classes(fused: bool, reduction: str) -> None:
+    """A class ruled out by -inf, and rows whose loss it would make infinite, but which are ignored."""
+    z = np.array([[-np.inf, 0.0, 1.0], [-np.inf, 2.0, 1.0]])
+    z_finite = np.where(np.isinf(z), -1e3, z)
+
+    def loss(z: Any, targets: Any, weights: Any, ignore_index: Any) -> Any:
+        options: Any = {"weights": weights, "ignore_index": ignore_index, "reduction": reduction}
+        if fused:
+            h = np.zeros((2, 1)) + np.array([[1.0], [0.0]])
+            bias = z[1]
+            return ops.linear_cross_entropy(h, (z[0] - bias).reshape((1, 3)), bias, targets, **options)
+        return ops.softmax_cross_entropy(z, targets, **options)
+
+    z = z_finite if fused else z
+    for targets, weights, ignore_index in (([-1, 1], None, -1), ([0, 1], [0.0, 1.0], None)):
+        value, g = value_and_grad(lambda z, *rest: loss(z, *rest).sum())(z, targets, weights, ignore_index)
+        assert value.item() == pytest.approx(np.log(1 + np.exp(-1)))
+        assert np.isfinite(g.numpy()).all()
+        np.testing.assert_allclose(g.numpy()[1, 1:].sum(), 0, atol=1e-12)
+
+
+def test_a_batch_in_which_nothing_counts_costs_nothing() -> None:
+    for f in (
+        lambda z: ops.softmax_cross_entropy(z, [7, 7], ignore_index=7),
+        lambda z: ops.linear_cross_entropy(z, np.eye(3), None, [7, 7], ignore_index=7),
+        lambda z: ops.softmax_cross_entropy(z, [0, 1], weights=[0.0, 0.0]),
+    ):
+        value, g = value_and_grad(f)(np.ones((2, 3)))
+        assert value.item() == 0 and not g.numpy().any()
+    for empty in (
+        lambda z: ops.softmax_cross_entropy(z, np.zeros(0, int)),
+        lambda z: ops.linear_cross_entropy(z, np.eye(3), None, np.zeros(0, int)),
+        lambda z: ops.mse(z, np.zeros((0, 3))),
+        lambda z: ops.binary_cross_entropy_with_logits(z, np.zeros((0, 3))),
+    ):
+        value, g = value_and_grad(empty)(np.zeros((0, 3)))
+        assert value.item() == 0 and g.shape == (0, 3)
+
+
+def test_logsumexp_of_nothing_but_minus_infinity_is_minus_infinity_with_gradient_zero() -> None:
+    value, g = value_and_grad(ops.logsumexp)(np.full(3, -np.inf))
+    assert value.item() == -np.inf and g.numpy().tolist() == [0, 0, 0]
+    value, g = value_and_grad(ops.logsumexp)(np.array([-np.inf, 1.0]))
+    assert value.item() == 1 and g.numpy().tolist() == [0, 1]
+    assert ops.logsumexp(Tensor(np.array([np.inf, 1.0]))).item() == np.inf
+
+
+@pytest.mark.parametrize("f", [ops.sigmoid, ops.tanh, ops.softplus, ops.hard_sigmoid, ops.elu, ops.relu, ops.erf])
+@pytest.mark.parametrize("dtype", FLOATS)
+def test_activations_saturate_without_a_warning(f: Any, dtype: Any) -> None:
+    x = np.array([-np.finfo(dtype).max, -100, 100, np.finfo(dtype).max], dtype)
+    value, g = f(Tensor(x)).numpy(), gradients(f, x)[0]
+    assert value.dtype == g.dtype == dtype
+    assert np.isfinite(value).all() and np.isfinite(g).all()
+
+
+def test_binary_cross_entropy_is_stable_for_any_logit() -> None:
+    x = np.array([1e30, -1e30, 800.0, -800.0])
+    t = np.array([1.0, 0.0, 0.0, 1.0])
+    value, g = value_and_grad(lambda x: ops.binary_cross_entropy_with_logits(x, t, "sum"))(x)
+    assert value.item() == 1600
+    assert g.numpy().tolist() == [0, 0, 1, -1]
+
+
+# --- Blocks ----------------------------------------------------------------------------------------------------
+
+
+@given(st.integers(0, 50), st.sampled_from(["mean", "sum", "none"]))
+def test_linear_cross_entropy_is_the_same_in_any_number_of_blocks(rows: int, reduction: str) -> None:
+    rng = np.random.default_rng(rows)
+    h, W, b = rng.normal(size=(rows, 3)), rng.normal(size=(3, 5)), rng.normal(size=5)
+    targets, weights = rng.integers(0, 5, rows), rng.uniform(0.5, 1, rows)
+
+    def fused(h: Any, W: Any, b: Any) -> Any:
+        return ops.linear_cross_entropy(h, W, b, targets, weights, reduction=reduction)
+
+    def plain(h: Any, W: Any, b: Any) -> Any:
+        return ops.softmax_cross_entropy(h @ W + b, targets, weights, reduction=reduction)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(losses, "BLOCK_ENTRIES", 1)  # then a block has 16 rows, the fewest
+        ours, theirs = fused(*map(Tensor, (h, W, b))), plain(*map(Tensor, (h, W, b)))
+        np.testing.assert_allclose(ours.numpy(), theirs.numpy(), rtol=1e-12)
+        for a, c in zip(gradients(fused, h, W, b), gradients(plain, h, W, b), strict=True):
+            np.testing.assert_allclose(a, c, rtol=1e-10, atol=1e-13)
+
+
+def test_linear_cross_entropy_gives_gradients_only_where_they_are_asked_for() -> None:
+    h, W = Tensor(np.ones((2, 3)), requires_grad=True), Tensor(np.ones((3, 4)))
+    ops.linear_cross_entropy(h, W, None, [0, 1]).backward()
+    assert h.grad.shape == (2, 3) and W.grad is None
+
+
+# --- Refusals --------------------------------------------------------------------------------------------------
+
+X: Any = Tensor(np.ones((2, 3)))
+
+REFUSED: dict[str, tuple[type[Exception], str, Any]] = {
+    "axis out of range": (np.exceptions.AxisError, "axis 2", lambda: ops.prod(X, axis=2)),
+    "axis named twice": (ValueError, "duplicate", lambda: ops.sum(X, axis=(0, 0))),
+    "axis named twice in prod": (ValueError, "repeated axis", lambda: ops.prod(X, axis=(0, -2))),
+    "index out of range": (IndexError, "out of bounds", lambda: X[5]),
+    "take out of range": (IndexError, "out of bounds", lambda: ops.take(X, [2])),
+    "stack of nothing": (ValueError, "at least one array", lambda: ops.stack([])),
+    "concatenate nothing": (ValueError, "at least one array", lambda: ops.concatenate([])),
+    "uneven split": (ValueError, "equal division", lambda: ops.split(X, 2, axis=1)),
+    "fractional pad": (TypeError, "integer", lambda: ops.pad(X, 1.5)),
+    "gelu of another kind": (ValueError, "approximate", lambda: ops.gelu(X, approximate="erf")),
+    "einsum with too few operands": (ValueError, "names 2 operands, got 1", lambda: ops.einsum("ij,jk", X)),
+    "einsum with too few axes": (ValueError, "does not fit an operand with 2 axes", lambda: ops.einsum("ijk->i", X)),
+    "einsum that drops its ellipsis": (ValueError, "leaves out", lambda: ops.einsum("...i->i", X)),
+    "einsum without subscripts": (TypeError, "subscripts", lambda: ops.einsum(X, X)),
+    "dropout rate": (ValueError, "rate must be", lambda: ops.dropout(X, 1.0, np.random.default_rng(0))),
+    "dropout generator": (TypeError, "numpy.random.Generator", lambda: ops.dropout(X, 0.5, 3)),  # type: ignore[arg-type]
+    "mse shapes": (ValueError, "one shape", lambda: ops.mse(X, np.ones(3))),
+    "binary cross-entropy shapes": (
+        ValueError,
+        "one shape",
+        lambda: ops.binary_cross_entropy_with_logits(X, np.ones(3)),
+    ),
+    "float targets": (TypeError, "targets must be integers", lambda: ops.softmax_cross_entropy(X, [0.0, 1.0])),
+    "targets out of range": (
+        IndexError,
+        "between 0 and 2, got 3",
+        lambda: ops.softmax_cross_entropy(X, [0, 3]),
+    ),
+    "negative targets": (IndexError, "got -1", lambda: ops.linear_cross_entropy(X, np.eye(3), None, [0, -1])),
+    "target shape": (ValueError, r"shape \(2,\)", lambda: ops.softmax_cross_entropy(X, [0, 1, 2])),
+    "weight shape": (
+        ValueError,
+        r"weights must have the shape \(2,\)",
+        lambda: ops.softmax_cross_entropy(X, [0, 1], weights=np.ones(3)),
+    ),
+    "reduction": (ValueError, "reduction must be", lambda: ops.softmax_cross_entropy(X, [0, 1], reduction="max")),
+    "linear sizes": (ValueError, "must share H", lambda: ops.linear_cross_entropy(X, np.eye(2), None, [0, 1])),
+    "bias size": (
+        ValueError,
+        "b must have the shape",
+        lambda: ops.linear_cross_entropy(X, np.eye(3), X[0, :2], [0, 1]),
+    ),
+}
+
+
+@pytest.mark.parametrize("use", REFUSED)
+def test_wrong_arguments_are_refused_with_a_reason(use: str) -> None:
+    kind, message, call = REFUSED[use]
+    with pytest.raises(kind, match=message):
+        call()
+
+
+# --- Integers, and methods -------------------------------------------------------------------------------------
+
+
+def test_integer_tensors_compute_as_numpy_computes() -> None:
+    n: Any = Tensor(np.arange(1, 7).reshape(2, 3))
+    for f in (
+        *(ops.sum, ops.mean, ops.max, ops.prod, ops.cumsum, ops.exp, ops.softmax, ops.log_softmax, ops.logsumexp),
+        *(ops.norm, ops.sigmoid, ops.relu, ops.abs, ops.erf, ops.square, ops.reciprocal),
+        *(lambda n: ops.clip(n, 2, None), lambda n: n @ n.T, lambda n: n / 2, lambda n: n**2, lambda n: n[[0, 0]]),
+    ):
+        out, exact = f(n), f(n.astype(np.float64))
+        np.testing.assert_allclose(out.numpy(), exact.numpy())
+        assert not out.requires_grad
+    assert ops.clip(n, 2, None).dtype == ops.prod(n).dtype == np.int64
+
+
+def test_methods_are_the_ops_under_numpys_names() -> None:
+    t = Tensor(np.arange(6.0).reshape(2, 3))
+    a = t.numpy()
+    for ours, theirs in (
+        (t.T, a.T),
+        (t.reshape(3, 2), a.reshape(3, 2)),
+        (t.reshape((3, -1)), a.reshape(3, 2)),
+        (t.reshape(-1), a.reshape(-1)),
+        (t.transpose(), a.T),
+        (t.transpose(1, 0), a.T),
+        (t.transpose((1, 0)), a.T),
+        (t.swapaxes(0, 1), a.T),
+        (t[:1].squeeze(), a[0]),
+        (t[:1].squeeze(0), a[0]),
+        (t.astype(np.float32), a.astype(np.float32)),
+        (t.sum(0), a.sum(0)),
+        (t.mean(1, keepdims=True), a.mean(1, keepdims=True)),
+        (t.max(), a.max()),
+        (t.min(axis=-1), a.min(-1)),
+        (t.argmax(axis=1), a.argmax(1)),
+        (+t, a),
+    ):
+        np.testing.assert_array_equal(ours.numpy(), theirs)
+        assert ours.dtype == theirs.dtype
+    assert (t.shape, t.ndim, t.size) == ((2, 3), 2, 6)

@@ -1,0 +1,470 @@
+"""Text to batches: nothing is lost on the way, nothing counts twice, and mistakes are one sentence."""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import re
+from collections import Counter
+from collections.abc import Callable
+from itertools import chain
+from pathlib import Path
+
+import nltk.tokenize
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tinygrad_rnn.text import (
+    SPECIALS,
+    Batch,
+    Ids,
+    TextError,
+    Vocabulary,
+    bucketed,
+    characters,
+    detokenize,
+    read_csv,
+    read_text,
+    sentences,
+    split,
+    stream,
+    tokenize,
+    words,
+)
+
+START, END = Vocabulary.start, Vocabulary.end
+PLAIN = st.text(st.characters(codec="utf-8"), min_size=1, max_size=5)
+TOKENS = PLAIN | st.sampled_from(SPECIALS)
+corpora = st.lists(st.lists(TOKENS, min_size=1, max_size=8), min_size=1, max_size=12)
+small = st.integers(1, 6)
+
+
+def encoded(corpus: list[list[str]]) -> tuple[Vocabulary, list[Ids]]:
+    vocabulary = Vocabulary.build(corpus)
+    return vocabulary, [vocabulary.encode_sentence(sentence) for sentence in corpus]
+
+
+def counted(batches: list[Batch]) -> Counter[int]:
+    """The targets that count, in all batches."""
+    return Counter(int(i) for batch in batches for i in batch.targets[batch.weights > 0])
+
+
+# --- The vocabulary --------------------------------------------------------------------------------------------
+
+
+@given(corpora)
+def test_what_a_whole_vocabulary_encodes_it_decodes(corpus: list[list[str]]) -> None:
+    vocabulary = Vocabulary.build(corpus)
+    for sentence in corpus:
+        ids = vocabulary.encode(sentence)
+        assert ids.dtype == np.int64
+        assert vocabulary.decode(ids) == sentence
+        assert vocabulary.encode_sentence(sentence).tolist() == [START, *ids, END]
+
+
+@given(corpora)
+def test_no_token_of_a_text_is_taken_for_a_special(corpus: list[list[str]]) -> None:
+    vocabulary = Vocabulary.build(corpus)
+    for sentence in [*corpus, list(SPECIALS)]:
+        for token, id in zip(sentence, vocabulary.encode(sentence), strict=True):
+            assert (id >= len(SPECIALS)) == (token in vocabulary)
+            assert id >= len(SPECIALS) or id == vocabulary.unknown
+
+
+@given(corpora, st.data())
+def test_a_vocabulary_has_the_most_common_tokens_and_of_equals_the_first(
+    corpus: list[list[str]], data: st.DataObject
+) -> None:
+    flat = [token for sentence in corpus for token in sentence]
+    order = sorted(dict.fromkeys(flat), key=lambda token: (-flat.count(token), flat.index(token)))
+    size = data.draw(st.integers(1, len(order)))
+    vocabulary = Vocabulary.build(corpus, size + len(SPECIALS))
+    assert vocabulary.tokens == [*SPECIALS, *order[:size]]
+    assert len(vocabulary) == size + len(SPECIALS)
+    assert all((token in vocabulary) == (token in order[:size]) for token in order)
+
+
+@given(corpora)
+def test_a_vocabulary_comes_back_from_its_list(corpus: list[list[str]]) -> None:
+    vocabulary = Vocabulary.build(corpus)
+    again = Vocabulary.from_list(vocabulary.to_list())
+    assert again == vocabulary
+    assert [again.encode(s).tolist() for s in corpus] == [vocabulary.encode(s).tolist() for s in corpus]
+    assert vocabulary != Vocabulary([*vocabulary.tokens[len(SPECIALS) :], "one more token"])
+
+
+def test_rare_tokens_are_unknown_where_a_least_count_is_asked_for() -> None:
+    vocabulary = Vocabulary.build([["a", "b"], ["a", "c", "c"]], min_count=2)
+    assert vocabulary.tokens == [*SPECIALS, "a", "c"]
+    assert vocabulary.encode(["a", "b", "never"]).tolist() == [4, vocabulary.unknown, vocabulary.unknown]
+    assert (vocabulary.padding, vocabulary.unknown, vocabulary.start, vocabulary.end) == (0, 1, 2, 3)
+
+
+# --- Batches ---------------------------------------------------------------------------------------------------
+
+
+def check_batch(batch: Batch) -> None:
+    assert batch.inputs.shape == batch.targets.shape == batch.weights.shape
+    assert batch.inputs.dtype == batch.targets.dtype == np.int64
+    assert batch.weights.dtype == np.float32
+    assert set(np.unique(batch.weights)) <= {0.0, 1.0}
+    assert batch.tokens == batch.weights.sum()
+
+
+@given(corpora, small, small)
+def test_in_a_stream_every_token_counts_once_and_no_start_does(
+    corpus: list[list[str]], batch_size: int, steps: int
+) -> None:
+    _, ids = encoded(corpus)
+    batches = list(stream(ids, batch_size, steps, start=START))
+    for batch in batches:
+        check_batch(batch)
+        assert batch.inputs.shape[0] <= steps
+        assert batch.inputs.shape[1] <= batch_size
+        assert batch.lengths is None
+    assert counted(batches) == Counter(int(i) for sentence in ids for i in sentence[1:])
+    assert [batch.starts for batch in batches] == [True] + [False] * (len(batches) - 1)
+
+
+@given(corpora, small, small)
+def test_the_rows_of_a_stream_are_the_text_cut_into_contiguous_parts(
+    corpus: list[list[str]], batch_size: int, steps: int
+) -> None:
+    """Read row after row, inputs and targets are the text and the text one token on."""
+    _, ids = encoded(corpus)
+    text = np.concatenate(ids)
+    batches = list(stream(ids, batch_size, steps, start=START))
+    inputs, targets = (np.concatenate([getattr(b, name) for b in batches]) for name in ("inputs", "targets"))
+    lengths = np.diff(np.arange(inputs.shape[1] + 1) * (len(text) - 1) // inputs.shape[1])
+    assert lengths.max() - lengths.min() <= 1
+    assert len(inputs) == lengths.max()
+    assert np.concatenate([inputs[:n, b] for b, n in enumerate(lengths)]).tolist() == text[:-1].tolist()
+    assert np.concatenate([targets[:n, b] for b, n in enumerate(lengths)]).tolist() == text[1:].tolist()
+    assert all((targets[n:, b] == START).all() for b, n in enumerate(lengths))
+
+
+@given(st.lists(PLAIN, min_size=2, max_size=40), small, small)
+def test_of_an_unbroken_text_all_but_the_first_token_counts(text: list[str], batch_size: int, steps: int) -> None:
+    vocabulary = Vocabulary.build([text])
+    batches = list(stream([vocabulary.encode(text)], batch_size, steps, start=START))
+    assert counted(batches) == Counter(vocabulary.encode(text[1:]).tolist())
+
+
+@given(corpora, small, st.none() | small, st.none() | st.integers(0, 9))
+def test_in_buckets_every_token_counts_once(
+    corpus: list[list[str]], batch_size: int, max_length: int | None, seed: int | None
+) -> None:
+    _, ids = encoded(corpus)
+    rng = None if seed is None else np.random.default_rng(seed)
+    batches = list(bucketed(ids, batch_size, padding=0, rng=rng, max_length=max_length))
+    assert counted(batches) == Counter(int(i) for sentence in ids for i in sentence[1:])
+    assert max_length is None or max(len(batch.inputs) for batch in batches) <= max_length
+
+
+@given(corpora, small, st.none() | st.integers(0, 9))
+def test_the_rows_of_a_bucket_are_whole_sentences_and_their_padding_does_not_count(
+    corpus: list[list[str]], batch_size: int, seed: int | None
+) -> None:
+    _, ids = encoded(corpus)
+    rng = None if seed is None else np.random.default_rng(seed)
+    found = []
+    for batch in bucketed(ids, batch_size, padding=7, rng=rng):
+        check_batch(batch)
+        assert batch.inputs.shape[1] <= batch_size
+        assert batch.lengths is not None
+        assert batch.lengths.max() == len(batch.inputs)
+        for b, n in enumerate(batch.lengths):
+            assert batch.inputs[1:n, b].tolist() == batch.targets[: n - 1, b].tolist()
+            assert batch.weights[:, b].tolist() == [1.0] * n + [0.0] * (len(batch.inputs) - n)
+            assert {*batch.inputs[n:, b], *batch.targets[n:, b]} <= {7}
+            found.append((int(batch.inputs[0, b]), *batch.targets[:n, b].tolist()))
+    assert sorted(found) == sorted(tuple(sentence.tolist()) for sentence in ids)
+
+
+@given(st.lists(st.integers(2, 20), min_size=1, max_size=60), small)
+def test_buckets_pad_less_than_a_batch_of_the_longest(lengths: list[int], batch_size: int) -> None:
+    """Sorted, the batches' ranges of length do not overlap, so the padding is less than one batch of the longest."""
+    ids = [np.full(n, 5, dtype=np.int64) for n in lengths]
+    batches = list(bucketed(ids, batch_size, rng=np.random.default_rng(0)))
+    assert sum(batch.weights.size - batch.tokens for batch in batches) < batch_size * max(lengths)
+
+
+@given(corpora, small, st.integers(0, 9))
+def test_the_same_seed_gives_the_same_batches(corpus: list[list[str]], batch_size: int, seed: int) -> None:
+    _, ids = encoded(corpus)
+    runs = [list(bucketed(ids, batch_size, rng=np.random.default_rng(seed))) for _ in range(2)]
+    for one, two in zip(*runs, strict=True):
+        for name in ("inputs", "targets", "weights", "lengths"):
+            assert np.array_equal(getattr(one, name), getattr(two, name))
+
+
+def test_shuffling_shuffles_equal_lengths_and_the_order_of_batches() -> None:
+    ids = [np.array([START, i, END] + [END] * (i % 3)) for i in range(4, 64)]
+    plain, mixed = list(bucketed(ids, 4)), list(bucketed(ids, 4, rng=np.random.default_rng(1)))
+    steps = [[len(batch.inputs) for batch in batches] for batches in (plain, mixed)]
+    firsts = [[batch.inputs[1].tolist() for batch in batches] for batches in (plain, mixed)]
+    assert steps[0] == sorted(steps[1]) != steps[1]
+    assert all(row == sorted(row) for row in firsts[0])
+    assert sorted(chain(*firsts[0])) == sorted(chain(*firsts[1]))
+    assert sorted(firsts[0]) != sorted(map(sorted, firsts[1]))
+
+
+def test_a_stream_by_hand() -> None:
+    ids = [np.array([START, 10, 11, END]), np.array([START, 12, END]), np.array([START, 13, 14, 15, END])]
+    one, two = stream(ids, 2, 4, start=START)
+    assert one.inputs.T.tolist() == [[START, 10, 11, END], [12, END, START, 13]]
+    assert one.targets.T.tolist() == [[10, 11, END, START], [END, START, 13, 14]]
+    assert one.weights.T.tolist() == [[1, 1, 1, 0], [1, 0, 1, 1]]
+    assert two.inputs.T.tolist() == [[START, START], [14, 15]]  # the shorter row ends a step before the other
+    assert two.targets.T.tolist() == [[12, START], [15, END]]
+    assert two.weights.T.tolist() == [[1, 0], [1, 1]]
+
+
+def test_a_text_too_short_for_the_batch_gets_fewer_streams() -> None:
+    (batch,) = stream([np.arange(4, 15)], 32, 5, start=START)
+    assert batch.inputs.shape == (5, 2)
+
+
+def test_a_batch_moved_to_where_it_is_is_the_same() -> None:
+    (batch,) = bucketed([np.array([START, 4, END])], 1)
+    moved = batch.to("cpu")
+    assert moved.inputs is batch.inputs
+    assert moved.lengths is batch.lengths
+
+
+# --- Splitting -------------------------------------------------------------------------------------------------
+
+
+@given(st.lists(st.lists(PLAIN, min_size=1, max_size=6), min_size=2, max_size=30), st.floats(0.01, 0.99))
+def test_a_split_loses_nothing_and_leaves_no_part_empty(corpus: list[list[str]], fraction: float) -> None:
+    train, valid = split(corpus, fraction)
+    assert train + valid == corpus
+    assert train
+    assert abs(len(valid) - fraction * len(corpus)) <= 1
+    assert valid
+
+
+@given(st.lists(st.lists(PLAIN, max_size=9), min_size=1, max_size=5), st.floats(0.01, 0.99))
+def test_an_unbroken_text_is_split_within(corpus: list[list[str]], fraction: float) -> None:
+    total = sum(map(len, corpus))
+    if total < 2:
+        return
+    train, valid = split(corpus, fraction, unbroken=True)
+    assert all(train)
+    assert all(valid)
+    assert list(chain(*train, *valid)) == list(chain(*corpus))
+    assert abs(sum(map(len, valid)) - fraction * total) <= 1
+
+
+def test_the_last_tenth_validates() -> None:
+    corpus = [[str(i)] for i in range(100)]
+    assert split(corpus) == (corpus[:90], corpus[90:])
+    text = list("x" * 90 + "y" * 10)
+    assert split([text]) == ([text[:90]], [text[90:]])
+
+
+# --- Sentences and tokens --------------------------------------------------------------------------------------
+
+
+@given(st.text(max_size=60), st.booleans())
+def test_no_character_of_an_unbroken_text_is_lost(text: str, several: bool) -> None:
+    if text:
+        assert tokenize([text, text] if several else text, level="char") == [characters(text)] * (1 + several)
+        assert detokenize(characters(text), "char") == text
+
+
+@given(st.lists(st.text(st.characters(codec="utf-8", exclude_characters="\n"), max_size=9), max_size=9))
+def test_with_lines_every_line_that_has_something_is_a_sequence(lines: list[str]) -> None:
+    expected = [list(line.strip()) for line in lines if line.strip()]
+    if expected:
+        assert tokenize("\n".join(lines), level="char", lines=True) == expected
+
+
+@given(st.lists(st.sampled_from(["The cat sat.", "Is it so?", "No!", "\n\n", "\n"]), max_size=12))
+def test_sentences_lose_no_word(parts: list[str]) -> None:
+    text = " ".join(parts)
+    found = sentences(text)
+    assert all(sentence and sentence == sentence.strip() for sentence in found)
+    assert " ".join(found).split() == text.split()
+
+
+def test_words_are_those_of_the_penn_treebank() -> None:
+    assert words("Don't say \"no\", Mr. O'Neil (now).") == [
+        *("do", "n't", "say", "``", "no", "''", ",", "mr.", "o'neil", "(", "now", ")", ".")
+    ]
+    assert words("Don't", lowercase=False) == ["Do", "n't"]
+
+
+@pytest.mark.parametrize(
+    "sentence", ["don't say \"never\", he'll be (very) cross; it costs $ 5.50: ok?", '"yes!" she said.', "it's a b-c."]
+)
+def test_detokenize_gives_a_readable_sentence_back(sentence: str) -> None:
+    plain = detokenize(words(sentence))
+    assert plain.replace("$5.50", "$ 5.50") == sentence
+    assert words(plain) == words(sentence)
+
+
+def test_a_blank_line_ends_a_sentence_and_a_line_break_does_not() -> None:
+    assert sentences("A heading\n\nThe first\nsentence. The second one.\n \nLast") == [
+        *("A heading", "The first sentence.", "The second one.", "Last")
+    ]
+
+
+def test_words_are_lower_cased_unless_told_and_characters_are_not() -> None:
+    assert tokenize("The Cat.") == [["the", "cat", "."]]
+    assert tokenize("The Cat.", lowercase=False) == [["The", "Cat", "."]]
+    assert tokenize("Ab", level="char") == [["A", "b"]]
+    assert tokenize("Ab", level="char", lowercase=True) == [["a", "b"]]
+
+
+def test_texts_do_not_run_into_each_other() -> None:
+    assert tokenize(["no full stop", "and another"]) == [["no", "full", "stop"], ["and", "another"]]
+
+
+TEXT = """The cat sat on the mat. It was a fine day. She left early, e.g. at noon. Is it so? Mr. Smith went home.
+He was not amused."""
+
+
+def test_without_punkts_data_a_model_learns_from_the_text_and_a_note_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(*_: object) -> None:
+        raise LookupError("punkt_tab")
+
+    monkeypatch.setattr(nltk.tokenize, "PunktTokenizer", missing)
+    notes: list[str] = []
+    found = sentences(TEXT, note=notes.append)
+    assert len(notes) == 1
+    assert notes[0].startswith("NLTK's Punkt model is not installed, so ")
+    assert [sentence.split()[0] for sentence in found] == ["The", "It", "She", "Is", "Mr.", "He"]
+    assert sentences("One. Two.", lines=True, note=notes.append) == ["One. Two."]
+    assert len(notes) == 1
+
+
+def test_with_punkts_data_nltks_model_is_used() -> None:
+    try:
+        nltk.tokenize.PunktTokenizer("english")
+    except LookupError:
+        pytest.skip("NLTK's punkt_tab is not installed")
+    notes: list[str] = []
+    assert sentences("Mr. Smith went to Dr. No. He left.", note=notes.append)[0].startswith("Mr. Smith went to Dr.")
+    assert not notes
+
+
+# --- Files -----------------------------------------------------------------------------------------------------
+
+
+@given(st.text(st.characters(codec="utf-8", exclude_characters="\0\ufeff")), st.booleans())
+def test_a_text_is_read_as_it_was_written(tmp_path_factory: pytest.TempPathFactory, text: str, mark: bool) -> None:
+    path = tmp_path_factory.mktemp("text") / "some.txt"
+    path.write_bytes((codecs.BOM_UTF8 if mark else b"") + text.encode())
+    if text.strip():
+        assert read_text(path) == re.sub("\r\n?", "\n", text)
+
+
+CSV = 'id, "body",Other\n1, "Hello, you.\nSecond line.",x\n\n2,  ,y\n3,Last one,z\n'
+
+
+@pytest.mark.parametrize("column", ["body", 1, "1"])
+def test_a_csv_column_is_found_by_name_or_number(tmp_path: Path, column: str | int) -> None:
+    (tmp_path / "some.csv").write_text(CSV, encoding="utf-8-sig")
+    assert read_csv(tmp_path / "some.csv", column) == ["Hello, you.\nSecond line.", "Last one"]
+
+
+def test_a_csv_field_may_be_long_and_the_modules_limit_stays(tmp_path: Path) -> None:
+    (tmp_path / "some.csv").write_text("body\n" + "long " * 100_000, encoding="utf-8")
+    assert len(read_csv(tmp_path / "some.csv", "body")[0]) == 500_000
+    assert csv.field_size_limit() == 131_072
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        (
+            b"one\ntwo \xff",
+            "UTF-8 text was expected, got the byte 0xff (a file in another encoding?) at byte 8, line 2",
+        ),
+        (b"\xef\xbb\xbfa\n\n\0b", "UTF-8 text was expected, got a NUL byte at byte 6, line 3"),
+        (b"\0\xff", "UTF-8 text was expected, got a NUL byte at byte 0, line 1"),
+        (b"\xff\0", "UTF-8 text was expected, got the byte 0xff (a file in another encoding?) at byte 0, line 1"),
+        (b"", "some text was expected, got an empty file"),
+        (b" \n\t\n", "some text was expected, got an empty file"),
+    ],
+)
+def test_a_file_that_is_no_text_is_one_sentence(tmp_path: Path, content: bytes, sentence: str) -> None:
+    (tmp_path / "bad.txt").write_bytes(content)
+    with pytest.raises(TextError) as caught:
+        read_text(tmp_path / "bad.txt")
+    assert str(caught.value) == f"{tmp_path / 'bad.txt'}: {sentence}"
+
+
+@pytest.mark.parametrize(
+    ("content", "column", "sentence"),
+    [
+        ("a,b\n1,2\n", "c", ": there is no column 'c'; its 2 columns are 'a', 'b'"),
+        ("a,b\n1,2\n", 2, ": there is no column '2'; its 2 columns are 'a', 'b'"),
+        ("a,b\n1,2\n", -1, ": there is no column '-1'; its 2 columns are 'a', 'b'"),
+        ("a,b\n1,2\n3\n", "b", ", line 3: column 'b' (number 1) was expected, got only 1 columns"),
+        ("a,b\n", "b", ": texts below the header 'b' were expected, got none"),
+        ('a,b\n1,"x\n', "b", ", line 2: CSV was expected: unexpected end of data"),
+    ],
+)
+def test_a_csv_that_does_not_fit_is_one_sentence(
+    tmp_path: Path, content: str, column: str | int, sentence: str
+) -> None:
+    (tmp_path / "bad.csv").write_text(content, encoding="utf-8")
+    with pytest.raises(TextError) as caught:
+        read_csv(tmp_path / "bad.csv", column)
+    assert str(caught.value) == f"{tmp_path / 'bad.csv'}{sentence}"
+
+
+def test_a_missing_file_and_a_folder_are_one_sentence(tmp_path: Path) -> None:
+    with pytest.raises(TextError, match=r"none\.txt: cannot be read: No such file"):
+        read_text(tmp_path / "none.txt")
+    with pytest.raises(TextError, match="cannot be read"):
+        read_text(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("call", "sentence"),
+    [
+        (lambda: tokenize(" \n "), "the text must have at least one token, got none"),
+        (lambda: tokenize([], level="char"), "the text must have at least one token, got none"),
+        (lambda: tokenize("a", level="byte"), 'level must be "word" or "char", got \'byte\''),
+        (lambda: split([["one"]]), "a text to train and validate on must have at least 2 tokens, got 1"),
+        (lambda: split([]), "a text to train and validate on must have at least 2 sentences, got 0"),
+        (lambda: split([["a", "b"]], 1.0), "the fraction that validates must be above 0 and below 1, got 1.0"),
+        (lambda: Vocabulary.build([]), "a vocabulary needs a token that occurs 1 times or more, got none"),
+        (
+            lambda: Vocabulary.build([["a"]], min_count=2),
+            "a vocabulary needs a token that occurs 2 times or more, got none",
+        ),
+        (
+            lambda: Vocabulary.build([["a", "b"]], 8000),
+            "the size of the vocabulary must be from 5 to 6, got 8,000: it counts 4 specials, and the text has 2 "
+            "different tokens",
+        ),
+        (
+            lambda: Vocabulary.build([["a", "b", "a"]], 4, min_count=2),
+            "the size of the vocabulary must be from 5 to 5, got 4: it counts 4 specials, and the text has 1 different "
+            "tokens that occur 2 times or more",
+        ),
+        (lambda: Vocabulary(["a", "b", "a"]), "the tokens of a vocabulary must differ, got 'a' twice"),
+        (
+            lambda: Vocabulary.from_list(["a", "b"]),
+            "a vocabulary begins with PADDING, UNKNOWN_TOKEN, SENTENCE_START, SENTENCE_END; got ['a', 'b']",
+        ),
+        (lambda: Vocabulary(["a"]).decode([4, 5]), "an id from 0 to 4 was expected, got 5"),
+        (lambda: Vocabulary(["a"]).decode([-1]), "an id from 0 to 4 was expected, got -1"),
+        (lambda: list(bucketed([], 2)), "batches need a sequence of at least 2 ids, got none"),
+        (lambda: list(bucketed([np.array([START, END])], 0)), "batch_size must be at least 1, got 0"),
+        (lambda: list(bucketed([np.array([START, END])], 1, max_length=0)), "max_length must be at least 1, got 0"),
+        (lambda: list(stream([], 2, 2, start=START)), "a stream needs at least 2 ids, got 0"),
+        (lambda: list(stream([np.array([4])], 2, 2, start=START)), "a stream needs at least 2 ids, got 1"),
+        (lambda: list(stream([np.array([4, 5])], 2, 0, start=START)), "steps must be at least 1, got 0"),
+    ],
+)
+def test_a_mistake_is_one_sentence(call: Callable[[], object], sentence: str) -> None:
+    with pytest.raises(TextError) as caught:
+        call()
+    assert str(caught.value) == sentence
