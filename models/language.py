@@ -15,7 +15,7 @@ from tinygrad_rnn.models.cells import GRUCell, LSTMCell, RNNCell
 from tinygrad_rnn.models.embedding import Embedding
 from tinygrad_rnn.models.layers import Dropout
 from tinygrad_rnn.models.module import Module
-from tinygrad_rnn.models.recurrent import Recurrent, State
+from tinygrad_rnn.models.recurrent import Recurrent, State, within_lengths
 from tinygrad_rnn.tensor import Parameter, Tensor
 
 CELLS: dict[str, type[Cell]] = {"rnn": RNNCell, "gru": GRUCell, "lstm": LSTMCell}
@@ -50,7 +50,7 @@ class LanguageModel(Module):
             cell = CELLS[cell]
         if options.get("bidirectional"):
             raise ValueError("a language model cannot be bidirectional: it would see the word that it is to predict")
-        rng = init.generator(rng)
+        rng, vocab_size = init.generator(rng), init.size("vocab_size", vocab_size)
         self.embedding = Embedding(vocab_size, embedding_size, dtype=dtype, rng=rng)
         self.recurrent = Recurrent(
             cell, embedding_size, hidden_size, num_layers, dropout=dropout, dtype=dtype, rng=rng, **options
@@ -110,8 +110,11 @@ class LanguageModel(Module):
         reduction: str = "mean",
     ) -> tuple[Tensor, State]:
         """Teacher forcing: the model reads ids (T,B) and is asked for targets (T,B) at every step. Returns the mean
-        nats per token over those with weight (all by default), and the state. The (T,B,V) logits never exist."""
+        nats per token over those with weight, and the state. By default all count that are within `lengths`. The
+        (T,B,V) logits never exist."""
         outputs, state = self.hidden(ids, state, lengths, rng)
+        if weights is None and lengths is not None:
+            weights = within_lengths(outputs, lengths)[..., 0]
         if weights is not None:
             weights = xp(outputs.data).asarray(weights)
         loss = ops.linear_cross_entropy(

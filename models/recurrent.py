@@ -86,14 +86,14 @@ class Recurrent(Module):
     @property
     def dtype(self) -> np.dtype[Any]:
         """The dtype of the weights, which inputs and states must share."""
-        return next((p.dtype for p in self.parameters()), self._dtype)
+        return next((p.dtype for _, p in self.named_parameters()), self._dtype)
 
     def __call__(
         self, xs: Any, state: Any = None, lengths: Any = None, rng: np.random.Generator | None = None
     ) -> tuple[Tensor, State]:
         xs = self._checked(as_tensor(xs))
         states = self._initial(state, xs)
-        live = None if lengths is None else _live(xs, lengths)
+        live = None if lengths is None else within_lengths(xs, lengths)
         rng = None if rng is None else init.generator(rng)
         outputs: Tensor = xs if live is None else ops.where(live, xs, 0.0)  # whatever stands in the padding
         for number in range(self.num_layers):
@@ -183,15 +183,16 @@ class Recurrent(Module):
                     f"got {tuple(value.shape) if hasattr(value, 'shape') else [tuple(p.shape) for p in column]}"
                 )
             columns.append([as_tensor(part) for part in column])
-            if any(part.dtype != self.dtype for part in columns[-1]):
+            wrong = [part.dtype for part in columns[-1] if part.dtype != xs.dtype]
+            if wrong:
                 raise TypeError(
-                    f"{type(self).__name__}: state {name!r} must have the layer's dtype {self.dtype}, got "
-                    f"{columns[-1][0].dtype}; cast one of them with astype"
+                    f"{type(self).__name__}: state {name!r} must have the layer's dtype {xs.dtype}, got {wrong[0]}; "
+                    "cast one of them with astype"
                 )
         return [tuple(each) for each in zip(*columns, strict=True)]
 
 
-def _live(xs: Tensor, lengths: Any) -> Any:
+def within_lengths(xs: Tensor, lengths: Any) -> Any:
     """Which steps of which rows count: booleans (T,B,1) beside `xs`. Raises ValueError for lengths that do not fit."""
     steps, batch = xs.shape[:2]
     rows = to_host(lengths.data if isinstance(lengths, Tensor) else lengths)

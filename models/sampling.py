@@ -59,15 +59,16 @@ def draw(
     top_p: float | None = None,
 ) -> int:
     """An index drawn from softmax(scores / temperature), scores (V,), among the top k and the top p. At temperature
-    0 the first of the largest. Raises ValueError where no score is finite."""
-    if not np.isfinite(scores).any():
-        raise ValueError("nothing is left to draw: every token is excluded, or the model gives no finite scores")
+    0 the first of the largest. A score of -inf is not drawn. Raises ValueError for NaN, and where all are excluded."""
+    if not np.isfinite(scores.max(initial=-np.inf)):  # NaN if there is one
+        raise ValueError("nothing can be drawn: every token is excluded, or the model's scores are not finite")
     if temperature == 0:
         return int(np.argmax(scores))
     order = np.argsort(-scores, kind="stable")
     if top_k is not None:
         order = order[:top_k]
-    chances = np.exp((scores[order] - scores[order[0]]) / temperature)
+    with np.errstate(over="ignore"):  # a temperature near 0: -inf is right
+        chances = np.exp((scores[order] - scores[order[0]]) / temperature)
     chances /= chances.sum()
     if top_p is not None:
         kept = int(np.searchsorted(np.cumsum(chances), top_p)) + 1  # the one that crosses top_p is among them

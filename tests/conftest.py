@@ -3,6 +3,9 @@
 
 import os
 
+# Set before NumPy is loaded: on products this small, the threads of BLAS wait for each other longer than they compute.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
 from hypothesis import HealthCheck, settings
 
 settings.register_profile(

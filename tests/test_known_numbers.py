@@ -65,7 +65,7 @@ ROWS = {
 }
 
 
-# --- Part 2: the vanilla RNN, written as a user would -----------------------------------------------------------
+# --- Part 2: the vanilla RNN, written as a user would -------------------------------------------------------
 
 
 class Tutorial:
@@ -214,14 +214,13 @@ def test_stochastic_gradient_descent_follows_the_tutorials_curve() -> None:
     assert_prints_as([curve[e] for e in (0, 1, 10, 50, 100)], "8.986890 8.984382 8.961549 8.811264 3.803762")
 
 
-# --- A model that the tutorial's author trained -----------------------------------------------------------------
+# --- A model that the tutorial's author trained -------------------------------------------------------------
 
 
 def data_folder() -> Path | None:
     """Where data for checks lies, if this machine has any."""
-    beside = Path(__file__).resolve().parents[2] / "shared" / "data"
-    places = [Path(os.environ["TINYGRAD_RNN_DATA"])] if "TINYGRAD_RNN_DATA" in os.environ else [beside]
-    return next((p for p in places if (p / "wildml" / "trained-model-theano.npz").is_file()), None)
+    folder = Path(os.environ.get("TINYGRAD_RNN_DATA", ""))
+    return folder if (folder / "wildml" / "trained-model-theano.npz").is_file() else None
 
 
 EXAMPLE = Path(__file__).resolve().parents[1] / "examples" / "wildml_pretrained.py"
@@ -235,7 +234,7 @@ def run_example(*arguments: str) -> subprocess.CompletedProcess[str]:
 def test_the_authors_trained_model_finds_its_own_sentences_likely() -> None:
     folder = data_folder()
     if folder is None:
-        pytest.skip("wildml/trained-model-theano.npz is in no folder TINYGRAD_RNN_DATA, nor in ../shared/data")
+        pytest.skip("TINYGRAD_RNN_DATA names no folder with wildml/trained-model-theano.npz")
     done = run_example(str(folder / "wildml" / "trained-model-theano.npz"))
     assert (done.returncode, done.stderr) == (0, "")
     nats = [float(line.split()[0]) for line in done.stdout.splitlines() if "nats a word" in line]
@@ -253,7 +252,7 @@ def test_the_example_of_the_trained_model_says_what_it_needs_where_it_has_no_fil
     assert "Traceback" not in missing.stderr
 
 
-# --- Part 4: the GRU with two layers ----------------------------------------------------------------------------
+# --- Part 4: the GRU with two layers ------------------------------------------------------------------------
 
 
 WORDS, HIDDEN = 20, 6
@@ -285,7 +284,8 @@ def tutorial_gru_loss(w: dict[str, F8], x: Ids, y: Ids) -> float:
         z = hard_sigmoid(U[k] @ x + W[k] @ s + b[k])
         r = hard_sigmoid(U[k + 1] @ x + W[k + 1] @ s + b[k + 1])
         h = np.tanh(U[k + 2] @ x + W[k + 2] @ (s * r) + b[k + 2])
-        return (1 - z) * h + z * s
+        new: F8 = (1 - z) * h + z * s
+        return new
 
     s1, s2, total = np.zeros(HIDDEN), np.zeros(HIDDEN), 0.0
     for word, target in zip(x, y, strict=True):
@@ -293,7 +293,7 @@ def tutorial_gru_loss(w: dict[str, F8], x: Ids, y: Ids) -> float:
         s2 = layer(3, s1, s2)
         scores = w["V"] @ s2 + w["c"]
         total -= scores[target] - np.log(np.exp(scores).sum())
-    return total / len(x)
+    return float(total) / len(x)
 
 
 def in_tutorial_layout(model: LanguageModel, of: Callable[[Parameter], Any]) -> dict[str, F8]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -123,10 +124,10 @@ def test_a_higher_order_predicts_a_regular_text_better() -> None:
     assert nats[1] < 0.1 < 1.0 < nats[0]
 
 
-SHAKESPEARE = os.environ.get("TINYSHAKESPEARE", "")
+SHAKESPEARE = Path(os.environ.get("TINYGRAD_RNN_DATA", "")) / "text" / "tinyshakespeare.txt"
 
 
-@pytest.mark.skipif(not SHAKESPEARE, reason="TINYSHAKESPEARE does not name char-rnn's text of 1,115,394 characters")
+@pytest.mark.skipif(not SHAKESPEARE.is_file(), reason="TINYGRAD_RNN_DATA names no folder with text/tinyshakespeare.txt")
 def test_the_known_nats_per_character_of_tinyshakespeare() -> None:
     train, valid = split(tokenize(read_text(SHAKESPEARE), level="char"))
     vocabulary = Vocabulary.build(train)
