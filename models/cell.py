@@ -15,7 +15,7 @@ import numpy as np
 from tinygrad_rnn.backend import xp
 from tinygrad_rnn.models import init
 from tinygrad_rnn.models.module import Module
-from tinygrad_rnn.tape import label
+from tinygrad_rnn.surroundings import label
 from tinygrad_rnn.tensor import Parameter, Tensor
 
 

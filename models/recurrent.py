@@ -16,7 +16,7 @@ from tinygrad_rnn.models.cell import Cell
 from tinygrad_rnn.models.cells import GRUCell, LSTMCell, RNNCell
 from tinygrad_rnn.models.module import Module
 from tinygrad_rnn.ops.noise import dropout_mask
-from tinygrad_rnn.tape import label
+from tinygrad_rnn.surroundings import label
 from tinygrad_rnn.tensor import Tensor, as_tensor
 
 State = tuple[Any, ...]

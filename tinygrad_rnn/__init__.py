@@ -8,12 +8,12 @@ from tinygrad_rnn.checks import GradientError as GradientError
 from tinygrad_rnn.checks import gradcheck as gradcheck
 from tinygrad_rnn.loops import scan as scan
 from tinygrad_rnn.rowsparse import RowSparse as RowSparse
+from tinygrad_rnn.surroundings import label as label
+from tinygrad_rnn.surroundings import no_grad as no_grad
+from tinygrad_rnn.surroundings import recording as recording
 from tinygrad_rnn.tape import FreedTapeError as FreedTapeError
 from tinygrad_rnn.tape import joint as joint
-from tinygrad_rnn.tape import label as label
-from tinygrad_rnn.tape import no_grad as no_grad
 from tinygrad_rnn.tape import primitive as primitive
-from tinygrad_rnn.tape import recording as recording
 from tinygrad_rnn.tensor import Parameter as Parameter
 from tinygrad_rnn.tensor import Tensor as Tensor
 from tinygrad_rnn.transforms import grad as grad

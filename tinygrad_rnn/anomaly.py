@@ -12,7 +12,8 @@ import numpy as np
 
 from tinygrad_rnn.backend import is_array, to_host, xp
 from tinygrad_rnn.rowsparse import RowSparse
-from tinygrad_rnn.tape import Box, Node, Primitive, Watcher, Where, watching
+from tinygrad_rnn.surroundings import Watcher, Where, watching
+from tinygrad_rnn.tape import Box, Node, Primitive
 
 
 class AnomalyError(FloatingPointError):

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from tinygrad_rnn import ops
-from tinygrad_rnn.tape import label
+from tinygrad_rnn.surroundings import label
 
 Step = Callable[[Any, Any], tuple[Any, Any]]
 

@@ -14,9 +14,8 @@ from __future__ import annotations
 
 import inspect
 import itertools
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, nullcontext
-from contextvars import ContextVar
+from collections.abc import Callable, Iterable
+from contextlib import nullcontext
 from heapq import heappop, heappush
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar
 
@@ -24,6 +23,9 @@ import numpy as np
 
 from tinygrad_rnn.backend import Array, as_array, xp
 from tinygrad_rnn.rowsparse import RowSparse
+from tinygrad_rnn.surroundings import Where, recording, surroundings
+from tinygrad_rnn.surroundings import is_recording as is_recording
+from tinygrad_rnn.surroundings import no_grad as no_grad
 
 if TYPE_CHECKING:  # for type checkers only: to them, an op returns a Tensor
     from tinygrad_rnn.tensor import Tensor
@@ -32,84 +34,6 @@ P = ParamSpec("P")
 BoxT = TypeVar("BoxT", bound="Box")
 Rule = Callable[..., Any]
 Wrap = Callable[[Array, "Node | None"], Any]
-Where = tuple[tuple[str, Any], ...]
-
-
-# --- What is being recorded: one immutable value per thread (and per asyncio task) -----------------------------
-
-
-class State:
-    """What an op needs to know about its surroundings: is a tape wanted, where are we, is somebody watching."""
-
-    __slots__ = ("recording", "watcher", "where")
-
-    def __init__(self, recording: bool = True, where: Where = (), watcher: Watcher | None = None) -> None:
-        self.recording, self.where, self.watcher = recording, where, watcher
-
-
-_state: ContextVar[State] = ContextVar("tinygrad_rnn.tape", default=State())  # noqa: B039  (never mutated)
-
-
-@contextmanager
-def recording(on: bool = True) -> Iterator[None]:
-    """Within it ops leave nodes on the tape (or do not)."""
-    old = _state.get()
-    token = _state.set(State(on, old.where, old.watcher))
-    try:
-        yield
-    finally:
-        _state.reset(token)
-
-
-def no_grad() -> Any:
-    """`with no_grad():` — ops compute and leave nothing on the tape; results have no gradient."""
-    return recording(False)
-
-
-def is_recording() -> bool:
-    """Whether ops leave nodes on the tape here, in this thread."""
-    return _state.get().recording
-
-
-class label:  # noqa: N801  (used as a statement: `with label("time", 3):`)
-    """Names the place (layer, cell, time step, gate) for the nodes made within it: printed by `Tape`, and told
-    by `detect_anomaly`."""
-
-    __slots__ = ("pair", "token")
-
-    def __init__(self, key: str, value: Any) -> None:
-        self.pair = (key, value)
-
-    def __enter__(self) -> None:
-        old = _state.get()
-        self.token = _state.set(State(old.recording, (*old.where, self.pair), old.watcher))
-
-    def __exit__(self, *_: object) -> None:
-        _state.reset(self.token)
-
-
-class Watcher:
-    """Sees every op while it is in force (see `detect_anomaly`)."""
-
-    def forward(self, node: Node | None, primitive: Primitive[Any], out: Any, where: Where) -> None:
-        """After an op has computed `out`; `node` is what it left on the tape, or None."""
-
-    def backward(self, node: Node) -> None:
-        """Before the rules of `node` run."""
-
-    def gradient(self, node: Node, position: int, gradient: Any) -> None:
-        """After a rule of `node` gave the gradient of its argument number `position`."""
-
-
-@contextmanager
-def watching(watcher: Watcher) -> Iterator[None]:
-    """Within it `watcher` sees every op of this thread."""
-    old = _state.get()
-    token = _state.set(State(old.recording, old.where, watcher))
-    try:
-        yield
-    finally:
-        _state.reset(token)
 
 
 # --- Boxes and nodes -------------------------------------------------------------------------------------------
@@ -250,7 +174,7 @@ class Primitive(Generic[P]):
             return self.forward(*values, **params)  # type: ignore[no-any-return]  # arrays in, array out
         if scalars:  # NumPy's become Python's, so that they take the other operand's dtype
             values = [v.item() if isinstance(v, np.generic) else v for v in values]
-        state = _state.get()
+        state = surroundings.get()
         if state.watcher is None:
             out = self.forward(*values, **params)
         else:
@@ -340,7 +264,7 @@ class Joint(Primitive[P]):
         boxes = [a for a in args if isinstance(a, Box)]
         values = [a.data if isinstance(a, Box) else a for a in args]
         parents = [a.node if isinstance(a, Box) else None for a in args]
-        state = _state.get()
+        state = surroundings.get()
         needs = tuple(p is not None and state.recording for p in parents)
         out, saved = self.forward(needs, *values, **params)
         if type(out) is not tuple:
@@ -420,7 +344,7 @@ def walk(
     grads: dict[Node, Any] = {root: seed}
     heap = [(-root.number, root)] if needed is None or root in needed else []
     ours: set[Node] = set()  # nodes whose gradient is a sum that was made here: it may be added to in place
-    watcher = _state.get().watcher
+    watcher = surroundings.get().watcher
     while heap:
         node = heappop(heap)[1]
         g = grads.pop(node)

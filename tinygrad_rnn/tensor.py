@@ -10,7 +10,8 @@ import numpy as np
 
 from tinygrad_rnn import ops
 from tinygrad_rnn.backend import Array, as_array, is_array, to_host, xp
-from tinygrad_rnn.tape import Box, Leaf, Wrap, is_recording, walk
+from tinygrad_rnn.surroundings import is_recording
+from tinygrad_rnn.tape import Box, Leaf, Wrap, walk
 
 
 class Tensor(Box):

@@ -8,7 +8,8 @@ from typing import Any
 
 from tinygrad_rnn import ops
 from tinygrad_rnn.backend import xp
-from tinygrad_rnn.tape import Alias, Leaf, Node, is_recording, recording, walk
+from tinygrad_rnn.surroundings import is_recording, recording
+from tinygrad_rnn.tape import Alias, Leaf, Node, walk
 from tinygrad_rnn.tensor import Tensor, as_tensor, wrap
 
 Function = Callable[..., Any]

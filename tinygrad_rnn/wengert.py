@@ -8,7 +8,8 @@ from itertools import groupby
 from typing import Any
 
 from tinygrad_rnn.backend import is_array
-from tinygrad_rnn.tape import Alias, FreedTapeError, Leaf, Node, Output, Where
+from tinygrad_rnn.surroundings import Where
+from tinygrad_rnn.tape import Alias, FreedTapeError, Leaf, Node, Output
 from tinygrad_rnn.tensor import Tensor
 
 
@@ -97,7 +98,7 @@ class Tape:
             text = (_name(node) if leaf else f"{_op(node)} #{node.number}") + f"\\n{self._row(node)[3]}"
             shape = 'box, style=filled, fillcolor="#e8f0fe"' if leaf else "ellipse"
             lines.append(f'  n{node.number} [shape={shape}, label="{text}"];')
-            for i, parent in enumerate(node.parents):
+            for parent in node.parents:
                 if parent is not None:
                     source, part = _source(parent)
                     label = f' [label="{part}"]' if part is not None else ""

@@ -1,0 +1,91 @@
+"""What an op finds around it: is a tape wanted, where in the model are we, is somebody watching.
+
+One immutable value per thread (and per asyncio task): setting it in one leaves the others alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:  # a watcher is shown nodes and primitives, and this file knows nothing else of them
+    from tinygrad_rnn.tape import Node, Primitive
+
+Where = tuple[tuple[str, Any], ...]
+"""A place, from the outside in: (("layer", 0), ("cell", "GRUCell"), ("step", 3), ("gate", "z"))."""
+
+
+class State:
+    """The surroundings of an op."""
+
+    __slots__ = ("recording", "watcher", "where")
+
+    def __init__(self, recording: bool = True, where: Where = (), watcher: Watcher | None = None) -> None:
+        self.recording, self.where, self.watcher = recording, where, watcher
+
+
+surroundings: ContextVar[State] = ContextVar("tinygrad_rnn.tape", default=State())  # noqa: B039  (never mutated)
+
+
+@contextmanager
+def recording(on: bool = True) -> Iterator[None]:
+    """Within it ops leave nodes on the tape (or do not)."""
+    old = surroundings.get()
+    token = surroundings.set(State(on, old.where, old.watcher))
+    try:
+        yield
+    finally:
+        surroundings.reset(token)
+
+
+def no_grad() -> Any:
+    """`with no_grad():` — ops compute and leave nothing on the tape; results have no gradient."""
+    return recording(False)
+
+
+def is_recording() -> bool:
+    """Whether ops leave nodes on the tape here, in this thread."""
+    return surroundings.get().recording
+
+
+class label:  # noqa: N801  (used as a statement: `with label("time", 3):`)
+    """Names the place (layer, cell, time step, gate) for the nodes made within it: printed by `Tape`, and told
+    by `detect_anomaly`."""
+
+    __slots__ = ("pair", "token")
+
+    def __init__(self, key: str, value: Any) -> None:
+        self.pair = (key, value)
+
+    def __enter__(self) -> None:
+        old = surroundings.get()
+        self.token = surroundings.set(State(old.recording, (*old.where, self.pair), old.watcher))
+
+    def __exit__(self, *_: object) -> None:
+        surroundings.reset(self.token)
+
+
+class Watcher:
+    """Sees every op while it is in force (see `detect_anomaly`)."""
+
+    def forward(self, node: Node | None, primitive: Primitive[Any], out: Any, where: Where) -> None:
+        """After an op has computed `out`; `node` is what it left on the tape, or None."""
+
+    def backward(self, node: Node) -> None:
+        """Before the rules of `node` run."""
+
+    def gradient(self, node: Node, position: int, gradient: Any) -> None:
+        """After a rule of `node` gave the gradient of its argument number `position`."""
+
+
+@contextmanager
+def watching(watcher: Watcher) -> Iterator[None]:
+    """Within it `watcher` sees every op of this thread."""
+    old = surroundings.get()
+    token = surroundings.set(State(old.recording, old.where, watcher))
+    try:
+        yield
+    finally:
+        surroundings.reset(token)
