@@ -83,9 +83,7 @@ def follow(make: Make, run: list[Any], *, dense: bool, dtype: Any = "f8") -> F8:
 @every_optimizer
 @given(run=gradient_runs())
 def test_row_sparse_gradients_give_the_dense_result(make: Make, run: list[Any]) -> None:
-    np.testing.assert_allclose(
-        follow(make, run, dense=False), follow(make, run, dense=True), rtol=1e-9, atol=1e-12
-    )
+    np.testing.assert_allclose(follow(make, run, dense=False), follow(make, run, dense=True), rtol=1e-9, atol=1e-12)
 
 
 @every_optimizer
@@ -132,9 +130,7 @@ def test_blocks_are_invisible_for_any_shape_and_memory_layout(
     rng = np.random.default_rng(0)
     data, *grads = (np.asarray(rng.standard_normal(shape)) for _ in range(3))
     whole = Parameter(data.copy())
-    blocked = Parameter(
-        np.stack([data, data], axis=-1)[..., 0] if order == "strided" else np.array(data, order=order)
-    )
+    blocked = Parameter(np.stack([data, data], axis=-1)[..., 0] if order == "strided" else np.array(data, order=order))
     for block, p in ((10**6, whole), (64, blocked)):
         monkeypatch.setattr("tinygrad_rnn.optimizer.BLOCK", block)
         optimizer = make([p])
@@ -215,9 +211,7 @@ def test_the_parameter_and_everything_kept_for_it_have_its_dtype(make: Make, dty
         p.grad = np.ones((ROWS, WIDTH), kind)
         optimizer.step()
     assert p.data.dtype == dtype
-    kept = [
-        v for k, v in optimizer.state_dict().items() if isinstance(v, np.ndarray) and not k.startswith("last")
-    ]
+    kept = [v for k, v in optimizer.state_dict().items() if isinstance(v, np.ndarray) and not k.startswith("last")]
     assert all(v.dtype == dtype for v in kept)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import tempfile
+import secrets
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -40,25 +40,34 @@ def save(path: str | os.PathLike[str], arrays: Arrays, meta: dict[str, Any]) -> 
     """Writes arrays and JSON values to `path` so that at every moment the old file or the new one is there, whole:
     into a temporary file beside it, synced, then renamed. Equal contents give equal bytes.
 
-    Raises OSError where the folder cannot be written, TypeError or ValueError for what JSON cannot hold."""
-    # safetensors writes the memory of an array whatever its strides: a transposed view would come back wrong.
-    arrays = {name: np.asarray(array, order="C") for name, array in sorted(arrays.items())}
+    Raises OSError where the folder cannot be written, TypeError or ValueError for what JSON cannot hold, TypeError for
+    arrays of anything but booleans and numbers of up to 8 bytes."""
+    arrays = {name: _plain(name, array) for name, array in sorted(arrays.items())}
     contents = {"format": FORMAT, "meta": meta}
     text = json.dumps(contents | {"sha256": _digest(arrays, contents)}, sort_keys=True, allow_nan=False)
     data = safetensors.numpy.save(arrays, metadata={_KEY: text})
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.", suffix=".part")
+    temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
     try:
-        with os.fdopen(handle, "wb") as file:
+        with temporary.open("xb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        Path(temporary).replace(target)
+        temporary.replace(target)
     except BaseException:
-        Path(temporary).unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise
     _sync_folder(target.parent)
+
+
+def _plain(name: str, array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """The array as a file can hold it. safetensors writes the memory of an array as it lies, whatever its strides and
+    its byte order: a transposed view would come back wrong."""
+    array = np.asarray(array)
+    if array.dtype.kind not in "biuf" or array.dtype.itemsize > 8:
+        raise TypeError(f"a checkpoint holds booleans and numbers of up to 8 bytes, got {array.dtype} for {name!r}")
+    return np.asarray(array, dtype=array.dtype.newbyteorder("="), order="C")
 
 
 def _sync_folder(folder: Path) -> None:
@@ -75,12 +84,14 @@ def load(path: str | os.PathLike[str]) -> Checkpoint:
     """Reads what `save` wrote and verifies its hash. Raises CheckpointError for a file that is missing, that is no
     checkpoint of this program, or that is damaged."""
     if not Path(path).is_file():
-        raise CheckpointError(f"{path}: a checkpoint was expected, and there is no such file")
+        found = "it is a folder" if Path(path).is_dir() else "there is no such file"
+        raise CheckpointError(f"{path}: a checkpoint was expected, and {found}")
     try:
         with safe_open(path, framework="np") as file:
             text = (file.metadata() or {}).get(_KEY)
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (not a dict)
-    except (SafetensorError, OSError, ValueError) as error:
+    # AttributeError, TypeError: an array of a dtype that NumPy does not have.
+    except (SafetensorError, OSError, ValueError, AttributeError, TypeError) as error:
         raise CheckpointError(f"{path}: not a checkpoint, or a damaged one ({error})") from None
     if text is None:
         raise CheckpointError(f"{path}: a safetensors file, but not a checkpoint that tinygrad_rnn wrote")
@@ -88,11 +99,12 @@ def load(path: str | os.PathLike[str]) -> Checkpoint:
         contents = json.loads(text)
         digest = contents.pop("sha256")
         kind, meta = contents["format"], contents["meta"]
-    except (ValueError, KeyError, AttributeError):
+        found = _digest(arrays, contents)
+    except (ValueError, KeyError, AttributeError, TypeError, RecursionError):
         raise CheckpointError(f"{path}: a damaged checkpoint: its description cannot be read") from None
     if kind != FORMAT:
         raise CheckpointError(f"{path}: a checkpoint of the format {FORMAT!r} was expected, got {kind!r}")
-    if digest != _digest(arrays, contents):
+    if digest != found:
         raise CheckpointError(f"{path}: a damaged checkpoint: its contents do not match its SHA-256")
     return Checkpoint(arrays, meta)
 

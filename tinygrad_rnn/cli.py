@@ -1,10 +1,15 @@
-"""The command line: thin, over `runs`. A user's mistake is one sentence on stderr and exit code 1 or 2, no traceback."""
+"""The command line: thin, over `runs`. A user's mistake is one sentence on stderr and exit code 1 or 2, without a
+traceback."""
 
 from __future__ import annotations
 
+import errno
+import io
+import math
+import os
 import sys
 from collections.abc import Callable
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,16 +19,14 @@ import numpy as np
 from tinygrad_rnn import __version__
 from tinygrad_rnn.backend import DeviceUnavailable, cuda_namespace
 from tinygrad_rnn.checkpoint import CheckpointError
-from tinygrad_rnn.report import Reporter, baseline_line, picture, summary
-from tinygrad_rnn.runs import Run, baselines, load_model, prepare, read_corpus, train
-from tinygrad_rnn.settings import OPTIMIZERS, SCHEDULES, Settings, SettingsError, seconds
+from tinygrad_rnn.report import Reporter, baseline_line, entry, figure, picture, summary
+from tinygrad_rnn.runs import Run, baselines, encode, load_model, measure, prepare, read_corpus, train
+from tinygrad_rnn.settings import LEARNING_RATES, OPTIMIZERS, SCHEDULES, Settings, SettingsError, blame, seconds
 from tinygrad_rnn.speaking import sentence_score, speak
 from tinygrad_rnn.text import TextError, read_text, tokenize
-from tinygrad_rnn.training import Evaluation
-from tinygrad_rnn.training import evaluate as evaluate_model
 
 DEFAULT_OUT = Path("runs/lm")
-DEFAULT_EPOCHS = 12
+DEFAULT_EPOCHS = 8
 DEFAULT_BUDGET = 130.0
 
 _MAY_CHANGE = ("epochs", "patience")
@@ -35,24 +38,46 @@ class _Group(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
-        except SettingsError as error:
-            raise click.UsageError(str(error)) from None
-        except (TextError, CheckpointError, DeviceUnavailable) as error:
-            raise click.ClickException(str(error)) from None
-        except OSError as error:
-            raise click.ClickException(
-                f"{error.filename}: {error.strerror}" if error.filename else str(error)
-            ) from None
+        except Exception as error:
+            raise _in_one_sentence(error) from None
+
+
+def _in_one_sentence(error: Exception) -> Exception:
+    """What click prints for an error that users can make; any other error as it is."""
+    if isinstance(error, SettingsError):
+        return click.UsageError(str(error))
+    if isinstance(error, TextError | CheckpointError | DeviceUnavailable):
+        return click.ClickException(str(error))
+    if found := blame(error):
+        return click.ClickException(f"the cell failed: {found}")
+    if isinstance(error, MemoryError):
+        return click.ClickException(f"there is not enough memory: {error}")
+    if isinstance(error, OSError) and error.errno != errno.EPIPE:  # a closed pipe, as with `| head`, click ends quietly
+        return click.ClickException(f"{error.filename}: {error.strerror}" if error.filename else str(error))
+    return error
+
+
+def _say(label: str, text: str) -> None:
+    click.echo(entry(label, text))
 
 
 def _note(text: str) -> None:
-    click.echo(f"note      {text}")
+    _say("note", f"{text}")
+
+
+def _nothing(text: str) -> None:
+    """A note that nobody wants to read."""
 
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(__version__, prog_name="tinygrad-rnn")
 def main() -> None:
     """Recurrent language models on a small, readable autodiff engine: train, measure and use them."""
+    # Where numbers overflow, the results say so; NumPy need not.
+    click.get_current_context().with_resource(np.errstate(over="ignore", invalid="ignore"))
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a terminal that cannot show é shows \xe9
 
 
 _DEFAULTS = {field.name: field.default for field in fields(Settings)}
@@ -61,11 +86,10 @@ _DEFAULTS = {field.name: field.default for field in fields(Settings)}
 def _setting(name: str, help: str, **options: Any) -> Callable[[Any], Any]:
     """An option for one of the Settings. It is None unless given, so that a resumed run can tell what was asked for."""
     default = _DEFAULTS[name]
-    shown = "" if default in (None, False, ()) else f"  [default: {default}]"
+    shown = "" if default is None or default is False or default == () else f"  [default: {default}]"
     flag = f"--{name.replace('_', '-')}"
-    if options.pop("switch", False):
-        flag = f"{flag}/--no-{name.replace('_', '-')}"
-        options["is_flag"] = True
+    if off := options.pop("switch", None):
+        flag, options["is_flag"] = f"{flag}/{off}", True
     elif "type" not in options:
         options["type"] = type(default) if default not in (None, ()) else str
     return click.option(flag, name, default=None, help=help + shown, **options)
@@ -77,13 +101,14 @@ _TRAIN_OPTIONS = [
         "text",
         multiple=True,
         metavar="FILE",
-        help="A text file in UTF-8; may be given several times. Without it (and --csv) the docstrings of your Python's standard library.",
+        help="A text file in UTF-8; may be given several times. Without it (and --csv) the docstrings of your Python's "
+        "standard library.",
     ),
     _setting("csv", "A CSV file with a column of texts.", metavar="FILE"),
     _setting("column", "The CSV's column, by name or number (from 0).", metavar="NAME"),
-    _setting("lines", "One sentence (or name) a line, instead of splitting sentences.", switch=True),
+    _setting("lines", "One sentence (or name) a line, instead of splitting sentences.", switch="--no-lines"),
     _setting("level", "Model words or characters.", type=click.Choice(["word", "char"])),
-    _setting("lowercase", "Lower-case the text (words: yes, characters: no, unless told).", switch=True),
+    _setting("lowercase", "Lower-case the text (words: yes, characters: no, unless told).", switch="--no-lowercase"),
     _setting(
         "vocab_size",
         "Number of tokens, special ones included (words: 4000 unless told; characters: all).",
@@ -97,7 +122,7 @@ _TRAIN_OPTIONS = [
     _setting(
         "tied",
         "Use the embedding table for the output too (where the sizes are equal, unless told).",
-        switch=True,
+        switch="--untied",
     ),
     _setting("init", "Initial weights.", type=click.Choice(["default", "wildml"])),
     _setting("dtype", "Type of the numbers.", type=click.Choice(["float32", "float64"])),
@@ -106,7 +131,11 @@ _TRAIN_OPTIONS = [
     _setting("recurrent_dropout", "On the state that gates read, one mask a sequence."),
     _setting("zoneout", "Probability that a unit keeps its old state."),
     _setting("optimizer", "Which optimiser.", type=click.Choice(list(OPTIMIZERS))),
-    _setting("lr", "Learning rate (by optimiser unless told: rmsprop and adam 0.002).", type=float),
+    _setting(
+        "lr",
+        f"Learning rate (unless told: {', '.join(f'{name} {rate:g}' for name, rate in LEARNING_RATES.items())}).",
+        type=float,
+    ),
     _setting("momentum", "For sgd."),
     _setting("decay", "For rmsprop and adadelta (0.9 and 0.95 unless told).", type=float),
     _setting("weight_decay", "Decoupled weight decay."),
@@ -146,16 +175,21 @@ def _train_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.option(
     "--time-budget",
     metavar="TIME",
-    help=f"Stop after 90 (seconds), 90s, 20m or 1.5h of training; {DEFAULT_BUDGET:.0f} s unless told or --epochs is given.",
+    help="Stop after 90 (seconds), 90s, 20m or 1.5h of training "
+    f"({DEFAULT_BUDGET:.0f}s unless told or --epochs is given).",
 )
 @click.option(
     "--out",
     type=click.Path(path_type=Path),
-    default=DEFAULT_OUT,
-    show_default=True,
-    help="Folder for checkpoints, log and picture.",
+    metavar="FOLDER",
+    help=f"For checkpoints, log and picture ({DEFAULT_OUT} unless told; with --resume where the checkpoint is).",
 )
-@click.option("--log", type=click.Path(path_type=Path), help="JSONL file, a line a step (in --out unless told).")
+@click.option(
+    "--log",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="JSON Lines, one a step (log.jsonl in --out unless told).",
+)
 @click.option(
     "--resume",
     type=click.Path(path_type=Path),
@@ -174,7 +208,7 @@ def _train_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.option("--quiet", is_flag=True, help="No progress, only the result.")
 def train_command(
     time_budget: str | None,
-    out: Path,
+    out: Path | None,
     log: Path | None,
     resume: Path | None,
     device: str,
@@ -184,23 +218,32 @@ def train_command(
 ) -> None:
     """Train a language model, and print sentences that it makes up.
 
-    Without any option: two GRU layers on the docstrings of your own Python, in less than three minutes. Ctrl-C saves and
-    ends; --resume goes on."""
+    Without any option: two GRU layers on the docstrings of your own Python, in less than three minutes. Ctrl-C saves
+    and ends; --resume goes on."""
     _check_device(device)
     changes = {name: value for name, value in given.items() if value not in (None, ())}
     budget = None if time_budget is None else seconds(time_budget)
+    note = _nothing if quiet else _note
     if resume is not None:
+        out = resume.parent if out is None else out
         if fixed := sorted(changes.keys() - set(_MAY_CHANGE)):
             raise SettingsError(
                 f"with --resume only {' and '.join('--' + name for name in _MAY_CHANGE)} can be changed, "
                 f"got {', '.join('--' + name.replace('_', '-') for name in fixed)}"
             )
-        run = Run.resume(resume, _note, device, **changes)
-        _describe(run, quiet)
+        run = Run.resume(resume, note, device, **changes)
+        _must_be_writable(out)
     else:
+        out = DEFAULT_OUT if out is None else out
         if budget is None and "epochs" not in changes:
             budget, changes["epochs"] = DEFAULT_BUDGET, DEFAULT_EPOCHS
-        run = _new_run(Settings(**changes), device, quiet)
+        settings = Settings(**changes)
+        _must_be_writable(out)
+        data = prepare(settings, read_corpus(settings, note))
+        data.about["baselines"] = baselines(data, settings.level)
+        run = Run(settings, data, device)
+    if not quiet:
+        _describe(run)
     log = out / "log.jsonl" if log is None else log
     reporter = Reporter(run, log, budget, quiet)
     try:
@@ -210,49 +253,60 @@ def train_command(
     _finish(run, out, log, why, device, count)
 
 
-def _new_run(settings: Settings, device: str, quiet: bool) -> Run:
-    corpus = read_corpus(settings, _note)
-    data = prepare(settings, corpus)
-    run = Run(settings, data, device)
-    data.about["baselines"] = baselines(data, settings.level)
-    _describe(run, quiet)
-    return run
+def _must_be_writable(folder: Path) -> None:
+    """Makes the folder; better now than after an hour of training. Raises OSError, ClickException."""
+    folder.mkdir(parents=True, exist_ok=True)
+    if not os.access(folder, os.W_OK):
+        raise click.ClickException(f"{folder}: this folder cannot be written to")
 
 
-def _describe(run: Run, quiet: bool) -> None:
-    if quiet:
-        return
+def _describe(run: Run) -> None:
     about, settings = run.data.about, run.settings
-    click.echo(f"corpus    {about['name']}: {about['tokens']:,} tokens, sha256 {about['sha256'][:12]}")
-    click.echo(
-        f"split     {len(run.data.train):,} training and {len(run.data.valid):,} validation "
-        f"{'sentences' if about['sentences'] > 1 else 'part'}, vocabulary {len(run.data.vocabulary):,}"
+    train, valid, unit = run.data.train, run.data.valid, "sentences"
+    sizes = len(train), len(valid)
+    if settings.unbroken:
+        sizes, unit = (sum(map(len, train)), sum(map(len, valid))), "characters"
+    _say("corpus", f"{about['name']}: {about['tokens']:,} tokens, sha256 {about['sha256'][:12]}")
+    _say("split", f"{sizes[0]:,} training and {sizes[1]:,} validation {unit}, vocabulary {len(run.data.vocabulary):,}")
+    _say("baseline", f"{baseline_line(about)}")
+    _say("", "(interpolated Witten-Bell n-grams on the same split, in nats per token)")
+    _say(
+        "model",
+        f"{settings.layers} x {settings.cell} {settings.hidden}, embedding {settings.embedding}"
+        f"{' (tied)' if settings.is_tied else ''}: {run.model.size:,} parameters, {settings.dtype} on {run.device}",
     )
-    click.echo(f"baseline  {baseline_line(about)}")
-    click.echo("          (interpolated Witten-Bell n-grams on the same split, in nats per token)")
-    click.echo(
-        f"model     {settings.layers} x {settings.cell} {settings.hidden}, embedding {settings.embedding}"
-        f"{' (tied)' if settings.is_tied else ''}: {run.model.size:,} parameters, {settings.dtype} on {run.device}"
-    )
-    click.echo(
-        f"training  {settings.optimizer}, lr {run.optimizer.lr:g}, batches of {settings.batch_size}, seed {settings.seed}"
+    _say(
+        "training",
+        f"{settings.optimizer}, lr {run.optimizer.lr:g}, batches of {settings.batch_size}, seed {settings.seed}",
     )
 
 
 def _finish(run: Run, out: Path, log: Path, why: str, device: str, count: int) -> None:
     best = out / "best.safetensors"
     drawn = picture(log, out / "loss.png")
-    if best.is_file():
+    if math.isfinite(run.best) and best.is_file():
         model, vocabulary, settings, _ = load_model(best, device)
-        found = evaluate_model(model, run.valid_batches(), carry=run.carry)
+        found = measure(model, settings, run.data.valid, device)
         for line in summary(run, found, why):
             click.echo(line)
-        click.echo(f"files     {best}, {out / 'last.safetensors'}, {log}" + (f", {out / 'loss.png'}" if drawn else ""))
+        _say("files", f"{best}, {out / 'last.safetensors'}, {log}" + (f", {out / 'loss.png'}" if drawn else ""))
         rng = np.random.default_rng(settings.seed)
         for text in speak(model, vocabulary, settings, rng, count=count, temperature=0.8, min_length=5):
             click.echo(f"  {text}")
+    elif math.isfinite(run.best):
+        _say("result", f"no model better than before, {figure(run.best, 3)} nats per token ({why})")
     else:
-        click.echo(f"result    nothing new to keep: {why}")
+        _say("result", f"no model: the validation loss was never a finite number ({why})")
+
+
+def _standard_input() -> str:
+    raw = sys.stdin.buffer.read()
+    try:
+        return raw.decode("utf-8").removeprefix("\ufeff").replace("\r\n", "\n")
+    except UnicodeDecodeError as error:
+        raise TextError(
+            f"standard input: UTF-8 text was expected, got the byte 0x{raw[error.start]:02x} at byte {error.start:,}"
+        ) from None
 
 
 def _check_device(device: str) -> None:
@@ -276,27 +330,29 @@ _device = click.option("--device", default="cpu", show_default=True, help="cpu, 
 )
 @_device
 def evaluate(checkpoint: Path, text: tuple[str, ...], device: str) -> None:
-    """Nats per token and perplexity of a trained model, on its own validation part or on another text."""
+    """Measure a model in nats per token and perplexity, on its validation part or another text."""
     _check_device(device)
     model, vocabulary, settings, meta = load_model(checkpoint, device)
-    run_settings = settings if not text else Settings.from_json({**settings.to_json(), "text": list(text), "csv": None})
-    corpus = read_corpus(run_settings, _note)
-    if not text and corpus.sha256 != meta["corpus"]["sha256"]:
+    if text:
+        # Characters of a CSV's fields are sentences, and so then are a text's lines.
+        lines = settings.lines or (settings.level == "char" and not settings.unbroken)
+        settings = replace(settings, text=text, csv=None, lines=lines)
+    corpus = read_corpus(settings, _note)
+    if text:
+        sentences = encode(corpus.sentences, vocabulary, settings)
+    elif corpus.sha256 == meta["corpus"]["sha256"]:
+        sentences = prepare(settings, corpus, vocabulary).valid
+    else:
         raise TextError(f"the corpus {corpus.name} has changed since the model was trained; name one with --text")
-    run = Run(settings, prepare(settings, corpus, vocabulary), device)
-    batches = run.fixed_batches([*run.data.train, *run.data.valid]) if text else run.valid_batches()
-    found = evaluate_model(model, batches, carry=run.carry)
-    _print_evaluation(found, len(vocabulary), model.size, corpus.sha256)
-    if not text:
-        click.echo(f"baseline  {baseline_line(meta['corpus'])}")
-
-
-def _print_evaluation(found: Evaluation, vocabulary: int, size: int, sha256: str) -> None:
-    click.echo(
-        f"result    {found.nats:.4f} nats per token on {found.tokens:,} tokens: perplexity {found.perplexity:.1f}, "
-        f"{found.bits:.3f} bits"
+    found = measure(model, settings, sentences, device)
+    _say(
+        "result",
+        f"{figure(found.nats, 4)} nats per token on {found.tokens:,} tokens: "
+        f"perplexity {figure(found.perplexity, 1)}, {figure(found.bits, 3)} bits",
     )
-    click.echo(f"          vocabulary {vocabulary:,}, {size:,} parameters, corpus sha256 {sha256[:12]}")
+    _say("", f"vocabulary {len(vocabulary):,}, {model.size:,} parameters, corpus sha256 {corpus.sha256[:12]}")
+    if not text:
+        _say("baseline", f"{baseline_line(meta['corpus'])}")
 
 
 @main.command()
@@ -304,13 +360,13 @@ def _print_evaluation(found: Evaluation, vocabulary: int, size: int, sha256: str
 @click.argument("sentences", type=click.Path(path_type=Path, allow_dash=True), default="-")
 @_device
 def score(checkpoint: Path, sentences: Path, device: str) -> None:
-    """The log-probability of each line of SENTENCES (a file, or standard input), in nats.
+    """Print the log-probability of each line of SENTENCES (a file, or standard input), in nats.
 
     Prints three columns: log-probability, number of tokens, sentence."""
     _check_device(device)
     model, vocabulary, settings, _ = load_model(checkpoint, device)
-    text = sys.stdin.read() if str(sentences) == "-" else read_text(sentences)
-    for line in text.splitlines():
+    text = _standard_input() if str(sentences) == "-" else read_text(sentences)
+    for line in text.split("\n"):
         if line.strip():
             tokens = tokenize(line, level=settings.level, lines=True, lowercase=settings.lowercased)[0]
             logprob, count = sentence_score(model, vocabulary, settings, tokens)
@@ -349,21 +405,22 @@ def generate(checkpoint: Path, device: str, seed: int, **options: Any) -> None:
 @main.command()
 @_checkpoint
 def inspect(checkpoint: Path) -> None:
-    """What is in a checkpoint: where it is from, how far it got, and its weights."""
+    """Show what is in a checkpoint: where it is from, how far it got, and its weights."""
     model, vocabulary, settings, meta = load_model(checkpoint)
     about, progress = meta["corpus"], meta["progress"]
     click.echo(f"{checkpoint}: language model, {settings.layers} x {settings.cell} {settings.hidden}")
-    click.echo(f"corpus    {about['name']}: {about['tokens']:,} tokens, sha256 {about['sha256']}")
-    click.echo(f"progress  step {progress['step']}, epoch {progress['epoch']} and {progress['batch']} batches")
+    _say("corpus", f"{about['name']}: {about['tokens']:,} tokens, sha256 {about['sha256']}")
+    _say("progress", f"{progress['step']:,} steps: {progress['epoch']} epochs and {progress['batch']} batches")
     if meta["best"] is not None:
-        click.echo(f"best      {meta['best']:.4f} nats per token")
-    for entry in meta["history"]:
-        click.echo(f"          step {entry['step']:>6}  {entry['valid_nats']:.4f} nats per token")
+        _say("best", f"{figure(meta['best'], 4)} nats per token")
+    for each in meta["history"]:
+        nats = "not a finite number of" if each["valid_nats"] is None else figure(each["valid_nats"], 4)
+        _say("", f"step {each['step']:>6}  {nats} nats per token")
     default = Settings().to_json()
     differing = {name: value for name, value in settings.to_json().items() if value != default[name]}
-    click.echo(f"settings  {', '.join(f'{k}={v}' for k, v in differing.items()) or 'all defaults'}")
-    click.echo(f"tokens    {len(vocabulary):,}: {' '.join(map(repr, vocabulary.tokens[:12]))} ...")
-    click.echo(f"weights   {model.size:,} numbers")
+    _say("settings", f"{', '.join(f'{k}={v}' for k, v in differing.items()) or 'all defaults'}")
+    _say("tokens", f"{len(vocabulary):,}: {' '.join(map(repr, vocabulary.tokens[:12]))} ...")
+    _say("weights", f"{model.size:,} numbers")
     for name, parameter in model.named_parameters():
         values = parameter.numpy()
         click.echo(

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
+import textwrap
 import time
 from dataclasses import asdict
 from pathlib import Path
@@ -35,7 +37,7 @@ class Reporter(Listener):
             leave=False,
             disable=quiet or not sys.stderr.isatty(),
             unit="batch",
-            bar_format="{desc} {bar:24} {postfix}",
+            bar_format="{bar:24} {desc}",  # tqdm would begin a postfix with a comma
         )
         self._begin_epoch()
 
@@ -50,14 +52,14 @@ class Reporter(Listener):
         self.nats += record.loss * record.tokens
         self.seconds += record.seconds
         self.skipped += not record.applied
-        self.bar.set_description_str(f"epoch {record.epoch + 1:>2}", refresh=False)
         mean = self.nats / max(self.tokens, 1)
-        self.bar.set_postfix_str(
-            f"{mean:.3f} nats, perplexity {perplexity(mean):.0f}, gradient {record.gradient_norm:.2f}, "
+        self.bar.set_description_str(
+            f"epoch {record.epoch + 1}: {figure(mean, 3)} nats, perplexity {figure(perplexity(mean), 1)}, "
+            f"gradient {figure(record.gradient_norm, 2)}, "
             f"{self.tokens / max(self.seconds, 1e-9):,.0f} tokens/s, {self._left()}",
             refresh=False,
         )
-        self.bar.update()
+        self.bar.update((self.run.progress.batch or self.batches) - self.bar.n)
 
     def _left(self) -> str:
         """When it will end, by the epochs or by the clock, whichever comes first."""
@@ -86,20 +88,24 @@ class Reporter(Listener):
         )
         mean = self.nats / max(self.tokens, 1)
         line = (
-            f"epoch {record.epoch + 1:>3}  train {mean:.3f}  valid {found.nats:.3f} nats/token  "
-            f"perplexity {found.perplexity:7.1f}  {self.tokens / max(self.seconds, 1e-9):>7,.0f} tokens/s  "
+            f"epoch {record.epoch + 1:>3}  train {figure(mean, 3)}  valid {figure(found.nats, 3)} nats/token  "
+            f"perplexity {figure(found.perplexity, 1):>7}  "
+            f"{self.tokens / max(self.seconds, 1e-9):>7,.0f} tokens/s  "
             f"lr {record.lr:.2g}{'  best' if better else ''}"
         )
         if self.skipped:
             name = self.run.optimizer.last_skip
-            line += f"  ({self.skipped} steps skipped: the gradient of {name} was not finite)"
+            steps = "1 step" if self.skipped == 1 else f"{self.skipped} steps"
+            line += f"  ({steps} skipped: the gradient of {name} was not finite)"
         if not self.quiet:
             self.bar.clear()
             print(line, flush=True)
         self._begin_epoch()
 
     def _write(self, record: dict[str, Any]) -> None:
-        self.log.write(json.dumps(record) + "\n")
+        # JSON has no NaN.
+        known = {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in record.items()}
+        self.log.write(json.dumps(known, allow_nan=False) + "\n")
 
     def close(self) -> None:
         """Ends the bar and the log."""
@@ -111,36 +117,59 @@ def _open_log(path: Path, step: int) -> TextIO:
     path.parent.mkdir(parents=True, exist_ok=True)
     kept: list[str] = []
     if step and path.is_file():
-        for line in path.read_text(encoding="utf-8").splitlines():
+        for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
             try:
-                if json.loads(line)["step"] <= step:
+                record = json.loads(line)
+                if record["event"] in ("step", "evaluation") and record["step"] <= step:
                     kept.append(line + "\n")
             except (ValueError, KeyError, TypeError):
                 continue  # a line that was cut when the machine stopped
-    file = path.open("w", encoding="utf-8")
+    file = path.open("w", encoding="utf-8", buffering=1)  # line by line, so that it can be watched
     file.writelines(kept)
     return file
+
+
+_TIE = "\xa0"
+"""A space at which `entry` breaks no line."""
+
+
+def entry(label: str, text: str) -> str:
+    """A line with its label at the left; in several lines where it is long."""
+    lines = textwrap.wrap(text, 100, break_long_words=False, break_on_hyphens=False)
+    return f"{label:<10}" + ("\n" + " " * 10).join(lines).replace(_TIE, " ")
+
+
+def figure(value: float, digits: int) -> str:
+    """A number with so many digits after the point, or in few characters where it is very large or none."""
+    return f"{value:.{digits}f}" if abs(value) < 1e6 else f"{value:.2g}"
 
 
 def summary(run: Run, best: Evaluation, why: str) -> list[str]:
     """The lines under a run: what came out, and what it is worth."""
     about = run.data.about
-    lines = [
-        f"result    {best.nats:.3f} nats per token on {best.tokens:,} validation tokens: perplexity {best.perplexity:.1f}, "
-        f"{best.bits:.2f} bits ({why})",
-        f"          vocabulary {len(run.data.vocabulary):,}, {run.model.size:,} parameters, "
-        f"corpus sha256 {about['sha256'][:12]}",
+    return [
+        entry(
+            "result",
+            f"{figure(best.nats, 3)} nats per token on {best.tokens:,} validation tokens: "
+            f"perplexity {figure(best.perplexity, 1)}, {figure(best.bits, 2)} bits ({why})",
+        ),
+        entry(
+            "",
+            f"vocabulary {len(run.data.vocabulary):,}, {run.model.size:,} parameters, "
+            f"corpus sha256 {about['sha256'][:12]}",
+        ),
+        entry("baseline", baseline_line(about, best.nats)),
     ]
-    return [*lines, f"baseline  {baseline_line(about, best.nats)}"]
 
 
 def baseline_line(about: dict[str, Any], reached: float | None = None) -> str:
-    """Nats per token and perplexity of the n-grams on the same split, and whether a model does better."""
+    """Nats per token and perplexity of the n-grams on the same split, and whether a model does better: a text for
+    `entry`."""
     words = []
     for order, nats in about["baselines"].items():
         verdict = "" if reached is None else ": beaten" if reached < nats else ": not reached"
-        words.append(f"{ORDERS[order]} {nats:.3f} (perplexity {perplexity(nats):.1f}){verdict}")
-    return ", ".join(words)
+        words.append(f"{ORDERS[order]} {nats:.3f} (perplexity {figure(perplexity(nats), 1)}){verdict}")
+    return ", ".join(each.replace(" ", _TIE) for each in words)
 
 
 def picture(log: Path, target: Path) -> bool:
@@ -157,17 +186,17 @@ def picture(log: Path, target: Path) -> bool:
     valid = [r for r in records if r["event"] == "evaluation"]
     window = max(1, len(steps) // 200)
     points = [steps[i : i + window] for i in range(0, len(steps), window)]
-    figure, axes = plt.subplots(figsize=(7, 4), layout="constrained")
+    canvas, axes = plt.subplots(figsize=(7, 4), layout="constrained")
     axes.plot(
         [p[-1]["step"] for p in points],
-        [sum(r["loss"] for r in p) / len(p) for p in points],
+        [sum(_number(r["loss"]) for r in p) / len(p) for p in points],
         color="tab:blue",
         alpha=0.6,
         label="training (with dropout)",
     )
     axes.plot(
         [r["step"] for r in valid],
-        [r["valid_nats"] for r in valid],
+        [_number(r["valid_nats"]) for r in valid],
         "o-",
         color="tab:orange",
         markersize=4,
@@ -177,6 +206,10 @@ def picture(log: Path, target: Path) -> bool:
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(alpha=0.3)
     axes.legend(frameon=False)
-    figure.savefig(target, dpi=120)
-    plt.close(figure)
+    canvas.savefig(target, dpi=120)
+    plt.close(canvas)
     return True
+
+
+def _number(value: float | None) -> float:
+    return math.nan if value is None else value

@@ -17,10 +17,10 @@ import numpy as np
 from tinygrad_rnn import checkpoint
 from tinygrad_rnn.backend import to_host, xp
 from tinygrad_rnn.corpus import standard_library
-from tinygrad_rnn.models import LanguageModel
+from tinygrad_rnn.models.language import CELLS, LanguageModel
 from tinygrad_rnn.ngram import ngram_nats_by_order
 from tinygrad_rnn.optim import CosineDecay, ExponentialDecay, HalveOnRise
-from tinygrad_rnn.settings import Settings, SettingsError, find_cell, make_optimizer
+from tinygrad_rnn.settings import Settings, SettingsError, blame, find_cell, make_optimizer
 from tinygrad_rnn.tensor import as_tensor
 from tinygrad_rnn.text import Batch, Vocabulary, bucketed, read_csv, read_text, split, stream, tokenize
 from tinygrad_rnn.training import Evaluation, Progress, Record, evaluate, fit
@@ -102,6 +102,29 @@ def encode(sentences: list[list[str]], vocabulary: Vocabulary, settings: Setting
     return [vocabulary.encode(s) if settings.unbroken else vocabulary.encode_sentence(s) for s in sentences]
 
 
+def batches(
+    settings: Settings,
+    sentences: list[np.ndarray[Any, Any]],
+    device: str = "cpu",
+    rng: np.random.Generator | None = None,
+) -> list[Batch]:
+    """Batches of encoded sentences as the settings say, in a fixed order, or where sentences stand alone in one that
+    `rng` draws. Raises TextError where there is nothing to predict."""
+    found = (
+        stream(sentences, settings.batch_size, settings.steps, start=Vocabulary.start)
+        if settings.streams
+        else bucketed(sentences, settings.batch_size, padding=Vocabulary.padding, rng=rng)
+    )
+    return [batch.to(device) for batch in found]
+
+
+def measure(
+    model: LanguageModel, settings: Settings, sentences: list[np.ndarray[Any, Any]], device: str = "cpu"
+) -> Evaluation:
+    """What the model makes of encoded sentences."""
+    return evaluate(model, batches(settings, sentences, device), carry=settings.streams)
+
+
 def baselines(data: Data, level: str) -> dict[str, float]:
     """Nats per token of interpolated n-grams on the same split and vocabulary, over the tokens that the model is
     asked for: orders 1 to 3 for words, 1 to 5 for characters."""
@@ -146,38 +169,10 @@ class Run:
             return CosineDecay(self.optimizer, max(evaluations, 1), final=0.01)
         return None
 
-    @property
-    def carry(self) -> bool:
-        """Whether batches are windows of contiguous streams, the state carried from one to the next."""
-        return self.settings.batching != "sentences"
-
     def batches(self, epoch: int) -> list[Batch]:
         """The training batches of an epoch, the same ones each time."""
-        if self.carry:
-            return self._stream(self.data.train)
         rng = np.random.default_rng([self.settings.seed, epoch])
-        return self._bucketed(self.data.train, rng)
-
-    def valid_batches(self) -> list[Batch]:
-        """The validation batches."""
-        return self.fixed_batches(self.data.valid)
-
-    def fixed_batches(self, sentences: list[np.ndarray[Any, Any]]) -> list[Batch]:
-        """Batches of encoded sentences in a fixed order."""
-        if self.carry:
-            return self._stream(sentences)
-        return self._bucketed(sentences, None)
-
-    def _bucketed(self, sentences: list[np.ndarray[Any, Any]], rng: np.random.Generator | None) -> list[Batch]:
-        padding = self.data.vocabulary.padding
-        return list(self._moved(bucketed(sentences, self.settings.batch_size, padding=padding, rng=rng)))
-
-    def _stream(self, sentences: list[np.ndarray[Any, Any]]) -> list[Batch]:
-        start = self.data.vocabulary.start
-        return list(self._moved(stream(sentences, self.settings.batch_size, self.settings.steps, start=start)))
-
-    def _moved(self, batches: Any) -> Iterator[Batch]:
-        return (batch.to(self.device) for batch in batches)
+        return batches(self.settings, self.data.train, self.device, rng)
 
     def steps(self) -> Iterator[Record]:
         """Trains on from where it stands, a Record a step, without end."""
@@ -187,7 +182,7 @@ class Run:
             self.optimizer,
             self.batches,
             progress=self.progress,
-            carry=self.carry,
+            carry=settings.streams,
             rng=self.noise,
             clip_norm=settings.clip_norm,
             clip_limit=settings.clip_value,
@@ -195,7 +190,7 @@ class Run:
 
     def validate(self) -> Evaluation:
         """Evaluates the model as it is; nothing of the run changes."""
-        return evaluate(self.model, self.valid_batches(), carry=self.carry)
+        return measure(self.model, self.settings, self.data.valid, self.device)
 
     def judge(self, found: Evaluation) -> bool:
         """Takes an evaluation into account (the schedule, the history) and returns whether it is the best so far."""
@@ -204,7 +199,8 @@ class Run:
         self.trouble = 0 if better else self.trouble + 1
         if self.schedule is not None:
             self.schedule.step(found.nats)
-        self.history.append({"step": self.progress.step, "epoch": self.progress.epoch, "valid_nats": found.nats})
+        nats = found.nats if math.isfinite(found.nats) else None
+        self.history.append({"step": self.progress.step, "epoch": self.progress.epoch, "valid_nats": nats})
         return better
 
     def save(self, path: Path) -> None:
@@ -247,12 +243,13 @@ class Run:
             raise SettingsError(f"{path}: the corpus {corpus.name} has changed since the run was saved")
         data = prepare(settings, corpus, vocabulary)
         data.about.update(meta["corpus"])
-        run = cls(settings, data, device, Progress(**meta["progress"]))
-        run.model.load_state_dict(saved.part("model"))
+        # The file of word vectors gave weights to begin with, and is not needed any more.
+        run = cls(replace(settings, vectors=None), data, device, Progress(**meta["progress"]))
+        run.settings = settings
+        _load_weights(path, saved, run.model)
         run.optimizer.load_state_dict({**saved.part("optimizer"), **meta["optimizer"]})
         if run.schedule is not None:
             run.schedule.load_state_dict(meta["schedule"])
-            run.optimizer.lr = meta["optimizer"]["lr"]
         run.noise.bit_generator.state = meta["noise"]
         run.progress.state = _state_of(saved.part("state"), run.model)
         run.best = math.inf if meta["best"] is None else meta["best"]
@@ -275,8 +272,9 @@ def _state_of(arrays: checkpoint.Arrays, model: LanguageModel) -> Any:
 
 
 def build_model(settings: Settings, vocabulary: Vocabulary, rng: np.random.Generator) -> LanguageModel:
-    """The model that the settings describe, with new weights. Raises SettingsError, ValueError, OSError (a file of
-    word vectors)."""
+    """The model that the settings describe, with new weights. Raises SettingsError, OSError (a file of word vectors),
+    MemoryError."""
+    own = settings.cell not in CELLS
     try:
         model = LanguageModel(
             len(vocabulary),
@@ -292,8 +290,15 @@ def build_model(settings: Settings, vocabulary: Vocabulary, rng: np.random.Gener
             dtype=np.dtype(settings.dtype),
             rng=rng,
         )
-    except (TypeError, ValueError) as error:
-        raise SettingsError(str(error)) from error
+        if own:
+            _try_out(model)
+    except Exception as error:
+        if own and not isinstance(error, SettingsError):
+            found = blame(error) or f"{type(error).__name__}: {error}"
+            raise SettingsError(f"cell {settings.cell!r} cannot be used: {found}") from error
+        if isinstance(error, TypeError | ValueError):
+            raise SettingsError(str(error)) from error
+        raise
     if settings.vectors is not None:
         try:
             model.embedding.load_vectors(settings.vectors, vocabulary.tokens)
@@ -308,19 +313,35 @@ def load_model(path: Path, device: str = "cpu") -> tuple[LanguageModel, Vocabula
     saved = checkpoint.load(path)
     vocabulary, settings = _described(path, saved)
     model = build_model(replace(settings, vectors=None), vocabulary, np.random.default_rng(0))
+    _load_weights(path, saved, model)
+    return model.to(device), vocabulary, settings, saved.meta
+
+
+def _try_out(model: LanguageModel) -> None:
+    """A step of training on two tokens, so that a cell that cannot work says so before the corpus is read through."""
+    ids = np.zeros((2, 1), dtype=np.int64)
+    loss, state = model.loss(ids, ids, rng=np.random.default_rng(0))
+    model.loss(ids, ids, state=state)
+    loss.backward()
+    model.zero_grad()
+
+
+def _load_weights(path: Path, saved: checkpoint.Checkpoint, model: LanguageModel) -> None:
     try:
         model.load_state_dict(saved.part("model"))
     except ValueError as error:
         raise checkpoint.CheckpointError(
             f"{path}: the weights do not fit the model that it describes: {error}"
         ) from None
-    return model.to(device), vocabulary, settings, saved.meta
 
 
 def _described(path: Path, saved: checkpoint.Checkpoint) -> tuple[Vocabulary, Settings]:
     if saved.meta.get("task") != "language model":
         raise checkpoint.CheckpointError(f"{path}: a checkpoint of a language model was expected")
-    return Vocabulary.from_list(saved.meta["vocabulary"]), Settings.from_json(saved.meta["settings"])
+    try:
+        return Vocabulary.from_list(saved.meta["vocabulary"]), Settings.from_json(saved.meta["settings"])
+    except (KeyError, TypeError) as error:
+        raise checkpoint.CheckpointError(f"{path}: a checkpoint with incomplete settings ({error})") from None
 
 
 # --- Training to the end ---------------------------------------------------------------------------------------
@@ -345,7 +366,7 @@ def train(run: Run, out: Path, listener: Listener, budget: float | None = None) 
     settings = run.settings
     best, last = out / "best.safetensors", out / "last.safetensors"
     if settings.epochs is not None and run.progress.epoch >= settings.epochs:
-        return f"{settings.epochs} epochs were done already"
+        return f"{_epochs(settings.epochs)} done already"
     end = math.inf if budget is None else time.monotonic() + budget
     with _Interrupt() as interrupt:
         for record in run.steps():
@@ -376,12 +397,18 @@ def train(run: Run, out: Path, listener: Listener, budget: float | None = None) 
 def _reason_to_end(run: Run, interrupted: bool, late: bool) -> str:
     settings = run.settings
     if settings.epochs is not None and run.progress.epoch >= settings.epochs:
-        return f"{settings.epochs} epochs are done"
+        return f"{_epochs(settings.epochs)} done"
     if settings.patience is not None and run.trouble >= settings.patience:
-        return f"no better in {settings.patience} evaluations"
+        return (
+            "no better for an evaluation" if settings.patience == 1 else f"no better in {settings.patience} evaluations"
+        )
     if interrupted:
         return "interrupted"
     return "the time budget is used up" if late else ""
+
+
+def _epochs(count: int) -> str:
+    return "1 epoch" if count == 1 else f"{count} epochs"
 
 
 class _Interrupt:

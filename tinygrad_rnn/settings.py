@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import math
 import sys
+import traceback
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -25,16 +26,18 @@ OPTIMIZERS: dict[str, type[Optimizer]] = {
     "rmsprop": RMSprop,
     "adam": Adam,
 }
-LEARNING_RATES = {"sgd": 1.0, "adagrad": 0.02, "adadelta": 1.0, "rmsprop": 2e-3, "adam": 2e-3}
+LEARNING_RATES = {"sgd": 1.0, "adagrad": 0.02, "adadelta": 1.0, "rmsprop": 5e-3, "adam": 2e-3}
 """Where a run does not say; for SGD with the gradient's norm clipped."""
 
 SCHEDULES = ("halve", "cosine", "exponential", "constant")
+LARGEST = 2**31 - 1
+"""Of a size."""
 
 
 @dataclass(frozen=True)
 class Settings:
     """A run of `tinygrad-rnn train`. Sizes are counted in units, rates are probabilities, `steps` is the length of a
-    window of truncated BPTT. None means "what suits the data", filled in by `complete`."""
+    window of truncated BPTT. None means "what suits the data and the other settings". Raises SettingsError."""
 
     # the text
     text: tuple[str, ...] = ()
@@ -78,7 +81,8 @@ class Settings:
 
     def __post_init__(self) -> None:
         for name in ("layers", "embedding", "hidden", "batch_size", "steps"):
-            _need(name, getattr(self, name), getattr(self, name) >= 1, "at least 1")
+            value = getattr(self, name)
+            _need(name, value, 1 <= value <= LARGEST, f"from 1 to {LARGEST}")
         for name in ("vocab_size", "epochs", "evaluate_every", "patience"):
             value = getattr(self, name)
             _need(name, value, value is None or value >= 1, "at least 1")
@@ -86,12 +90,12 @@ class Settings:
             _need(name, getattr(self, name), 0 <= getattr(self, name) < 1, "at least 0 and below 1")
         for name in ("lr", "clip_norm", "clip_value"):
             value = getattr(self, name)
-            _need(name, value, value is None or value > 0, "above 0")
+            _need(name, value, value is None or 0 < value < math.inf, "above 0 and finite")
         for name in ("momentum", "decay"):
             value = getattr(self, name)
             _need(name, value, value is None or 0 <= value < 1, "at least 0 and below 1")
         _need("valid_fraction", self.valid_fraction, 0 < self.valid_fraction < 1, "above 0 and below 1")
-        _need("weight_decay", self.weight_decay, 0 <= self.weight_decay < math.inf, "at least 0")
+        _need("weight_decay", self.weight_decay, 0 <= self.weight_decay < math.inf, "at least 0 and finite")
         _need("seed", self.seed, self.seed >= 0, "at least 0")
         _choice("level", self.level, ("word", "char"))
         _choice("optimizer", self.optimizer, tuple(OPTIMIZERS))
@@ -128,6 +132,11 @@ class Settings:
         return self.level == "char" and not self.lines and self.csv is None
 
     @property
+    def streams(self) -> bool:
+        """Whether batches are windows of contiguous streams, the state carried from one to the next."""
+        return self.batching != "sentences"
+
+    @property
     def lowercased(self) -> bool:
         """Whether text is lower-cased: words are, characters are not, unless told."""
         return self.level == "word" if self.lowercase is None else self.lowercase
@@ -162,7 +171,7 @@ def find_cell(name: str) -> type[Cell]:
         raise SettingsError(f"cell must be {', '.join(CELLS)} or FILE.py:Class, got {name!r}")
     if not Path(path).is_file():
         raise SettingsError(f"cell {name!r}: there is no file {path}")
-    spec = importlib.util.spec_from_file_location(f"tinygrad_rnn_user_{Path(path).stem}", path)
+    spec = importlib.util.spec_from_file_location(f"{_OWN}{Path(path).stem}", path)
     if spec is None or spec.loader is None:
         raise SettingsError(f"cell {name!r}: {path} is not a Python file")
     module = importlib.util.module_from_spec(spec)
@@ -175,6 +184,21 @@ def find_cell(name: str) -> type[Cell]:
     if not (isinstance(found, type) and issubclass(found, Cell)):
         raise SettingsError(f"cell {name!r}: {path} has no class {attribute} made with Cell")
     return found
+
+
+_OWN = "tinygrad_rnn_user_"
+"""How the names of modules begin that `find_cell` imports."""
+
+
+def blame(error: BaseException) -> str:
+    """ "FILE.py, line N: TypeError: ..." where the error comes from within a user's own cell, and otherwise ""."""
+    frames = traceback.walk_tb(error.__traceback__)
+    lines = [
+        f"{frame.f_code.co_filename}, line {line}"
+        for frame, line in frames
+        if str(frame.f_globals.get("__name__")).startswith(_OWN)
+    ]
+    return f"{lines[-1]}: {type(error).__name__}: {error}" if lines else ""
 
 
 def seconds(text: str) -> float:

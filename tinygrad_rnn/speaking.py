@@ -57,9 +57,9 @@ def speak(
 
 def _tokens(text: str, settings: Settings) -> list[str]:
     if settings.level == "char":
-        return list(text.lower() if settings.lowercase else text)
-    found = tokenize(text, level="word", lines=True, lowercase=settings.lowercase is not False)
-    return found[0] if found else []
+        return list(text.lower() if settings.lowercased else text)
+    one_line = " ".join(text.split())
+    return tokenize(one_line, level="word", lines=True, lowercase=settings.lowercased)[0] if one_line else []
 
 
 def _first(vocabulary: Vocabulary) -> int:

@@ -80,12 +80,14 @@ def fit(
     clip_norm: float | None = None,
     clip_limit: float | None = None,
 ) -> Iterator[Record]:
-    """Trains without end, one Record a step; the caller's `for` decides when to log, to save and to stop.
+    """Trains without end, one Record a step; the caller's `for` decides when to log, to save and to stop. A step whose
+    gradient is NaN or infinite is skipped, and the Record says so.
 
     `carry` starts each batch of an epoch from the last state of the one before, without its history: truncated
     back-propagation through time (Williams & Peng 1990) over contiguous streams. `rng` draws dropout masks;
     `clip_norm` bounds the norm of the whole gradient (Pascanu et al. 2013), `clip_limit` each of its entries.
-    `progress` is kept up to date before each Record is given out."""
+    `progress` is kept up to date before each Record is given out. Raises ValueError for an epoch without batches, and
+    for one that is shorter than `progress` says."""
     progress = Progress() if progress is None else progress
     while True:
         ahead = _with_last(batches(progress.epoch))
@@ -111,7 +113,8 @@ def fit(
             epoch = progress.epoch
             progress.step += 1
             progress.batch = number + 1
-            progress.state = tuple(part.detach() for part in state) if carry else None
+            # The state that gave a gradient without numbers may have none itself: the streams begin anew.
+            progress.state = _detached(state) if carry and applied else None
             if last:
                 progress.epoch, progress.batch, progress.state = epoch + 1, 0, None
             yield Record(
@@ -125,6 +128,13 @@ def fit(
                 seconds=time.perf_counter() - start,
                 last_of_epoch=last,
             )
+        if progress.batch:
+            raise ValueError(f"fit: progress is {progress.batch} batches into an epoch that has only {number + 1}")
+
+
+def _detached(state: Any) -> Any:
+    """The state without its history; its parts are tuples where the layers' sizes differ."""
+    return tuple(_detached(part) for part in state) if isinstance(state, tuple) else state.detach()
 
 
 def _with_last(batches: Iterable[Batch]) -> Iterator[tuple[Batch, bool]]:

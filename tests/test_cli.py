@@ -1,0 +1,845 @@
+"""The command line, as a user meets it: what it prints and leaves behind, and one sentence for every mistake."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+import pytest
+import safetensors.numpy
+from click.testing import CliRunner
+from hypothesis import given
+from hypothesis import strategies as st
+
+import tinygrad_rnn.cli as cli
+from tinygrad_rnn import checkpoint
+from tinygrad_rnn.runs import load_model
+from tinygrad_rnn.settings import Settings, SettingsError, seconds
+from tinygrad_rnn.text import TextError
+
+SMALL = "--layers 1 --hidden 6 --embedding 6 --epochs 2 --batch-size 8 --steps 10 --sentences 2".split()
+CELLS = """
+from tinygrad_rnn.models import Cell
+from tinygrad_rnn.ops import tanh
+
+class Plain(Cell):
+    gates = "n"
+    def step(self, x, h):
+        return tanh(self.n(x, h))
+
+class Broken(Cell):
+    gates = "n"
+    def step(self, x, h):
+        return tanh(self.nothing(x, h))
+
+class Misshapen(Cell):
+    gates = "n"
+    def step(self, x, h):
+        return tanh(self.n(x, h))[:, :1]
+
+class Greedy(Cell):
+    state = "h c"
+    gates = "n"
+    def step(self, x, h, c):
+        return tanh(self.n(x, h))
+
+class Gateless(Cell):
+    def step(self, x, h):
+        return h
+
+class Later(Cell):
+    gates = "n"
+    def step(self, x, h):
+        if len(x.data) > 1:
+            raise KeyError("a batch")
+        return tanh(self.n(x, h))
+
+class Unfinished(Cell):
+    gates = "n"
+
+class Unmade(Cell):
+    def setup(self):
+        raise RuntimeError("not today")
+
+NotACell = 3
+"""
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with texts, broken and whole, cells and word vectors."""
+    folder = tmp_path_factory.mktemp("place")
+    rng = np.random.default_rng(0)
+    nouns, verbs = "cat dog naïve 词 tree river".split(), "sees hears finds".split()
+    lines = [f"The {rng.choice(nouns)} {rng.choice(verbs)} a {rng.choice(nouns)}." for _ in range(80)]
+    (folder / "text.txt").write_text("\n".join(lines), encoding="utf-8")
+    (folder / "other.txt").write_text("\n".join(lines[:7]) + "\nA word unheard of.\n", encoding="utf-8")
+    (folder / "line.txt").write_text(lines[0], encoding="utf-8")
+    rows = [f'{i},"{line}",x' for i, line in enumerate(lines)]
+    (folder / "table.csv").write_text("\n".join(["id,body,tag", *rows]), encoding="utf-8")
+    (folder / "ragged.csv").write_text("id,body\n1\n2\n", encoding="utf-8")
+    (folder / "binary.bin").write_bytes(bytes(range(256)))
+    (folder / "latin.txt").write_bytes("Über".encode("latin-1"))
+    (folder / "empty.txt").write_text("", encoding="utf-8")
+    (folder / "word.txt").write_text("word", encoding="utf-8")
+    (folder / "cells.py").write_text(CELLS, encoding="utf-8")
+    (folder / "syntax.py").write_text("class (\n", encoding="utf-8")
+    (folder / "vectors.txt").write_text("cat 1 2 3 4 5 6\ntree 6 5 4 3 2 1\n", encoding="utf-8")
+    (folder / "short.txt").write_text("cat 1 2 3\n", encoding="utf-8")
+    (folder / "foreign.safetensors").write_bytes(safetensors.numpy.save({"w": np.ones(2)}))
+    checkpoint.save(folder / "other-task.safetensors", {}, {"task": "something else"})
+    checkpoint.save(folder / "half.safetensors", {}, {"task": "language model"})
+    return folder
+
+
+def invoke(*args: object, text: str | bytes | None = None) -> Any:
+    return CliRunner().invoke(cli.main, [str(arg) for arg in args], input=text, terminal_width=110)
+
+
+def works(*args: object, text: str | None = None) -> str:
+    """The output of a command that succeeds."""
+    result = invoke(*args, text=text)
+    assert result.exit_code == 0, result.output + repr(result.exception)
+    return str(result.output)
+
+
+def fails(*args: object, text: str | bytes | None = None) -> str:
+    """The one sentence of a command that fails as a user's mistake should: exit code 1 or 2 and no traceback."""
+    result = invoke(*args, text=text)
+    assert isinstance(result.exception, SystemExit), result.output + repr(result.exception)
+    assert result.exit_code in (1, 2)
+    before, error, sentence = f"\n{result.output}".partition("\nError: ")
+    assert error and "Error: " not in before and "Traceback" not in result.output
+    assert sentence.count("\n") == 1 and sentence.endswith("\n"), sentence
+    return str(sentence)
+
+
+def strictly(line: str) -> dict[str, Any]:
+    def refuse(constant: str) -> None:
+        raise ValueError(f"not JSON: {constant}")
+
+    record: dict[str, Any] = json.loads(line, parse_constant=refuse)
+    return record
+
+
+def log_of(folder: Path) -> list[dict[str, Any]]:
+    """The records of a log, without what the clock says."""
+    records = [strictly(line) for line in (folder / "log.jsonl").read_text(encoding="utf-8").splitlines()]
+    for record in records:
+        record.pop("seconds", None)
+    return records
+
+
+@pytest.fixture(scope="module")
+def words(place: Path) -> Path:
+    """A trained model of words in streams."""
+    out = place / "words"
+    works("train", "--text", place / "text.txt", "--lines", *SMALL, "--out", out)
+    return out / "best.safetensors"
+
+
+@pytest.fixture(scope="module")
+def sentences(place: Path) -> Path:
+    """A trained model of single sentences, with a vocabulary so small that the unknown token is the most likely."""
+    out = place / "sentences"
+    options = "--batching sentences --vocab-size 7 --lr 0.05".split()
+    works("train", "--text", place / "text.txt", "--lines", *SMALL, *options, "--out", out)
+    return out / "best.safetensors"
+
+
+@pytest.fixture(scope="module")
+def characters(place: Path) -> Path:
+    """A trained model of one unbroken text of characters."""
+    works("train", "--text", place / "text.txt", "--level", "char", *SMALL, "--out", place / "characters")
+    return place / "characters" / "best.safetensors"
+
+
+# --- Options ---------------------------------------------------------------------------------------------------
+
+GIVEN: dict[str, tuple[str, Any]] = {
+    "text": ("--text a --text b", ("a", "b")),
+    "csv": ("--csv a", "a"),
+    "column": ("--column body", "body"),
+    "lines": ("--lines", True),
+    "level": ("--level char", "char"),
+    "lowercase": ("--no-lowercase", False),
+    "vocab_size": ("--vocab-size 9", 9),
+    "valid_fraction": ("--valid-fraction 0.3", 0.3),
+    "cell": ("--cell lstm", "lstm"),
+    "layers": ("--layers 3", 3),
+    "embedding": ("--embedding 7", 7),
+    "hidden": ("--hidden 8", 8),
+    "tied": ("--untied", False),
+    "init": ("--init wildml", "wildml"),
+    "dtype": ("--dtype float64", "float64"),
+    "vectors": ("--vectors v", "v"),
+    "dropout": ("--dropout 0.7", 0.7),
+    "recurrent_dropout": ("--recurrent-dropout 0.3", 0.3),
+    "zoneout": ("--zoneout 0.15", 0.15),
+    "optimizer": ("--optimizer adam", "adam"),
+    "lr": ("--lr 0.3", 0.3),
+    "momentum": ("--optimizer sgd --momentum 0.5", 0.5),
+    "decay": ("--decay 0.8", 0.8),
+    "weight_decay": ("--weight-decay 0.25", 0.25),
+    "clip_norm": ("--clip-norm 2", 2.0),
+    "clip_value": ("--clip-value 0.5", 0.5),
+    "schedule": ("--schedule cosine", "cosine"),
+    "batching": ("--batching sentences", "sentences"),
+    "batch_size": ("--batch-size 5", 5),
+    "steps": ("--steps 6", 6),
+    "epochs": ("--epochs 4", 4),
+    "evaluate_every": ("--evaluate-every 50", 50),
+    "patience": ("--patience 2", 2),
+    "seed": ("--seed 11", 11),
+}
+
+
+def settings_from(monkeypatch: pytest.MonkeyPatch, out: Path, *args: str) -> Settings:
+    """The settings that a command line comes to."""
+    seen: list[Settings] = []
+
+    def stop(settings: Settings, note: Any) -> Any:
+        seen.append(settings)
+        raise TextError("far enough")
+
+    monkeypatch.setattr(cli, "read_corpus", stop)
+    assert fails("train", *args, "--out", out) == "far enough\n"
+    return seen[0]
+
+
+def test_every_setting_has_an_option() -> None:
+    names = {field.name for field in fields(Settings)}
+    assert set(GIVEN) == names
+    assert names <= {option.name for option in cli.main.commands["train"].params}
+
+
+@pytest.mark.parametrize("name", GIVEN)
+def test_every_option_reaches_its_setting_and_no_other(
+    name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    line, value = GIVEN[name]
+    found = settings_from(monkeypatch, tmp_path, *line.split()).to_json()
+    expected = Settings(epochs=cli.DEFAULT_EPOCHS).to_json() | {name: value}
+    if name == "momentum":
+        expected["optimizer"] = "sgd"
+    assert found == expected and found[name] != Settings().to_json()[name]
+
+
+def test_without_options_everything_is_as_the_settings_say(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    assert settings_from(monkeypatch, tmp_path) == Settings(epochs=cli.DEFAULT_EPOCHS)
+    assert settings_from(monkeypatch, tmp_path, "--time-budget", "5") == Settings(epochs=None)
+
+
+@pytest.mark.parametrize("command", ["train", "evaluate", "score", "generate", "inspect"])
+def test_every_option_has_help_and_every_line_fits(command: str) -> None:
+    for parameter in cli.main.commands[command].params:
+        assert not isinstance(parameter, click.Option) or parameter.help, parameter.name
+    for flag in ("--help", "-h"):
+        text = works(command, flag)
+        assert max(map(len, text.splitlines())) <= 110
+    commands = works("--help").partition("Commands:")[2]
+    assert f"  {command} " in commands and "..." not in commands
+
+
+def test_defaults_are_shown() -> None:
+    text = " ".join(works("train", "--help").split())
+    for name in ("hidden", "dropout", "optimizer", "seed"):
+        assert re.search(rf"--{name} .*?\[default: {getattr(Settings(), name)}\]", text), name
+
+
+README = Path(__file__).parent.parent / "README.md"
+
+
+def test_the_commands_of_the_readme_are_ones_that_there_are() -> None:
+    found = re.findall(r"^ {4}.*?tinygrad-rnn ([a-z].*?)(?: #.*)?$", README.read_text(encoding="utf-8"), re.MULTILINE)
+    assert len(found) > 5
+    for line in found:
+        name, *arguments = shlex.split(line)
+        if name != "check":  # a command of the cells' own
+            cli.main.commands[name].make_context(name, arguments)
+
+
+def test_version_and_module() -> None:
+    assert "0.1.0" in works("--version")
+    run = subprocess.run(
+        [sys.executable, "-m", "tinygrad_rnn", "--version"], capture_output=True, text=True, check=True
+    )
+    assert run.stdout.startswith("tinygrad-rnn")
+
+
+@pytest.mark.parametrize(
+    "text, expected", [("90", 90), ("90s", 90), ("20m", 1200), ("1.5h", 5400), ("0.5S", 0.5), ("1e2", 100)]
+)
+def test_times_are_read_in_seconds_minutes_and_hours(text: str, expected: float) -> None:
+    assert seconds(text) == expected
+
+
+@given(st.text(max_size=5) | st.sampled_from(["", "s", "-1", "0", "0m", "nan", "inf", "1e999", "5d", "1h30m"]))
+def test_other_times_are_refused(text: str) -> None:
+    try:
+        assert 0 < seconds(text) < float("inf")
+    except SettingsError as error:
+        assert repr(text) in str(error)
+
+
+# --- Training --------------------------------------------------------------------------------------------------
+
+
+def test_a_run_leaves_its_files_and_says_what_it_is_worth(words: Path, place: Path) -> None:
+    out = place / "again"
+    text = works("train", "--text", place / "text.txt", "--lines", *SMALL, "--out", out)
+    for name in ("best.safetensors", "last.safetensors", "log.jsonl"):
+        assert (out / name).is_file() and str(out / name) in text
+    assert (out / "best.safetensors").read_bytes() == words.read_bytes()
+    model, vocabulary, _, meta = load_model(words)
+    assert f"vocabulary {len(vocabulary)}" in text and f"{model.size:,} parameters" in text
+    assert meta["corpus"]["sha256"][:12] in text
+    assert re.search(r"unigram \d\.\d+ .*bigram .*trigram ", text, re.DOTALL) and "nats per token" in text
+    assert len(re.findall(r"^epoch +\d", text, re.MULTILINE)) == 2
+    assert len(re.findall(r"^  \S", text, re.MULTILINE)) == 2, "two sentences"
+    assert sorted(p.name for p in out.iterdir() if p.suffix != ".png") == [
+        "best.safetensors",
+        "last.safetensors",
+        "log.jsonl",
+    ]
+
+
+def test_a_picture_is_drawn_where_matplotlib_is(place: Path, words: Path) -> None:
+    pytest.importorskip("matplotlib")
+    assert (words.parent / "loss.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_without_matplotlib_there_is_no_picture_and_no_complaint(
+    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    text = works("train", "--text", place / "text.txt", "--lines", *SMALL, "--out", tmp_path)
+    assert "loss.png" not in text and not (tmp_path / "loss.png").exists()
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        "--text text.txt --lines",
+        "--text text.txt --text other.txt",
+        "--text text.txt --level char --batching sentences --lines",
+        "--csv table.csv --column body",
+        "--csv table.csv --column 1 --level char",
+        "--text text.txt --lines --cell cells.py:Plain --recurrent-dropout 0.1 --zoneout 0.1",
+        "--text text.txt --lines --vectors vectors.txt",
+        "--text text.txt --lines --batch-size 1 --steps 1 --epochs 1 --evaluate-every 100",
+        "--text text.txt --lines --schedule cosine --evaluate-every 4 --optimizer sgd --momentum 0.9",
+        "--text text.txt --lines --no-lowercase --tied --init wildml --dtype float64 --valid-fraction 0.5",
+    ],
+)
+def test_what_can_be_trained_can_be_evaluated_continued_and_spoken(
+    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: str
+) -> None:
+    monkeypatch.chdir(place)
+    text = works("train", *SMALL, *options.split(), "--out", tmp_path)
+    assert "result" in text and "note" not in text.replace("note      NLTK", "")
+    for name in ("best", "last"):
+        file = tmp_path / f"{name}.safetensors"
+        works("evaluate", file)
+        works("evaluate", file, "--text", "other.txt", "--text", "line.txt")
+        works("inspect", file)
+        assert len(works("generate", file, "--count", 1, "--max-length", 9).splitlines()) == 1
+        assert len(works("score", file, "other.txt").splitlines()) == 8
+    works("train", "--resume", tmp_path / "last.safetensors", "--epochs", 3, "--sentences", 0)
+
+
+def test_the_log_has_one_record_a_step_and_one_an_evaluation(words: Path) -> None:
+    records = log_of(words.parent)
+    steps = [r for r in records if r["event"] == "step"]
+    assert [r["step"] for r in steps] == list(range(1, len(steps) + 1))
+    assert {"epoch", "loss", "tokens", "gradient_norm", "lr", "applied"} <= steps[0].keys()
+    assert [r["step"] for r in records if r["event"] == "evaluation"] == [len(steps) // 2, len(steps)]
+
+
+def test_resuming_gives_the_run_that_was_not_interrupted_and_its_log(place: Path, tmp_path: Path) -> None:
+    arguments = ["train", "--text", place / "text.txt", "--lines", *SMALL, "--zoneout", "0.2", "--layers", "2"]
+    works(*arguments, "--epochs", 4, "--out", tmp_path / "a")
+    works(*arguments, "--epochs", 1, "--out", tmp_path / "b")
+    text = works("train", "--resume", tmp_path / "b" / "last.safetensors", "--epochs", 4)
+    assert str(tmp_path / "b" / "best.safetensors") in text, "it goes on where it was"
+    for name in ("last.safetensors", "best.safetensors"):
+        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
+    assert log_of(tmp_path / "a") == log_of(tmp_path / "b")
+    assert "4 epochs done already" in works("train", "--resume", tmp_path / "b" / "last.safetensors")
+    assert log_of(tmp_path / "a") == log_of(tmp_path / "b")
+
+
+def test_a_log_that_was_cut_off_or_ran_ahead_is_mended(place: Path, tmp_path: Path) -> None:
+    works("train", "--text", place / "text.txt", "--lines", *SMALL, "--epochs", 1, "--out", tmp_path)
+    before = log_of(tmp_path)
+    ahead = [{"event": "step", "step": before[-1]["step"] + 1, "loss": 0}, {"step": 1}, {"other": 1}, 3]
+    with (tmp_path / "log.jsonl").open("a", encoding="utf-8") as file:
+        file.write("".join(json.dumps(record) + "\n" for record in ahead) + '{"event": "st')
+    works("train", "--resume", tmp_path / "last.safetensors", "--epochs", 2)
+    steps = [r["step"] for r in log_of(tmp_path) if r["event"] == "step"]
+    assert steps == list(range(1, len(steps) + 1)) and log_of(tmp_path)[: len(before)] == before
+
+
+def test_resuming_refuses_other_options_and_a_changed_corpus(place: Path, tmp_path: Path) -> None:
+    text = tmp_path / "text.txt"
+    text.write_bytes((place / "text.txt").read_bytes())
+    works("train", "--text", text, "--lines", *SMALL, "--out", tmp_path)
+    file = tmp_path / "last.safetensors"
+    sentence = fails("train", "--resume", file, "--hidden", 9, "--untied", "--epochs", 9)
+    assert "--hidden, --tied" in sentence and "--epochs and --patience" in sentence
+    text.write_text(text.read_text(encoding="utf-8") + "\nMore.", encoding="utf-8")
+    assert "changed" in fails("train", "--resume", file, "--epochs", 9)
+    assert "changed" in fails("evaluate", file)
+    text.unlink()
+    assert "No such file" in fails("train", "--resume", file, "--epochs", 9)
+    assert "No such file" in fails("evaluate", file)
+    works("inspect", file)
+
+
+def test_word_vectors_are_read_once_and_not_needed_again(place: Path, tmp_path: Path) -> None:
+    vectors = tmp_path / "vectors.txt"
+    vectors.write_bytes((place / "vectors.txt").read_bytes())
+    small = [*SMALL, "--optimizer", "sgd", "--lr", "1e-30"]
+    works("train", "--text", place / "text.txt", "--lines", *small, "--vectors", vectors, "--out", tmp_path)
+    vectors.unlink()
+    model, vocabulary, _, _ = load_model(tmp_path / "best.safetensors")
+    row = model.embedding.weight.numpy()[vocabulary.encode(["tree"])[0]]
+    np.testing.assert_allclose(row, [6, 5, 4, 3, 2, 1])
+    works("evaluate", tmp_path / "best.safetensors")
+    works("train", "--resume", tmp_path / "last.safetensors", "--epochs", 3)
+
+
+def test_quiet_prints_the_result_alone(place: Path, tmp_path: Path) -> None:
+    text = works("train", "--text", place / "text.txt", *SMALL, "--quiet", "--sentences", 0, "--out", tmp_path)
+    labels = [line.split()[0] for line in text.splitlines() if not line.startswith(" ")]
+    assert labels == ["result", "baseline", "files"]
+
+
+def test_a_time_budget_ends_a_run(place: Path, tmp_path: Path) -> None:
+    began = time.monotonic()
+    text = works(
+        *("train", "--text", place / "text.txt", "--lines", *SMALL, "--epochs", 10**6, "--time-budget", "0.3s"),
+        *("--out", tmp_path),
+    )
+    assert "time budget" in text and time.monotonic() - began < 30
+
+
+def test_a_loss_that_is_no_number_is_said_and_logged_as_json(place: Path, tmp_path: Path) -> None:
+    options = "--optimizer sgd --lr 1e300".split()
+    text = works("train", "--text", place / "text.txt", "--lines", *SMALL, *options, "--out", tmp_path)
+    assert "no model" in text and "skipped" in text
+    assert all(r["valid_nats"] is None for r in log_of(tmp_path) if r["event"] == "evaluation")
+    assert "not a finite number" in works("inspect", tmp_path / "last.safetensors")
+
+
+def test_a_loss_beyond_all_bounds_is_printed_in_few_characters(place: Path, tmp_path: Path) -> None:
+    options = "--optimizer sgd --lr 1e30 --sentences 0".split()
+    text = works("train", "--text", place / "text.txt", "--lines", *SMALL, *options, "--out", tmp_path)
+    assert max(len(line) for line in text.splitlines() if str(tmp_path) not in line) < 200
+    works("evaluate", tmp_path / "last.safetensors")
+
+
+def popen(*args: object, **options: Any) -> subprocess.Popen[str]:
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", **options.pop("env", {})}
+    return subprocess.Popen(
+        [sys.executable, "-m", "tinygrad_rnn", *map(str, args)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        encoding=options.pop("encoding", "utf-8"),
+        env=environment,
+        **options,
+    )
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no SIGINT for another process")
+def test_ctrl_c_saves_and_ends_with_a_summary_and_the_run_can_be_resumed(place: Path, tmp_path: Path) -> None:
+    run = popen("train", "--text", place / "text.txt", "--lines", *SMALL, "--epochs", 10**6, "--out", tmp_path)
+    log = tmp_path / "log.jsonl"
+    end = time.monotonic() + 60
+    while not (log.is_file() and len(log.read_text(encoding="utf-8").splitlines()) > 5) and time.monotonic() < end:
+        time.sleep(0.02)
+    run.send_signal(signal.SIGINT)
+    out, errors = run.communicate(timeout=60)
+    assert run.returncode == 0, errors
+    assert "(interrupted)" in out and "files" in out and errors == ""
+    steps = [r["step"] for r in log_of(tmp_path) if r["event"] == "step"]
+    saved = checkpoint.load(tmp_path / "last.safetensors").meta["progress"]["step"]
+    assert saved == steps[-1] == len(steps)
+    works("train", "--resume", tmp_path / "last.safetensors", "--time-budget", "0.2")
+    steps = [r["step"] for r in log_of(tmp_path) if r["event"] == "step"]
+    assert steps == list(range(1, len(steps) + 1)) and len(steps) > saved
+
+
+# --- Evaluating and scoring ------------------------------------------------------------------------------------
+
+
+def nats_and_tokens(text: str) -> tuple[float, int]:
+    found = re.search(r"result +([\d.]+) nats per token on ([\d,]+) tokens", text)
+    assert found, text
+    return float(found[1]), int(found[2].replace(",", ""))
+
+
+@pytest.mark.parametrize("model", ["words", "sentences", "characters"])
+def test_evaluate_says_what_the_log_says_of_the_best(model: str, request: pytest.FixtureRequest) -> None:
+    file: Path = request.getfixturevalue(model)
+    best = min((r for r in log_of(file.parent) if r["event"] == "evaluation"), key=lambda r: r["valid_nats"])
+    assert best["best"]
+    text = works("evaluate", file)
+    nats, tokens = nats_and_tokens(text)
+    assert nats == pytest.approx(best["valid_nats"], abs=1e-4) and tokens == best["tokens"]
+    assert "baseline" in text and re.search(r"sha256 [0-9a-f]{12}", text)
+    perplexity = re.search(r"perplexity ([\d.]+)", text)
+    assert perplexity and float(perplexity[1]) == pytest.approx(np.exp(best["valid_nats"]), rel=0.02)
+
+
+def test_evaluate_of_another_text_counts_all_of_it(sentences: Path, place: Path) -> None:
+    lines = (place / "other.txt").read_text(encoding="utf-8").splitlines()
+    _, tokens = nats_and_tokens(works("evaluate", sentences, "--text", place / "other.txt"))
+    assert tokens == sum(len(re.findall(r"\w+|\.", line)) + 1 for line in lines)
+    _, tokens = nats_and_tokens(works("evaluate", sentences, "--text", place / "line.txt"))
+    assert tokens == 7, "one sentence is enough"
+
+
+def scores(text: str) -> list[tuple[float, int, str]]:
+    rows = [line.split("\t", 2) for line in text.splitlines()]
+    return [(float(logprob), int(count), line) for logprob, count, line in rows]
+
+
+def test_scores_add_up_to_what_evaluate_says_of_the_same_sentences(sentences: Path, place: Path) -> None:
+    nats, tokens = nats_and_tokens(works("evaluate", sentences, "--text", place / "other.txt"))
+    found = scores(works("score", sentences, place / "other.txt"))
+    assert sum(count for _, count, _ in found) == tokens
+    assert sum(logprob for logprob, _, _ in found) == pytest.approx(-nats * tokens, abs=1e-4 * tokens)
+
+
+def test_the_score_of_a_line_of_characters_is_that_of_the_line_as_a_text(characters: Path, place: Path) -> None:
+    nats, tokens = nats_and_tokens(works("evaluate", characters, "--text", place / "line.txt"))
+    ((logprob, count, _),) = scores(works("score", characters, place / "line.txt"))
+    assert count == tokens and logprob == pytest.approx(-nats * tokens, abs=1e-3 * tokens)
+
+
+def test_score_reads_standard_input_and_leaves_blank_lines_out(words: Path, place: Path) -> None:
+    text = (place / "other.txt").read_text(encoding="utf-8")
+    assert (
+        works("score", words, text=text)
+        == works("score", words, place / "other.txt")
+        == works("score", words, "-", text="\ufeff" + text.replace("\n", "\r\n\r\n  \r\n"))
+    )
+    (row,) = scores(works("score", words, text="naïve 词 ☃\n"))
+    assert row[1:] == (4, "naïve 词 ☃") and row[0] < 0
+    assert works("score", words, text="") == ""
+
+
+# --- Generating and inspecting ---------------------------------------------------------------------------------
+
+
+def test_generate_says_the_same_with_the_same_seed_and_other_things_with_another(words: Path) -> None:
+    first = works("generate", words, "--seed", 1)
+    assert first == works("generate", words, "--seed", 1) != works("generate", words, "--seed", 2)
+    assert len(first.splitlines()) == 10
+
+
+def test_temperature_zero_and_the_one_most_likely_token_are_the_same_whatever_the_seed(words: Path) -> None:
+    greedy = works("generate", words, "--temperature", 0, "--count", 2)
+    assert greedy == works("generate", words, "--temperature", 0, "--count", 2, "--seed", 7)
+    assert greedy == works("generate", words, "--top-k", 1, "--count", 2, "--seed", 8)
+    assert greedy == works("generate", words, "--top-p", "1e-9", "--count", 2, "--seed", 9)
+    assert len(set(greedy.splitlines())) == 1
+
+
+def test_a_prompt_begins_every_sentence(words: Path, characters: Path) -> None:
+    for prompt, shown in (("The naïve", "the naïve"), (" the \n naïve ", "the naïve"), ("", "")):
+        text = works("generate", words, "--prompt", prompt, "--count", 5)
+        assert all(line.startswith(shown) for line in text.splitlines())
+    text = works("generate", characters, "--prompt", "The cat", "--count", 3, "--max-length", 5)
+    assert "".join(text.split("The cat")).strip() and text.count("The cat") == 3
+
+
+def test_a_prompt_with_an_unknown_word_is_refused_by_name(words: Path, characters: Path) -> None:
+    assert "'aardvark', '☃'" in fails("generate", words, "--prompt", "the aardvark ☃")
+    assert "'☃'" in fails("generate", characters, "--prompt", "The ☃")
+
+
+def test_sentences_are_as_long_as_told(words: Path, characters: Path) -> None:
+    text = works("generate", words, "--min-length", 12, "--max-length", 12, "--count", 4)
+    assert all(10 <= len(line.split()) <= 12 for line in text.splitlines())
+    short = works("generate", words, "--max-length", 2, "--count", 4)
+    assert all(len(line.split()) <= 2 for line in short.splitlines()), "below the usual minimum"
+    assert len(works("generate", characters, "--max-length", 30, "--count", 1)) == 31
+
+
+def test_the_unknown_token_and_the_marks_are_never_said(sentences: Path, words: Path) -> None:
+    for file in (sentences, words):
+        for temperature in (0, 1, 50):
+            text = works("generate", file, "--temperature", temperature, "--count", 20, "--min-length", 10)
+            assert not re.search("UNKNOWN|SENTENCE|PADDING", text, re.IGNORECASE)
+
+
+def test_inspect_says_where_a_model_is_from_and_what_it_weighs(words: Path) -> None:
+    text = works("inspect", words)
+    model, _, _, meta = load_model(words)
+    assert meta["corpus"]["sha256"] in text and "hidden=6" in text and f"{meta['best']:.4f}" in text
+    for name, parameter in model.named_parameters():
+        assert re.search(rf"{re.escape(name)} +{'x'.join(map(str, parameter.shape))} ", text)
+
+
+# --- Mistakes --------------------------------------------------------------------------------------------------
+
+TEXT = "train --text text.txt --lines "
+
+MISTAKES = {
+    "train --text missing.txt": "missing.txt",
+    "train --text .": "cannot be read",
+    "train --text binary.bin": "NUL",
+    "train --text latin.txt": "UTF-8",
+    "train --text empty.txt": "empty",
+    "train --text word.txt": "at least 2",
+    "train --text word.txt --lines --level char": "at least 2",
+    "train --csv missing.csv": "missing.csv",
+    "train --csv empty.txt": "empty",
+    "train --csv binary.bin": "UTF-8",
+    "train --csv ragged.csv --column body": "line 2",
+    "train --csv table.csv --column text": "'id', 'body', 'tag'",
+    "train --csv table.csv --column 7": "'id', 'body', 'tag'",
+    "train --csv table.csv --text text.txt": "--csv",
+    TEXT + "--vocab-size 9999": "size of the vocabulary",
+    TEXT + "--vocab-size 3": "size of the vocabulary",
+    TEXT + "--vocab-size 0": "vocab_size",
+    TEXT + "--valid-fraction 1": "valid_fraction",
+    TEXT + "--lr -1": "lr",
+    TEXT + "--lr 0": "lr",
+    TEXT + "--lr nan": "lr",
+    TEXT + "--lr inf": "lr",
+    TEXT + "--lr fast": "--lr",
+    TEXT + "--clip-norm 0": "clip_norm",
+    TEXT + "--clip-norm inf": "clip_norm",
+    TEXT + "--clip-value -1": "clip_value",
+    TEXT + "--dropout 1": "dropout",
+    TEXT + "--dropout nan": "dropout",
+    TEXT + "--zoneout -0.1": "zoneout",
+    TEXT + "--recurrent-dropout 1.5": "recurrent_dropout",
+    TEXT + "--momentum 0.9": "sgd",
+    TEXT + "--optimizer sgd --momentum 1": "momentum",
+    TEXT + "--optimizer adam --decay 0.9": "decay",
+    TEXT + "--weight-decay inf": "weight_decay",
+    TEXT + "--optimizer lbfgs": "lbfgs",
+    TEXT + "--layers 0": "layers",
+    TEXT + "--hidden -5": "hidden",
+    TEXT + "--hidden 6.5": "--hidden",
+    TEXT + "--hidden 99999999999": "hidden",
+    TEXT + "--batch-size 0": "batch_size",
+    TEXT + "--batch-size 9999999999999999999999 --batching sentences": "batch_size",
+    TEXT + "--steps 0": "steps",
+    TEXT + "--epochs 0": "epochs",
+    TEXT + "--evaluate-every 0": "evaluate_every",
+    TEXT + "--patience 0": "patience",
+    TEXT + "--seed -1": "seed",
+    TEXT + "--sentences -1": "sentences",
+    TEXT + "--tied --hidden 6 --embedding 7": "tied",
+    TEXT + "--schedule cosine --time-budget 5": "epochs",
+    TEXT + "--time-budget soon": "'soon'",
+    TEXT + "--time-budget 0": "'0'",
+    TEXT + "--vectors short.txt --embedding 6": "6 numbers",
+    TEXT + "--vectors missing.txt": "missing.txt",
+    TEXT + "--vectors binary.bin": "binary.bin",
+    TEXT + "--vectors vectors.txt --level char": "level",
+    TEXT + "--device tpu": "'tpu'",
+    TEXT + "--out text.txt": "text.txt",
+    TEXT + "--out text.txt/deeper": "text.txt",
+    TEXT + "--log .": "directory",
+    TEXT + "--unheard-of": "--unheard-of",
+    TEXT + "--cell elman": "'elman'",
+    TEXT + "--cell missing.py:Plain": "missing.py",
+    TEXT + "--cell cells.py": "FILE.py:Class",
+    TEXT + "--cell cells.py:Absent": "Absent",
+    TEXT + "--cell cells.py:NotACell": "NotACell",
+    TEXT + "--cell text.txt:Plain": "not a Python file",
+    TEXT + "--cell syntax.py:Plain": "SyntaxError",
+    TEXT + "--cell cells.py:Broken": "cells.py, line 13: AttributeError",
+    TEXT + "--cell cells.py:Misshapen": "cells.py, line 18: ValueError",
+    TEXT + "--cell cells.py:Greedy": "must return 2 state(s)",
+    TEXT + "--cell cells.py:Gateless --recurrent-dropout 0.5": "needs a cell with gates",
+    TEXT + "--cell cells.py:Later": "cells.py, line 34: KeyError",
+    TEXT + "--cell cells.py:Unfinished": "must define step",
+    TEXT + "--cell cells.py:Unmade": "cells.py, line 42: RuntimeError: not today",
+    "train --resume missing.safetensors": "no such file",
+    "train --resume text.txt": "not a checkpoint",
+    "train --resume .": "folder",
+    "train --resume foreign.safetensors": "not a checkpoint",
+    "evaluate missing.safetensors": "no such file",
+    "evaluate empty.txt": "not a checkpoint",
+    "evaluate binary.bin": "not a checkpoint",
+    "evaluate foreign.safetensors": "not a checkpoint",
+    "evaluate other-task.safetensors": "language model",
+    "evaluate half.safetensors": "incomplete",
+    "evaluate words/best.safetensors --text missing.txt": "missing.txt",
+    "evaluate words/best.safetensors --device tpu": "'tpu'",
+    "score missing.safetensors": "no such file",
+    "score words/best.safetensors missing.txt": "missing.txt",
+    "score words/best.safetensors binary.bin": "NUL",
+    "score words/best.safetensors .": "cannot be read",
+    "generate foreign.safetensors": "not a checkpoint",
+    "generate words/best.safetensors --temperature -1": "temperature",
+    "generate words/best.safetensors --temperature nan": "temperature",
+    "generate words/best.safetensors --temperature inf": "temperature",
+    "generate words/best.safetensors --top-k 0": "top-k",
+    "generate words/best.safetensors --top-p 0": "top-p",
+    "generate words/best.safetensors --top-p nan": "top_p",
+    "generate words/best.safetensors --count 0": "count",
+    "generate words/best.safetensors --seed -1": "seed",
+    "generate words/best.safetensors --max-length 0": "max-length",
+    "inspect missing.safetensors": "no such file",
+    "inspect text.txt": "not a checkpoint",
+    "unheard-of": "unheard-of",
+}
+
+
+@pytest.mark.parametrize("line", MISTAKES)
+def test_every_mistake_is_answered_with_one_sentence_that_names_it(
+    line: str, place: Path, words: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(place)
+    arguments = line.split()
+    if arguments[0] == "train":
+        small = ["--embedding", "6", *SMALL[:4], *SMALL[6:]]
+        new = [] if "--resume" in arguments else small if "--time-budget" not in arguments else SMALL[:6]
+        out = [] if "--out" in arguments or "--resume" in arguments else ["--out", str(tmp_path)]
+        arguments = ["train", *new, *out, *arguments[1:]]
+    assert MISTAKES[line] in fails(*arguments)
+
+
+@pytest.mark.parametrize("command", ["evaluate", "score", "generate", "inspect", "train --resume"])
+@pytest.mark.parametrize("length", [0, 7, 300, -1])
+def test_a_truncated_checkpoint_is_refused_by_every_command(
+    command: str, length: int, words: Path, tmp_path: Path
+) -> None:
+    file = tmp_path / "cut.safetensors"
+    file.write_bytes(words.read_bytes()[:length])
+    assert str(file) in fails(*command.split(), file, text="a line")
+
+
+def test_a_cell_that_changed_under_its_checkpoint_is_said(place: Path, tmp_path: Path) -> None:
+    cells = tmp_path / "own.py"
+    cells.write_text(CELLS, encoding="utf-8")
+    cell = f"{cells}:Plain"
+    works("train", "--text", place / "text.txt", "--lines", *SMALL, "--cell", cell, "--out", tmp_path)
+    file = tmp_path / "last.safetensors"
+    cells.write_text(CELLS.replace('gates = "n"', 'gates = "n m"'), encoding="utf-8")
+    for command in (["inspect"], ["train", "--epochs", 9, "--resume"]):
+        assert "do not fit" in fails(*command, file)
+    cells.unlink()
+    for command in (["inspect"], ["train", "--epochs", 9, "--resume"]):
+        assert "there is no file" in fails(*command, file)
+
+
+def test_cuda_without_cupy_is_said(place: Path, words: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "cupy", None)
+    text = place / "text.txt"
+    for line in (["train", "--text", text, "--out", tmp_path], ["evaluate", words], ["generate", words]):
+        assert "CuPy" in fails(*line, "--device", "cuda")
+
+
+def test_a_folder_that_cannot_be_written_to_is_said_before_training(
+    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    assert str(tmp_path) in fails("train", "--text", place / "text.txt", *SMALL, "--out", tmp_path)
+
+
+def test_a_full_disk_is_one_sentence(place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    assert "No space left" in fails("train", "--text", place / "text.txt", "--lines", *SMALL, "--out", tmp_path)
+
+
+def test_standard_input_that_is_no_text_is_said(words: Path) -> None:
+    assert "0xff at byte 2" in fails("score", words, text=b"a\n\xff\xfe")
+
+
+def test_too_little_memory_is_one_sentence(place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*args: Any) -> Any:
+        raise MemoryError("Unable to allocate 71 PiB")
+
+    monkeypatch.setattr(cli, "read_corpus", fail)
+    assert "not enough memory: Unable" in fails("train", "--text", place / "text.txt", "--out", tmp_path)
+
+
+def test_an_error_that_is_no_user_s_mistake_is_not_hidden(words: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*args: Any, **options: Any) -> Any:
+        raise ZeroDivisionError("a bug")
+
+    monkeypatch.setattr(cli, "load_model", fail)
+    assert isinstance(invoke("inspect", words).exception, ZeroDivisionError)
+
+
+numbers = st.sampled_from([*"0 1 2 3 -1 0.5 0.99 1e-300 1e300 1e999 nan inf -inf 7 1_0 ٣ x".split(), "", " "])
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(
+                "--vocab-size --valid-fraction --embedding --hidden --layers --dropout --recurrent-dropout --zoneout "
+                "--lr --momentum --decay --weight-decay --clip-norm --clip-value --batch-size --steps "
+                "--evaluate-every --patience --seed --sentences --column".split()
+            ),
+            numbers,
+        ),
+        max_size=4,
+    ),
+    st.sampled_from(["sgd", "adagrad", "adadelta", "rmsprop", "adam"]),
+    st.sampled_from(["stream", "sentences"]),
+    st.sampled_from(["word", "char"]),
+)
+def test_no_numbers_in_the_options_make_a_traceback(
+    place: Path, options: list[tuple[str, str]], optimizer: str, batching: str, level: str
+) -> None:
+    result = invoke(
+        *("train", "--text", place / "other.txt", *SMALL, "--epochs", 1, "--out", place / "any", "--quiet"),
+        *("--optimizer", optimizer, "--batching", batching, "--level", level, "--time-budget", "0.3"),
+        *(part for option in options for part in option),
+    )
+    assert result.exit_code in (0, 1, 2) and isinstance(result.exception, SystemExit | None), result.output
+
+
+# --- Pipes and terminals ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="pipes close otherwise")
+def test_a_reader_who_has_seen_enough_is_no_error(words: Path) -> None:
+    run = popen("generate", words, "--count", 3000)
+    assert run.stdout is not None and run.stderr is not None
+    assert run.stdout.readline()
+    run.stdout.close()
+    assert run.stderr.read() == ""
+    run.stderr.close()
+    run.wait(timeout=60)
+
+
+def test_a_terminal_that_cannot_show_a_character_gets_its_number(words: Path) -> None:
+    run = popen("generate", words, "--prompt", "naïve 词", env={"PYTHONIOENCODING": "latin-1"}, encoding="latin-1")
+    out, errors = run.communicate(timeout=60)
+    assert (run.returncode, errors) == (0, "") and out.startswith("naïve \\u8bcd")
+
+
+@pytest.mark.slow
+def test_the_default_corpus_trains_with_no_data_at_all(tmp_path: Path) -> None:
+    text = works(
+        *("train", "--hidden", 16, "--embedding", 16, "--layers", 1, "--epochs", 1, "--out", tmp_path),
+    )
+    assert "standard library" in text and "unigram" in text
+    works("evaluate", tmp_path / "best.safetensors")
