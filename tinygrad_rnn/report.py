@@ -189,7 +189,7 @@ def picture(log: Path, target: Path) -> bool:
     canvas, axes = plt.subplots(figsize=(7, 4), layout="constrained")
     axes.plot(
         [p[-1]["step"] for p in points],
-        [sum(_number(r["loss"]) for r in p) / len(p) for p in points],
+        [sum(_number(r["loss"]) * r["tokens"] for r in p) / sum(r["tokens"] for r in p) for p in points],
         color="tab:blue",
         alpha=0.6,
         label="training (with dropout)",

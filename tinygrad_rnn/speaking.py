@@ -32,10 +32,9 @@ def speak(
     tokens = _tokens(prompt, settings) if prompt else []
     if missing := [token for token in tokens if token not in vocabulary]:
         raise TextError(f"the prompt has tokens that the model does not know: {', '.join(map(repr, missing))}")
-    start = _first(vocabulary) if unbroken else vocabulary.start
     begin = [int(i) for i in vocabulary.encode(tokens)]
     # An unbroken text has no sentence start: a prompt stands for itself, and otherwise it begins after a line.
-    prompt_ids = begin if unbroken and begin else [start, *begin]
+    prompt_ids = (begin or [_first(vocabulary)]) if unbroken else [*_lead(vocabulary, settings), *begin]
     limit = max_length if max_length is not None else 60 if settings.level == "word" else 400
     never = {vocabulary.unknown, vocabulary.padding, vocabulary.start} | ({vocabulary.end} if unbroken else set())
     options["min_length"] = min(options.get("min_length", 0), limit)
@@ -62,6 +61,14 @@ def _tokens(text: str, settings: Settings) -> list[str]:
     return tokenize(one_line, level="word", lines=True, lowercase=settings.lowercased)[0] if one_line else []
 
 
+def _lead(vocabulary: Vocabulary, settings: Settings) -> list[int]:
+    """What stands before a sentence. In streams a sentence follows another: a model that was trained on them hardly ever
+    saw one begin from a state of zeros, so it is shown two ends first and is then at home."""
+    if settings.batching == "sentences":
+        return [vocabulary.start]
+    return [vocabulary.end, vocabulary.start] * 2
+
+
 def _first(vocabulary: Vocabulary) -> int:
     """What an unbroken text begins after: a line's end, or else the most common character, which is the first after
     the special tokens."""
@@ -73,9 +80,14 @@ def sentence_score(
 ) -> tuple[float, int]:
     """log p of a sentence in nats, and over how many tokens: its words and its end, given its start. In a model of one
     unbroken text, its characters given the first."""
-    ids = vocabulary.encode(tokens) if settings.unbroken else vocabulary.encode_sentence(tokens)
-    if len(ids) < 2:
+    ids = vocabulary.encode(tokens)
+    lead = [] if settings.unbroken else _lead(vocabulary, settings)
+    if not settings.unbroken:
+        ids = np.concatenate([lead, ids, [vocabulary.end]])
+    asked = len(ids) - max(len(lead), 1)
+    if asked < 1:
         return 0.0, 0
+    weights = np.arange(len(ids) - 1)[:, None] >= len(ids) - 1 - asked
     with no_grad():
-        loss, _ = model.loss(ids[:-1, None], ids[1:, None], reduction="sum")
-    return -loss.item(), len(ids) - 1
+        loss, _ = model.loss(ids[:-1, None], ids[1:, None], weights, reduction="sum")
+    return -loss.item(), asked
