@@ -62,8 +62,8 @@ def _tokens(text: str, settings: Settings) -> list[str]:
 
 
 def _lead(vocabulary: Vocabulary, settings: Settings) -> list[int]:
-    """What stands before a sentence. In streams a sentence follows another: a model that was trained on them hardly ever
-    saw one begin from a state of zeros, so it is shown two ends first and is then at home."""
+    """What stands before a sentence. In streams a sentence follows another: a model that was trained on them hardly
+    ever saw one begin from a state of zeros, so it is shown two ends first and is then at home."""
     if settings.batching == "sentences":
         return [vocabulary.start]
     return [vocabulary.end, vocabulary.start] * 2
