@@ -7,7 +7,7 @@ import re
 import numpy as np
 import pytest
 
-from tinygrad_rnn import FreedTapeError, Parameter, Tape, Tensor, grad, no_grad, ops
+from tinygrad_rnn import FreedTapeError, Parameter, Tape, Tensor, grad, no_grad, ops, scan
 from tinygrad_rnn.models import GRU, LanguageModel
 
 
@@ -51,6 +51,13 @@ def test_collapsed_the_tape_of_a_long_sequence_is_as_long_as_that_of_a_short_one
     outputs, _ = GRU(2, 3)(np.ones((50, 1, 2), np.float32))
     assert "49 more steps" in str(Tape(outputs, collapse=True))
     assert len(lines(Tape(outputs))) > 50 * 15
+
+
+def test_uncollapsed_every_op_of_every_step_has_its_line() -> None:
+    _, ys = scan(lambda s, x: (s + x, s), Tensor(0.0, requires_grad=True), Tensor(np.ones(3, np.float32)))
+    text = str(Tape(ys))
+    assert all(f"step {t}" in text for t in range(2))
+    assert "more steps" not in text
 
 
 def test_one_of_several_results_is_named_by_its_place() -> None:

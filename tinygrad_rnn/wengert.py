@@ -55,7 +55,10 @@ class Tape:
 
     def _rows(self) -> Iterator[tuple[str, ...]]:
         shown = [node for node in self.nodes if not isinstance(node, Output)]
-        steps = [list(run) for _, run in groupby(shown, key=_step)] if self.collapse else [[node] for node in shown]
+        if not self.collapse:
+            yield from map(self._row, shown)
+            return
+        steps = [list(run) for _, run in groupby(shown, key=_step)]
         for key, run in groupby(steps, key=_pattern):
             same = list(run)
             if key is None or len(same) == 1:
