@@ -9,7 +9,7 @@ from typing import Any, NoReturn, SupportsIndex
 import numpy as np
 
 from tinygrad_rnn import ops
-from tinygrad_rnn.backend import Array, as_array, is_array, to_host, xp
+from tinygrad_rnn.backend import Array, as_array, to_host, xp
 from tinygrad_rnn.surroundings import is_recording
 from tinygrad_rnn.tape import Box, Leaf, Wrap, walk
 
@@ -415,6 +415,3 @@ def _euclidean(x: Any, ord: Any, axis: Any, keepdims: bool) -> Any:
     if ord is not None and (ord, over) not in ((2, 1), ("fro", 2)):
         raise TypeError(f"numpy.linalg.norm with ord={ord!r} has no gradient here: only the Euclidean norm has")
     return ops.norm(x, axis, keepdims)
-
-
-__all__ = ["Parameter", "Tensor", "as_tensor", "is_array", "wrap"]

@@ -45,11 +45,6 @@ class Record:
     seconds: float
     last_of_epoch: bool
 
-    @property
-    def tokens_per_second(self) -> float:
-        """tokens/s."""
-        return self.tokens / max(self.seconds, 1e-9)
-
 
 @dataclass(frozen=True)
 class Evaluation:
