@@ -148,7 +148,6 @@ def test_the_loss_reported_is_nats_per_counted_token_before_the_step() -> None:
         record = next(records)
         assert record.loss == pytest.approx(expected.nats, rel=1e-10)
         assert record.tokens == expected.tokens
-        assert record.tokens_per_second == pytest.approx(record.tokens / record.seconds)
 
 
 def test_records_count_steps_and_epochs_and_mark_the_last_of_each() -> None:
