@@ -15,7 +15,10 @@ if TYPE_CHECKING:
 
 @primitive
 def matmul(a: Array, b: Array) -> Array:
-    """a @ b in every combination that NumPy allows: vectors, matrices, and stacks of matrices that broadcast."""
+    """a @ b in every combination that NumPy allows: vectors, matrices, and stacks of matrices that broadcast. Raises
+    ValueError where the shapes do not fit."""
+    if not a.ndim or not b.ndim or a.shape[-1] != b.shape[-2 if b.ndim > 1 else 0]:
+        raise ValueError(f"matmul: shapes (..., n, k) and (..., k, m) were expected, got {a.shape} and {b.shape}")
     if a.ndim > 2 and b.ndim == 2:
         # One product over all rows instead of one per leading index.
         return (a.reshape((-1, a.shape[-1])) @ b).reshape((*a.shape[:-1], b.shape[-1])) if a.size else a @ b

@@ -312,3 +312,11 @@ def test_methods_are_the_ops_under_numpys_names() -> None:
         np.testing.assert_array_equal(ours.numpy(), theirs)
         assert ours.dtype == theirs.dtype
     assert (t.shape, t.ndim, t.size) == ((2, 3), 2, 6)
+
+
+@pytest.mark.parametrize(("a", "b"), [((2, 3), (2, 3)), ((2,), (3,)), ((), (3,)), ((4, 2, 3), (2, 2)), ((3,), (2, 3))])
+def test_a_product_of_shapes_that_do_not_fit_names_both(a: tuple[int, ...], b: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match="matmul: shapes") as caught:
+        Tensor(np.ones(a)) @ Tensor(np.ones(b))
+    assert str(a) in str(caught.value)
+    assert str(b) in str(caught.value)
