@@ -152,13 +152,19 @@ class Cell(Module):
         return tuple(Tensor(zeros) for _ in self.states)
 
     def advance(self, x: Tensor, state: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        """`step`, with the states as a tuple in and out. Raises TypeError where a step returns another number."""
+        """`step`, with the states as a tuple in and out. Raises TypeError where a step returns another number of them,
+        or anything but Tensors of the shapes and dtypes that they had."""
         result = self.step(x, *state)
         result = result if isinstance(result, tuple) else (result,)
         if len(result) != len(state):
             raise TypeError(
                 f"{type(self).__name__}.step must return {len(state)} state(s) ({self.state}), got {len(result)}"
             )
+        for name, old, new in zip(self.states, state, result, strict=True):
+            if not isinstance(new, Tensor) or new.shape != old.shape or new.dtype != old.dtype:
+                got = f"{new.dtype} of {new.shape}" if isinstance(new, Tensor) else type(new).__name__
+                own = f"{type(self).__name__}.step must return {name}"
+                raise TypeError(f"{own} as a Tensor of {old.dtype} of {old.shape}, got {got}")
         return result
 
     def masked(self, mask: Tensor) -> Cell:

@@ -76,7 +76,9 @@ def take(x: Array, indices: Array, axis: int = 0) -> Array:
     """The slices of `x` along `axis` named by an array of integers, as an embedding reads its table: shapes (V,E)
     and (T,B) give (T,B,E). The gradient of a table (axis 0) is row-sparse. Unlike NumPy's, `axis` is 0 unless
     given. Raises IndexError out of range, TypeError for indices that are not integers."""
-    if getattr(indices, "dtype", None) is not None and indices.dtype.kind not in "iu":
+    if not hasattr(indices, "dtype"):
+        indices = xp(x).asarray(indices)
+    if indices.dtype.kind not in "iu":
         raise TypeError(f"take: indices must be integers, got dtype {indices.dtype}")
     return xp(x).take(x, indices, axis=axis)
 

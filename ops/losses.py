@@ -59,6 +59,8 @@ def _check_targets(name: str, targets: Any, shape: tuple[int, ...], classes: int
 def _row_weights(name: str, like: Array, targets: Any, weights: Any, ignore_index: int | None) -> Array:
     """A weight per row: 1, or the given one, and 0 where the target is ignored. Weights carry no gradient."""
     targets = _raw(targets)
+    if isinstance(weights, Box) and weights.node is not None:
+        raise TypeError(f"{name}: weights carry no gradient, and were given on the tape; detach() them")
     if weights is None:
         rows = xp(like).ones(np.shape(targets), dtype=like.dtype)
     else:
@@ -204,6 +206,8 @@ def linear_cross_entropy(
     name = "linear_cross_entropy"
     if h.shape[-1] != W.shape[0]:
         raise ValueError(f"{name}: h (...,H) and W (H,V) must share H, got {tuple(h.shape)} and {tuple(W.shape)}")
+    if W.dtype != h.dtype:
+        raise TypeError(f"{name}: h and W must have one dtype, got {h.dtype} and {W.dtype}; cast one with astype")
     if b is None:
         b = xp(_raw(W)).zeros(W.shape[1], dtype=W.dtype)
     shape, classes = tuple(h.shape[:-1]), W.shape[1]

@@ -146,7 +146,16 @@ cumsum.vjp(_cumsum_rule)
 @primitive
 def norm(x: Array, axis: Axis = None, keepdims: bool = False) -> Array:
     """The Euclidean norm over `axis`; its gradient at the zero vector is 0."""
-    return xp(x).sqrt(xp(x).sum(x * x, axis=axis, keepdims=keepdims))
+    if not x.size:
+        return xp(x).sqrt(xp(x).sum(x * x, axis=axis, keepdims=keepdims))
+    top = xp(x).max(xp(x).abs(x), axis=axis, keepdims=True)  # squares of x / top neither overflow nor vanish
+    top = xp(x).where(xp(x).isfinite(top) & (top > 0), top, 1)
+    out = top * xp(x).sqrt(xp(x).sum(xp(x).square(x / top), axis=axis, keepdims=True))
+    return out if keepdims else out.reshape(tuple(n for i, n in enumerate(x.shape) if i not in _axes(x, axis)))
 
 
-norm.vjp(lambda g, out, x, axis=None, keepdims=False: (g / where(out == 0, 1.0, out)).reshape(_kept(x, axis)) * x)
+norm.vjp(
+    lambda g, out, x, axis=None, keepdims=False: (
+        where(out == 0, 0.0, g / where(out == 0, 1.0, out)).reshape(_kept(x, axis)) * x
+    )
+)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from substitution import gradcheck_of_everything, randomised
 
 from tinygrad_rnn import Parameter, Tape, Tensor, ops
-from tinygrad_rnn.models import Cell, Gate, GRUCell, LSTMCell, RNNCell
+from tinygrad_rnn.models import Cell, Gate, GRUCell, LSTMCell, Recurrent, RNNCell
 from tinygrad_rnn.ops import sigmoid, tanh
 
 F8 = NDArray[np.float64]
@@ -337,3 +337,23 @@ def test_a_mask_needs_a_gate_to_work_in() -> None:
 
     with pytest.raises(ValueError, match="recurrent_dropout needs a cell with gates, and Leaky has none"):
         Leaky(I, H).masked(Tensor(np.ones((B, H))))
+
+
+@pytest.mark.parametrize(
+    ("wrong", "got"),
+    [
+        (lambda h: h.numpy(), "ndarray"),
+        (lambda h: h[:1], r"float32 of \(1, 4\)"),
+        (lambda h: h * np.ones(4), r"float64 of \(2, 4\)"),
+        (lambda h: None, "NoneType"),
+    ],
+)
+def test_a_step_that_returns_no_tensor_of_the_states_shape_and_dtype_is_told_so(wrong: Any, got: str) -> None:
+    class Wrong(Cell):
+        gates = "n"
+
+        def step(self, x: Tensor, h: Tensor) -> Any:
+            return wrong(self.n(x, h))
+
+    with pytest.raises(TypeError, match=rf"Wrong.step must return h as a Tensor of float32 of \(2, 4\), got {got}"):
+        Recurrent(Wrong, 3, 4)(np.ones((1, 2, 3), np.float32))

@@ -668,7 +668,7 @@ MISTAKES = {
     TEXT + "--cell text.txt:Plain": "not a Python file",
     TEXT + "--cell syntax.py:Plain": "SyntaxError",
     TEXT + "--cell cells.py:Broken": "cells.py, line 13: AttributeError",
-    TEXT + "--cell cells.py:Misshapen": "cells.py, line 18: ValueError",
+    TEXT + "--cell cells.py:Misshapen": "Misshapen.step must return h as a Tensor of float32",
     TEXT + "--cell cells.py:Greedy": "must return 2 state(s)",
     TEXT + "--cell cells.py:Gateless --recurrent-dropout 0.5": "needs a cell with gates",
     TEXT + "--cell cells.py:Later": "cells.py, line 34: KeyError",

@@ -14,7 +14,7 @@ from tinygrad_rnn import ops
 from tinygrad_rnn.checks import gradcheck
 from tinygrad_rnn.ops import losses
 from tinygrad_rnn.tensor import Tensor
-from tinygrad_rnn.transforms import grad, jacobian, value_and_grad, vjp
+from tinygrad_rnn.transforms import grad, hvp, jacobian, value_and_grad, vjp
 
 FLOATS = [np.float16, np.float32, np.float64]
 
@@ -320,3 +320,29 @@ def test_a_product_of_shapes_that_do_not_fit_names_both(a: tuple[int, ...], b: t
         Tensor(np.ones(a)) @ Tensor(np.ones(b))
     assert str(a) in str(caught.value)
     assert str(b) in str(caught.value)
+
+
+def test_the_norm_is_right_where_squares_overflow_or_vanish_and_flat_at_zero_to_second_order() -> None:
+    for size in (1e-30, 1e20):
+        x = np.full(2, size, np.float32)
+        np.testing.assert_allclose(ops.norm(Tensor(x)).numpy(), size * np.sqrt(2), rtol=1e-6)
+        np.testing.assert_allclose(gradients(ops.norm, x)[0], [np.sqrt(0.5)] * 2, rtol=1e-6)
+    np.testing.assert_array_equal(hvp(ops.norm, np.zeros(2), np.ones(2)).numpy(), [0.0, 0.0])
+
+
+def test_weights_of_a_loss_on_the_tape_are_refused_since_they_carry_no_gradient() -> None:
+    weights = Tensor(np.ones(2), requires_grad=True)
+    with pytest.raises(TypeError, match="detach"):
+        ops.softmax_cross_entropy(Tensor(np.ones((2, 3))), np.array([0, 1]), weights)
+
+
+def test_a_cross_entropy_of_two_dtypes_is_refused() -> None:
+    with pytest.raises(TypeError, match="one dtype, got float32 and float64"):
+        ops.linear_cross_entropy(Tensor(np.ones((2, 3), np.float32)), Tensor(np.ones((3, 4))), None, np.array([0, 1]))
+
+
+def test_indices_of_take_are_integers_in_a_list_too() -> None:
+    x = Tensor([1.0, 2.0, 3.0])
+    np.testing.assert_array_equal(ops.take(x, [2, 0]).numpy(), [3.0, 1.0])
+    with pytest.raises(TypeError, match="indices must be integers"):
+        ops.take(x, [0.5, 1.7])

@@ -583,3 +583,11 @@ def test_ops_of_arrays_give_arrays() -> None:
     for op in (ops.tanh, ops.softmax, ops.sum, ops.var, ops.gelu):
         assert isinstance(op(W), np.ndarray | np.generic)
     assert isinstance(ops.matmul(W, W), np.ndarray)
+
+
+def test_a_parameter_has_an_array_of_its_own() -> None:
+    array = np.ones(3)
+    p, q = Parameter(array), Parameter(array)
+    p.data -= 1.0
+    np.testing.assert_array_equal(array, np.ones(3))
+    np.testing.assert_array_equal(q.data, np.ones(3))

@@ -640,3 +640,18 @@ def test_a_run_whose_loss_is_no_number_is_saved_and_resumed_all_the_same(text: P
         {"step": e[0], "epoch": i + 1, "valid_nats": None} for i, e in enumerate(recorder.evaluations)
     ]
     assert math.isinf(resumed.best)
+
+
+def test_a_resumed_run_keeps_a_better_model_that_the_parting_evaluation_found(text: Path, tmp_path: Path) -> None:
+    options = {"level": "char", "hidden": 6, "embedding": 6, "batch_size": 1, "steps": 4, "dropout": 0.0}
+    settings = Settings(text=(str(text),), **options, epochs=2)  # type: ignore[arg-type]  # options of several types
+    run = run_of(settings)
+    assert train(run, tmp_path, Listener(), 1e-9) == "the time budget is used up"
+    best = tmp_path / "best.safetensors"
+    held = checkpoint.load(best)
+    # As if what was kept at the interruption were better than all that follows.
+    checkpoint.save(best, held.arrays, {**held.meta, "best": 0.001})
+    again = Run.resume(tmp_path / "last.safetensors", lambda text: None)
+    train(again, tmp_path, Listener())
+    assert checkpoint.load(best).meta["best"] == 0.001
+    assert again.best > 0.001  # the run itself goes on as if it had not been interrupted

@@ -99,7 +99,7 @@ def cuda_namespace(device: str = "cuda") -> ModuleType:
         import cupy  # noqa: PLC0415  (optional)
     except ImportError:
         raise DeviceUnavailable(
-            'device="cuda" needs CuPy, which is not installed: pip install "tinygrad-rnn[cuda12]" (or [cuda13])'
+            'device="cuda" needs CuPy, which is not installed: pip install cupy-cuda12x (or cupy-cuda13x)'
         ) from None
     try:
         found = cupy.cuda.runtime.getDeviceCount()

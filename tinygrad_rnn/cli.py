@@ -22,7 +22,16 @@ from tinygrad_rnn.backend import DeviceUnavailable, cuda_namespace
 from tinygrad_rnn.checkpoint import CheckpointError
 from tinygrad_rnn.report import Reporter, baseline_line, entry, figure, picture, summary
 from tinygrad_rnn.runs import Run, baselines, encode, load_model, measure, prepare, read_corpus, train
-from tinygrad_rnn.settings import LEARNING_RATES, OPTIMIZERS, SCHEDULES, Settings, SettingsError, blame, seconds
+from tinygrad_rnn.settings import (
+    LEARNING_RATES,
+    OPTIMIZERS,
+    SCHEDULES,
+    Settings,
+    SettingsError,
+    blame,
+    find_cell,
+    seconds,
+)
 from tinygrad_rnn.speaking import sentence_score, speak
 from tinygrad_rnn.text import TextError, read_text, tokenize
 
@@ -248,6 +257,7 @@ def train_command(
         if budget is None and "epochs" not in changes:
             budget, changes["epochs"] = DEFAULT_BUDGET, DEFAULT_EPOCHS
         settings = Settings(**changes)
+        find_cell(settings.cell)  # a mistake in its name is told before the corpus is read
         _must_be_writable(out)
         data = prepare(settings, read_corpus(settings, note))
         data.about["baselines"] = baselines(data, settings.level)

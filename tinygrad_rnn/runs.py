@@ -318,7 +318,7 @@ def load_model(path: Path, device: str = "cpu") -> tuple[LanguageModel, Vocabula
 
 
 def _try_out(model: LanguageModel) -> None:
-    """A step of training on two tokens, so that a cell that cannot work says so before the corpus is read through."""
+    """A step of training on two tokens, so that a cell that cannot work says so before training."""
     ids = np.zeros((2, 1), dtype=np.int64)
     loss, state = model.loss(ids, ids, rng=np.random.default_rng(0))
     model.loss(ids, ids, state=state)
@@ -335,9 +335,26 @@ def _load_weights(path: Path, saved: checkpoint.Checkpoint, model: LanguageModel
         ) from None
 
 
+_PARTS = (
+    "vocabulary",
+    "settings",
+    "corpus",
+    "progress",
+    "optimizer",
+    "schedule",
+    "noise",
+    "best",
+    "trouble",
+    "history",
+)
+"""What `Run.save` writes beside the arrays."""
+
+
 def _described(path: Path, saved: checkpoint.Checkpoint) -> tuple[Vocabulary, Settings]:
     if saved.meta.get("task") != "language model":
         raise checkpoint.CheckpointError(f"{path}: a checkpoint of a language model was expected")
+    if missing := [key for key in _PARTS if key not in saved.meta]:
+        raise checkpoint.CheckpointError(f"{path}: an incomplete checkpoint, without its {', '.join(missing)}")
     try:
         return Vocabulary.from_list(saved.meta["vocabulary"]), Settings.from_json(saved.meta["settings"])
     except (KeyError, TypeError) as error:
@@ -368,6 +385,9 @@ def train(run: Run, out: Path, listener: Listener, budget: float | None = None) 
     if settings.epochs is not None and run.progress.epoch >= settings.epochs:
         return f"{_epochs(settings.epochs)} done already"
     end = math.inf if budget is None else time.monotonic() + budget
+    # A run that ended within an epoch was evaluated once more after it was saved: what is kept may be better than it
+    # knows.
+    kept = min(run.best, _kept(best, run))
     with _Interrupt() as interrupt:
         for record in run.steps():
             listener.step(record)
@@ -376,7 +396,8 @@ def train(run: Run, out: Path, listener: Listener, budget: float | None = None) 
             if due:
                 found = run.validate()
                 better = run.judge(found)
-                if better:
+                if found.nats < kept:
+                    kept = found.nats
                     run.save(best)
                 run.save(last)
                 listener.evaluation(record, found, better)
@@ -384,7 +405,7 @@ def train(run: Run, out: Path, listener: Listener, budget: float | None = None) 
             if why and not due:
                 run.save(last)
                 found = run.validate()
-                better = found.nats < run.best
+                better = found.nats < kept
                 if better:
                     run.best = found.nats
                     run.save(best)
@@ -392,6 +413,18 @@ def train(run: Run, out: Path, listener: Listener, budget: float | None = None) 
             if why:
                 return why
     raise AssertionError("fit does not end by itself")
+
+
+def _kept(best: Path, run: Run) -> float:
+    """The nats per token of the model that a run which goes on has kept; infinity for a new run."""
+    if not run.progress.step or not best.is_file():
+        return math.inf
+    try:
+        meta = checkpoint.load(best).meta
+    except checkpoint.CheckpointError:
+        return math.inf
+    same = meta.get("corpus", {}).get("sha256") == run.data.about["sha256"] and meta.get("best") is not None
+    return float(meta["best"]) if same else math.inf
 
 
 def _reason_to_end(run: Run, interrupted: bool, late: bool) -> str:

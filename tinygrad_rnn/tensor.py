@@ -117,6 +117,9 @@ class Tensor(Box):
             raise ValueError(f"{use} needs a Tensor with one entry, got shape {self.shape}")
         return self.data.reshape(())
 
+    def __format__(self, spec: str) -> str:
+        return format(self.item(), spec) if spec else str(self)
+
     def __bool__(self) -> bool:
         if self.size != 1:
             raise ValueError(f"the truth of a Tensor of shape {self.shape} is ambiguous; reduce it to one entry first")
@@ -342,6 +345,7 @@ class Parameter(Tensor):
 
     def __init__(self, value: Any, dtype: Any = None, name: str = "") -> None:
         super().__init__(value, requires_grad=True, dtype=dtype)
+        self.data = xp(self.data).array(self.data, copy=True)  # optimisers work in place
         self.name = name
 
     @property

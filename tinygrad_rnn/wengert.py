@@ -98,7 +98,9 @@ class Tape:
             if isinstance(node, Output):
                 continue
             leaf = node.primitive is None
-            text = (_name(node) if leaf else f"{_op(node)} #{node.number}") + f"\\n{self._row(node)[3]}"
+            text = (
+                _name(node).replace("\\", "\\\\").replace('"', '\\"') if leaf else f"{_op(node)} #{node.number}"
+            ) + f"\\n{self._row(node)[3]}"
             shape = 'box, style=filled, fillcolor="#e8f0fe"' if leaf else "ellipse"
             lines.append(f'  n{node.number} [shape={shape}, label="{text}"];')
             for parent in node.parents:
