@@ -125,7 +125,6 @@ def test_in_a_stream_every_token_counts_once_and_no_start_does(
         assert batch.inputs.shape[1] <= batch_size
         assert batch.lengths is None
     assert counted(batches) == Counter(int(i) for sentence in ids for i in sentence[1:])
-    assert [batch.starts for batch in batches] == [True] + [False] * (len(batches) - 1)
 
 
 @given(corpora, small, small)

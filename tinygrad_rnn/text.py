@@ -307,14 +307,12 @@ class Batch:
     """Teacher forcing: the model reads inputs (T,B) and is asked for targets (T,B), both int64.
 
     weights (T,B) float32 are 1 where the target counts and 0 elsewhere; lengths (B,) int64 are the rows' own where
-    they end at different steps, and None where all run through. `starts`: the rows begin here, without a carried
-    state."""
+    they end at different steps, and None where all run through."""
 
     inputs: Ids
     targets: Ids
     weights: np.ndarray[Any, Any]
     lengths: Ids | None = None
-    starts: bool = True
 
     @property
     def tokens(self) -> int:
@@ -391,7 +389,7 @@ def stream(encoded: Iterable[Ids], batch_size: int, steps: int, *, start: int) -
     targets = np.where(inside, flat[positions + 1], start)
     weights = (targets != start).astype(np.float32)
     return (
-        Batch(inputs[t : t + steps], targets[t : t + steps], weights[t : t + steps], starts=t == 0)
+        Batch(inputs[t : t + steps], targets[t : t + steps], weights[t : t + steps])
         for t in range(0, len(inputs), steps)
     )
 
