@@ -3,6 +3,7 @@ here, and no NaN comes out where there is a number to give."""
 
 from __future__ import annotations
 
+import tracemalloc
 from typing import Any
 
 import numpy as np
@@ -188,11 +189,14 @@ def test_binary_cross_entropy_is_stable_for_any_logit() -> None:
 # --- Blocks ----------------------------------------------------------------------------------------------------
 
 
-@given(st.integers(0, 50), st.sampled_from(["mean", "sum", "none"]))
-def test_linear_cross_entropy_is_the_same_in_any_number_of_blocks(rows: int, reduction: str) -> None:
+@given(st.integers(0, 50), st.sampled_from(["mean", "sum", "none"]), st.sampled_from([1, 8, 60]), st.booleans())
+def test_linear_cross_entropy_is_the_same_in_any_number_of_blocks(
+    rows: int, reduction: str, entries: int, tied: bool
+) -> None:
     rng = np.random.default_rng(rows)
     h, W, b = rng.normal(size=(rows, 3)), rng.normal(size=(3, 5)), rng.normal(size=5)
     targets, weights = rng.integers(0, 5, rows), rng.uniform(0.5, 1, rows)
+    W = np.asfortranarray(W) if tied else W
 
     def fused(h: Any, W: Any, b: Any) -> Any:
         return ops.linear_cross_entropy(h, W, b, targets, weights, reduction=reduction)
@@ -201,11 +205,48 @@ def test_linear_cross_entropy_is_the_same_in_any_number_of_blocks(rows: int, red
         return ops.softmax_cross_entropy(h @ W + b, targets, weights, reduction=reduction)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(losses, "BLOCK_ENTRIES", 1)  # then a block has 16 rows, the fewest
+        patch.setattr(losses, "BLOCK_ENTRIES", entries)  # with 1 a block has 16 rows, the fewest
         ours, theirs = fused(*map(Tensor, (h, W, b))), plain(*map(Tensor, (h, W, b)))
         np.testing.assert_allclose(ours.numpy(), theirs.numpy(), rtol=1e-12)
         for a, c in zip(gradients(fused, h, W, b), gradients(plain, h, W, b), strict=True):
             np.testing.assert_allclose(a, c, rtol=1e-10, atol=1e-13)
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_the_gradient_of_a_weight_lies_in_memory_as_the_weight_does(order: Any) -> None:
+    """So that of a tied embedding, W = table.T, lies as the table does."""
+    W = Tensor(np.ones((3, 4), order=order), requires_grad=True)
+    ops.linear_cross_entropy(Tensor(np.ones((2, 3))), W, None, [0, 1]).backward()
+    assert W.grad.flags["C_CONTIGUOUS" if order == "C" else "F_CONTIGUOUS"]
+
+
+@given(
+    rows=st.integers(0, 5000),
+    hidden=st.integers(0, 2000),
+    classes=st.integers(0, 10**6),
+    entries=st.integers(1, 1 << 22),
+)
+def test_blocks_are_bounded_and_of_about_one_size(rows: int, hidden: int, classes: int, entries: int) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(losses, "BLOCK_ENTRIES", entries)
+        step = losses._block_rows(rows, hidden, classes)
+    assert step % 16 == 0
+    assert (step - 16) * classes < max(entries, hidden * classes, 1)  # the buffer, or W
+    assert step - 16 < max(rows, 1)
+
+
+def test_the_logits_never_exist(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(losses, "BLOCK_ENTRIES", 1 << 14)
+    monkeypatch.setattr("tinygrad_rnn.buffers._idle", {})
+    rows, hidden, classes = 4000, 4, 500
+    h, W = Tensor(np.ones((rows, hidden)), requires_grad=True), Tensor(np.ones((hidden, classes)), requires_grad=True)
+    tracemalloc.start()
+    try:
+        ops.linear_cross_entropy(h, W, None, np.zeros(rows, int)).backward()
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < rows * classes * 8 / 10
 
 
 def test_linear_cross_entropy_gives_gradients_only_where_they_are_asked_for() -> None:

@@ -516,8 +516,9 @@ def test_gradients_that_share_memory_or_are_read_only_are_clipped_once_each(clip
     constant = np.broadcast_to(np.float64(2), (3, 4))
 
     def make() -> list[Any]:
-        a, merged = base.copy(), base.copy()
-        return [a, a, a.T, a[1:], constant, merged[:, :2], merged[:, 2:]]
+        a, merged, frozen = base.copy(), base.copy(), base.copy()
+        frozen.flags.writeable = False
+        return [a, a, a.T, a[1:], constant, frozen, merged[:, :2], merged[:, 2:]]
 
     shared, apart = with_grads(*make()), with_grads(*(np.array(g) for g in make()))
     clip(shared)

@@ -106,7 +106,7 @@ def test_modules_import_each_other_in_one_direction() -> None:
 
 
 LAYERS = {
-    "the tape and the arrays": "tape backend",
+    "the tape and the arrays": "tape backend buffers",
     "the ops": "ops",
     "the tensor": "tensor rowsparse",
     "transforms and loops": "transforms loops checks wengert anomaly",

@@ -39,6 +39,23 @@ def test_dense_is_the_scatter_add_of_all_values(case: Case) -> None:
     assert sparse.shape == case[2] and sparse.ndim == len(case[2]) and sparse.dtype == case[1].dtype
 
 
+@pytest.mark.parametrize("size", [1 << 16, (1 << 16) + 1])
+def test_the_last_rows_of_a_large_table_are_reached(size: int) -> None:
+    indices = np.array([size - 1, 0, -1, -size])
+    sparse = RowSparse.from_indices(indices, np.arange(1.0, 5.0), (size,))
+    np.testing.assert_array_equal(sparse.rows, [0, size - 1])
+    np.testing.assert_array_equal(sparse.values, [6.0, 4.0])
+
+
+@pytest.mark.parametrize("dtype", ["f2", "f4", "f8"])
+@pytest.mark.parametrize("width", [1, 2, 3, 4])
+def test_columns_do_not_mix_whatever_is_in_them(dtype: str, width: int) -> None:
+    values = np.ones((3, width), dtype)
+    values[1, 0], values[2, -1] = np.inf, np.nan
+    found = RowSparse.from_indices(np.array([1, 1, 1]), values, (2, width)).values
+    np.testing.assert_array_equal(found, values.sum(axis=0, keepdims=True))
+
+
 @given(cases())
 def test_rows_are_sorted_and_without_repeats(case: Case) -> None:
     np.testing.assert_array_equal(RowSparse.from_indices(*case).rows, np.unique(case[0] % case[2][0]))

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from tinygrad_rnn import ops
 from tinygrad_rnn.rowsparse import RowSparse
-from tinygrad_rnn.tape import FreedTapeError, Leaf, is_recording, no_grad, primitive
+from tinygrad_rnn.tape import FreedTapeError, Given, Leaf, is_recording, joint, no_grad, primitive
 from tinygrad_rnn.tensor import Parameter, Tensor
 from tinygrad_rnn.transforms import grad, hvp, jacobian, jvp, vjp
 
@@ -329,6 +329,25 @@ def test_gradient_arrays_belong_to_the_user(use: str) -> None:
     second = x.grad.values if isinstance(x.grad, RowSparse) else x.grad
     np.testing.assert_array_equal(second, expected)
     np.testing.assert_array_equal(seed, np.ones(out.shape))
+
+
+@pytest.mark.parametrize("retain", [False, True])
+def test_a_leaf_keeps_what_a_joint_rule_gives_away_unless_the_tape_is_retained(retain: bool) -> None:
+    made = [np.ones(3), np.ones(3)]
+
+    @joint
+    def forward(needs: Any, x: Any, y: Any) -> Any:
+        return (x + y).sum(), made
+
+    forward.vjp(lambda g, saved, x, y: Given(saved))
+    forward.composite(lambda x, y: (x + y).sum())
+    x, y = leaf(np.zeros(3)), leaf(np.zeros(3))
+    forward(x, y).backward(retain=retain)
+    assert (x.grad is made[0]) is (y.grad is made[1]) is not retain
+    z = leaf(np.zeros(3))
+    forward(z, z).backward(retain=retain)  # both go to one leaf
+    np.testing.assert_array_equal(z.grad, [2, 2, 2])
+    assert (z.grad is made[0]) is not retain
 
 
 @given(st.lists(st.sampled_from(["x", "y", "sum", "x"]), min_size=1, max_size=6))

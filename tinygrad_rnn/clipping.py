@@ -37,7 +37,8 @@ def clip_by_norm(parameters: Parameters, max_norm: float) -> float:
     if not (isinstance(max_norm, Real) and max_norm > 0):
         raise ValueError(f"max_norm must be a number above 0, got {max_norm!r}")
     held = with_gradient(parameters)
-    norm = math.hypot(*(norm_of(_entries(p.grad)) for p in held))
+    with np.errstate(over="ignore", invalid="ignore"):
+        norm = math.hypot(*(norm_of(_entries(p.grad)) for p in held))
     if math.isfinite(norm) and norm > max_norm:
         factor = float(max_norm) / norm
 
@@ -98,14 +99,15 @@ def with_gradient(parameters: Parameters) -> list[Trainable]:
 
 
 def sum_of_squares(g: Array) -> float:
-    """Σ g², in the dtype of `g` within a block, in float64 between blocks; inf or nan where it overflows."""
+    """Σ g², in the dtype of `g` within a block, in float64 between blocks; inf or nan where it overflows, with NumPy's
+    warning: `np.errstate` is the caller's, once for all arrays."""
     if g.dtype.itemsize < 4:
         g = g.astype(np.float32)
     flat = g.ravel(order="K")
-    block = BLOCK if isinstance(flat, np.ndarray) else max(1, flat.size)
-    with np.errstate(over="ignore", invalid="ignore"):
-        parts = (flat[i : i + block] for i in range(0, flat.size, block))
-        return math.fsum(float(xp(part).dot(part, part)) for part in parts)
+    if flat.size <= BLOCK or not isinstance(flat, np.ndarray):
+        return float(flat.dot(flat))
+    parts = (flat[i : i + BLOCK] for i in range(0, flat.size, BLOCK))
+    return math.fsum(float(part.dot(part)) for part in parts)
 
 
 def peak(g: Array) -> float:
@@ -150,12 +152,16 @@ def _alone(arrays: list[Array]) -> list[bool]:
     families: dict[int, list[Array]] = {}
     for a in arrays:
         families.setdefault(id(_owner(a)), []).append(a)
-    return [
-        getattr(a.flags, "writeable", True)  # CuPy arrays have no such flag
-        and not any(stride == 0 and n > 1 for stride, n in zip(a.strides, a.shape, strict=True))
-        and sum(_overlap(a, b) for b in families[id(_owner(a))]) <= 1  # itself
-        for a in arrays
-    ]
+
+    def alone(a: Array) -> bool:
+        if not getattr(a.flags, "writeable", True):  # CuPy arrays have no such flag
+            return False
+        if 0 in a.strides and any(stride == 0 and n > 1 for stride, n in zip(a.strides, a.shape, strict=True)):
+            return False
+        family = families[id(_owner(a))]
+        return len(family) == 1 or sum(_overlap(a, b) for b in family) <= 1  # itself
+
+    return [alone(a) for a in arrays]
 
 
 def _overlap(a: Array, b: Array) -> bool:

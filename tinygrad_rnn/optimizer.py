@@ -82,12 +82,13 @@ class Optimizer:
         `last_skip` names the parameter. Raises ValueError where a gradient's shape is not its parameter's.
         """
         held = [(name, p) for name, p in self.parameters.items() if p.grad is not None]
-        due = [(name, p, self._gradient(name, p)) for name, p in held]
-        for name, p, g in due:
-            if not self._usable(g.values if isinstance(g, RowSparse) else g):
-                self.skipped += 1
-                self.last_skip = getattr(p, "name", "") or name
-                return False
+        with np.errstate(over="ignore", invalid="ignore"):  # what overflows here is found, as infinite
+            due = [(name, p, self._gradient(name, p)) for name, p in held]
+            for name, p, g in due:
+                if not self._usable(g.values if isinstance(g, RowSparse) else g):
+                    self.skipped += 1
+                    self.last_skip = getattr(p, "name", "") or name
+                    return False
         for name, p, g in due:
             if name not in self._state:
                 zeros = (xp(p.data).zeros(p.data.shape, p.data.dtype) for _ in self.accumulators)
@@ -112,8 +113,7 @@ class Optimizer:
         for a in self._state[name].arrays if name in self._state else ():
             if xp(a) is not xp(p.data) or a.shape != p.data.shape or a.dtype != p.data.dtype:
                 raise ValueError(f"parameter {name} was moved, cast or resized: make a new optimiser")
-        with np.errstate(over="ignore"):  # what overflows here is found below, as infinite
-            return p.grad.astype(p.data.dtype, copy=False)
+        return p.grad.astype(p.data.dtype, copy=False)
 
     def _usable(self, g: Array) -> bool:
         """Every entry is finite, and so is its square where the formula needs it."""
@@ -127,7 +127,7 @@ class Optimizer:
         """The dense step for the rows in `g` alone. The others wait, and a row that is touched again first
         makes up for the steps that it missed: a *= fade ** missed."""
         rows, now = g.rows, state.steps + 1
-        pieces = [a[rows] for a in (p, *state.arrays)]
+        pieces = [xp(p).take(a, rows, axis=0) for a in (p, *state.arrays)]  # faster than a[rows]
         if self.fade != 1 and state.arrays:
             if state.last is None:
                 state.last = xp(p).full(len(p), state.steps, dtype=np.int64)
@@ -151,19 +151,20 @@ class Optimizer:
 
     def _step_blocks(self, now: int, p: Array, g: Array, state: Sequence[Array]) -> None:
         """The dense step, block by block: each array comes from memory once, not once for each operation."""
-        shrink = 1.0 - self.lr * self.weight_decay
+        shrink, shape = 1.0 - self.lr * self.weight_decay, None
         for block_p, block_g, *block_state in _blocks([p, g, *state]):
-            a, b = self._scratch_like(block_p)
+            if block_p.shape != shape:  # the first, and the last
+                shape, (a, b) = block_p.shape, self._scratch_like(block_p)
             if self.weight_decay:
                 xp(p).multiply(block_p, shrink, out=block_p)
             self._update(now, block_p, block_g, block_state, a, b)
 
-    def _scratch_like(self, block: Array) -> list[Array]:
+    def _scratch_like(self, block: Array) -> Array:
         """Two arrays of the block's shape and dtype, of memory that is kept."""
-        key, size = (xp(block).__name__, block.dtype), block.size
-        if key not in self._scratch or self._scratch[key].size < 2 * size:
-            self._scratch[key] = xp(block).empty(2 * size, block.dtype)
-        return [self._scratch[key][i : i + size].reshape(block.shape) for i in (0, size)]
+        key, size = (type(block), block.dtype), 2 * block.size
+        if key not in self._scratch or self._scratch[key].size < size:
+            self._scratch[key] = xp(block).empty(size, block.dtype)
+        return self._scratch[key][:size].reshape(2, *block.shape)
 
     def _update(self, now: int, p: Array, g: Array, state: Sequence[Array], a: Array, b: Array) -> None:
         """The formula, in place on `p` and `state`. `now` counts from 1; `a` and `b` are free to use."""
@@ -216,11 +217,14 @@ def _blocks(arrays: list[Array]) -> Iterator[list[Array]]:
 
     Arrays on a device stay whole: there it is the number of kernel launches that costs.
     """
-    if all(a.flags.c_contiguous for a in arrays) or not arrays[0].ndim:
+    first = arrays[0]
+    if first.ndim and (first.size <= BLOCK or not isinstance(first, np.ndarray)):
+        yield arrays
+        return
+    if all(a.flags.c_contiguous for a in arrays) or not first.ndim:
         arrays = [a.reshape(-1) for a in arrays]
     first = arrays[0]
-    row = math.prod(first.shape[1:])
-    count = max(1, BLOCK // max(1, row)) if isinstance(first, np.ndarray) else max(1, len(first))
+    count = max(1, BLOCK // math.prod(first.shape[1:]))
     for i in range(0, len(first), count):
         yield [a[i : i + count] for a in arrays]
 

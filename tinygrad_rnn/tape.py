@@ -16,6 +16,7 @@ import inspect
 import itertools
 from collections.abc import Callable, Iterable
 from contextlib import nullcontext
+from functools import partial
 from heapq import heappop, heappush
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar
 
@@ -23,7 +24,7 @@ import numpy as np
 
 from tinygrad_rnn.backend import Array, as_array, xp
 from tinygrad_rnn.rowsparse import RowSparse
-from tinygrad_rnn.surroundings import Where, recording, surroundings
+from tinygrad_rnn.surroundings import Recorder, Where, recording, surroundings
 from tinygrad_rnn.surroundings import is_recording as is_recording
 from tinygrad_rnn.surroundings import no_grad as no_grad
 
@@ -45,6 +46,11 @@ class Box:
     __slots__ = ("data", "node")
     data: Array
     node: Node | None
+
+    @property
+    def xp(self) -> Any:
+        """The namespace of its array."""
+        return xp(self.data)
 
     @classmethod
     def wrap(cls: type[BoxT], data: Array, node: Node | None) -> BoxT:
@@ -145,6 +151,9 @@ class Primitive(Generic[P]):
         self.every = rule
 
     def __call__(self, *args: P.args, **params: P.kwargs) -> Tensor:
+        state = surroundings.get()
+        if state.recorder is not None and any(isinstance(a, Box) for a in (*args, *params.values())):
+            return self._taken_down(state.recorder, args, params)  # type: ignore[no-any-return]  # a placeholder
         box = None
         live = scalars = False
         values = []
@@ -174,7 +183,6 @@ class Primitive(Generic[P]):
             return self.forward(*values, **params)  # type: ignore[no-any-return]  # arrays in, array out
         if scalars:  # NumPy's become Python's, so that they take the other operand's dtype
             values = [v.item() if isinstance(v, np.generic) else v for v in values]
-        state = surroundings.get()
         if state.watcher is None:
             out = self.forward(*values, **params)
         else:
@@ -188,6 +196,19 @@ class Primitive(Generic[P]):
         if state.watcher is not None:
             state.watcher.forward(made, self, out, state.where)
         return _boxed(box, out, made)  # type: ignore[no-any-return]  # the box is a Tensor, as its class says
+
+    def _taken_down(self, recorder: Recorder, args: tuple[Any, ...], params: dict[str, Any]) -> Any:
+        if any(isinstance(value, Box) for value in params.values()):
+            args, params = self._positional(args, params), {}
+        return recorder(self, args, params)
+
+    def rule_of(self, position: int) -> Rule | None:
+        """The rule of one argument, as `rule(g, out, *args, **params)`; None where it carries no gradient."""
+        if self.every is not None:
+            return partial(self.every, position)
+        if position >= len(self.rules):
+            raise TypeError(f"{self.name} is not differentiable by its {self._argument(position)}; detach() it")
+        return self.rules[position]
 
     def _positional(self, args: Any, params: dict[str, Any]) -> tuple[Any, ...]:
         bound = inspect.signature(self.forward).bind(*args, **params)
@@ -204,18 +225,11 @@ class Primitive(Generic[P]):
             out = (
                 tuple(wrap(o, Output(node, i, o)) for i, o in enumerate(out)) if type(out) is tuple else wrap(out, node)
             )
-        every, rules, params = self.every, self.rules, node.params
+        params = node.params
         found: list[Any] = []
         for i, parent in enumerate(wanted):
-            if parent is None:
-                found.append(None)
-            elif every is not None:
-                found.append(every(i, g, out, *args, **params))
-            else:
-                if i >= len(rules):
-                    raise TypeError(f"{self.name} is not differentiable by its {self._argument(i)}; detach() it")
-                rule = rules[i]
-                found.append(None if rule is None else rule(g, out, *args, **params))
+            rule = None if parent is None else self.rule_of(i)
+            found.append(None if rule is None else rule(g, out, *args, **params))
         return found
 
     def _argument(self, position: int) -> str:
@@ -261,10 +275,12 @@ class Joint(Primitive[P]):
         self.plain = plain
 
     def __call__(self, *args: P.args, **params: P.kwargs) -> Tensor:
+        state = surroundings.get()
         boxes = [a for a in args if isinstance(a, Box)]
+        if state.recorder is not None and boxes:
+            return self._taken_down(state.recorder, args, params)  # type: ignore[no-any-return]  # a placeholder
         values = [a.data if isinstance(a, Box) else a for a in args]
         parents = [a.node if isinstance(a, Box) else None for a in args]
-        state = surroundings.get()
         needs = tuple(p is not None and state.recording for p in parents)
         out, saved = self.forward(needs, *values, **params)
         if type(out) is not tuple:
@@ -283,11 +299,16 @@ class Joint(Primitive[P]):
         inputs = [None if p is None else wrap(a, p) for a, p in zip(node.args, node.parents, strict=True)]
         aliases = [None if box is None else wrap(box.data, Alias(box)) for box in inputs]
         with recording(True):
-            result = self.plain(
+            results = self.plain(
                 *(a if box is None else box for a, box in zip(node.args, aliases, strict=True)), **node.params
             )
+            # The gradient of <results, g>, in which g is a constant, is that of the results given g.
+            pairs = zip(results, g, strict=True) if type(results) is tuple else [(results, g)]
+            products = [(r * x).sum() for r, x in pairs if x is not None]
+            root = sum(products[1:], products[0])
         targets = [box.node for box in aliases if box is not None]
-        found = iter(walk(result.node, g, wrap=wrap, retain=True, targets=targets))
+        seed = wrap(xp(root.data).ones_like(root.data), None)
+        found = iter(walk(root.node, seed, wrap=wrap, retain=True, targets=targets))
         return [None if box is None else next(found) for box in aliases]
 
 
@@ -321,6 +342,11 @@ def joint(forward: Callable[Concatenate[tuple[bool, ...], P], Any]) -> Joint[P]:
 _nothing = nullcontext()
 
 
+class Given(list[Any]):
+    """Gradients from a joint rule that nobody else holds once its node is freed: arrays made for this, and apart from
+    each other. A leaf keeps them instead of a copy."""
+
+
 def walk(
     root: Node | None,
     seed: Any,
@@ -343,7 +369,7 @@ def walk(
     sought = () if targets is None else frozenset(targets)
     grads: dict[Node, Any] = {root: seed}
     heap = [(-root.number, root)] if needed is None or root in needed else []
-    ours: set[Node] = set()  # nodes whose gradient is a sum that was made here: it may be added to in place
+    ours: set[Node] = set()  # nodes whose gradient was made here or given away: it may be added to in place
     watcher = surroundings.get().watcher
     while heap:
         node = heappop(heap)[1]
@@ -380,6 +406,7 @@ def walk(
             wanted = [p if p in needed else None for p in wanted]
         with np.errstate(all="ignore") if watcher is not None else _nothing:
             shares = primitive.gradients(node, g, wrap, wanted)
+        given = type(shares) is Given and not retain
         for i, (parent, share, value) in enumerate(zip(wanted, shares, node.args, strict=True)):
             if parent is None or share is None:
                 continue
@@ -391,6 +418,8 @@ def walk(
             if before is None:
                 grads[parent] = share
                 heappush(heap, (-parent.number, parent))
+                if given:
+                    ours.add(parent)
             elif wrap is None and parent in ours:
                 before += share
                 grads[parent] = before
