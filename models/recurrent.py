@@ -38,6 +38,9 @@ class Recurrent(Module):
     2016), `zoneout` keeps a state's old entries, drawn each step (Krueger et al. 2017, eq. 4; without `rng` their
     expectation). `residual` adds a layer's input to its output where their sizes agree.
 
+    `truncate=k` lets no gradient through the state at every k-th step; `checkpoint_every=k` saves only every k-th state
+    for the backward pass, and runs the steps between once more (see `scan`).
+
     Raises ValueError, TypeError for sizes, rates, shapes and dtypes that do not fit."""
 
     def __init__(
@@ -52,6 +55,8 @@ class Recurrent(Module):
         zoneout: float = 0.0,
         residual: bool = False,
         *,
+        truncate: int | None = None,
+        checkpoint_every: int | None = None,
         dtype: Any = np.float32,
         rng: np.random.Generator | None = None,
         **cell_options: Any,
@@ -73,6 +78,8 @@ class Recurrent(Module):
         self.recurrent_dropout = init.rate("recurrent_dropout", recurrent_dropout)
         self.zoneout = init.rate("zoneout", zoneout)
         self.residual = residual
+        self.truncate = None if truncate is None else init.size("truncate", truncate)
+        self.checkpoint_every = None if checkpoint_every is None else init.size("checkpoint_every", checkpoint_every)
         rng = init.generator(rng)
         self.cells: list[Cell] = []
         size = input_size
@@ -141,7 +148,8 @@ class Recurrent(Module):
             y = cell.output(*new)
             return new, ops.where(alive[0], y, 0.0) if alive else y
 
-        last, ys = scan(step, state, (xs, () if live is None else (Tensor(live),), kept))
+        inputs = (xs, () if live is None else (Tensor(live),), kept)
+        last, ys = scan(step, state, inputs, truncate=self.truncate, checkpoint_every=self.checkpoint_every)
         return (ops.flip(ys, 0) if backward else ys), last
 
     def _zoned_out(self, steps: int, state: State, xs: Tensor, rng: np.random.Generator | None) -> tuple[Tensor, ...]:

@@ -74,7 +74,7 @@ def _einsum_rule(n: int, g: Any, out: Any, subscripts: str, *operands: Any) -> A
         for letter, size in zip(term, x.shape, strict=True)
         if size == sizes[letter]
     }
-    own, lib = "", xp(g.data if isinstance(g, Box) else g)
+    own, lib = "", (g.xp if isinstance(g, Box) else xp(g))
     for letter in terms[n]:
         if letter in own:
             twin = next(spare)

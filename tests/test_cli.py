@@ -61,7 +61,7 @@ class Gateless(Cell):
 class Later(Cell):
     gates = "n"
     def step(self, x, h):
-        if len(x.data) > 1:
+        if x.shape[0] > 1:
             raise KeyError("a batch")
         return tanh(self.n(x, h))
 

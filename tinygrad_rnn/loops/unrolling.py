@@ -1,4 +1,4 @@
-"""scan: a step function over time."""
+"""The plain loop: every op of every step on the tape, to be read and stepped through."""
 
 from __future__ import annotations
 
@@ -11,20 +11,10 @@ from tinygrad_rnn.surroundings import label
 Step = Callable[[Any, Any], tuple[Any, Any]]
 
 
-def scan(step: Step, state: Any, xs: Any) -> tuple[Any, Any]:
-    """Runs `step(state, x) -> (state, y)` over the leading axis of `xs` and returns the last state and the `y`s
-    stacked along a new leading axis, as `jax.lax.scan` does.
-
-    `state`, `xs` and `y` are each a Tensor or a tuple of Tensors (tuples within tuples too); all `xs` share the
-    length T of their first axis. The step may close over Parameters and Tensors. Raises ValueError for T = 0 and
-    for lengths that differ, and TypeError where a step does not return two things."""
-    return unroll(step, state, xs)
-
-
 def unroll(step: Step, state: Any, xs: Any) -> tuple[Any, Any]:
     """`scan` as a plain Python loop on the tape: every op of every step is there to be read."""
     ys = []
-    for t, x in enumerate(_slices(xs, _length(xs))):
+    for t, x in enumerate(_slices(xs, length_of(xs))):
         with label("step", t):
             result = step(state, x)
         if not isinstance(result, tuple) or len(result) != 2:
@@ -34,7 +24,7 @@ def unroll(step: Step, state: Any, xs: Any) -> tuple[Any, Any]:
     return state, _stacked(ys)
 
 
-def _length(xs: Any) -> int:
+def length_of(xs: Any) -> int:
     """The number of steps, on which all the inputs must agree."""
     lengths = {x.shape[0] if x.shape else 0 for x in _flat(xs)}
     if len(lengths) != 1 or lengths == {0}:

@@ -1,0 +1,177 @@
+"""How an op runs for all time steps at once: with a leading time axis on what differs from step to step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from inspect import signature
+from typing import Any
+
+import numpy as np
+
+from tinygrad_rnn import ops
+from tinygrad_rnn.backend import Array, xp
+from tinygrad_rnn.buffers import take
+from tinygrad_rnn.loops.products import sum_of_products
+from tinygrad_rnn.loops.recording import Equation, Var
+from tinygrad_rnn.ops.arithmetic import _clip
+from tinygrad_rnn.ops.indexing import _getitem
+from tinygrad_rnn.ops.shapes import _concatenate, _split, _stack, _unstack
+from tinygrad_rnn.tape import Primitive, _astype, _truncated
+
+Rule = Callable[[Equation, list[Array], list[bool], int], Any]
+"""`rule(equation, values, timed, T)`: values[i] has a leading axis of T where timed[i]."""
+
+_rules: dict[Primitive[Any], Rule] = {}
+
+
+def whole(equation: Equation) -> bool:
+    """Whether an equation can run for all time steps at once."""
+    if equation.primitive is ops.matmul:
+        return all(len(a.shape) >= 2 for a in equation.reads)
+    if equation.primitive in (_getitem, ops.scatter):
+        return all(
+            part is None or part is Ellipsis or isinstance(part, int | slice) for part in _index(equation.args[1])
+        )
+    return equation.primitive in _rules
+
+
+def run_whole(equation: Equation, values: list[Array], timed: list[bool], steps: int) -> Any:
+    """The equation's results with a leading time axis."""
+    return _rules[equation.primitive](equation, values, timed, steps)
+
+
+def _aligned(x: Array, var: Var, rank: int) -> Array:
+    """(T, *shape) with axes of size 1 after T, so that it broadcasts against values of more axes."""
+    missing = rank - len(var.shape)
+    return x.reshape((x.shape[0], *(1,) * missing, *var.shape)) if missing > 0 else x
+
+
+def _elementwise(equation: Equation, values: list[Array], timed: list[bool], steps: int) -> Any:
+    rank = len(equation.outs[0].shape)
+    args = [_aligned(x, a, rank) if late else x for x, a, late in zip(values, equation.args, timed, strict=True)]
+    return equation.primitive.forward(*args, **equation.params)
+
+
+def _options(equation: Equation) -> dict[str, Any]:
+    bound = signature(equation.primitive.forward).bind(*equation.args, **equation.params)
+    bound.apply_defaults()
+    return bound.arguments
+
+
+def _negative(axis: Any, rank: int) -> Any:
+    """Axes counted from the end, where a new leading one does not move them."""
+    axes = range(rank) if axis is None else axis if isinstance(axis, tuple) else (axis,)
+    return tuple(a - rank if a >= 0 else a for a in axes)
+
+
+def _reduction(equation: Equation, values: list[Array], timed: list[bool], steps: int) -> Any:
+    options = _options(equation)
+    axes = _negative(options["axis"], len(equation.args[0].shape))
+    return equation.primitive.forward(values[0], axis=axes, keepdims=options["keepdims"]) if axes else values[0]
+
+
+def _along(equation: Equation, values: list[Array], timed: list[bool], steps: int) -> Any:
+    (axis,) = _negative(_options(equation)["axis"], len(equation.args[0].shape))
+    return equation.primitive.forward(values[0], axis=axis)
+
+
+def _reshaped(equation: Equation, values: list[Array], timed: list[bool], steps: int) -> Any:
+    return values[0].reshape((steps, *equation.outs[0].shape))
+
+
+def _swapped(equation: Equation, values: list[Array], timed: list[bool], steps: int) -> Any:
+    return values[0].swapaxes(*_negative(equation.args[1:3], len(equation.args[0].shape)))
+
+
+def _transposed(equation: Equation, values: list[Array], timed: list[bool], steps: int) -> Any:
+    rank, axes = len(equation.args[0].shape), _options(equation)["axes"]
+    axes = range(rank)[::-1] if axes is None else [a % rank for a in axes]
+    return values[0].transpose((0, *(a + 1 for a in axes)))
+
+
+def _broadcast(equation: Equation, values: list[Array], timed: list[bool], steps: int) -> Any:
+    shape = equation.outs[0].shape
+    return xp(values[0]).broadcast_to(_aligned(values[0], equation.args[0], len(shape)), (steps, *shape))
+
+
+def _summed_to(equation: Equation, values: list[Array], timed: list[bool], steps: int) -> Any:
+    x, shape = equation.args[0], equation.outs[0].shape
+    extra = len(x.shape) - len(shape)
+    stretched = tuple(1 + extra + i for i, n in enumerate(shape) if n == 1 and x.shape[extra + i] != 1)
+    axes = (*range(1, 1 + extra), *stretched)
+    return (values[0].sum(axis=axes) if axes else values[0]).reshape((steps, *shape))
+
+
+def _index(index: Any) -> tuple[Any, ...]:
+    return index if isinstance(index, tuple) else (index,)
+
+
+def _read(equation: Equation, values: list[Array], timed: list[bool], steps: int) -> Any:
+    return values[0][(slice(None), *_index(equation.args[1]))]
+
+
+def _written(equation: Equation, values: list[Array], timed: list[bool], steps: int) -> Any:
+    return ops.scatter.forward(values[0], (slice(None), *_index(equation.args[1])), (steps, *equation.outs[0].shape))
+
+
+def _product(equation: Equation, values: list[Array], timed: list[bool], steps: int) -> Any:
+    left, right = equation.args
+    if timed == [True, False] and len(right.shape) == 2:  # one product of all rows
+        out = take((steps, *equation.outs[0].shape), equation.outs[0].dtype)
+        rows = values[0].reshape(-1, left.shape[-1])
+        return np.matmul(rows, values[1], out=out.reshape(-1, right.shape[1])).reshape(out.shape)
+    if timed == [True, False] and len(left.shape) == 2 and len(right.shape) == 3:  # the same for every slice
+        (m, k), (g, _, n) = left.shape, right.shape
+        out = take((g, steps * m, n), equation.outs[0].dtype)
+        np.matmul(values[0].reshape(-1, k), values[1], out=out)
+        return out.reshape(g, steps, m, n).swapaxes(0, 1)
+    rank = len(equation.outs[0].shape)
+    args = [_aligned(x, a, rank) if late else x for x, a, late in zip(values, equation.args, timed, strict=True)]
+    return args[0] @ args[1]
+
+
+def _summed_product(equation: Equation, values: list[Array], timed: list[bool], steps: int) -> Any:
+    (g, m, k), n = equation.args[0].shape, equation.args[1].shape[-1]
+    slices = values[0].swapaxes(0, 1).reshape(g, steps * m, k)
+    total, share = (take((steps * m, n), equation.outs[0].dtype) for _ in range(2))
+    np.matmul(slices[0], values[1][0], out=total)
+    for i in range(1, g):
+        total += np.matmul(slices[i], values[1][i], out=share)
+    return total.reshape(steps, m, n)
+
+
+def _joined(equation: Equation, values: list[Array], timed: list[bool], steps: int) -> Any:
+    (axis,) = _negative(equation.params["axis"], len(equation.outs[0].shape))
+    parts = [
+        x if late else xp(x).broadcast_to(x, (steps, *a.shape))
+        for x, a, late in zip(values, equation.args, timed, strict=True)
+    ]
+    return equation.primitive.forward(*parts, axis=axis)
+
+
+def _parted(equation: Equation, values: list[Array], timed: list[bool], steps: int) -> Any:
+    options = _options(equation)
+    (axis,) = _negative(options.pop("axis"), len(equation.args[0].shape))
+    return equation.primitive.forward(values[0], *[v for k, v in options.items() if k != "x"], axis=axis)
+
+
+_BY_ENTRY = (
+    "neg add sub mul div pow square sqrt reciprocal abs sign zeros_like where maximum minimum exp expm1 log log1p sin "
+    "cos tanh erf sigmoid hard_sigmoid relu leaky_relu elu softplus equal not_equal less less_equal greater greater_equal "
+    "logical_and logical_or logical_not"
+).split()
+for _name in _BY_ENTRY:
+    _rules[getattr(ops, _name)] = _elementwise
+for _primitive in (_clip, _astype, _truncated):
+    _rules[_primitive] = _elementwise
+for _name in "sum mean max min logsumexp norm".split():
+    _rules[getattr(ops, _name)] = _reduction
+for _name in "reshape expand_dims squeeze".split():
+    _rules[getattr(ops, _name)] = _reshaped
+_rules |= {ops.softmax: _along, ops.log_softmax: _along, ops.swapaxes: _swapped, ops.transpose: _transposed}
+_rules |= {ops.broadcast_to: _broadcast, ops.sum_to: _summed_to, ops.matmul: _product}
+_rules |= {_getitem: _read, ops.scatter: _written, _stack: _joined, _concatenate: _joined}
+_rules |= {_split: _parted, _unstack: _parted, sum_of_products: _summed_product}
+
+ELEMENTWISE = frozenset(primitive for primitive, rule in _rules.items() if rule is _elementwise)
+"""Ops that work entry by entry."""

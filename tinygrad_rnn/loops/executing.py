@@ -1,0 +1,57 @@
+"""One direction of a scan, ready to run: what comes before the loop, the loop, and what comes after it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from tinygrad_rnn.backend import Array
+from tinygrad_rnn.loops.batching import run_whole
+from tinygrad_rnn.loops.emitting import Emitted
+from tinygrad_rnn.loops.layout import Arrays, Layout
+from tinygrad_rnn.loops.merging import Home
+from tinygrad_rnn.loops.recording import Equation, Var
+from tinygrad_rnn.loops.splitting import Parts
+
+
+class Loop:
+    """A split and merged program. See Layout for what the arguments are."""
+
+    def __init__(
+        self,
+        parts: Parts,
+        carry: list[Var],
+        next_carry: list[Var],
+        timed: Iterable[Var],
+        kept: Iterable[Var],
+        home: Home,
+        reverse: bool,
+        names: Mapping[Var, str] | None = None,
+    ) -> None:
+        self.parts = parts
+        self.layout = Layout(parts, carry, next_carry, timed, kept, home, reverse)
+        self.body = Emitted(self.layout, names)
+
+    def run(self, steps: int, env: Arrays, start: Sequence[Array]) -> list[Array]:
+        """Runs all parts: `env` holds captured operands and, with a time axis, what is timed, and is filled with
+        everything else; `start` is the carry of the first step. Returns the last carry."""
+        for equation in self.parts.once:
+            values = [env[a] if isinstance(a, Var) else a for a in equation.args]
+            self._put(env, equation, equation.primitive.forward(*values, **equation.params))
+        self._run_whole(self.parts.before, env, steps)
+        rings, ends = self.layout.allocate(steps, env, start)
+        self.body.run(steps, env, rings)
+        self.layout.show_slices(env)
+        self._run_whole(self.parts.after, env, steps)
+        return [ends[c] for c in self.layout.carry]
+
+    def _run_whole(self, equations: list[Equation], env: Arrays, steps: int) -> None:
+        for equation in equations:
+            values = [env[a] if isinstance(a, Var) else a for a in equation.args]
+            timed = [isinstance(a, Var) and a in self.layout.timed for a in equation.args]
+            self._put(env, equation, run_whole(equation, values, timed, steps))
+
+    def _put(self, env: Arrays, equation: Equation, result: Any) -> None:
+        env.update(zip(equation.outs, result if equation.several else (result,), strict=True))
+        if not self.layout.stacks.isdisjoint(equation.outs):
+            self.layout.show_slices(env)

@@ -1,0 +1,217 @@
+"""Recording: a step runs once on placeholders, which have shapes and no numbers, and what it does is a Program.
+
+The program is in single assignment: every value is a `Var` that one equation makes. Parameters, captured Tensors and
+arrays are operands of it, never constants in it; options (axes, shapes, numbers) are part of it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from tinygrad_rnn.backend import is_array
+from tinygrad_rnn.surroundings import recording_with
+from tinygrad_rnn.tape import Box, Joint, Primitive
+from tinygrad_rnn.tensor import Tensor
+
+
+class CannotRecord(RuntimeError):
+    """A step did something that a recording cannot hold: it looked at numbers, or drew random ones."""
+
+
+class Var:
+    """A value of a program: a number to call it by, a shape and a dtype."""
+
+    __slots__ = ("dtype", "number", "shape")
+
+    def __init__(self, number: int, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
+        self.number, self.shape, self.dtype = number, shape, dtype
+
+    def __repr__(self) -> str:
+        return f"v{self.number}"
+
+
+class Placeholder(Tensor):
+    """A Tensor without numbers, in whose place a Var stands."""
+
+    __slots__ = ("var",)
+
+    def __init__(self, var: Var) -> None:
+        self.node = None
+        self.var = var
+
+    @property
+    def data(self) -> Any:  # there is none
+        raise CannotRecord("the step looks at the numbers of a Tensor (.data, bool(), item(), a random draw)")
+
+    @property
+    def xp(self) -> Any:
+        return np
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.var.shape
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return self.var.dtype
+
+    @property
+    def ndim(self) -> int:
+        return len(self.var.shape)
+
+    @property
+    def size(self) -> int:
+        return math.prod(self.var.shape)
+
+
+@dataclass(frozen=True, eq=False)
+class Equation:
+    """`outs = primitive(*args, **params)`; args are Vars and options."""
+
+    primitive: Primitive[Any]
+    args: tuple[Any, ...]
+    params: dict[str, Any]
+    outs: tuple[Var, ...]
+    several: bool = False
+
+    @property
+    def reads(self) -> list[Var]:
+        """The Vars among its arguments."""
+        return [a for a in self.args if isinstance(a, Var)]
+
+
+@dataclass(frozen=True, eq=False)
+class Program:
+    """A recorded step: from states and inputs to new states and outputs; `captured` are the operands that it closes
+    over, and what stood there when it was recorded."""
+
+    equations: list[Equation]
+    captured: list[Var]
+    operands: list[Any]
+    states: list[Var]
+    xs: list[Var]
+    new_states: list[Any]
+    ys: list[Any]
+    count: int
+    key: Any
+
+    def sorted(self, operands: Sequence[Any]) -> tuple[Sequence[Any], Sequence[Any], Sequence[Any]]:
+        """Operands of a scan, one after the other, as captured ones, states and inputs."""
+        a = len(self.captured)
+        b = a + len(self.states)
+        return operands[:a], operands[a:b], operands[b:]
+
+
+Specs = tuple[list[tuple[tuple[int, ...], np.dtype[Any]]], bool]
+_specs: dict[Any, Specs] = {}
+
+
+class Recorder:
+    """Takes down every op while it is in force (see `tape.recording_with`)."""
+
+    def __init__(self, count: int = 0) -> None:
+        self.count = count
+        self.equations: list[Equation] = []
+        self.captured: dict[int, tuple[Var, Any]] = {}
+        self.keys: list[Any] = []
+
+    def var(self, shape: tuple[int, ...], dtype: Any) -> Var:
+        """A new value."""
+        self.count += 1
+        return Var(self.count, tuple(shape), np.dtype(dtype))
+
+    def lift(self, value: Any) -> Any:
+        """The Var of a placeholder; a Tensor or an array from outside becomes an operand; the rest is an option."""
+        if isinstance(value, Placeholder):
+            return value.var
+        if isinstance(value, Box) or is_array(value):
+            array = value.data if isinstance(value, Box) else value
+            if id(value) not in self.captured:
+                self.captured[id(value)] = (self.var(array.shape, array.dtype), value)
+            return self.captured[id(value)][0]
+        return value.item() if isinstance(value, np.generic) else value
+
+    def __call__(self, primitive: Primitive[Any], args: tuple[Any, ...], params: dict[str, Any]) -> Any:
+        """Takes down one op and returns placeholders for its results."""
+        if isinstance(primitive, Joint):
+            return primitive.plain(*args, **params)
+        lifted = tuple(self.lift(a) for a in args)
+        options = _frozen(params)
+        spec_key = (primitive, tuple((a.shape, a.dtype) if isinstance(a, Var) else _frozen(a) for a in lifted), options)
+        specs, several = _specs.get(spec_key) or _specs.setdefault(spec_key, _specs_of(primitive, lifted, params))
+        outs = tuple(self.var(shape, dtype) for shape, dtype in specs)
+        self.equations.append(Equation(primitive, lifted, params, outs, several))
+        self.keys.append((spec_key, tuple(a.number if isinstance(a, Var) else None for a in lifted)))
+        found = tuple(map(Placeholder, outs))
+        return found if several else found[0]
+
+
+def _specs_of(primitive: Primitive[Any], args: tuple[Any, ...], params: dict[str, Any]) -> Specs:
+    """Shapes and dtypes of an op's results, found once by running it on ones."""
+    ones = [np.ones(a.shape, a.dtype) if isinstance(a, Var) else a for a in args]
+    with np.errstate(all="ignore"):
+        out = primitive.forward(*ones, **params)
+    several = type(out) is tuple
+    return [(np.shape(o), np.asarray(o).dtype) for o in (out if several else (out,))], several
+
+
+def _frozen(value: Any) -> Any:
+    """Options as something to compare by value. Raises CannotRecord for arrays among them (in an index, say)."""
+    if isinstance(value, tuple | list):
+        return (type(value), *map(_frozen, value))
+    if isinstance(value, dict):
+        return tuple((key, _frozen(value[key])) for key in sorted(value))
+    if isinstance(value, slice):
+        return (slice, value.start, value.stop, value.step)
+    if isinstance(value, Box) or is_array(value):
+        raise CannotRecord("an array is part of an index or an option of an op")
+    return (type(value), repr(value) if isinstance(value, float) else value)
+
+
+def record_step(step: Callable[[Any, Any], Any], state: Any, xs: Any) -> tuple[Program, Any, Any]:
+    """Runs `step` on placeholders with the shapes of one time step: the program, and the tuples in which its new state
+    and its outputs come. Raises CannotRecord."""
+    recorder = Recorder()
+    states = [recorder.var(s.shape, s.dtype) for s in flat(state)]
+    inputs = [recorder.var(x.shape[1:], x.dtype) for x in flat(xs)]
+    with recording_with(recorder):
+        result = step(rebuild(state, iter(map(Placeholder, states))), rebuild(xs, iter(map(Placeholder, inputs))))
+        if not isinstance(result, tuple) or len(result) != 2:
+            raise TypeError(f"scan: the step must return (state, y), got {type(result).__name__}")
+        new_state, y = result
+        new_states, ys = ([recorder.lift(v) for v in flat(part)] for part in (new_state, y))
+    for old, new in zip(states, new_states, strict=True):
+        if not isinstance(new, Var) or new.shape != old.shape or new.dtype != old.dtype:
+            raise CannotRecord("a state changes its shape or dtype, or becomes a plain number")
+    if not all(isinstance(v, Var) for v in ys):
+        raise CannotRecord("an output is a plain number")
+    captured = [var for var, _ in recorder.captured.values()]
+    specs = tuple((v.number, v.shape, v.dtype) for v in (*states, *inputs, *captured))
+    ends = tuple(v.number for v in (*new_states, *ys))
+    program = Program(
+        recorder.equations,
+        captured,
+        [value for _, value in recorder.captured.values()],
+        states,
+        inputs,
+        new_states,
+        ys,
+        recorder.count,
+        (specs, tuple(recorder.keys), ends),
+    )
+    return program, new_state, y
+
+
+def flat(tree: Any) -> list[Any]:
+    """The leaves of nested tuples."""
+    return [leaf for part in tree for leaf in flat(part)] if isinstance(tree, tuple) else [tree]
+
+
+def rebuild(tree: Any, leaves: Iterator[Any]) -> Any:
+    """Nested tuples like `tree` with other leaves."""
+    return tuple(rebuild(part, leaves) for part in tree) if isinstance(tree, tuple) else next(leaves)

@@ -1,0 +1,188 @@
+"""scan: a step function over time, as a compiled program or as a plain loop."""
+
+from __future__ import annotations
+
+import linecache
+import threading
+import traceback
+import warnings
+from collections import OrderedDict
+from collections.abc import Sequence
+from contextvars import ContextVar
+from typing import Any
+
+import numpy as np
+
+from tinygrad_rnn import ops
+from tinygrad_rnn.backend import Array
+from tinygrad_rnn.loops import checkpointing
+from tinygrad_rnn.loops.compiling import compiled_program
+from tinygrad_rnn.loops.recording import CannotRecord, Program, Var, flat, rebuild, record_step
+from tinygrad_rnn.loops.unrolling import Step, length_of, unroll
+from tinygrad_rnn.ops import stack, unstack
+from tinygrad_rnn.surroundings import is_interpreted
+from tinygrad_rnn.tape import Box, Given, joint
+from tinygrad_rnn.tensor import as_tensor
+
+# --- As one op on the tape -------------------------------------------------------------------------------------
+
+
+@joint
+def _scan(
+    needs: tuple[bool, ...], *operands: Array, program: Program, every: int | None
+) -> tuple[tuple[Array, ...], Any]:
+    compiled = compiled_program(program, needs)
+    saved: Any
+    if every is None or not any(needs):
+        results, saved = compiled.run_forward(operands)
+    else:
+        results, saved = checkpointing.forward(compiled_program(program, (False,) * len(needs)), operands, every)
+    return results, (compiled, saved)
+
+
+def _scan_rule(
+    g: Sequence[Array | None], saved: Any, *operands: Array, program: Program, every: int | None
+) -> list[Any]:
+    compiled, values = saved
+    if every is None:
+        return Given(compiled.run_backward(values, g, operands))
+    return Given(checkpointing.backward(compiled, values, g, operands, every))
+
+
+def _replay(*operands: Any, program: Program, every: int | None) -> tuple[Any, ...]:
+    """The same scan as ops on the tape: the program, run step by step on Tensors."""
+    captured, state, xs = program.sorted(operands)
+    columns = [unstack(as_tensor(x)) for x in xs]
+    ys: list[list[Any]] = [[] for _ in program.ys]
+    for t in range(len(columns[0])):
+        given = (*captured, *state, *(column[t] for column in columns))
+        env = dict(zip((*program.captured, *program.states, *program.xs), given, strict=True))
+        for e in program.equations:
+            result = e.primitive(*(env[v] if isinstance(v, Var) else v for v in e.args), **e.params)
+            env.update(zip(e.outs, result if e.several else (result,), strict=True))
+        state = [env[v] for v in program.new_states]
+        for y, v in zip(ys, program.ys, strict=True):
+            y.append(env[v])
+    return (*state, *(stack(y) for y in ys))
+
+
+_scan.vjp(_scan_rule)
+_scan.composite(_replay)
+
+
+# --- The switch, and what is said where a step cannot be compiled ----------------------------------------------
+
+
+class ScanWarning(RuntimeWarning):
+    """A scan runs as a plain loop, and why."""
+
+
+_switch: ContextVar[bool] = ContextVar("tinygrad_rnn.compiled", default=True)
+
+
+class compiled:  # noqa: N801  (used as a statement: `with compiled(False):`)
+    """`compiled(False)` makes every scan of this thread a plain loop from here on, so that one can step through it and
+    read its tape; `with compiled(False):` does so within a block."""
+
+    def __init__(self, on: bool = True) -> None:
+        self._token = _switch.set(on)
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, *_: object) -> None:
+        _switch.reset(self._token)
+
+
+_lock = threading.Lock()
+_REMEMBERED = 1024
+_pure: OrderedDict[Any, None] = OrderedDict()
+_explained: OrderedDict[str, None] = OrderedDict()
+
+
+def _first_time(seen: OrderedDict[Any, None], key: Any) -> bool:
+    with _lock:
+        if key in seen:
+            return False
+        seen[key] = None
+        if len(seen) > _REMEMBERED:
+            seen.popitem(last=False)
+        return True
+
+
+def _explain_once(step: Step, error: Exception) -> None:
+    frames = [
+        (frame.f_code.co_filename, line)
+        for frame, line in traceback.walk_tb(error.__traceback__)
+        if not frame.f_globals.get("__name__", "").startswith("tinygrad_rnn")
+    ]
+    place = f", at {frames[-1][0]}:{frames[-1][1]}: {linecache.getline(*frames[-1]).strip()}" if frames else ""
+    message = f"scan of {step.__qualname__}: runs as a plain loop, because {error}{place}"
+    if _first_time(_explained, message):
+        warnings.warn(message, ScanWarning, stacklevel=4)
+
+
+# --- scan itself -----------------------------------------------------------------------------------------------
+
+
+def scan(
+    step: Step,
+    state: Any,
+    xs: Any,
+    compiled: bool = True,
+    truncate: int | None = None,
+    checkpoint_every: int | None = None,
+) -> tuple[Any, Any]:
+    """Runs `step(state, x) -> (state, y)` over the leading axis of `xs` and returns the last state and the `y`s stacked
+    along a new leading axis, as `jax.lax.scan` does.
+
+    `state`, `xs` and `y` are each a Tensor or a tuple of Tensors (tuples within tuples too); all `xs` share the length
+    T of their first axis. The step may close over Parameters and Tensors. It runs as a compiled program, or as a plain
+    loop on the tape where `compiled` is False, `tinygrad_rnn.compiled(False)` is in force, `detect_anomaly` watches,
+    the arrays are not NumPy's, or the step cannot be recorded, which a ScanWarning explains once.
+
+    `truncate=k` detaches the state every k steps: no gradient goes from one such part to the one before it.
+    `checkpoint_every=k` saves only every k-th state for the backward pass, which runs the steps between again: memory
+    for T/k + k steps instead of T, for one more forward pass. (A plain loop keeps its whole tape all the same.)
+
+    Raises ValueError for T = 0, for lengths that differ and for k below 1, and TypeError where a step does not return
+    two things."""
+    length_of(xs)
+    for name, k in (("truncate", truncate), ("checkpoint_every", checkpoint_every)):
+        if k is not None and (not isinstance(k, int) or k < 1):
+            raise ValueError(f"scan: {name} must be a whole number of at least 1, or None, got {k!r}")
+    if truncate is not None:
+        return _truncated(step, state, xs, truncate, compiled, checkpoint_every)
+    if not compiled or not _switch.get() or is_interpreted() or not _on_host(flat(state), flat(xs)):
+        return unroll(step, state, xs)
+    try:
+        program, new_state, y = record_step(step, state, xs)
+        if _first_time(_pure, program.key) and record_step(step, state, xs)[0].key != program.key:
+            del _pure[program.key]
+            raise CannotRecord("the step does something else each time it is called")
+    except Exception as error:
+        result = unroll(step, state, xs)  # where the step itself is wrong, this says so
+        _explain_once(step, error)
+        return result
+    leaves: Any = iter(_scan(*program.operands, *flat(state), *flat(xs), program=program, every=checkpoint_every))
+    return rebuild(new_state, leaves), rebuild(y, leaves)
+
+
+def _on_host(*groups: list[Any]) -> bool:
+    return all(isinstance(x.data if isinstance(x, Box) else x, np.ndarray) for group in groups for x in group)
+
+
+def _truncated(
+    step: Step, state: Any, xs: Any, k: int, compiled: bool, checkpoint_every: int | None
+) -> tuple[Any, Any]:
+    """`scan` in parts of k steps with a detached state between them."""
+    cuts = range(k, length_of(xs), k)
+    columns = [ops.split(as_tensor(x), [*cuts]) for x in flat(xs)]
+    parts: list[Any] = []
+    for number in range(len(cuts) + 1):
+        if number:
+            state = rebuild(state, (as_tensor(s).detach() for s in flat(state)))
+        part = rebuild(xs, iter([column[number] for column in columns]))
+        state, y = scan(step, state, part, compiled, None, checkpoint_every)
+        parts.append(y)
+    joined = [ops.concatenate(list(each)) for each in zip(*map(flat, parts), strict=True)]
+    return state, rebuild(parts[0], iter(joined))

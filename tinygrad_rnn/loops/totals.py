@@ -1,0 +1,120 @@
+"""Gradients of what a step captures: sums over time, each as few products over all N = T B rows as there can be."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from tinygrad_rnn import ops
+from tinygrad_rnn.backend import Array
+from tinygrad_rnn.buffers import take
+from tinygrad_rnn.loops.layout import Arrays, Layout
+from tinygrad_rnn.loops.recording import Equation, Var
+
+
+@dataclass(frozen=True, eq=False)
+class Term:
+    """One summand at each time step: `left.T @ right`, or with `left` None `right` itself; then summed to `shape`."""
+
+    left: Var | None
+    right: Var
+    shape: tuple[int, ...]
+
+
+def terms(var: Var, makers: dict[Var, Equation]) -> list[Term]:
+    """A gradient at one step as a sum. Since the sum over time of `x.T @ dz` is one product of all the rows of x and
+    dz, neither the sum nor the products need be computed at any step."""
+    found: list[Term] = []
+    waiting = [var]
+    while waiting:
+        v = waiting.pop()
+        e = makers.get(v)
+        if e is not None and e.primitive is ops.add and all(isinstance(a, Var) and a.shape == v.shape for a in e.args):
+            waiting += e.args
+        elif e is not None and e.primitive is ops.sum_to:
+            found.append(Term(None, e.args[0], var.shape))
+        elif e is not None and e.primitive is ops.matmul and (x := _transposed(e.args[0], makers)) is not None:
+            found.append(Term(x, e.args[1], var.shape))
+        else:
+            found.append(Term(None, v, var.shape))
+    return found
+
+
+def _transposed(v: Var, makers: dict[Var, Equation]) -> Var | None:
+    """x where v is the matrix x.T."""
+    e = makers.get(v)
+    if e is None or len(v.shape) != 2 or e.primitive is not ops.swapaxes or {a % 2 for a in e.args[1:3]} != {0, 1}:
+        return None
+    x: Var = e.args[0]
+    return x
+
+
+class Totals:
+    """The sums over time of what was asked for, each a list of terms."""
+
+    def __init__(self, asked: list[list[Term] | None], layout: Layout) -> None:
+        self.asked, self.layout = asked, layout
+        # What is asked of neighbouring slices is calculated at once: for each left operand and stack, lo and hi.
+        self.runs: dict[tuple[Var | None, Var], tuple[int, int]] = {}
+        for term in (term for group in asked for term in group or ()):
+            key, lo, hi = self._place(term)
+            before = self.runs.get(key, (lo, hi))
+            self.runs[key] = (min(before[0], lo), max(before[1], hi))
+
+    def _place(self, term: Term) -> tuple[tuple[Var | None, Var], int, int]:
+        """The key of a calculation, and the slice of its result."""
+        place = self.layout.home.get(term.right)
+        if place is None or place.hi is not None:
+            return (term.left, term.right), 0, 1
+        return (term.left, place.stack), place.lo, place.lo + 1
+
+    def run(self, env: Arrays, steps: int) -> list[Array | None]:
+        """The sums, in the order in which they were asked for; every array is new."""
+        done: dict[tuple[Var | None, Var], Array] = {}
+        given: set[Any] = set()
+        results: list[Array | None] = []
+        for group in self.asked:
+            result = None if group is None else self._sum(group, env, steps, done)
+            key = (*map(self._place, group or ()),)
+            results.append(result.copy() if result is not None and key in given else result)
+            given.add(key)
+        return results
+
+    def _sum(self, group: list[Term], env: Arrays, steps: int, done: dict[tuple[Var | None, Var], Array]) -> Array:
+        result: Array = None
+        for term in group:
+            key, lo, _ = self._place(term)
+            if key not in done:
+                done[key] = self._calculated(*key, env, steps)
+            value = done[key][lo - self.runs[key][0]]
+            if term.left is None:
+                value = ops.sum_to.forward(value, term.shape)
+            result = value if result is None else result + value
+        return result
+
+    def _calculated(self, left: Var | None, right: Var, env: Arrays, steps: int) -> Array:
+        """The results for a run of slices, on a leading axis."""
+        lo, hi = self.runs[left, right]
+        timed, g = right in self.layout.timed, env[right]
+        stacked = right in self.layout.stacks
+        if stacked:
+            g = g[:, lo:hi].swapaxes(0, 1) if timed else g[lo:hi]
+        else:
+            g = g[None]
+        if left is None:
+            return g.sum(axis=1) if timed else g * steps
+        x = env[left]
+        if left in self.layout.timed and timed:
+            g = g.reshape(len(g), -1, g.shape[-1])
+            out = take((len(g), left.shape[-1], right.shape[-1]), right.dtype)
+            return np.matmul(x.reshape(-1, left.shape[-1]).T, g, out=out)
+        if left in self.layout.timed:
+            return x.sum(axis=0).T @ g
+        return x.T @ (g.sum(axis=1) if timed else g * steps)
+
+
+def operands(asked: list[list[Term] | None]) -> set[Var]:
+    """All that the terms are made of."""
+    return {v for group in asked for term in group or () for v in (term.left, term.right) if v is not None}
