@@ -8,6 +8,7 @@ from tinygrad_rnn.checks import GradientError as GradientError
 from tinygrad_rnn.checks import gradcheck as gradcheck
 from tinygrad_rnn.loops import ScanWarning as ScanWarning
 from tinygrad_rnn.loops import compiled as compiled
+from tinygrad_rnn.loops import explain as explain
 from tinygrad_rnn.loops import scan as scan
 from tinygrad_rnn.rowsparse import RowSparse as RowSparse
 from tinygrad_rnn.surroundings import label as label

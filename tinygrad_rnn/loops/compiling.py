@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from itertools import count
 from typing import Any
 
@@ -28,11 +28,10 @@ Saved = dict[Var, Array]
 class Compiled:
     """A program, and where gradients are asked for its backward step, each split and emitted. It knows the shapes of
     one time step, not how many there are. `needs` tells for captured operands, states and inputs whether a gradient
-    may be asked for; `names` are identifiers for values in the emitted source."""
+    may be asked for."""
 
-    def __init__(self, program: Program, needs: tuple[bool, ...], names: Mapping[Var, str] | None = None) -> None:
+    def __init__(self, program: Program, needs: tuple[bool, ...]) -> None:
         self.program = program
-        self.names = names
         self.numbers = count(program.count + 10**6)
         self.backward: Backward | None = None
         kept: set[Var] = set(program.ys)
@@ -43,7 +42,7 @@ class Compiled:
             wanted = {v for v, need in zip(sources, asked, strict=True) if need and v.dtype.kind == "f"}
             self.backward = differentiate(program, wanted)
             makers = {v: e for e in self.backward.equations for v in e.outs}
-            sums = [None if g is None else terms(g, makers) for g in self.backward.g_captured]
+            self.sums = sums = [None if g is None else terms(g, makers) for g in self.backward.g_captured]
             results = {g for g in self.backward.g_xs if g is not None} | operands(sums)
             own = {v for e in program.equations for v in e.outs} | set(program.states)
             self.read = {a for e in self.backward.equations for a in e.reads} | results
@@ -91,8 +90,8 @@ class Compiled:
                 ends[i] = Var(next(self.numbers), end.shape, end.dtype)
                 parts.loop.append(Equation(copy, (end,), {}, (ends[i],)))
         sink(parts, kept)
-        places = merge(parts, ends, [*carry, *timed], home or {}, self.numbers)
-        return Loop(parts, carry, ends, timed, kept, places, home is not None, self.names)
+        places = merge(parts, ends, [*carry, *timed], kept, home or {}, self.numbers)
+        return Loop(parts, carry, ends, timed, kept, places, home is not None)
 
     # --- Running ---
 

@@ -24,6 +24,8 @@ class Backward:
     g_states: list[Var | None]
     g_xs: list[Var | None]
     g_captured: list[Var | None]
+    gradients: dict[Var, Var]
+    """The values of the forward step by their gradients."""
 
 
 def differentiate(program: Program, wanted: set[Var]) -> Backward:
@@ -75,4 +77,5 @@ def differentiate(program: Program, wanted: set[Var]) -> Backward:
         [found(v) for v in program.states],
         [found(v, v in wanted) for v in program.xs],
         [found(v, v in wanted) for v in program.captured],
+        {g.var: v for v, g in grads.items() if isinstance(g, Placeholder)},
     )

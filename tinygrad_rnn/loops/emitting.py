@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from itertools import cycle
+from textwrap import fill
 from typing import Any
 
 import numpy as np
@@ -107,6 +108,10 @@ def _rows(x: Array) -> Any:
 # --- Writing the source ----------------------------------------------------------------------------------------
 
 
+def _wrapped(names: Iterable[str], indent: int) -> str:
+    return fill(", ".join(names), 100, initial_indent=" " * indent, subsequent_indent=" " * indent)
+
+
 class Emitted:
     """A loop as a Python function; `source` is its text. `names` are identifiers for values, where they have any."""
 
@@ -144,13 +149,26 @@ class Emitted:
         outer += [name for name, _ in self.scratch]
         outer += [self.name(v) for v in (*self.constants, *self.slices)]
         self.parameters = outer
-        targets, sources = (", ".join(part) for part in zip(*columns, strict=True))
-        head = f"for {targets} in zip({sources}):" if len(columns) > 1 else "for _ in range(steps):"
+        head = "for _ in range(steps):"
+        if len(columns) > 1:
+            targets, sources = (_wrapped(part, 8) for part in zip(*columns, strict=True))
+            head = f"for (\n{targets}\n    ) in zip(\n{sources}\n    ):"
         body = "".join(f"\n        {line}" for line in lines)
-        self.source = f"def loop(steps, {', '.join(outer)}):\n    {head}{body}\n"
+        remarks = "".join(f"    # {remark}\n" for remark in self._remarks())
+        self.source = f"def loop(\n{_wrapped(['steps', *outer], 4)}\n):\n{remarks}    {head}{body}\n"
         namespace: dict[str, Any] = {**self.functions, "options": self.options, "cycle": cycle}
         exec(self.source, namespace)
         self.function = namespace["loop"]
+
+    def _remarks(self) -> Iterable[str]:
+        """What the source does not show: which arrays lie in others."""
+        for c, n in self.layout.paired:
+            if {c, n} <= {*self.stepped}:
+                yield f"{self.name(n)} of one step is {self.name(c)} of the next"
+        for v in (*self.stepped, *self.slices):
+            if v in self.layout.home:
+                stack, lo, hi = self.layout.home[v]
+                yield f"{self.name(v)} is {self.name(stack)}[{lo if hi is None else f'{lo}:{hi}'}]"
 
     def name(self, v: Any) -> str:
         """How a value is called in the source; an option is written out."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from tinygrad_rnn.backend import Array
@@ -26,11 +26,10 @@ class Loop:
         kept: Iterable[Var],
         home: Home,
         reverse: bool,
-        names: Mapping[Var, str] | None = None,
     ) -> None:
         self.parts = parts
         self.layout = Layout(parts, carry, next_carry, timed, kept, home, reverse)
-        self.body = Emitted(self.layout, names)
+        self.body = Emitted(self.layout)
 
     def run(self, steps: int, env: Arrays, start: Sequence[Array]) -> list[Array]:
         """Runs all parts: `env` holds captured operands and, with a time axis, what is timed, and is filled with

@@ -15,10 +15,9 @@ from typing import Any, NamedTuple
 from tinygrad_rnn import ops
 from tinygrad_rnn.backend import Array
 from tinygrad_rnn.loops.batching import ELEMENTWISE
-from tinygrad_rnn.loops.products import sum_of_products
+from tinygrad_rnn.loops.products import stacked, sum_of_products
 from tinygrad_rnn.loops.recording import Equation, Var
 from tinygrad_rnn.loops.splitting import Parts
-from tinygrad_rnn.ops.shapes import _stack
 
 
 class Place(NamedTuple):
@@ -37,11 +36,19 @@ class Place(NamedTuple):
 Home = dict[Var, Place]
 
 
-def merge(parts: Parts, ends: Iterable[Var], moving: Iterable[Var], known: Home, numbers: Iterator[int]) -> Home:
+def merge(
+    parts: Parts,
+    ends: Iterable[Var],
+    moving: Iterable[Var],
+    kept: Iterable[Var],
+    known: Home,
+    numbers: Iterator[int],
+) -> Home:
     """Merges within each part, in place, and returns which values lie in which stack. `ends` are made apart (the loop
-    hands them on); `moving` are the carry and what differs from step to step; `known` lie in stacks from before;
-    `numbers` are for new Vars."""
-    merging = _Merging(parts, set(ends), set(moving), known, numbers)
+    hands them on); `moving` are the carry and what differs from step to step; `kept` are wanted afterwards, of all
+    steps; `known` lie in stacks from before; `numbers` are for new Vars."""
+    kept = {*kept, *(a for e in parts.after for a in e.reads)}
+    merging = _Merging(parts, set(ends), set(moving), kept, known, numbers)
     for part in (parts.before, parts.loop, parts.after):
         merging.products(part)
         merging.sums(part)
@@ -50,8 +57,10 @@ def merge(parts: Parts, ends: Iterable[Var], moving: Iterable[Var], known: Home,
 
 
 class _Merging:
-    def __init__(self, parts: Parts, ends: set[Var], moving: set[Var], known: Home, numbers: Iterator[int]) -> None:
-        self.parts, self.ends, self.numbers = parts, ends, numbers
+    def __init__(
+        self, parts: Parts, ends: set[Var], moving: set[Var], kept: set[Var], known: Home, numbers: Iterator[int]
+    ) -> None:
+        self.parts, self.ends, self.kept, self.numbers = parts, ends, kept, numbers
         self.made = {out for part in (parts.before, parts.loop, parts.after) for e in part for out in e.outs}
         self.looped = {out for e in parts.loop for out in e.outs}
         self.moving = moving | self.made
@@ -67,13 +76,9 @@ class _Merging:
         key = (rank, *constants)
         if key not in self.stacks:
             first = constants[0]
-            stack = self._new((len(constants), *first.shape), first)
-            self.parts.once.append(Equation(_stack, tuple(constants), {"axis": 0}, (stack,)))
-            if rank > len(first.shape):
-                shape = (len(constants), *(1,) * (rank - len(first.shape)), *first.shape)
-                aligned = self._new(shape, first)
-                self.parts.once.append(Equation(ops.reshape, (stack, shape), {}, (aligned,)))
-                stack = aligned
+            shape = (len(constants), *(1,) * (rank - len(first.shape)), *first.shape)
+            stack = self._new(shape, first)
+            self.parts.once.append(Equation(stacked, tuple(constants), {"shape": shape}, (stack,)))
             self.stacks[key] = stack
         return self.stacks[key]
 
@@ -113,11 +118,13 @@ class _Merging:
     def products(self, part: list[Equation]) -> None:
         groups: dict[Any, list[Equation]] = {}
         for e in part:
-            if e.primitive is ops.matmul and self._by_constant(e) and self._free(e.outs[0]):
-                groups.setdefault((e.args[0], e.args[1].shape, e.outs[0].dtype), []).append(e)
-        for (left, _, _), group in groups.items():
+            out = e.outs[0]
+            if e.primitive is ops.matmul and self._by_constant(e) and self._free(out):
+                # What is kept and what is not are stored apart: no step's value is saved for its neighbour's sake.
+                groups.setdefault((e.args[0], e.args[1].shape, out.dtype, out in self.kept), []).append(e)
+        for group in groups.values():
             if len(group) > 1:
-                right = self._stacked([e.args[1] for e in group], 2)
+                left, right = group[0].args[0], self._stacked([e.args[1] for e in group], 2)
                 stack = self._settle([e.outs[0] for e in group])
                 part[part.index(group[0])] = Equation(ops.matmul, (left, right), {}, (stack,))
                 part[:] = [e for e in part if e not in group]
@@ -218,6 +225,7 @@ class _Merging:
             and len(e.args) == len(first.args)
             and e.params == first.params
             and (e.outs[0].shape, e.outs[0].dtype) == (first.outs[0].shape, first.outs[0].dtype)
+            and (e.outs[0] in self.kept) == (first.outs[0] in self.kept)
         ]
         group = [first]
         before = _before(part, self.home) if candidates else {}

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_rnn.backend import is_array
-from tinygrad_rnn.surroundings import recording_with
+from tinygrad_rnn.surroundings import Where, recording_with, surroundings
 from tinygrad_rnn.tape import Box, Joint, Primitive
 from tinygrad_rnn.tensor import Tensor
 
@@ -78,6 +78,7 @@ class Equation:
     params: dict[str, Any]
     outs: tuple[Var, ...]
     several: bool = False
+    where: Where = ()
 
     @property
     def reads(self) -> list[Var]:
@@ -145,7 +146,7 @@ class Recorder:
         spec_key = (primitive, tuple((a.shape, a.dtype) if isinstance(a, Var) else _frozen(a) for a in lifted), options)
         specs, several = _specs.get(spec_key) or _specs.setdefault(spec_key, _specs_of(primitive, lifted, params))
         outs = tuple(self.var(shape, dtype) for shape, dtype in specs)
-        self.equations.append(Equation(primitive, lifted, params, outs, several))
+        self.equations.append(Equation(primitive, lifted, params, outs, several, surroundings.get().where))
         self.keys.append((spec_key, tuple(a.number if isinstance(a, Var) else None for a in lifted)))
         found = tuple(map(Placeholder, outs))
         return found if several else found[0]

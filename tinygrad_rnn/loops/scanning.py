@@ -93,6 +93,11 @@ class compiled:  # noqa: N801  (used as a statement: `with compiled(False):`)
         _switch.reset(self._token)
 
 
+Heard = list[tuple[Step, Any, Any]]
+
+listener: ContextVar[Heard | None] = ContextVar("tinygrad_rnn.listener", default=None)
+"""Where it holds a list, every scan writes down what it was given."""
+
 _lock = threading.Lock()
 _REMEMBERED = 1024
 _pure: OrderedDict[Any, None] = OrderedDict()
@@ -152,6 +157,9 @@ def scan(
             raise ValueError(f"scan: {name} must be a whole number of at least 1, or None, got {k!r}")
     if truncate is not None:
         return _truncated(step, state, xs, truncate, compiled, checkpoint_every)
+    heard = listener.get()
+    if heard is not None:
+        heard.append((step, state, xs))
     if not compiled or not _switch.get() or is_interpreted() or not _on_host(flat(state), flat(xs)):
         return unroll(step, state, xs)
     try:

@@ -1,0 +1,116 @@
+"""explain shows what really runs, by the names of the step."""
+
+from __future__ import annotations
+
+import ast
+import warnings
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tinygrad_rnn as tg
+from tinygrad_rnn import ops
+from tinygrad_rnn.models import GRU, LSTM, RNN, Cell, LanguageModel, Recurrent
+from tinygrad_rnn.tensor import Parameter, Tensor
+
+XS = np.zeros((3, 2, 5), np.float32)
+
+
+def shown(capsys: pytest.CaptureFixture[str], *args: Any) -> str:
+    tg.explain(*args)
+    return capsys.readouterr().out
+
+
+def section(text: str, start: str, end: str) -> str:
+    return text.split(start, 1)[1].split(end, 1)[0]
+
+
+def test_the_step_is_shown_with_the_names_that_it_gives_its_values(capsys: pytest.CaptureFixture[str]) -> None:
+    text = " ".join(shown(capsys, LSTM(5, 4), XS).split())
+    for line in (
+        "given x (2, 5), h (2, 4), c (2, 4)",
+        "t1 = x @ i.U (2, 4)",
+        "f = sigmoid(f.sum) (2, 4)",
+        "hands on h', c'; puts out h'",
+    ):
+        assert line in text
+
+
+def test_input_products_come_before_the_loop_and_weight_gradients_after_it(capsys: pytest.CaptureFixture[str]) -> None:
+    text = shown(capsys, LSTM(5, 4), XS)
+    before = section(text, "before the loop", "in the loop")
+    assert "x @ [i.U f.U o.U g.U]" in before
+    loop = section(text, "in the loop", "after the loop")
+    assert loop.count("matmul(") == 1 and "i_U" not in loop
+    sums = section(text, "sums over time", "\n\n")
+    assert all(f"d{gate}.U = Σ xᵀ @ " in sums and f"d{gate}.W = Σ hᵀ @ " in sums for gate in "ifog")
+
+
+def test_the_sources_that_are_shown_are_programs_of_both_loops(capsys: pytest.CaptureFixture[str]) -> None:
+    text = shown(capsys, GRU(5, 4, reset="before"), XS)
+    sources = [part.split("\nafter the loop")[0] for part in text.split("operations a step\n")[1:]]
+    assert len(sources) == 2
+    for source, reverse in zip(sources, (False, True), strict=True):
+        (function,) = ast.parse("\n".join(line[4:] for line in source.split("\n"))).body
+        assert isinstance(function, ast.FunctionDef)
+        used = {node.id for node in ast.walk(function) if isinstance(node, ast.Name)}
+        assert {"h", "n", "matmul", "multiply"} <= used
+        assert ("[::-1]" in source) == reverse
+
+
+class Peephole(Cell):
+    gates = "i g"
+    state = "h c"
+
+    def setup(self) -> None:
+        self.p = Parameter(np.ones(self.hidden_size), name="p")
+
+    def step(self, x: Tensor, h: Tensor, c: Tensor) -> Any:
+        keep = ops.sigmoid(self.i(x, h) + self.p * c)
+        c = keep * c + (1 - keep) * ops.tanh(self.g(x, h))
+        return ops.tanh(c), c
+
+
+def test_a_cell_of_ones_own_is_shown_with_its_own_names(capsys: pytest.CaptureFixture[str]) -> None:
+    text = shown(capsys, Recurrent(Peephole, 5, 4), XS)
+    assert "p * c" in text and "keep = sigmoid(" in text and "dp = Σ" in text
+
+
+def test_layers_that_run_the_same_program_are_shown_once(capsys: pytest.CaptureFixture[str]) -> None:
+    assert shown(capsys, RNN(5, 5, 3), XS).count("The step, as recorded") == 1
+    assert shown(capsys, RNN(5, 4, 2), XS).count("The step, as recorded") == 2
+
+
+def test_a_scan_of_ones_own_and_a_whole_model_can_be_explained(capsys: pytest.CaptureFixture[str]) -> None:
+    def step(total: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
+        total = total + x
+        return total, total * 2.0
+
+    text = shown(capsys, tg.scan, step, Tensor(np.zeros(3)), Tensor(np.ones((4, 3))))
+    assert "total' = total + x" in text and "y = total' * 2.0" in text
+    model = LanguageModel(11, 5, 4, cell="rnn")
+    assert "hands on h'; puts out h'" in shown(capsys, model, np.zeros((3, 2), int))
+
+
+def test_explaining_changes_no_result(capsys: pytest.CaptureFixture[str]) -> None:
+    layer = GRU(5, 4)
+    xs = np.random.default_rng(0).standard_normal(XS.shape).astype(np.float32)
+    before = layer(xs)[0].numpy()
+    shown(capsys, layer, xs)
+    np.testing.assert_array_equal(layer(xs)[0].numpy(), before)
+
+
+def test_a_step_that_cannot_be_recorded_is_said_to_run_as_a_plain_loop(capsys: pytest.CaptureFixture[str]) -> None:
+    def step(s: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
+        return (s if x.item() > 0 else s * 2.0), s
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        text = shown(capsys, tg.scan, step, Tensor(1.0), Tensor(np.ones(2)))
+    assert "runs as a plain loop: the step looks at the numbers" in text
+
+
+def test_what_scans_nothing_cannot_be_explained() -> None:
+    with pytest.raises(ValueError, match=r"a function that scans was expected .* and sum does not"):
+        tg.explain(ops.sum, np.ones(3))
