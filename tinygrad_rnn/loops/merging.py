@@ -198,9 +198,9 @@ class _Merging:
     # --- Neighbouring slices ---
 
     def neighbours(self, part: list[Equation]) -> None:
-        at = 0
+        at, order = 0, _Order(part, self.home)
         while at < len(part):
-            group = self._alike(part, at)
+            group = self._alike(part, at, order)
             if len(group) > 1:
                 first = group[0]
                 args = tuple(
@@ -208,11 +208,12 @@ class _Merging:
                 )
                 outs = [e.outs[0] for e in group]
                 out = self._run(outs) or self._settle(outs)
-                _replace(part, group, Equation(first.primitive, args, first.params, (out,)), self.home)
+                _replace(part, group, Equation(first.primitive, args, first.params, (out,)), order)
+                order = _Order(part, self.home)
             else:
                 at += 1
 
-    def _alike(self, part: list[Equation], at: int) -> list[Equation]:
+    def _alike(self, part: list[Equation], at: int, order: _Order) -> list[Equation]:
         """The equations that do the same as number `at` to slices that follow one another."""
         first = part[at]
         places = [self.home.get(v) for v in (*first.reads, first.outs[0])]
@@ -228,12 +229,11 @@ class _Merging:
             and (e.outs[0] in self.kept) == (first.outs[0] in self.kept)
         ]
         group = [first]
-        before = _before(part, self.home) if candidates else {}
         extended = True
         while extended:
             extended = False
             for e in candidates:
-                if e in group or any(e in before[m] or m in before[e] for m in group):
+                if e in group or any(order.waits(e, m) or order.waits(m, e) for m in group):
                     continue
                 for longer in ([*group, e], [e, *group]):
                     if self._fit(longer):
@@ -285,34 +285,41 @@ class _Merging:
         return self._run(list(column)) or self._settle(list(column))
 
 
-def _before(part: list[Equation], home: Home) -> dict[Equation, set[Equation]]:
-    """For every equation, those that must have run before it."""
-    writers: dict[Var, list[tuple[int, int, Equation]]] = {}
-    found: dict[Equation, set[Equation]] = {}
+class _Order:
+    """Which equations of a part must wait for which."""
 
-    def span(v: Var) -> tuple[Var, int, int]:
-        if v not in home:
+    def __init__(self, part: list[Equation], home: Home) -> None:
+        self.home = home
+        self.index = {e: i for i, e in enumerate(part)}
+        self.before: list[int] = []  # for each equation, a bit for every one that must have run
+        writers: dict[Var, list[tuple[int, int, int]]] = {}
+        for i, e in enumerate(part):
+            mask = 0
+            for v in e.reads:
+                stack, lo, hi = self._span(v)
+                for start, end, writer in writers.get(stack, ()):
+                    if start < hi and lo < end:
+                        mask |= 1 << writer | self.before[writer]
+            self.before.append(mask)
+            for v in e.outs:
+                stack, lo, hi = self._span(v)
+                writers.setdefault(stack, []).append((lo, hi, i))
+
+    def _span(self, v: Var) -> tuple[Var, int, int]:
+        if v not in self.home:
             return v, 0, 1 << 60
-        stack, lo, hi = home[v]
+        stack, lo, hi = self.home[v]
         return stack, lo, lo + 1 if hi is None else hi
 
-    for e in part:
-        found[e] = set()
-        for v in e.reads:
-            stack, lo, hi = span(v)
-            for start, end, writer in writers.get(stack, ()):
-                if start < hi and lo < end and writer not in found[e]:
-                    found[e] |= {writer} | found[writer]
-        for v in e.outs:
-            stack, lo, hi = span(v)
-            writers.setdefault(stack, []).append((lo, hi, e))
-    return found
+    def waits(self, e: Equation, other: Equation) -> bool:
+        """Whether `e` needs, perhaps by way of others, what `other` makes."""
+        return bool(self.before[self.index[e]] >> self.index[other] & 1)
 
 
-def _replace(part: list[Equation], group: list[Equation], merged: Equation, home: Home) -> None:
+def _replace(part: list[Equation], group: list[Equation], merged: Equation, order: _Order) -> None:
     """Puts `merged` in the place of the group: where its last member stood, before all that reads a result of it."""
-    before = _before(part, home)
-    at = max(part.index(e) for e in group)
-    late = [e for e in part[:at] if e not in group and not before[e].isdisjoint(group)]
-    early = [e for e in part[:at] if e not in group and e not in late]
+    at = max(order.index[e] for e in group)
+    others = [e for e in part[:at] if e not in group]
+    late = [e for e in others if any(order.waits(e, member) for member in group)]
+    early = [e for e in others if e not in late]
     part[:] = [*early, merged, *late, *part[at + 1 :]]
