@@ -20,7 +20,7 @@ from tinygrad_rnn.loops.compiling import compiled_program
 from tinygrad_rnn.loops.recording import CannotRecord, Program, Var, flat, rebuild, record_step
 from tinygrad_rnn.loops.unrolling import Step, length_of, unroll
 from tinygrad_rnn.ops import stack, unstack
-from tinygrad_rnn.surroundings import is_interpreted
+from tinygrad_rnn.surroundings import is_interpreted, is_recording
 from tinygrad_rnn.tape import Box, Given, joint
 from tinygrad_rnn.tensor import as_tensor
 
@@ -123,7 +123,7 @@ def _explain_once(step: Step, error: Exception) -> None:
     place = f", at {frames[-1][0]}:{frames[-1][1]}: {linecache.getline(*frames[-1]).strip()}" if frames else ""
     message = f"scan of {step.__qualname__}: runs as a plain loop, because {error}{place}"
     if _first_time(_explained, message):
-        warnings.warn(message, ScanWarning, stacklevel=4)
+        warnings.warn(message, ScanWarning, stacklevel=3)
 
 
 # --- scan itself -----------------------------------------------------------------------------------------------
@@ -151,7 +151,7 @@ def scan(
 
     Raises ValueError for T = 0, for lengths that differ and for k below 1, and TypeError where a step does not return
     two things."""
-    length_of(xs)
+    steps = length_of(xs)
     for name, k in (("truncate", truncate), ("checkpoint_every", checkpoint_every)):
         if k is not None and (not isinstance(k, int) or k < 1):
             raise ValueError(f"scan: {name} must be a whole number of at least 1, or None, got {k!r}")
@@ -160,7 +160,8 @@ def scan(
     heard = listener.get()
     if heard is not None:
         heard.append((step, state, xs))
-    if not compiled or not _switch.get() or is_interpreted() or not _on_host(flat(state), flat(xs)):
+    plain = not compiled or not _switch.get() or is_interpreted() or not _on_host(flat(state), flat(xs))
+    if plain or (steps == 1 and not is_recording()):  # one step costs less than its recording
         return unroll(step, state, xs)
     try:
         program, new_state, y = record_step(step, state, xs)
