@@ -161,6 +161,29 @@ ODD: dict[str, Step] = {
     "an output that is constant": lambda s, x: ((s[0] + x[0], s[1]), (ops.tanh(W),)),
     "a state that nothing depends on": lambda s, x: ((ops.zeros_like(s[0]), s[1] * x[0]), (s[1],)),
     "the product of two states": lambda s, x: ((ops.tanh(s[0] @ (s[1].T @ s[0])), s[1] + x[0]), (s[0],)),
+    "a product in a sum and alone": lambda s, x: (
+        (ops.tanh((p := ops.sin(s[0]) @ W) + ops.tanh(s[1]) @ W.T + x[0]), ops.tanh(p)),
+        (p,),
+    ),
+    "a sum of products in a sum and alone": lambda s, x: (
+        (ops.tanh((q := ops.sin(s[0]) @ W + ops.tanh(s[1]) @ W.T) + (s[0] * s[1]) @ W), ops.tanh(q - x[0])),
+        (q,),
+    ),
+    "slices of a stack that are read together and apart": lambda s, x: (
+        (
+            (a := ops.sigmoid(s[0] @ W)) * (b := ops.sigmoid(s[0] @ (2 * W))) + x[0],
+            ops.tanh((a * a) @ W + (b * b) @ W.T + (s[1] * b) @ (W * W)),
+        ),
+        (b,),
+    ),
+    "a view of a value that nothing else reads": lambda s, x: (
+        (((s[0] * s[1]).T, z := ops.tanh(s[0] + x[0]))[0].T + z, s[1] * 0.5),
+        (z,),
+    ),
+    "a choice that nothing else reads": lambda s, x: (
+        (ops.tanh(ops.where(s[0] > 0.0, s[0] * s[1], s[1]) + x[0]), ops.where(x[0] > 0.0, s[1] + x[0], s[0])),
+        (s[0],),
+    ),
     "an input as the right operand": lambda s, x: ((ops.tanh(s[0] @ (x[0].T @ x[0])), s[1]), (s[0],)),
 }
 
@@ -168,6 +191,32 @@ ODD: dict[str, Step] = {
 @pytest.mark.parametrize("name", ODD)
 def test_what_a_step_may_hand_on(name: str) -> None:
     agree(ODD[name], [R.standard_normal((2, 3)) for _ in range(2)], [R.standard_normal((4, 2, 3))], [W])
+
+
+def test_inputs_of_fewer_axes_broadcast_at_every_step_as_they_do_in_one() -> None:
+    v = Parameter(R.standard_normal(3))
+
+    def step(state: Any, inputs: Any) -> Any:
+        x, row, number = inputs
+        h = ops.tanh(state[0] @ W + x * row + number * v)
+        return (h,), (x + row * number, h * row)
+
+    agree(step, [R.standard_normal((2, 3))], [R.standard_normal(shape) for shape in ((2, 2, 3), (2, 3), (2,))], [W, v])
+
+
+def test_gradients_that_are_one_array_are_given_to_two_leaves_as_two() -> None:
+    a, b = (Tensor(np.ones((3, 2)), requires_grad=True) for _ in range(2))
+    first = Parameter(np.ones(2))
+    second = Parameter(np.ones(2))
+    seed = np.arange(6.0).reshape(3, 2)
+    _, ys = tg.scan(
+        lambda s, x: (s * 0.5, x[0] + x[1] + first + second), Tensor(np.zeros(2), requires_grad=True), (a, b)
+    )
+    ys.backward(seed)
+    for p, q in ((a, b), (first, second)):
+        np.testing.assert_array_equal(p.grad, q.grad)
+        assert not np.shares_memory(p.grad, q.grad)
+    assert not np.shares_memory(a.grad, seed)
 
 
 def test_large_values_which_are_worked_on_inside_the_loop_are_right_too() -> None:
