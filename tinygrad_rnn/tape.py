@@ -240,7 +240,11 @@ class Primitive(Generic[P]):
 def _boxed(like: Box, out: Any, node: Node | None) -> Any:
     """A result as a Box, several as a tuple of them."""
     if type(out) is tuple:
-        return tuple(like.wrap(o, None if node is None else Output(node, i, o)) for i, o in enumerate(out))
+        live = [node is not None and o.dtype.kind == "f" for o in out]
+        return tuple(
+            like.wrap(o, Output(node, i, o) if node is not None and alive else None)
+            for i, (o, alive) in enumerate(zip(out, live, strict=True))
+        )
     return like.wrap(out, node)
 
 
@@ -385,6 +389,8 @@ def walk(
                 f"the tape was freed by an earlier backward() (met at {_describe(node)}); "
                 "pass retain=True to the earlier call to walk over it twice"
             )
+        if isinstance(g, RowSparse):
+            g = g.dense()
         if isinstance(node, Output):
             several = node.parents[0]
             if several not in grads:
@@ -395,8 +401,6 @@ def walk(
             if not retain:
                 node.out = node.parents = None
             continue
-        if isinstance(g, RowSparse):
-            g = g.dense()
         if watcher is not None:
             watcher.backward(node)
         primitive = node.primitive

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from inspect import signature
 from typing import Any
@@ -32,6 +33,8 @@ def whole(equation: Equation) -> bool:
         return all(
             part is None or part is Ellipsis or isinstance(part, int | slice) for part in _index(equation.args[1])
         )
+    if equation.primitive in (_stack, _concatenate) and len(equation.reads) < len(equation.args):
+        return False  # a list or a number among them
     return equation.primitive in _rules
 
 
@@ -67,7 +70,9 @@ def _negative(axis: Any, rank: int) -> Any:
 def _reduction(equation: Equation, values: list[Array], timed: list[bool], steps: int) -> Any:
     options = _options(equation)
     axes = _negative(options["axis"], len(equation.args[0].shape))
-    return equation.primitive.forward(values[0], axis=axes, keepdims=options["keepdims"]) if axes else values[0]
+    if not axes:  # of a number there is nothing to sum, but its sign, or its dtype, may change all the same
+        return equation.primitive.forward(values[0][..., None], axis=-1)
+    return equation.primitive.forward(values[0], axis=axes, keepdims=options["keepdims"])
 
 
 def _along(equation: Equation, values: list[Array], timed: list[bool], steps: int) -> Any:
@@ -80,7 +85,8 @@ def _reshaped(equation: Equation, values: list[Array], timed: list[bool], steps:
 
 
 def _swapped(equation: Equation, values: list[Array], timed: list[bool], steps: int) -> Any:
-    return values[0].swapaxes(*_negative(equation.args[1:3], len(equation.args[0].shape)))
+    options = _options(equation)
+    return values[0].swapaxes(*_negative((options["axis1"], options["axis2"]), len(equation.args[0].shape)))
 
 
 def _transposed(equation: Equation, values: list[Array], timed: list[bool], steps: int) -> Any:
@@ -118,12 +124,13 @@ def _product(equation: Equation, values: list[Array], timed: list[bool], steps: 
     left, right = equation.args
     if timed == [True, False] and len(right.shape) == 2:  # one product of all rows
         out = take((steps, *equation.outs[0].shape), equation.outs[0].dtype)
-        rows = values[0].reshape(-1, left.shape[-1])
-        return np.matmul(rows, values[1], out=out.reshape(-1, right.shape[1])).reshape(out.shape)
+        rows = steps * math.prod(left.shape[:-1])
+        flat = values[0].reshape(rows, left.shape[-1])
+        return np.matmul(flat, values[1], out=out.reshape(rows, right.shape[1])).reshape(out.shape)
     if timed == [True, False] and len(left.shape) == 2 and len(right.shape) == 3:  # the same for every slice
         (m, k), (g, _, n) = left.shape, right.shape
         out = take((g, steps * m, n), equation.outs[0].dtype)
-        np.matmul(values[0].reshape(-1, k), values[1], out=out)
+        np.matmul(values[0].reshape(steps * m, k), values[1], out=out)
         return out.reshape(g, steps, m, n).swapaxes(0, 1)
     rank = len(equation.outs[0].shape)
     args = [_aligned(x, a, rank) if late else x for x, a, late in zip(values, equation.args, timed, strict=True)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import count
 from typing import Any
 
@@ -31,6 +32,7 @@ class Compiled:
     may be asked for."""
 
     def __init__(self, program: Program, needs: tuple[bool, ...]) -> None:
+        program = replace(program, operands=[])  # the cache keeps no model alive
         self.program = program
         self.numbers = count(program.count + 10**6)
         self.backward: Backward | None = None
@@ -102,7 +104,10 @@ class Compiled:
         steps = len(xs[0])
         env = dict(zip((*program.captured, *program.xs), (*captured, *xs), strict=True))
         last = self.forward_loop.run(steps, env, states)
-        ys = [_over_time(env[y], y, self.forward_loop, steps) for y in program.ys]
+        ys: list[Array] = []
+        for v in program.ys:  # each its own, and none of them the user's input
+            y = _over_time(env[v], v, self.forward_loop, steps)
+            ys.append(y.copy() if any(np.may_share_memory(y, other) for other in (*operands, *ys)) else y)
         saved = {} if self.backward is None else {v: env[v] for v in self.read if v in env}
         return (*(np.array(state) for state in last), *ys), saved
 
@@ -121,12 +126,12 @@ class Compiled:
             env[v] = operand.data if isinstance(operand, Box) else operand
         first = loop.run(steps, env, ends)
         of_captured = self.totals.run(env, steps)
-        of_states = [np.array(x) for x in first]
+        of_states = [np.array(x) if v.dtype.kind == "f" else None for v, x in zip(program.states, first, strict=True)]
         others = [*saved.values(), *operands, *(x for x in g if x is not None)]
         of_xs: list[Array | None] = []
         for v in backward.g_xs:
             x = None if v is None else _over_time(env[v], v, loop, steps)
-            if x is not None and any(np.may_share_memory(x, other) for other in others):
+            if x is not None and (not x.flags.writeable or any(np.may_share_memory(x, other) for other in others)):
                 x = x.copy()  # a gradient is given away, and these are not ours
             others += [] if x is None else [x]
             of_xs.append(x)

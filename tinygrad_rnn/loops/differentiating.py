@@ -32,9 +32,9 @@ def differentiate(program: Program, wanted: set[Var]) -> Backward:
     """Records the backward step. `wanted` are those of the inputs and captured operands whose gradient is asked for;
     the states always are."""
     recorder = Recorder(program.count)
-    active = set(program.states) | wanted
+    active = {v for v in program.states if v.dtype.kind == "f"} | wanted
     for equation in program.equations:
-        if any(a in active for a in equation.reads):
+        if equation.graded and any(a in active for a in equation.reads):
             active.update(out for out in equation.outs if out.dtype.kind == "f")
     grads: dict[Var, Tensor] = {}
 
@@ -50,13 +50,13 @@ def differentiate(program: Program, wanted: set[Var]) -> Backward:
         seeds = [recorder.var(v.shape, v.dtype) for v in ends]
         for end, seed in zip(ends, seeds, strict=True):
             if end in active:
-                give(end, Placeholder(seed))
+                give(end, Placeholder(seed, recorder))
         for equation in reversed(program.equations):
             gs = [grads.get(out) for out in equation.outs]
-            if all(g is None for g in gs):
+            if all(g is None for g in gs) or not equation.graded:
                 continue
-            outs = tuple(map(Placeholder, equation.outs))
-            args = [Placeholder(a) if isinstance(a, Var) else a for a in equation.args]
+            outs = tuple(Placeholder(out, recorder) for out in equation.outs)
+            args = [Placeholder(a, recorder) if isinstance(a, Var) else a for a in equation.args]
             g, out = (tuple(gs), outs) if equation.several else (gs[0], outs[0])
             for i, a in enumerate(equation.args):
                 rule = equation.primitive.rule_of(i) if isinstance(a, Var) and a in active else None

@@ -13,9 +13,10 @@ from tinygrad_rnn import ops
 from tinygrad_rnn.loops.compiling import Compiled
 from tinygrad_rnn.loops.emitting import Emitted
 from tinygrad_rnn.loops.executing import Loop
-from tinygrad_rnn.loops.recording import CannotRecord, Equation, Placeholder, Program, Var, flat, record_step
+from tinygrad_rnn.loops.recording import CannotRecord, Equation, Placeholder, Program, Var, record_step
 from tinygrad_rnn.loops.scanning import Heard, listener
 from tinygrad_rnn.loops.totals import Term
+from tinygrad_rnn.loops.trees import flat
 from tinygrad_rnn.loops.unrolling import Step
 from tinygrad_rnn.ops.indexing import _getitem
 

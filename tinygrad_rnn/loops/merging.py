@@ -9,6 +9,7 @@ one piece of memory: entry by entry, columns of a wide matrix take three times a
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
@@ -136,10 +137,8 @@ class _Merging:
     # --- A sum of products ---
 
     def sums(self, part: list[Equation]) -> None:
-        uses: dict[Var, int] = {}
-        for e in part:
-            for a in e.reads:
-                uses[a] = uses.get(a, 0) + 1
+        uses = Counter(a for p in (self.parts.before, self.parts.loop, self.parts.after) for e in p for a in e.reads)
+        uses.update(self.kept | self.ends)
         makers = {e.outs[0]: e for e in part}
 
         def inner(v: Any) -> bool:  # a sum within a sum

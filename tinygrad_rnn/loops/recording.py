@@ -7,13 +7,15 @@ arrays are operands of it, never constants in it; options (axes, shapes, numbers
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from tinygrad_rnn.backend import is_array
+from tinygrad_rnn.backend import as_array, is_array
+from tinygrad_rnn.loops.trees import flat, rebuild
 from tinygrad_rnn.surroundings import Where, recording_with, surroundings
 from tinygrad_rnn.tape import Box, Joint, Primitive
 from tinygrad_rnn.tensor import Tensor
@@ -38,11 +40,12 @@ class Var:
 class Placeholder(Tensor):
     """A Tensor without numbers, in whose place a Var stands."""
 
-    __slots__ = ("var",)
+    __slots__ = ("recorder", "var")
 
-    def __init__(self, var: Var) -> None:
+    def __init__(self, var: Var, recorder: Recorder) -> None:
         self.node = None
         self.var = var
+        self.recorder = recorder
 
     @property
     def data(self) -> Any:  # there is none
@@ -78,6 +81,8 @@ class Equation:
     params: dict[str, Any]
     outs: tuple[Var, ...]
     several: bool = False
+    graded: bool = True
+    """Whether a gradient goes through it: not where the step says no_grad()."""
     where: Where = ()
 
     @property
@@ -129,26 +134,33 @@ class Recorder:
     def lift(self, value: Any) -> Any:
         """The Var of a placeholder; a Tensor or an array from outside becomes an operand; the rest is an option."""
         if isinstance(value, Placeholder):
+            if value.recorder is not self:
+                raise CannotRecord("the step keeps a Tensor of one call for another")
             return value.var
         if isinstance(value, Box) or is_array(value):
             array = value.data if isinstance(value, Box) else value
             if id(value) not in self.captured:
                 self.captured[id(value)] = (self.var(array.shape, array.dtype), value)
             return self.captured[id(value)][0]
-        return value.item() if isinstance(value, np.generic) else value
+        return value.item() if isinstance(value, np.generic) else deepcopy(value)
 
     def __call__(self, primitive: Primitive[Any], args: tuple[Any, ...], params: dict[str, Any]) -> Any:
         """Takes down one op and returns placeholders for its results."""
         if isinstance(primitive, Joint):
             return primitive.plain(*args, **params)
-        lifted = tuple(self.lift(a) for a in args)
+        state = surroundings.get()
+        params = deepcopy(params)  # a list among them may be changed later
+        lifted = tuple(
+            self.lift(as_array(a) if isinstance(a, list) and i < len(primitive.rules) else a)
+            for i, a in enumerate(args)
+        )
         options = _frozen(params)
         spec_key = (primitive, tuple((a.shape, a.dtype) if isinstance(a, Var) else _frozen(a) for a in lifted), options)
         specs, several = _specs.get(spec_key) or _specs.setdefault(spec_key, _specs_of(primitive, lifted, params))
         outs = tuple(self.var(shape, dtype) for shape, dtype in specs)
-        self.equations.append(Equation(primitive, lifted, params, outs, several, surroundings.get().where))
-        self.keys.append((spec_key, tuple(a.number if isinstance(a, Var) else None for a in lifted)))
-        found = tuple(map(Placeholder, outs))
+        self.equations.append(Equation(primitive, lifted, params, outs, several, state.recording, state.where))
+        self.keys.append((spec_key, tuple(a.number if isinstance(a, Var) else None for a in lifted), state.recording))
+        found = tuple(Placeholder(out, self) for out in outs)
         return found if several else found[0]
 
 
@@ -181,7 +193,8 @@ def record_step(step: Callable[[Any, Any], Any], state: Any, xs: Any) -> tuple[P
     states = [recorder.var(s.shape, s.dtype) for s in flat(state)]
     inputs = [recorder.var(x.shape[1:], x.dtype) for x in flat(xs)]
     with recording_with(recorder):
-        result = step(rebuild(state, iter(map(Placeholder, states))), rebuild(xs, iter(map(Placeholder, inputs))))
+        given = (iter([Placeholder(v, recorder) for v in group]) for group in (states, inputs))
+        result = step(*(rebuild(tree, leaves) for tree, leaves in zip((state, xs), given, strict=True)))
         if not isinstance(result, tuple) or len(result) != 2:
             raise TypeError(f"scan: the step must return (state, y), got {type(result).__name__}")
         new_state, y = result
@@ -192,8 +205,8 @@ def record_step(step: Callable[[Any, Any], Any], state: Any, xs: Any) -> tuple[P
     if not all(isinstance(v, Var) for v in ys):
         raise CannotRecord("an output is a plain number")
     captured = [var for var, _ in recorder.captured.values()]
-    specs = tuple((v.number, v.shape, v.dtype) for v in (*states, *inputs, *captured))
-    ends = tuple(v.number for v in (*new_states, *ys))
+    specs = tuple(tuple((v.number, v.shape, v.dtype) for v in group) for group in (states, inputs, captured))
+    ends = tuple(tuple(v.number for v in group) for group in (new_states, ys))
     program = Program(
         recorder.equations,
         captured,
@@ -208,11 +221,11 @@ def record_step(step: Callable[[Any, Any], Any], state: Any, xs: Any) -> tuple[P
     return program, new_state, y
 
 
-def flat(tree: Any) -> list[Any]:
-    """The leaves of nested tuples."""
-    return [leaf for part in tree for leaf in flat(part)] if isinstance(tree, tuple) else [tree]
-
-
-def rebuild(tree: Any, leaves: Iterator[Any]) -> Any:
-    """Nested tuples like `tree` with other leaves."""
-    return tuple(rebuild(part, leaves) for part in tree) if isinstance(tree, tuple) else next(leaves)
+def same_recording(program: Program, again: Program) -> tuple[bool, bool]:
+    """Whether a step did the same in two recordings, and whether it will for sure: not where it closes over something
+    that it makes anew each time, which was equal these two times."""
+    if program.key != again.key:
+        return False, False
+    pairs = [(a, b) for a, b in zip(program.operands, again.operands, strict=True) if a is not b]
+    arrays = [[x.data if isinstance(x, Box) else x for x in pair] for pair in pairs]
+    return all(np.array_equal(a, b) for a, b in arrays), not pairs

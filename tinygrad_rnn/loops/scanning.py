@@ -17,10 +17,11 @@ from tinygrad_rnn import ops
 from tinygrad_rnn.backend import Array
 from tinygrad_rnn.loops import checkpointing
 from tinygrad_rnn.loops.compiling import compiled_program
-from tinygrad_rnn.loops.recording import CannotRecord, Program, Var, flat, rebuild, record_step
+from tinygrad_rnn.loops.recording import CannotRecord, Program, Var, record_step, same_recording
+from tinygrad_rnn.loops.trees import flat, rebuild
 from tinygrad_rnn.loops.unrolling import Step, length_of, unroll
 from tinygrad_rnn.ops import stack, unstack
-from tinygrad_rnn.surroundings import is_interpreted, is_recording
+from tinygrad_rnn.surroundings import is_interpreted, is_recording, recording
 from tinygrad_rnn.tape import Box, Given, joint
 from tinygrad_rnn.tensor import as_tensor
 
@@ -58,7 +59,8 @@ def _replay(*operands: Any, program: Program, every: int | None) -> tuple[Any, .
         given = (*captured, *state, *(column[t] for column in columns))
         env = dict(zip((*program.captured, *program.states, *program.xs), given, strict=True))
         for e in program.equations:
-            result = e.primitive(*(env[v] if isinstance(v, Var) else v for v in e.args), **e.params)
+            with recording(is_recording() and e.graded):
+                result = e.primitive(*(env[v] if isinstance(v, Var) else v for v in e.args), **e.params)
             env.update(zip(e.outs, result if e.several else (result,), strict=True))
         state = [env[v] for v in program.new_states]
         for y, v in zip(ys, program.ys, strict=True):
@@ -165,15 +167,25 @@ def scan(
         return unroll(step, state, xs)
     try:
         program, new_state, y = record_step(step, state, xs)
-        if _first_time(_pure, program.key) and record_step(step, state, xs)[0].key != program.key:
-            del _pure[program.key]
-            raise CannotRecord("the step does something else each time it is called")
+        if program.key not in _pure:
+            same, for_sure = same_recording(program, record_step(step, state, xs)[0])
+            if not same:
+                raise CannotRecord("the step does something else each time it is called")
+            if for_sure:
+                _first_time(_pure, program.key)
+        needs = tuple(_is_live(x) for x in (*program.operands, *flat(state), *flat(xs)))
+        compiled_program(program, needs)
     except Exception as error:
         result = unroll(step, state, xs)  # where the step itself is wrong, this says so
         _explain_once(step, error)
         return result
     leaves: Any = iter(_scan(*program.operands, *flat(state), *flat(xs), program=program, every=checkpoint_every))
     return rebuild(new_state, leaves), rebuild(y, leaves)
+
+
+def _is_live(x: Any) -> bool:
+    """Whether `_scan` will be asked for its gradient."""
+    return isinstance(x, Box) and x.node is not None and is_recording()
 
 
 def _on_host(*groups: list[Any]) -> bool:

@@ -35,17 +35,24 @@ def terms(var: Var, makers: dict[Var, Equation]) -> list[Term]:
             waiting += e.args
         elif e is not None and e.primitive is ops.sum_to:
             found.append(Term(None, e.args[0], var.shape))
-        elif e is not None and e.primitive is ops.matmul and (x := _transposed(e.args[0], makers)) is not None:
+        elif e is not None and e.primitive is ops.matmul and (x := _left(e, makers)) is not None:
             found.append(Term(x, e.args[1], var.shape))
         else:
             found.append(Term(None, v, var.shape))
     return found
 
 
-def _transposed(v: Var, makers: dict[Var, Equation]) -> Var | None:
-    """x where v is the matrix x.T."""
+def _left(product: Equation, makers: dict[Var, Equation]) -> Var | None:
+    """x where the product is that of the matrices x.T and another."""
+    v, right = product.args
     e = makers.get(v)
-    if e is None or len(v.shape) != 2 or e.primitive is not ops.swapaxes or {a % 2 for a in e.args[1:3]} != {0, 1}:
+    if (
+        e is None
+        or len(v.shape) != 2
+        or len(right.shape) != 2
+        or e.primitive is not ops.swapaxes
+        or {a % 2 for a in e.args[1:3]} != {0, 1}
+    ):
         return None
     x: Var = e.args[0]
     return x
@@ -107,9 +114,10 @@ class Totals:
             return g.sum(axis=1) if timed else g * steps
         x = env[left]
         if left in self.layout.timed and timed:
-            g = g.reshape(len(g), -1, g.shape[-1])
+            rows = steps * left.shape[0]
+            g = g.reshape(len(g), rows, g.shape[-1])
             out = take((len(g), left.shape[-1], right.shape[-1]), right.dtype)
-            return np.matmul(x.reshape(-1, left.shape[-1]).T, g, out=out)
+            return np.matmul(x.reshape(rows, left.shape[-1]).T, g, out=out)
         if left in self.layout.timed:
             return x.sum(axis=0).T @ g
         return x.T @ (g.sum(axis=1) if timed else g * steps)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from tinygrad_rnn import ops
+from tinygrad_rnn.loops.trees import flat, like
 from tinygrad_rnn.surroundings import label
 
 Step = Callable[[Any, Any], tuple[Any, Any]]
@@ -26,14 +27,10 @@ def unroll(step: Step, state: Any, xs: Any) -> tuple[Any, Any]:
 
 def length_of(xs: Any) -> int:
     """The number of steps, on which all the inputs must agree."""
-    lengths = {x.shape[0] if x.shape else 0 for x in _flat(xs)}
+    lengths = {x.shape[0] if x.shape else 0 for x in flat(xs)}
     if len(lengths) != 1 or lengths == {0}:
         raise ValueError(f"scan: xs must share one number of steps (at least 1), got {sorted(lengths)}")
     return int(lengths.pop())
-
-
-def _flat(tree: Any) -> list[Any]:
-    return [leaf for part in tree for leaf in _flat(part)] if isinstance(tree, tuple) else [tree]
 
 
 def _slices(xs: Any, steps: int) -> list[Any]:
@@ -41,10 +38,10 @@ def _slices(xs: Any, steps: int) -> list[Any]:
     if not isinstance(xs, tuple):
         return list(ops.unstack(xs))
     parts = [_slices(x, steps) for x in xs]
-    return [tuple(part[t] for part in parts) for t in range(steps)]
+    return [like(xs, (part[t] for part in parts)) for t in range(steps)]
 
 
 def _stacked(ys: list[Any]) -> Any:
     if isinstance(ys[0], tuple):
-        return tuple(_stacked(list(part)) for part in zip(*ys, strict=True))
+        return like(ys[0], (_stacked(list(part)) for part in zip(*ys, strict=True)))
     return ops.stack(ys)

@@ -1,0 +1,114 @@
+"""What one process measures, for `__main__.py` and `memory.py`, which start it with the threads and the allocator
+in its environment:
+
+    python worker.py '{"task": "time", "work": "W1", "peers": ["ours", "hand"], "rounds": 3, "threads": 1}'
+    python worker.py '{"task": "memory", "work": "W5", "peer": "ours", "steps": 5, "threads": 1}'
+
+The last line of its output is the result as JSON.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import timing
+
+
+class WorkerError(Exception):
+    """A worker process ended without a result: one sentence."""
+
+
+def ask(order: dict[str, Any], allocator: str = "default") -> dict[str, Any]:
+    """Has a process of its own do it. Raises WorkerError saying what it died of."""
+    done = subprocess.run(
+        [sys.executable, str(Path(__file__)), json.dumps(order)],
+        env=timing.environment(order["threads"], allocator),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        raise WorkerError((done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1])
+    result: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
+    return result
+
+
+def time_work(order: dict[str, Any]) -> dict[str, Any]:
+    """Compares the contestants of a work, and times them in turn."""
+    import agreement  # noqa: PLC0415  (a measurement of memory must not import it)
+    from contestants import PEERS, left_out  # noqa: PLC0415
+    from threadpoolctl import threadpool_info  # noqa: PLC0415
+    from works import WORKS  # noqa: PLC0415
+
+    work = WORKS[order["work"]]
+    weights = work.weights()
+    contestants, notes, found, reference = {}, [], {}, None
+    for name in order["peers"]:
+        peer = PEERS[name]
+        try:
+            make = peer.load()
+            contestants[name] = make(work, {key: w.copy() for key, w in weights.items()})
+        except ImportError as error:
+            notes.append(left_out(name, error))
+            continue
+        if peer.agrees:
+            trace = agreement.trace(make, work, weights)
+            if reference is None:
+                reference = trace
+            found[name] = agreement.check(peer.title, reference, trace)
+    seconds = timing.round_robin(contestants, order["rounds"])
+    pools = [{key: pool[key] for key in ("user_api", "prefix", "version", "num_threads")} for pool in threadpool_info()]
+    return {
+        "left_out": notes,
+        "differences": found,
+        "gradient_norm": agreement.norm(reference.gradients) if reference else None,
+        "times": {name: timing.summary(each) for name, each in seconds.items()},
+        "load": os.getloadavg()[0],
+        "pools": pools,
+    }
+
+
+def measure_memory(order: dict[str, Any]) -> dict[str, Any]:
+    """The peak memory of a few training steps, and what the first one takes more than a later one: recording and
+    emitting, or compiling."""
+    from contestants import PEERS, left_out  # noqa: PLC0415
+    from works import WORKS  # noqa: PLC0415
+
+    work = WORKS[order["work"]]
+    try:
+        make = PEERS[order["peer"]].load()
+        contestant = make(work, work.weights(), **order.get("options", {}))
+    except ImportError as error:
+        return {"left_out": left_out(order["peer"], error)}
+    before, seconds = timing.peak_memory(), []
+    for _ in range(order["steps"]):
+        start = time.perf_counter()
+        contestant.step()
+        seconds.append(time.perf_counter() - start)
+    later = statistics.median(seconds[1:])
+    return {
+        "peak_mib": timing.peak_memory(),
+        "before_mib": before,
+        "first_step_more_ms": 1e3 * (seconds[0] - later),
+        "later_step_ms": 1e3 * later,
+    }
+
+
+def main() -> int:
+    """Does what it is asked."""
+    order = json.loads(sys.argv[1])
+    timing.bind(order["threads"])
+    result = {"time": time_work, "memory": measure_memory}[order["task"]](order)
+    print(json.dumps(result))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,157 @@
+"""The works that are timed: which model, how large, on what data, from which weights. Plain NumPy, so that every
+contestant starts from the same numbers.
+
+T time, B batch, I input features, E embedding, H hidden units, V vocabulary, N = T*B, G gates.
+
+Weights and gradients go by these names, with the gates of a layer side by side in the order of `GATES`:
+
+    embedding (V,E)    L.U (I,G*H)    L.W (H,G*H)    L.b (G*H,)    output.W (H,V)    output.b (V,)
+    L.c (H,)      a GRU with its reset gate after the product: the candidate's second bias
+    L.p (3,H)     peepholes to the gates i, f, o
+
+where L counts the layers from 0. The tutorial's network has embedding, 0.W and output.W alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+F4 = NDArray[np.float32]
+Arrays = dict[str, F4]
+Batch = tuple[NDArray[np.int64], NDArray[np.int64]]
+
+GATES = {"gru": "zrn", "gru-before": "zrn", "lstm": "ifog", "peephole": "ifog", "tutorial": "n"}
+DECAY, EPS = 0.9, 1e-6  # of RMSprop
+BATCHES = 4  # different ones, in turn: the rows of the embedding that a step touches are then not always the same
+
+
+class Contestant(Protocol):
+    """One way of doing a work. Made from the work and the weights; batches come in the order of `Work.batches`."""
+
+    def step(self) -> float:
+        """One training step on the next batch: forward, backward, clipping, update. The loss before the update."""
+
+    def gradients(self) -> tuple[float, Arrays]:
+        """The loss of the first batch and its gradients before clipping. Changes nothing."""
+
+    def parameters(self) -> Arrays:
+        """The weights as they are now."""
+
+
+@dataclass(frozen=True)
+class Work:
+    """A training step. `targets` are the ratios to peers, ours / theirs, that the project aims at, and `on_one_thread`
+    those that are others there."""
+
+    name: str
+    title: str
+    cell: str
+    vocabulary: int
+    embedding: int
+    hidden: int
+    batch: int
+    steps: int
+    layers: int = 1
+    lr: float = 1e-3
+    max_norm: float | None = 0.05  # below the norm of every batch, so that every step scales its gradients
+    targets: dict[str, float] = field(default_factory=dict)
+    on_one_thread: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def gates(self) -> int:
+        """G."""
+        return len(GATES[self.cell])
+
+    @property
+    def tokens(self) -> int:
+        """N: the tokens that a step predicts."""
+        return self.steps * self.batch
+
+    def inputs(self, layer: int) -> int:
+        """I: the input features of a layer."""
+        return self.hidden if layer else self.embedding
+
+    def batches(self) -> list[Batch]:
+        """`BATCHES` pairs of ids and targets, each (T,B). Ids are drawn by Zipf's law (Mandelbrot 1953), so that a
+        step meets as many different ones as it does in text; the target is the next id."""
+        rng = np.random.default_rng([1, self.vocabulary, self.steps, self.batch])
+        chances = 1 / (np.arange(self.vocabulary) + 2.7)
+        text = rng.choice(self.vocabulary, (BATCHES, self.steps + 1, self.batch), p=chances / chances.sum())
+        return [(np.ascontiguousarray(ids[:-1]), np.ascontiguousarray(ids[1:])) for ids in text]
+
+    def weights(self) -> Arrays:
+        """Initial weights: uniform within 1/sqrt(H), which keeps gates and gradients away from their extremes."""
+        rng, H, V = np.random.default_rng(0), self.hidden, self.vocabulary
+        wanted: dict[str, tuple[int, ...]] = {"embedding": (V, self.embedding), "output.W": (H, V)}
+        if self.cell == "tutorial":
+            wanted |= {"0.W": (H, H)}
+        else:
+            wanted |= {"output.b": (V,)}
+            for layer in range(self.layers):
+                wanted |= {
+                    f"{layer}.U": (self.inputs(layer), self.gates * H),
+                    f"{layer}.W": (H, self.gates * H),
+                    f"{layer}.b": (self.gates * H,),
+                }
+                if self.cell == "gru":
+                    wanted |= {f"{layer}.c": (H,)}
+                if self.cell == "peephole":
+                    wanted |= {f"{layer}.p": (3, H)}
+        bound = 1 / np.sqrt(H)
+        return {name: rng.uniform(-bound, bound, shape).astype(np.float32) for name, shape in wanted.items()}
+
+
+def endless(items: list[Any]) -> Iterator[Any]:
+    """The items in turn, for ever."""
+    while True:
+        yield from items
+
+
+def rms_rate(work: Work) -> tuple[float, float, float]:
+    """RMSprop's learning rate, decay and epsilon: cache = decay*cache + (1-decay)*g², p -= lr*g/sqrt(cache + eps)."""
+    return work.lr, DECAY, EPS
+
+
+_WORD = Work("W1", "words, 2 x GRU 128, reset after the product", "gru", 8000, 48, 128, 32, 24, layers=2)
+_LONG = Work("W5", "characters, LSTM 128, 1,000 steps", "lstm", 96, 64, 128, 16, 1000)
+
+WORKS = {
+    work.name: work
+    for work in (
+        replace(_WORD, targets={"hand": 1.0, "torch": 0.70, "jax": 0.75, "floor": 1.6}),
+        replace(
+            _WORD,
+            name="W1b",
+            title="words, 2 x GRU 128, reset before the product",
+            cell="gru-before",
+            targets={"hand": 1.0, "jax": 0.75, "floor": 1.6},
+        ),
+        Work(
+            *("W2", "characters, LSTM 256", "lstm", 96, 64, 256, 64, 64),
+            targets={"hand": 1.0, "torch": 1.0, "jax": 0.70, "floor": 1.5},
+        ),
+        Work(
+            *("W3", "the WildML tutorial: tanh RNN 100, one sentence of 45", "tutorial", 8000, 100, 100, 1, 45),
+            lr=0.005,
+            max_norm=None,
+            targets={"naive": 0.04, "torch": 0.55, "jax": 1.0},
+        ),
+        Work(
+            *("W4", "characters, a user's peephole LSTM 256", "peephole", 96, 64, 256, 64, 64),
+            targets={"torch-cell": 0.70, "jax": 0.80, "own-lstm": 1.1},
+        ),
+        replace(_LONG, targets={"torch": 1.25, "torch-cell": 0.45, "jax": 0.80}, on_one_thread={"torch": 0.90}),
+        replace(
+            _LONG,
+            name="W5s",
+            title="characters, LSTM 128, 100 steps",
+            steps=100,
+            targets={"torch": 1.6, "jax": 0.85},
+        ),
+    )
+}

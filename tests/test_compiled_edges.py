@@ -1,0 +1,202 @@
+"""What a recording could freeze, mix up or keep, and does not."""
+
+from __future__ import annotations
+
+import gc
+import math
+import warnings
+import weakref
+from collections import namedtuple
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tinygrad_rnn as tg
+from tinygrad_rnn import ops
+from tinygrad_rnn.loops import ScanWarning, compiling
+from tinygrad_rnn.models import GRU
+from tinygrad_rnn.tensor import Parameter, Tensor
+
+R = np.random.default_rng(0)
+
+
+def leaf(*shape: int) -> Tensor:
+    return Tensor(R.standard_normal(shape) * 0.5, requires_grad=True)
+
+
+def flat(tree: Any) -> list[Tensor]:
+    return [t for part in tree for t in flat(part)] if isinstance(tree, tuple) else [tree]
+
+
+def agree(step: Callable[[Any, Any], Any], state: Any, xs: Any, *others: Tensor) -> None:
+    """Compiled and plain, in values, dtypes and gradients."""
+    leaves = [t for t in (*flat(state), *flat(xs), *others) if t.requires_grad]
+    found = []
+    for on in (True, False):
+        for t in leaves:
+            t.grad = None
+        with tg.compiled(on):
+            results = flat(tg.scan(step, state, xs))
+        weights = np.random.default_rng(0)
+        total: Any = sum((r * weights.standard_normal(r.shape)).sum() for r in results if r.dtype.kind == "f")
+        total.backward()
+        found.append([r.numpy() for r in results] + [np.zeros(t.shape) if t.grad is None else t.grad for t in leaves])
+    for a, b in zip(*found, strict=True):
+        assert a.dtype == b.dtype
+        np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-10)
+
+
+X, H = leaf(4, 2, 3), leaf(2, 3)
+W, V, E, U = leaf(3, 3), leaf(3, 3), leaf(5, 3, 3), leaf(3, 0)
+MASK = Tensor((R.random((4, 2, 1)) > 0.5).astype(float))
+
+CASES: dict[str, tuple[Any, ...]] = {
+    "a list beside a Tensor": (lambda s, x: (s * [0.1, 0.7, 0.2] + x, s), H, X),
+    "an infinite limit": (lambda s, x: (ops.clip(s + x, a_max=1.0), s), H, X),
+    "an infinite number": (lambda s, x: (ops.softmax(ops.where(x > 0.5, -math.inf, s + x)), s), H, X),
+    "a mask of numbers": (lambda s, i: (ops.where(i[1], ops.tanh(s + i[0]), s), s), H, (X, MASK)),
+    "an option by keyword": (lambda s, x: (s + ops.swapaxes(x @ W, axis1=0, axis2=1).T, s), H, X, W),
+    "a weight of three axes": (lambda s, x: (s + ops.tanh(x @ E).sum(0), s), H, X, E),
+    "numbers as inputs": (lambda s, x: (s + ops.norm(x), (x > 0).sum()), leaf(), leaf(4)),
+    "an integer state": (
+        lambda s, x: ((s[0] * ops.reciprocal(s[1]) + x, s[1] + 1), s[0]), (H, Tensor(np.ones(3, int))), X,
+    ),
+    "no features": (lambda s, x: (ops.tanh(s + x @ U), s), leaf(2, 0), X),
+    "a product that is put out": (
+        lambda s, x: ((n := (p := ops.tanh(s[0]) @ W) + ops.tanh(s[1] + x) @ V, n * 0.5), p), (H, leaf(2, 3)), X, W, V,
+    ),
+    "a sum of products that is put out": (
+        lambda s, x: (
+            (n := (p := ops.tanh(s[0]) @ W + ops.tanh(s[1] + x) @ V) + ops.sin(s[2]) @ V.T, n * 0.5, n * 0.3), p,
+        ),
+        (H, leaf(2, 3), leaf(2, 3)), X, W, V,
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_compiled_it_is_the_plain_loop(name: str) -> None:
+    agree(*CASES[name])
+
+
+def test_what_is_computed_without_a_gradient_has_none() -> None:
+    def step(s: Tensor, x: Tensor) -> Any:
+        with tg.no_grad():
+            k = ops.tanh(s @ W)
+        return s * 0.5 + x + k, k
+
+    agree(step, H, X, W)
+
+
+def test_programs_that_differ_in_what_is_state_and_what_is_input_are_told_apart() -> None:
+    a, b, c, d = leaf(3), leaf(3), leaf(4, 3), leaf(4, 3)
+    agree(lambda s, x: ((n := s + x[0]), (n * x[1], x[0])), a, (c, d))
+    agree(lambda s, x: (((n := s[0] + s[1]), n * x), s[1]), (a, b), c)
+    agree(lambda s, x: ((n := s * b + x, n)), a, c, b)
+    agree(lambda s, x: ((n := s * x[1] + x[0], n)), a, (c, d))
+
+
+def test_named_tuples_stay_named() -> None:
+    State = namedtuple("State", "h c")
+
+    def step(s: Any, x: Any) -> Any:
+        return State(s.h + x.h, s.c * 0.5), State(s.c, x.c)
+
+    for on in (True, False):
+        with tg.compiled(on):
+            last, ys = tg.scan(step, State(leaf(2), leaf(2)), State(leaf(4, 2), leaf(4, 2)), truncate=2)
+        assert (last.h.shape, ys.c.shape) == ((2,), (4, 2))
+
+
+RNG = np.random.default_rng(1)
+ROWS = iter(np.arange(300.0).reshape(100, 3))
+NOISY: dict[str, Callable[[Any, Any], Any]] = {
+    "noise": lambda s, x: (s, x + RNG.standard_normal(3)),
+    "a dropped weight": lambda s, x: (s, x @ ops.dropout(W, 0.5, RNG)),
+    "an iterator": lambda s, x: (s, x + next(ROWS)),
+}
+
+
+@pytest.mark.parametrize("name", NOISY)
+def test_arrays_that_a_step_draws_anew_are_not_frozen(name: str) -> None:
+    for _ in range(2):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ScanWarning)  # told once
+            _, ys = tg.scan(NOISY[name], Tensor(np.zeros((2, 3))), Tensor(np.ones((4, 2, 3))))
+        assert not np.array_equal(ys.numpy()[0], ys.numpy()[1])
+
+
+def test_an_option_that_is_a_list_and_changes_later_is_not_the_programs() -> None:
+    shape = [2, 3]
+
+    def step(s: Tensor, x: Tensor) -> Any:
+        return ops.tanh(s.reshape(shape)).T.reshape(6) + x, s
+
+    agree(step, leaf(6), leaf(4, 6))
+    shape[:] = [3, 2]
+    agree(step, leaf(6), leaf(4, 6))
+    shape[:] = [2, 3]
+    agree(step, leaf(6), leaf(4, 6))
+
+
+def test_outputs_are_neither_the_users_arrays_nor_each_other() -> None:
+    x = np.ones((4, 2))
+    last, (a, b, c, d) = tg.scan(lambda s, x: ((n := ops.tanh(s + x)), (n, n, x, V[0, :2])), leaf(2), Tensor(x))
+    arrays = [a.data, b.data, c.data, d.data, last.data]
+    assert not any(np.shares_memory(p, q) for i, p in enumerate(arrays) for q in (x, V.data, *arrays[:i]))
+
+
+def test_a_gradient_that_is_broadcast_is_an_array_of_its_own() -> None:
+    x = leaf(4, 2, 3)
+    q = x * x
+    _, ys = tg.scan(lambda s, x: (s * 0.5, ops.tanh(x.sum(-1))), leaf(2), x)
+    ((ys * ys).sum() + q.sum()).backward()
+    assert x.grad.flags.writeable
+
+
+def test_outputs_that_are_not_real_numbers_are_not_on_the_tape() -> None:
+    _, (more, which) = tg.scan(lambda s, x: (s + x, (s > x, ops.argmax(s, axis=1))), H, X)
+    assert not more.requires_grad and not which.requires_grad
+
+
+def test_the_cache_keeps_no_model_and_no_tape_alive() -> None:
+    compiling._cache.clear()
+    model = GRU(3, 41)
+    parameter = weakref.ref(model.parameters()[0])
+    model(np.ones((4, 2, 3), np.float32))[0].sum().backward()
+    del model
+    gc.collect()
+    assert parameter() is None
+
+
+@pytest.mark.parametrize("name", ["zip", "<lambda>", "options", "tanh"])
+def test_a_primitive_of_any_name_can_stand_in_a_step(name: str) -> None:
+    def zip(x: Any) -> Any:
+        return np.sin(x)
+
+    zip.__name__ = name
+    sine: Any = tg.primitive(zip)
+    sine.vjp(lambda g, out, x: g * ops.cos(x))
+    agree(lambda s, x: (sine(s + x), s), H, X)
+
+
+def test_a_row_sparse_gradient_of_one_of_several_results_is_made_dense() -> None:
+    x = Parameter(R.standard_normal((2, 4, 3)))
+    ops.take(ops.unstack(x)[0], np.array([1, 3])).sum().backward()
+    expected = np.zeros((2, 4, 3))
+    expected[0, [1, 3]] = 1.0
+    np.testing.assert_array_equal(x.grad, expected)
+
+
+def test_a_step_whose_rules_look_at_numbers_runs_as_a_plain_loop() -> None:
+    table = leaf(7, 3)
+    ids = Tensor(R.integers(0, 7, (4, 2)))
+
+    def step(s: Tensor, i: Tensor) -> Any:
+        return ops.tanh(s @ W + ops.take(table, i)), s
+
+    with pytest.warns(ScanWarning, match="looks at the numbers"):
+        _, ys = tg.scan(step, H, ids)
+    assert ys.shape == (4, 2, 3)
