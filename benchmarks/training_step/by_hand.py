@@ -132,9 +132,9 @@ class SoftmaxCrossEntropy:
         block = max(1, ROWS // logits.shape[1])
         for start in range(0, rows, block):
             here = slice(start, start + block)
-            with np.errstate(over="ignore"):
+            with np.errstate(over="ignore"):  # seen in the sum
                 np.exp(logits[here], out=logits[here])
-            np.dot(logits[here], self.ones, out=total[here])
+                np.dot(logits[here], self.ones, out=total[here])
         if not (np.isfinite(total).all() and total.min() > 1e-30):
             np.matmul(h, W, out=logits)
             largest = logits.max(axis=1)

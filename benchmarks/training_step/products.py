@@ -2,7 +2,7 @@
 
 OpenBLAS takes products of at most 10**6 multiplications (m*n*k) without first repacking their operands, which on one
 thread makes one large product in pieces of that size up to 1.5 times as fast as whole. One call of `np.matmul` over
-stacked pieces does it. On more threads the whole product is better: only that is divided among them.
+stacked pieces does it. Where BLAS has more threads a large product is left whole: only that is divided among them.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import numpy as np
 from threadpoolctl import threadpool_info
 
 SMALL = 10**6
+WORTH_DIVIDING = 4 * SMALL  # below, waiting for the other threads costs what they save
 
 
 def blas_threads() -> int:
@@ -27,7 +28,8 @@ class Product:
     `stack` > 1 stands for so many products of the same `a`: w (stack,K,C) -> (stack,R,C)."""
 
     def __init__(self, rows: int, inner: int, columns: int, stack: int = 1, whole: bool | None = None) -> None:
-        whole = blas_threads() > 1 if whole is None else whole
+        if whole is None:
+            whole = blas_threads() > 1 and stack * rows * inner * columns > WORTH_DIVIDING
         self.rows, self.columns = (rows, columns) if whole else _pieces(rows, inner, columns)
         self.shape = (stack, rows // self.rows, self.rows, columns // self.columns, self.columns)
         self.inner = inner

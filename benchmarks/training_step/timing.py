@@ -48,7 +48,7 @@ def environment(threads: int, allocator: str) -> dict[str, str]:
     own = {name: count for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
     rest = {name: value for name, value in os.environ.items() if not name.startswith(("MALLOC_", "GLIBC_TUNABLES"))}
     # The framework that lies beside the benchmarks, whichever is installed.
-    path = os.pathsep.join(filter(None, [str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH")]))
+    path = os.pathsep.join(filter(None, [str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH")]))
     return rest | own | ALLOCATORS[allocator] | {"JAX_PLATFORMS": "cpu", "PYTHONPATH": path}
 
 

@@ -37,6 +37,7 @@ class Loop:
         for equation in self.parts.once:
             values = [env[a] if isinstance(a, Var) else a for a in equation.args]
             self._put(env, equation, equation.primitive.forward(*values, **equation.params))
+        self.layout.show_slices(env)
         self._run_whole(self.parts.before, env, steps)
         rings, ends = self.layout.allocate(steps, env, start)
         self.body.run(steps, env, rings)
