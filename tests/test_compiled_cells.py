@@ -876,7 +876,7 @@ def sums_of_products(s: Any, x: Any, left: Any, right: Any) -> Any:
 APART: dict[str, Step] = {
     "functions with other options": lambda s, x: (
         (
-            ops.leaky_relu(s[0] @ A, 0.1) + ops.leaky_relu(s[0] @ B, 0.4),
+            ops.tanh(ops.clip(s[0] @ A, -0.3, 0.3) + ops.clip(s[0] @ B, -0.2, 0.2)),
             ops.clip(s[0] @ C, -0.5, 0.5) + ops.clip(s[0] @ D, -0.1, 0.1) + x,
         ),
         s[1],
