@@ -63,6 +63,33 @@ CASES: dict[str, tuple[Any, ...]] = {
     "an integer state": (
         lambda s, x: ((s[0] * ops.reciprocal(s[1]) + x, s[1] + 1), s[0]), (H, Tensor(np.ones(3, int))), X,
     ),
+    "two gates that are not written in place": (lambda s, x: (ops.relu(s @ W) + ops.relu(s @ V) + x, s), H, X, W, V),
+    "three of them": (lambda s, x: (ops.relu(s @ W) + ops.relu(s @ V) + ops.softplus(s @ W.T) + x, s), H, X, W, V),
+    "one value in two sums": (
+        lambda s, x: ((ops.tanh((s[0] + s[1]) @ W + (x + s[0]) @ V), s[0] * 0.5), s[1]), (H, leaf(2, 3)), X, W, V,
+    ),
+    "one value in two columns": (
+        lambda s, x: (
+            (ops.tanh(((a := ops.tanh(s[0])) + (b := ops.sin(s[1]))) @ W + (ops.tanh(x * s[0]) + a) @ V), b), a,
+        ),
+        (H, leaf(2, 3)), X, W, V,
+    ),
+    "a square and a product": (
+        lambda s, x: (
+            (ops.tanh((a := ops.tanh(s[0])) * a @ W + (ops.sin(s[1]) * ops.tanh(s[1] + x)) @ V), s[1] * 0.5), a,
+        ),
+        (H, leaf(2, 3)), X, W, V,
+    ),
+    "two sums of products and one more each": (
+        lambda s, x: (
+            (
+                ops.tanh((ops.tanh(s[0]) @ W + ops.sin(s[1]) @ V) + s[0] @ W.T),
+                ops.tanh((ops.tanh(s[1] + x) @ W + ops.sin(s[0] * x) @ V) + s[0] @ V.T),
+            ),
+            s[0],
+        ),
+        (H, leaf(2, 3)), X, W, V,
+    ),
     "no features": (lambda s, x: (ops.tanh(s + x @ U), s), leaf(2, 0), X),
     "a product that is put out": (
         lambda s, x: ((n := (p := ops.tanh(s[0]) @ W) + ops.tanh(s[1] + x) @ V, n * 0.5), p), (H, leaf(2, 3)), X, W, V,

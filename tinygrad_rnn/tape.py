@@ -393,6 +393,11 @@ def walk(
             g = g.dense()
         if isinstance(node, Output):
             several = node.parents[0]
+            if several.out is None:
+                raise FreedTapeError(
+                    f"the tape was freed by an earlier backward() (met at {_describe(several)}); "
+                    "pass retain=True to the earlier call to walk over it twice"
+                )
             if several not in grads:
                 grads[several] = [None] * len(several.out)
                 heappush(heap, (-several.number, several))

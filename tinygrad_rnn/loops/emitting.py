@@ -258,7 +258,8 @@ class Emitted:
         return f"options[{key!r}]"
 
     def _keep(self, out: Var, value: str) -> str:
-        placed = out in self.layout.timed or out in self.layout.home or out in self.layout.next_carry
+        layout = self.layout
+        placed = out in layout.timed or out in layout.home or out in layout.stacks or out in layout.next_carry
         return f"copy({value}, out={self.name(out)})" if placed else f"{self.name(out)} = {value}"
 
     # --- Running it ---

@@ -177,6 +177,7 @@ class _Merging:
                 new.append(Equation(ops.add, (total, t), {}, (following,)))
                 total = following
             self.made.update(e.outs[0] for e in new)
+            self.moving.update(e.outs[0] for e in new)
             at = part.index(root)
             part[at : at + 1] = new
             part[:] = [e for e in part if e in new or not (e in adds or e in products)]
@@ -246,7 +247,12 @@ class _Merging:
             return False
         columns = [*zip(*(e.args for e in group), strict=True)]
         pinned = self._neighbouring(outs) or any(self._neighbouring(column) for column in columns)
-        return pinned and all(self._joinable(column, group[0].outs[0]) for column in columns)
+        # A value has one place: two columns cannot both settle it.
+        apart = [v for column in columns if len({*map(id, column)}) > 1 for v in column if isinstance(v, Var)]
+        settled = [v for v in apart if v in self.moving and v not in self.home]
+        if not pinned or len(set(settled)) < len(settled):
+            return False
+        return all(self._joinable(column, group[0].outs[0]) for column in columns)
 
     def _neighbouring(self, values: Any) -> bool:
         if not all(isinstance(v, Var) for v in values):

@@ -52,6 +52,10 @@ class Placeholder(Tensor):
         raise CannotRecord("the step looks at the numbers of a Tensor (.data, bool(), item(), a random draw)")
 
     @property
+    def requires_grad(self) -> bool:
+        raise CannotRecord("the step asks whether a Tensor requires a gradient")
+
+    @property
     def xp(self) -> Any:
         return np
 

@@ -9,6 +9,7 @@ import warnings
 from collections import OrderedDict
 from collections.abc import Sequence
 from contextvars import ContextVar
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -155,7 +156,7 @@ def scan(
     two things."""
     steps = length_of(xs)
     for name, k in (("truncate", truncate), ("checkpoint_every", checkpoint_every)):
-        if k is not None and (not isinstance(k, int) or k < 1):
+        if k is not None and (not isinstance(k, Integral) or k < 1):
             raise ValueError(f"scan: {name} must be a whole number of at least 1, or None, got {k!r}")
     if truncate is not None:
         return _truncated(step, state, xs, truncate, compiled, checkpoint_every)
