@@ -11,6 +11,7 @@ import numpy as np
 
 from tinygrad_rnn import ops
 from tinygrad_rnn.backend import Array, xp
+from tinygrad_rnn.blas import product
 from tinygrad_rnn.buffers import take
 from tinygrad_rnn.loops.products import sum_of_products
 from tinygrad_rnn.loops.recording import Equation, Var
@@ -126,11 +127,11 @@ def _product(equation: Equation, values: list[Array], timed: list[bool], steps: 
         out = take((steps, *equation.outs[0].shape), equation.outs[0].dtype)
         rows = steps * math.prod(left.shape[:-1])
         flat = values[0].reshape(rows, left.shape[-1])
-        return np.matmul(flat, values[1], out=out.reshape(rows, right.shape[1])).reshape(out.shape)
+        return product(flat, values[1], out.reshape(rows, right.shape[1])).reshape(out.shape)
     if timed == [True, False] and len(left.shape) == 2 and len(right.shape) == 3:  # the same for every slice
         (m, k), (g, _, n) = left.shape, right.shape
         out = take((g, steps * m, n), equation.outs[0].dtype)
-        np.matmul(values[0].reshape(steps * m, k), values[1], out=out)
+        product(values[0].reshape(steps * m, k), values[1], out)
         return out.reshape(g, steps, m, n).swapaxes(0, 1)
     rank = len(equation.outs[0].shape)
     args = [_aligned(x, a, rank) if late else x for x, a, late in zip(values, equation.args, timed, strict=True)]
@@ -141,9 +142,9 @@ def _summed_product(equation: Equation, values: list[Array], timed: list[bool], 
     (g, m, k), n = equation.args[0].shape, equation.args[1].shape[-1]
     slices = values[0].swapaxes(0, 1).reshape(g, steps * m, k)
     total, share = (take((steps * m, n), equation.outs[0].dtype) for _ in range(2))
-    np.matmul(slices[0], values[1][0], out=total)
+    product(slices[0], values[1][0], total)
     for i in range(1, g):
-        total += np.matmul(slices[i], values[1][i], out=share)
+        total += product(slices[i], values[1][i], share)
     return total.reshape(steps, m, n)
 
 

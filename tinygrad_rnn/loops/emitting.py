@@ -15,6 +15,7 @@ import numpy as np
 
 from tinygrad_rnn import ops
 from tinygrad_rnn.backend import Array
+from tinygrad_rnn.blas import product, rows_at_a_time
 from tinygrad_rnn.buffers import take
 from tinygrad_rnn.loops.layout import Arrays, Layout
 from tinygrad_rnn.loops.products import sum_of_products
@@ -70,7 +71,7 @@ def _mean(x: Array, axis: Any = None, keepdims: bool = False, *, out: Array) -> 
 
 
 def _sum_of_products(a: Array, b: Array, scratch: Array, out: Array) -> None:
-    np.matmul(a, b, out=scratch)
+    product(a, b, scratch)
     np.add.reduce(scratch, axis=0, out=out)
 
 
@@ -95,6 +96,16 @@ _INTO: dict[Primitive[Any], tuple[str, Callable[..., Any]]] = {
     copy: ("copy", _copy),
 }  # fmt: skip
 """Their names in the source, and what they call."""
+
+_FUNCTIONS = {name: function for name, function in _INTO.values()} | {"product": product}
+
+
+def _function(equation: Equation) -> str:
+    if equation.primitive is ops.matmul and all(len(a.shape) >= 2 for a in equation.args):
+        left, right = equation.args
+        if rows_at_a_time(left.shape[-2], *right.shape[-2:]):
+            return "product"
+    return _INTO[equation.primitive][0]
 
 _APART = frozenset({ops.matmul, ops.where, ops.sum, ops.mean, ops.broadcast_to, sum_of_products})
 """Of these, the ones whose result must not lie where an argument does."""
@@ -126,8 +137,7 @@ class Emitted:
         self.names: dict[Var, str] = {}
         self.scratch: list[tuple[str, Var]] = []
         self.options: dict[str, Any] = {}
-        self.functions: dict[str, Callable[..., Any]] = {name: function for name, function in _INTO.values()}
-        self.functions |= {"zip": zip, "range": range, "cycle": cycle}
+        self.functions: dict[str, Callable[..., Any]] = _FUNCTIONS | {"zip": zip, "range": range, "cycle": cycle}
         equations, timed = layout.equations, layout.timed
         reads = {a for equation in equations for a in equation.reads}
         touched = reads | {out for equation in equations for out in equation.outs}
@@ -236,7 +246,7 @@ class Emitted:
         args += [f"{key}={self._option(value)}" for key, value in equation.params.items()]
         if writes(equation):
             args += [self.sums[equation]] if equation in self.sums else []
-            return f"{_INTO[equation.primitive][0]}({', '.join(args)}, out={self.name(equation.outs[0])})"
+            return f"{_function(equation)}({', '.join(args)}, out={self.name(equation.outs[0])})"
         name, forward = equation.primitive.name, equation.primitive.forward
         name = name if name.isidentifier() and name != "options" else "op"
         while self.functions.setdefault(name, forward) is not forward:

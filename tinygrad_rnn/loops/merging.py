@@ -48,7 +48,8 @@ def merge(
     """Merges within each part, in place, and returns which values lie in which stack. `ends` are made apart (the loop
     hands them on); `moving` are the carry and what differs from step to step; `kept` are wanted afterwards, of all
     steps; `known` lie in stacks from before; `numbers` are for new Vars."""
-    kept = {*kept, *(a for e in parts.after for a in e.reads)}
+    late = {out for e in parts.after for out in e.outs}
+    kept = {*kept, *(a for e in parts.after for a in e.reads if a not in late)}
     merging = _Merging(parts, set(ends), set(moving), kept, known, numbers)
     for part in (parts.before, parts.loop, parts.after):
         merging.products(part)

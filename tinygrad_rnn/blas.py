@@ -1,0 +1,50 @@
+"""Matrix products as fast as NumPy's BLAS has them."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+import numpy as np
+from threadpoolctl import ThreadpoolController
+
+from tinygrad_rnn.backend import Array
+
+SMALL = 10**6
+"""Multiplications (m n k) up to which OpenBLAS leaves the operands of a product as they lie, on some processors. A
+larger product is repacked first; in pieces below this size it takes up to a quarter less time."""
+
+WITH_SMALL_KERNELS = frozenset({"SkylakeX", "Cooperlake", "SapphireRapids"})
+"""OpenBLAS's names for these: x86 with AVX-512. On others, pieces would be repacked one by one."""
+
+FEWEST, MOST = 4, 64  # rows of a piece: with fewer, registers stay idle; with more, nothing is gained
+
+
+@cache
+def _numpys_openblas() -> Any:
+    for library in ThreadpoolController().lib_controllers:
+        if library.internal_api == "openblas" and "numpy" in library.filepath:
+            return library if library.architecture in WITH_SMALL_KERNELS else None
+    return None
+
+
+@cache
+def rows_at_a_time(rows: int, inner: int, columns: int) -> int:
+    """Of a product (rows,inner) @ (inner,columns): how many rows make a small product, 0 where all of them do, or
+    where no number of them that divides `rows` would be of use."""
+    if rows * inner * columns <= SMALL:
+        return 0
+    most = min(SMALL // (inner * columns), MOST)
+    return max((n for n in range(FEWEST, most + 1) if rows % n == 0), default=0)
+
+
+def product(a: Array, b: Array, out: Array) -> Array:
+    """`np.matmul(a, b, out=out)`, a (...,M,K), b (...,K,C), some rows at a time where that is faster: on one thread,
+    since only a large product is divided among several."""
+    count = rows_at_a_time(a.shape[-2], a.shape[-1], b.shape[-1])
+    if count and b.strides[-1] == b.itemsize and (library := _numpys_openblas()) and library.num_threads == 1:
+        pieces, into = (x.reshape(*x.shape[:-2], -1, count, x.shape[-1]) for x in (a, out))
+        np.matmul(pieces, b[..., None, :, :], out=into)
+        return out
+    result: Array = np.matmul(a, b, out=out)
+    return result
