@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from threadpoolctl import ThreadpoolController
 
-from tinygrad_rnn.backend import Array
+from tinygrad_rnn.backend import Array, xp
 
 SMALL = 10**6
 """Multiplications (m n k) up to which OpenBLAS leaves the operands of a product as they lie, on some processors. A
@@ -39,12 +39,12 @@ def rows_at_a_time(rows: int, inner: int, columns: int) -> int:
 
 
 def product(a: Array, b: Array, out: Array) -> Array:
-    """`np.matmul(a, b, out=out)`, a (...,M,K), b (...,K,C), some rows at a time where that is faster: on one thread,
+    """`matmul(a, b, out=out)`, a (...,M,K), b (...,K,C), some rows at a time where that is faster: on one thread,
     since only a large product is divided among several."""
-    count = rows_at_a_time(a.shape[-2], a.shape[-1], b.shape[-1])
+    count = rows_at_a_time(a.shape[-2], a.shape[-1], b.shape[-1]) if isinstance(out, np.ndarray) else 0
     if count and b.strides[-1] == b.itemsize and (library := _numpys_openblas()) and library.num_threads == 1:
         pieces, into = (x.reshape(*x.shape[:-2], -1, count, x.shape[-1]) for x in (a, out))
         np.matmul(pieces, b[..., None, :, :], out=into)
         return out
-    result: Array = np.matmul(a, b, out=out)
+    result: Array = xp(a).matmul(a, b, out=out)
     return result
