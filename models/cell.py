@@ -147,7 +147,7 @@ class Cell(Module):
 
     def initial_state(self, batch_size: int) -> tuple[Tensor, ...]:
         """Zeros (B,H) per state, in the dtype and on the device of the weights."""
-        like = next((p.data for p in self.parameters()), np.zeros(0, np.float32))
+        like = next((p.data for _, p in self.named_parameters()), np.zeros(0, np.float32))
         zeros = xp(like).zeros((batch_size, self.hidden_size), dtype=like.dtype)
         return tuple(Tensor(zeros) for _ in self.states)
 

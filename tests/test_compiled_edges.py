@@ -52,11 +52,31 @@ X, H = leaf(4, 2, 3), leaf(2, 3)
 W, V, E, U = leaf(3, 3), leaf(3, 3), leaf(5, 3, 3), leaf(3, 0)
 MASK = Tensor((R.random((4, 2, 1)) > 0.5).astype(float))
 
+B = leaf(3)
+
+
+def rows_and_products(s: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
+    product = x @ W
+    return ops.tanh(product + B + s @ V), product + 2.0 * B
+
+
+def sums_and_sigmoids(s: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
+    a, b = x @ W + s @ W, x @ V + s @ V
+    gates = ops.sigmoid(a) * ops.sigmoid(b)
+    return ops.tanh(gates + b), gates * a
+
+
 CASES: dict[str, tuple[Any, ...]] = {
     "a list beside a Tensor": (lambda s, x: (s * [0.1, 0.7, 0.2] + x, s), H, X),
     "an infinite limit": (lambda s, x: (ops.clip(s + x, a_max=1.0), s), H, X),
     "an infinite number": (lambda s, x: (ops.softmax(ops.where(x > 0.5, -math.inf, s + x)), s), H, X),
     "a mask of numbers": (lambda s, i: (ops.where(i[1], ops.tanh(s + i[0]), s), s), H, (X, MASK)),
+    "a row on the left of a product": (lambda s, x: (ops.tanh(B + x @ W) + s @ V, s), H, X, W, V, B),
+    "a row with an axis of 1": (lambda s, x: (ops.tanh(x @ W + B.reshape((1, 3)) + s), s), H, X, W, B),
+    "a row of the input": (lambda s, x: (ops.tanh(x @ W + x[:1] + s), s), H, X, W),
+    "a number added to a product": (lambda s, x: (ops.tanh(x @ W + B[0] + s), s), H, X, W, B),
+    "a product read with a row and without": (rows_and_products, H, X, W, V, B),
+    "a sum read after its sigmoid": (sums_and_sigmoids, H, X, W, V),
     "an option by keyword": (lambda s, x: (s + ops.swapaxes(x @ W, axis1=0, axis2=1).T, s), H, X, W),
     "a weight of three axes": (lambda s, x: (s + ops.tanh(x @ E).sum(0), s), H, X, E),
     "numbers as inputs": (lambda s, x: (s + ops.norm(x), (x > 0).sum()), leaf(), leaf(4)),

@@ -7,13 +7,11 @@ from collections.abc import Callable
 from inspect import signature
 from typing import Any
 
-import numpy as np
-
 from tinygrad_rnn import ops
 from tinygrad_rnn.backend import Array, xp
 from tinygrad_rnn.blas import product
 from tinygrad_rnn.buffers import take
-from tinygrad_rnn.loops.products import sum_of_products
+from tinygrad_rnn.loops.products import affine, sum_of_products
 from tinygrad_rnn.loops.recording import Equation, Var
 from tinygrad_rnn.ops.arithmetic import _clip
 from tinygrad_rnn.ops.indexing import _getitem
@@ -138,6 +136,12 @@ def _product(equation: Equation, values: list[Array], timed: list[bool], steps: 
     return args[0] @ args[1]
 
 
+def _affine(equation: Equation, values: list[Array], timed: list[bool], steps: int) -> Any:
+    (m, k), out = equation.args[0].shape, equation.outs[0].shape
+    result = affine.forward(values[0].reshape(steps * m, k), *values[1:])
+    return result.reshape(*out[:-2], steps, m, out[-1]).swapaxes(0, len(out) - 2)
+
+
 def _summed_product(equation: Equation, values: list[Array], timed: list[bool], steps: int) -> Any:
     (g, m, k), n = equation.args[0].shape, equation.args[1].shape[-1]
     slices = values[0].swapaxes(0, 1).reshape(g, steps * m, k)
@@ -179,7 +183,7 @@ for _name in "reshape expand_dims squeeze".split():
 _rules |= {ops.softmax: _along, ops.log_softmax: _along, ops.swapaxes: _swapped, ops.transpose: _transposed}
 _rules |= {ops.broadcast_to: _broadcast, ops.sum_to: _summed_to, ops.matmul: _product}
 _rules |= {_getitem: _read, ops.scatter: _written, _stack: _joined, _concatenate: _joined}
-_rules |= {_split: _parted, _unstack: _parted, sum_of_products: _summed_product}
+_rules |= {_split: _parted, _unstack: _parted, sum_of_products: _summed_product, affine: _affine}
 
 ELEMENTWISE = frozenset(primitive for primitive, rule in _rules.items() if rule is _elementwise)
 """Ops that work entry by entry."""

@@ -16,6 +16,7 @@ from tinygrad_rnn.loops.batching import whole
 from tinygrad_rnn.loops.differentiating import Backward, differentiate
 from tinygrad_rnn.loops.emitting import copy
 from tinygrad_rnn.loops.executing import Loop
+from tinygrad_rnn.loops.fusing import fuse
 from tinygrad_rnn.loops.merging import Home, merge
 from tinygrad_rnn.loops.recording import Equation, Program, Var
 from tinygrad_rnn.loops.splitting import sink, split
@@ -91,6 +92,7 @@ class Compiled:
             if end not in looped:  # the state has no part in it
                 ends[i] = Var(next(self.numbers), end.shape, end.dtype)
                 parts.loop.append(Equation(copy, (end,), {}, (ends[i],)))
+        fuse(parts, [*carry, *timed], kept)
         sink(parts, kept)
         places = merge(parts, ends, [*carry, *timed], kept, home or {}, self.numbers)
         return Loop(parts, carry, ends, timed, kept, places, home is not None)

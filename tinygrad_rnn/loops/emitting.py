@@ -6,6 +6,7 @@ This is one emitter. Another (compiled kernels, CuPy) takes the same Layout and 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from functools import cache
 from itertools import cycle
 from math import isfinite
 from textwrap import fill
@@ -18,6 +19,7 @@ from tinygrad_rnn.backend import Array
 from tinygrad_rnn.blas import product, rows_at_a_time
 from tinygrad_rnn.buffers import take
 from tinygrad_rnn.loops.layout import Arrays, Layout
+from tinygrad_rnn.loops.merging import Place
 from tinygrad_rnn.loops.products import sum_of_products
 from tinygrad_rnn.loops.recording import Equation, Var
 from tinygrad_rnn.ops.arithmetic import _clip
@@ -36,11 +38,18 @@ copy.vjp(lambda g, out, x: g)
 # --- Ops that write into a given array -------------------------------------------------------------------------
 
 
-def _sigmoid(x: Array, out: Array) -> None:
-    np.multiply(x, 0.5, out=out)
-    np.tanh(out, out=out)
-    np.multiply(out, 0.5, out=out)
-    np.add(out, 0.5, out=out)
+@cache
+def _number(value: float, dtype: np.dtype[Any]) -> Array:
+    """As an array of no axes: beside one, a call takes half the time that it takes beside a Python number."""
+    return np.array(value, dtype)
+
+
+def _sigmoid(x: Array, scratch: Array, out: Array) -> None:
+    half = _number(0.5, out.dtype)
+    np.multiply(x, half, out=scratch)
+    np.tanh(scratch, out=scratch)
+    np.multiply(scratch, half, out=scratch)
+    np.add(scratch, half, out=out)
 
 
 def _hard_sigmoid(x: Array, out: Array) -> None:
@@ -97,6 +106,10 @@ _INTO: dict[Primitive[Any], tuple[str, Callable[..., Any]]] = {
 }  # fmt: skip
 """Their names in the source, and what they call."""
 
+_ARITHMETIC = frozenset({ops.add, ops.sub, ops.mul, ops.div, ops.maximum, ops.minimum})
+
+_WORDS: dict[float, str] = {-1: "minus_one", 0.5: "half", 1: "one", 2: "two"}
+
 _FUNCTIONS = {name: function for name, function in _INTO.values()} | {"product": product}
 
 
@@ -106,6 +119,7 @@ def _function(equation: Equation) -> str:
         if rows_at_a_time(left.shape[-2], *right.shape[-2:]):
             return "product"
     return _INTO[equation.primitive][0]
+
 
 _APART = frozenset({ops.matmul, ops.where, ops.sum, ops.mean, ops.broadcast_to, sum_of_products})
 """Of these, the ones whose result must not lie where an argument does."""
@@ -137,6 +151,7 @@ class Emitted:
         self.names: dict[Var, str] = {}
         self.scratch: list[tuple[str, Var]] = []
         self.options: dict[str, Any] = {}
+        self.numbers: dict[tuple[float, Any], str] = {}
         self.functions: dict[str, Callable[..., Any]] = _FUNCTIONS | {"zip": zip, "range": range, "cycle": cycle}
         equations, timed = layout.equations, layout.timed
         reads = {a for equation in equations for a in equation.reads}
@@ -177,7 +192,9 @@ class Emitted:
         self.function = namespace["loop"]
 
     def _remarks(self) -> Iterable[str]:
-        """What the source does not show: which arrays lie in others."""
+        """What the source does not show: which arrays lie in others, or hold a number."""
+        for (value, _), name in self.numbers.items():
+            yield f"{name} is {value:g}"
         for c, n in self.layout.paired:
             if {c, n} <= {*self.stepped}:
                 yield f"{self.name(n)} of one step is {self.name(c)} of the next"
@@ -208,9 +225,10 @@ class Emitted:
         def root(v: Var) -> Var:  # what must be kept for a value to be there
             return home[v].stack if v in home and v not in bound else v
 
-        for v, at in list(last.items()):
+        own = dict(last)
+        for v, at in own.items():
             last[root(v)] = max(last.get(root(v), 0), at)
-        self.sums: dict[Equation, str] = {}
+        self.workplace: dict[Equation, str] = {}  # of functions that are given one
         free: dict[Any, list[str]] = {}
         for at, equation in enumerate(equations):
             dying = {root(v) for v in equation.reads if last[root(v)] == at and root(v) in self.names}
@@ -220,13 +238,21 @@ class Emitted:
             if equation.primitive is sum_of_products:
                 a, b = equation.args
                 product = Var(-len(self.scratch), (*a.shape[:-1], b.shape[-1]), equation.outs[0].dtype)
-                self.sums[equation] = self._buffer(product, free)
+                self.workplace[equation] = self._buffer(product, free)
                 self._release({product}, free)
             for out in map(root, equation.outs):
                 if out not in bound and out not in self.names and out in made and (writes(equation) or out in stacks):
                     self._buffer(out, free)
             if not in_place:
                 self._release(dying, free)
+            if equation.primitive is ops.sigmoid:  # works where its argument lies, near, if nobody reads that again
+                (x,) = equation.reads
+                worn = root(x) in self.names and all(own[v] <= at for v in own if self._overlap(x, v))
+                self.workplace[equation] = self.name(x if worn else equation.outs[0])
+
+    def _overlap(self, v: Var, other: Var) -> bool:
+        a, b = (self.layout.home.get(each, Place(each, 0, 1)) for each in (v, other))
+        return a.stack is b.stack and a.lo < (b.hi or b.lo + 1) and b.lo < (a.hi or a.lo + 1)
 
     def _buffer(self, v: Var, free: dict[Any, list[str]]) -> str:
         waiting = free.get((v.shape, v.dtype))
@@ -242,10 +268,10 @@ class Emitted:
             free.setdefault((v.shape, v.dtype), []).append(self.names[v])
 
     def _line(self, equation: Equation) -> str:
-        args = [self.name(a) if isinstance(a, Var) else self._option(a) for a in equation.args]
+        args = [self.name(a) if isinstance(a, Var) else self._number(a, equation) for a in equation.args]
         args += [f"{key}={self._option(value)}" for key, value in equation.params.items()]
         if writes(equation):
-            args += [self.sums[equation]] if equation in self.sums else []
+            args += [self.workplace[equation]] if equation in self.workplace else []
             return f"{_function(equation)}({', '.join(args)}, out={self.name(equation.outs[0])})"
         name, forward = equation.primitive.name, equation.primitive.forward
         name = name if name.isidentifier() and name != "options" else "op"
@@ -257,6 +283,21 @@ class Emitted:
         results = [f"r{i}" for i in range(len(equation.outs))]
         kept = [self._keep(out, result) for out, result in zip(equation.outs, results, strict=True)]
         return f"{', '.join(results)}, = {call}; " + "; ".join(kept)
+
+    def _number(self, value: Any, equation: Equation) -> str:
+        """A number beside arrays, as an array too."""
+        dtype = equation.outs[0].dtype
+        if equation.primitive not in _ARITHMETIC or type(value) not in (int, float) or not isfinite(value):
+            return self._option(value)
+        if dtype.kind != "f" or any(a.dtype != dtype for a in equation.reads):
+            return self._option(value)
+        if (value, dtype) not in self.numbers:
+            word = _WORDS.get(value)
+            taken = word in (None, *self.numbers.values(), *self.given.values())
+            self.numbers[value, dtype] = f"number{len(self.numbers)}" if taken else str(word)
+        name = self.numbers[value, dtype]
+        self.functions[name] = _number(value, dtype)
+        return name
 
     def _option(self, value: Any) -> str:
         """A plain option is written out; another (a slice, a dtype) stands in a table."""

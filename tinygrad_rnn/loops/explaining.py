@@ -259,6 +259,8 @@ class _Explanation:
             return f"{args[0]}[{_index(e.args[1])}]"
         if e.primitive is ops.swapaxes and len(e.reads[0].shape) == 2:
             return f"{args[0]}ᵀ"
+        if e.primitive.name == "affine":
+            return f"{args[0]} @ {args[1]} + {args[2]}"
         if e.primitive.name == "stacked":
             return f"stack({', '.join(args)})"
         if e.primitive.name == "sum_of_products":

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from tinygrad_rnn import ops
 from tinygrad_rnn.backend import Array
 from tinygrad_rnn.loops.batching import ELEMENTWISE
-from tinygrad_rnn.loops.products import stacked, sum_of_products
+from tinygrad_rnn.loops.products import affine, stacked, sum_of_products
 from tinygrad_rnn.loops.recording import Equation, Var
 from tinygrad_rnn.loops.splitting import Parts
 
@@ -121,18 +121,20 @@ class _Merging:
         groups: dict[Any, list[Equation]] = {}
         for e in part:
             out = e.outs[0]
-            if e.primitive is ops.matmul and self._by_constant(e) and self._free(out):
+            if e.primitive in (ops.matmul, affine) and self._by_constant(e) and self._free(out):
                 # What is kept and what is not are stored apart: no step's value is saved for its neighbour's sake.
-                groups.setdefault((e.args[0], e.args[1].shape, out.dtype, out in self.kept), []).append(e)
+                shapes = [a.shape for a in e.args]
+                groups.setdefault((e.primitive, e.args[0], *shapes, out.dtype, out in self.kept), []).append(e)
         for group in groups.values():
             if len(group) > 1:
-                left, right = group[0].args[0], self._stacked([e.args[1] for e in group], 2)
+                left, *columns = zip(*(e.args for e in group), strict=True)
+                args = (left[0], *(self._stacked([*column], 2) for column in columns))
                 stack = self._settle([e.outs[0] for e in group])
-                part[part.index(group[0])] = Equation(ops.matmul, (left, right), {}, (stack,))
+                part[part.index(group[0])] = Equation(group[0].primitive, args, {}, (stack,))
                 part[:] = [e for e in part if e not in group]
 
     def _by_constant(self, e: Equation) -> bool:
-        a, b = e.args
+        a, b, *_ = e.args
         return b not in self.moving and len(b.shape) == 2 and len(a.shape) == 2
 
     # --- A sum of products ---

@@ -1,8 +1,10 @@
-"""What the merging of a program makes and no step writes: a stack of weights, and a sum of products."""
+"""What the optimising of a program makes and no step writes: a stack of weights, and products with something added."""
 
 from __future__ import annotations
 
 from tinygrad_rnn.backend import Array, xp
+from tinygrad_rnn.blas import product
+from tinygrad_rnn.buffers import take
 from tinygrad_rnn.tape import primitive
 
 
@@ -20,3 +22,13 @@ def stacked(*xs: Array, shape: tuple[int, ...]) -> Array:
 def sum_of_products(a: Array, b: Array) -> Array:
     """Σ_g a[g] @ b[g]: (G,M,K), (G,K,N) -> (M,N)."""
     return xp(a).matmul(a, b).sum(axis=0)
+
+
+@primitive
+def affine(x: Array, W: Array, b: Array) -> Array:
+    """x @ W + b: (N,I), (...,I,H) and (...,1,H) or (H,) -> (...,N,H), as one product [x 1] @ [W; b]."""
+    wide = take((*x.shape[:-1], x.shape[-1] + 1), x.dtype)
+    wide[..., :-1], wide[..., -1] = x, 1
+    high = take((*W.shape[:-2], W.shape[-2] + 1, W.shape[-1]), W.dtype)
+    high[..., :-1, :], high[..., -1:, :] = W, b
+    return product(wide, high, take((*W.shape[:-2], len(x), W.shape[-1]), x.dtype))

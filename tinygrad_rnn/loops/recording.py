@@ -153,7 +153,7 @@ class Recorder:
         if isinstance(primitive, Joint):
             return primitive.plain(*args, **params)
         state = surroundings.get()
-        params = deepcopy(params)  # a list among them may be changed later
+        params = deepcopy(params) if params else params  # a list among them may be changed later
         lifted = tuple(
             self.lift(as_array(a) if isinstance(a, list) and i < len(primitive.rules) else a)
             for i, a in enumerate(args)
