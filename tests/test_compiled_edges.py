@@ -52,7 +52,7 @@ X, H = leaf(4, 2, 3), leaf(2, 3)
 W, V, E, U = leaf(3, 3), leaf(3, 3), leaf(5, 3, 3), leaf(3, 0)
 MASK = Tensor((R.random((4, 2, 1)) > 0.5).astype(float))
 
-B = leaf(3)
+B, C, M = leaf(3), leaf(2, 3), leaf(4, 3, 3)
 
 
 def rows_and_products(s: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -75,6 +75,8 @@ CASES: dict[str, tuple[Any, ...]] = {
     "a row with an axis of 1": (lambda s, x: (ops.tanh(x @ W + B.reshape((1, 3)) + s), s), H, X, W, B),
     "a row of the input": (lambda s, x: (ops.tanh(x @ W + x[:1] + s), s), H, X, W),
     "a number added to a product": (lambda s, x: (ops.tanh(x @ W + B[0] + s), s), H, X, W, B),
+    "a matrix added to a product": (lambda s, x: (ops.tanh(x @ W + C) + s @ V, s), H, X, W, V, C),
+    "a matrix that changes": (lambda s, i: (ops.tanh(i[0] @ i[1] + B + s @ V), s), H, (X, M), V, B),
     "a product read with a row and without": (rows_and_products, H, X, W, V, B),
     "a sum read after its sigmoid": (sums_and_sigmoids, H, X, W, V),
     "an option by keyword": (lambda s, x: (s + ops.swapaxes(x @ W, axis1=0, axis2=1).T, s), H, X, W),

@@ -289,7 +289,7 @@ class Emitted:
         dtype = equation.outs[0].dtype
         if equation.primitive not in _ARITHMETIC or type(value) not in (int, float) or not isfinite(value):
             return self._option(value)
-        if dtype.kind != "f" or any(a.dtype != dtype for a in equation.reads):
+        if dtype.kind != "f":
             return self._option(value)
         if (value, dtype) not in self.numbers:
             word = _WORDS.get(value)

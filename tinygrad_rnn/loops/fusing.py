@@ -27,7 +27,7 @@ def fuse(parts: Parts, moving: Iterable[Var], kept: Iterable[Var]) -> None:
             continue
         for total, row in (e.reads, e.reads[::-1]):
             product = makers.get(total)
-            if product is None or uses[total] > 1 or total.shape != e.outs[0].shape or row in moving:
+            if product is None or uses[total] > 1 or row in moving:
                 continue
             x, W = product.args
             if len(x.shape) == len(W.shape) == 2 and W not in moving and row.shape in (W.shape[1:], (1, *W.shape[1:])):
