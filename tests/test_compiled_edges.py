@@ -147,6 +147,21 @@ def test_programs_that_differ_in_what_is_state_and_what_is_input_are_told_apart(
     agree(lambda s, x: ((n := s * x[1] + x[0], n)), a, (c, d))
 
 
+def test_a_weight_that_asks_for_a_gradient_after_one_that_did_not_has_one() -> None:
+    def gradients(*asks: bool) -> list[Any]:
+        frozen = [Tensor(np.full((3, 3), 0.5), requires_grad=ask) for ask in asks]
+        xs = Tensor(np.ones((4, 2, 3)), requires_grad=True)
+        last, _ = tg.scan(lambda s, x: ((n := ops.tanh(s @ frozen[0] + x @ frozen[1]), n)), Tensor(np.ones((2, 3))), xs)
+        last.sum().backward()
+        return [t.grad for t in (*frozen, xs)]
+
+    none = gradients(False, False)
+    for asks in ((True, False), (False, True), (True, True)):
+        found = gradients(*asks)
+        assert [g is not None for g in found] == [*asks, True]
+        np.testing.assert_array_equal(found[-1], none[-1])
+
+
 def test_named_tuples_stay_named() -> None:
     State = namedtuple("State", "h c")
 
