@@ -21,10 +21,13 @@ from tinygrad_rnn.tensor import Parameter, Tensor
 
 class Gate(Module):
     """x @ U + b + h @ W: (B,I), (B,H) -> (B,H), with U (I,H), W (H,H), b (H,), and where a cell wants one a second
-    bias c (H,) beside W. `mask` (B,H) multiplies h: the driver sets it for recurrent dropout."""
+    bias c (H,) beside W. `reads="x"` leaves out h and W, `reads="h"` leaves out x and U; `size` is another number of
+    columns than H. `mask` (B,H) multiplies h: the driver sets it for recurrent dropout."""
 
     mask: Tensor | None = None
     c: Parameter | None = None
+    U: Parameter
+    W: Parameter
 
     def __init__(
         self,
@@ -35,18 +38,29 @@ class Gate(Module):
         dtype: Any = np.float32,
         rng: np.random.Generator | None = None,
         scheme: str = "default",
+        reads: str = "xh",
+        size: int | None = None,
     ) -> None:
+        if reads not in ("xh", "x", "h"):
+            raise ValueError(f"gate {name!r} must read xh, x or h, got {reads!r}")
         first, second = _SCHEMES[scheme]
         rng = init.generator(rng)
-        self.name = name
-        self.U = Parameter(first(rng, (input_size, hidden_size)), dtype=dtype, name=f"{name}.U")
-        self.W = Parameter(second(rng, (hidden_size, hidden_size)), dtype=dtype, name=f"{name}.W")
-        self.b = Parameter(np.zeros(hidden_size), dtype=dtype, name=f"{name}.b")
+        size = hidden_size if size is None else init.size("size", size)
+        self.name, self.reads = name, reads
+        if "x" in reads:
+            self.U = Parameter(first(rng, (input_size, size)), dtype=dtype, name=f"{name}.U")
+        if "h" in reads:
+            self.W = Parameter(second(rng, (hidden_size, size)), dtype=dtype, name=f"{name}.W")
+        self.b = Parameter(np.zeros(size), dtype=dtype, name=f"{name}.b")
 
-    def __call__(self, x: Tensor, h: Tensor) -> Tensor:
-        """The whole sum."""
+    def __call__(self, *inputs: Tensor) -> Tensor:
+        """The whole sum: `gate(x, h)`, or of the one that it reads. Raises TypeError for another number of them."""
+        if len(inputs) != len(self.reads):
+            raise TypeError(f"gate {self.name!r} reads {', '.join(self.reads)}, got {len(inputs)} inputs")
         with label("gate", self.name):
-            return self.input(x) + self.recurrent(h)
+            if self.reads == "h":
+                return self.recurrent(inputs[0]) + self.b
+            return self.input(inputs[0]) + self.recurrent(inputs[1]) if self.reads == "xh" else self.input(inputs[0])
 
     def input(self, x: Tensor) -> Tensor:
         """The part that does not depend on the state: x @ U + b."""
@@ -70,15 +84,17 @@ class Cell(Module):
     """Base of all cells. A subclass names its gates and its states and writes `step`:
 
         class MyCell(Cell):
-            gates = "z n"              # self.z(x, h) and self.n(x, h) are then affine sums, with weights of their own
+            gates = "z n"              # self.z(x, h) and self.n(x, h) are then affine sums, with weights of their own;
+                                       # "z:x" declares a gate that reads x alone, self.z(x), and "z:h" one of h
             state = "h"                # the default; the first state is the output
 
             def step(self, x, h):      # (B,I), (B,H) -> the next state, or a tuple of all of them
                 z = sigmoid(self.z(x, h))
                 return (1 - z) * tanh(self.n(x, h)) + z * h
 
-    `setup(self, **options)` may add Parameters (peepholes, norms) and take options of the constructor; they are cast
-    to the cell's dtype. `output(self, *state)` names the output where it is not the first state.
+    `setup(self, **options)` may add Parameters (peepholes, norms) and gates (`new_gate`), and take options of the
+    constructor; they are cast to the cell's dtype. `output(self, *state)` names the output where it is not the first
+    state, and `state_shapes` tells of states that are not (B,H).
 
     `init="default"`: U Glorot uniform, W orthogonal, b zero; `init="wildml"`: U and W uniform within 1/sqrt(fan in).
     Raises ValueError for sizes below 1 or another `init`, TypeError for options that `setup` does not take."""
@@ -92,6 +108,7 @@ class Cell(Module):
 
         # Any signature, so that a subclass may name its states.
         step: Callable[..., Any]
+        output: Callable[..., Tensor]
         setup: Callable[..., None]
 
     def __init__(
@@ -108,11 +125,11 @@ class Cell(Module):
             raise ValueError(f"init must be one of {', '.join(_SCHEMES)}, got {init!r}")
         self.input_size = _size("input_size", input_size)
         self.hidden_size = _size("hidden_size", hidden_size)
-        rng = _generator(rng)
-        for name in self.gates.split():
-            gate = Gate(name, self.input_size, self.hidden_size, dtype=dtype, rng=rng, scheme=init)
-            setattr(self, name, gate)
-        self.rng: np.random.Generator | None = rng
+        self.rng: np.random.Generator | None = _generator(rng)
+        self._scheme, self._dtype = init, dtype
+        for declared in self.gates.split():
+            name, _, reads = declared.partition(":")
+            setattr(self, name, self.new_gate(name, reads or "xh"))
         try:
             self.setup(**options)
         except TypeError as error:
@@ -121,6 +138,11 @@ class Cell(Module):
             raise TypeError(f"{type(self).__name__}: unknown option among {sorted(options)}: {error}") from None
         self.rng = None  # randomness is for the initial weights alone
         self.astype(dtype)
+
+    def new_gate(self, name: str, reads: str = "xh", size: int | None = None) -> Gate:
+        """A gate beyond those of `gates`, for `setup`: of `size` columns (H), reading x, h or both."""
+        sizes = (self.input_size, self.hidden_size)
+        return Gate(name, *sizes, dtype=self._dtype, rng=self.rng, scheme=self._scheme, reads=reads, size=size)
 
     if not TYPE_CHECKING:
 
@@ -131,9 +153,9 @@ class Cell(Module):
             """One time step: x (B,I) and the states (B,H) -> the next states."""
             raise TypeError(f"{type(self).__name__} must define step(self, x, {self.state.replace(' ', ', ')})")
 
-    def output(self, *state: Tensor) -> Tensor:
-        """What the layer above sees: the first state unless a subclass says otherwise."""
-        return state[0]
+        def output(self, *state: Tensor) -> Tensor:
+            """What the layer above sees: the first state unless a subclass says otherwise."""
+            return state[0]
 
     @property
     def output_size(self) -> int:
@@ -145,11 +167,15 @@ class Cell(Module):
         """The names of the states."""
         return self.state.split()
 
+    @property
+    def state_shapes(self) -> list[tuple[int, ...]]:
+        """The shape of one row of each state: (H,) unless a subclass says otherwise."""
+        return [(self.hidden_size,) for _ in self.states]
+
     def initial_state(self, batch_size: int) -> tuple[Tensor, ...]:
         """Zeros (B,H) per state, in the dtype and on the device of the weights."""
         like = next((p.data for _, p in self.named_parameters()), np.zeros(0, np.float32))
-        zeros = xp(like).zeros((batch_size, self.hidden_size), dtype=like.dtype)
-        return tuple(Tensor(zeros) for _ in self.states)
+        return tuple(Tensor(xp(like).zeros((batch_size, *shape), dtype=like.dtype)) for shape in self.state_shapes)
 
     def advance(self, x: Tensor, state: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         """`step`, with the states as a tuple in and out. Raises TypeError where a step returns another number of them,
@@ -170,13 +196,14 @@ class Cell(Module):
     def masked(self, mask: Tensor) -> Cell:
         """This cell, sharing its weights, with `mask` (B,H) on the state wherever a gate reads it (Gal & Ghahramani
         2016, sect. 4: one mask a sequence). Raises ValueError for a cell without gates."""
-        if not self.gates:
-            raise ValueError(f"recurrent_dropout needs a cell with gates, and {type(self).__name__} has none")
+        gates = {name: gate for name, gate in vars(self).items() if isinstance(gate, Gate) and "h" in gate.reads}
+        if not gates:
+            raise ValueError(f"recurrent_dropout needs a gate that reads h, and {type(self).__name__} has none")
         cell = copy.copy(self)
-        for name in self.gates.split():
-            gate = copy.copy(getattr(self, name))
-            gate.mask = mask
-            setattr(cell, name, gate)
+        for name, gate in gates.items():
+            masked = copy.copy(gate)
+            masked.mask = mask
+            setattr(cell, name, masked)
         return cell
 
 

@@ -16,9 +16,11 @@ from tinygrad_rnn.models.embedding import Embedding
 from tinygrad_rnn.models.layers import Dropout
 from tinygrad_rnn.models.module import Module
 from tinygrad_rnn.models.recurrent import Recurrent, State, within_lengths
+from tinygrad_rnn.models.variants import VARIANTS
 from tinygrad_rnn.tensor import Parameter, Tensor
 
-CELLS: dict[str, type[Cell]] = {"rnn": RNNCell, "gru": GRUCell, "lstm": LSTMCell}
+CELLS: dict[str, type[Cell]] = {"rnn": RNNCell, "gru": GRUCell, "lstm": LSTMCell} | VARIANTS
+"""By name: the three classic ones, and those of `models.variants`."""
 
 
 class LanguageModel(Module):
@@ -27,8 +29,9 @@ class LanguageModel(Module):
 
     `tied=True` uses the embedding table for the output too (Press & Wolf 2017), which needs embedding_size ==
     hidden_size. `dropout` stands on the embeddings, between the layers and before the output (Zaremba et al. 2014)
-    and works where `rng` is given. `cell` is "rnn", "gru", "lstm" or a class made with `Cell`; further options go to
-    `Recurrent` and the cell. Raises ValueError, TypeError for sizes and options that do not fit."""
+    and works where `rng` is given. `cell` is "rnn", "gru", "lstm", a name of `models.variants.VARIANTS`, or a class
+    made with `Cell`; further options go to `Recurrent` and the cell. Raises ValueError, TypeError for sizes and options
+    that do not fit."""
 
     def __init__(
         self,

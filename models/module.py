@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import copy
+import operator
+from collections.abc import Iterator, Mapping
 from typing import Any, Self
 
 import numpy as np
@@ -58,6 +60,13 @@ class Module:
         for name, parameter in parameters.items():
             parameter.data = to_device(values[name], device_of(parameter.data))
 
+    def with_values(self, values: Mapping[str, Any]) -> Self:
+        """The model as a function of its Parameters: a copy that computes with `values`, Tensors by name, in the places
+        of some, and shares everything else. Raises KeyError for a name that no Parameter has."""
+        parameters = dict(self.named_parameters())
+        found: Self = _replaced(self, {id(parameters[name]): value for name, value in values.items()})
+        return found
+
     def zero_grad(self) -> None:
         """Forgets the gradients."""
         for parameter in self.parameters():
@@ -83,6 +92,26 @@ class Module:
     def __repr__(self) -> str:
         lines = [f"  {name} {tuple(p.shape)}" for name, p in self.named_parameters()]
         return "\n".join([f"{type(self).__name__}: {self.size:,} parameters", *lines])
+
+
+def _replaced(thing: Any, values: dict[int, Any]) -> Any:
+    """`thing`, with the values in place of the objects with these ids: a copy of as much as holds one of them."""
+    if id(thing) in values:
+        return values[id(thing)]
+    if isinstance(thing, list | tuple):
+        items = [_replaced(value, values) for value in thing]
+        return thing if all(map(operator.is_, items, thing)) else type(thing)(items)
+    if not isinstance(thing, Module | dict):
+        return thing
+    old = vars(thing) if isinstance(thing, Module) else thing
+    new = {key: _replaced(value, values) for key, value in old.items()}
+    if all(new[key] is old[key] for key in old):
+        return thing
+    if isinstance(thing, dict):
+        return new
+    clone = copy.copy(thing)
+    vars(clone).update(new)
+    return clone
 
 
 def _walk(thing: Any, path: str, seen: set[int]) -> Iterator[tuple[str, Parameter]]:

@@ -144,10 +144,11 @@ class Recurrent(Module):
             elif self.zoneout:
                 new = tuple(self.zoneout * o + (1 - self.zoneout) * n for o, n in zip(old, new, strict=True))
             if alive:
-                new = tuple(ops.where(alive[0], n, o) for n, o in zip(new, old, strict=True))
+                new = tuple(ops.where(_rows(alive[0], n), n, o) for n, o in zip(new, old, strict=True))
             y = cell.output(*new)
             return new, ops.where(alive[0], y, 0.0) if alive else y
 
+        step.__qualname__ = f"{type(cell).__name__}.step"  # as warnings call it
         inputs = (xs, () if live is None else (Tensor(live),), kept)
         last, ys = scan(step, state, inputs, truncate=self.truncate, checkpoint_every=self.checkpoint_every)
         return (ops.flip(ys, 0) if backward else ys), last
@@ -207,6 +208,11 @@ def within_lengths(xs: Tensor, lengths: Any) -> Any:
     if rows.shape != (batch,) or rows.dtype.kind not in "iu" or (batch and not 0 <= rows.min() <= rows.max() <= steps):
         raise ValueError(f"lengths must be {batch} whole numbers between 0 and {steps}, one per row, got {rows!r}")
     return xp(xs.data).asarray((np.arange(steps)[:, None] < rows)[..., None])
+
+
+def _rows(mask: Tensor, like: Tensor) -> Tensor:
+    """(B,1) with as many axes as `like` (B,...)."""
+    return mask if like.ndim == 2 else mask.reshape((-1, *(1,) * (like.ndim - 1)))
 
 
 def _joined(parts: list[Tensor]) -> Any:

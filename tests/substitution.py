@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable
 from typing import Any
 
@@ -10,18 +9,6 @@ import numpy as np
 
 from tinygrad_rnn import RowSparse, Tensor, gradcheck
 from tinygrad_rnn.models import Module
-
-
-def with_values(module: Any, values: dict[str, Tensor]) -> Any:
-    """A copy of `module` that computes with `values` in the places of its Parameters."""
-    clone = copy.deepcopy(module)
-    for name, value in values.items():
-        *path, last = name.split(".")
-        place = clone
-        for key in path:
-            place = place[int(key)] if isinstance(place, list) else getattr(place, key)
-        setattr(place, last, value)
-    return clone
 
 
 def gradcheck_of_everything(
@@ -33,7 +20,7 @@ def gradcheck_of_everything(
     count = len(inputs)
 
     def of_all(*tensors: Tensor) -> Any:
-        return f(with_values(module, dict(zip(names, tensors[count:], strict=True))), *tensors[:count])
+        return f(module.with_values(dict(zip(names, tensors[count:], strict=True))), *tensors[:count])
 
     gradcheck(of_all, *inputs, *module.parameters(), order=order, tolerance=tolerance)
     results = f(module, *map(Tensor, inputs))

@@ -335,7 +335,7 @@ def test_a_mask_needs_a_gate_to_work_in() -> None:
         def step(self, x: Tensor, h: Tensor) -> Tensor:
             return 0.9 * h + ops.sum(x, axis=-1, keepdims=True)
 
-    with pytest.raises(ValueError, match="recurrent_dropout needs a cell with gates, and Leaky has none"):
+    with pytest.raises(ValueError, match="recurrent_dropout needs a gate that reads h, and Leaky has none"):
         Leaky(I, H).masked(Tensor(np.ones((B, H))))
 
 

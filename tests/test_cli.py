@@ -670,7 +670,7 @@ MISTAKES = {
     TEXT + "--cell cells.py:Broken": "cells.py, line 13: AttributeError",
     TEXT + "--cell cells.py:Misshapen": "Misshapen.step must return h as a Tensor of float32",
     TEXT + "--cell cells.py:Greedy": "must return 2 state(s)",
-    TEXT + "--cell cells.py:Gateless --recurrent-dropout 0.5": "needs a cell with gates",
+    TEXT + "--cell cells.py:Gateless --recurrent-dropout 0.5": "needs a gate that reads h",
     TEXT + "--cell cells.py:Later": "cells.py, line 34: KeyError",
     TEXT + "--cell cells.py:Unfinished": "must define step",
     TEXT + "--cell cells.py:Unmade": "cells.py, line 42: RuntimeError: not today",

@@ -18,7 +18,7 @@ PACKAGE = Path(tinygrad_rnn.__file__).parent
 
 PROMISED = {
     "tinygrad_rnn": """Tensor Parameter RowSparse Tape no_grad detect_anomaly ops grad value_and_grad vjp jvp jacobian
-        hvp gradcheck scan""",
+        hvp gradcheck check_cell scan explain compiled""",
     "tinygrad_rnn.models": """Module Linear Embedding Dropout LayerNorm Cell Gate Recurrent RNN GRU LSTM RNNCell GRUCell
         LSTMCell LanguageModel perplexity""",
     "tinygrad_rnn.optim": "SGD AdaGrad AdaDelta RMSprop Adam clip_by_norm clip_by_value CosineDecay HalveOnRise",

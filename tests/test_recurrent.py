@@ -610,5 +610,5 @@ def test_a_call_that_does_not_fit_says_why(arguments: dict[str, Any], error: typ
 
 def test_recurrent_dropout_of_a_cell_without_gates_is_refused() -> None:
     layer = build("oscillator", 2, 3, recurrent_dropout=0.5)
-    with pytest.raises(ValueError, match="recurrent_dropout needs a cell with gates, and Oscillator has none"):
+    with pytest.raises(ValueError, match="recurrent_dropout needs a gate that reads h, and Oscillator has none"):
         layer(draw(4, 2, 2), rng=np.random.default_rng(0))

@@ -1,5 +1,8 @@
 """tinygrad_rnn: write the textbook equations; the gradient, the checks and the training program come with them."""
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from tinygrad_rnn import ops as ops
 from tinygrad_rnn.anomaly import AnomalyError as AnomalyError
 from tinygrad_rnn.anomaly import detect_anomaly as detect_anomaly
@@ -28,3 +31,21 @@ from tinygrad_rnn.transforms import vjp as vjp
 from tinygrad_rnn.wengert import Tape as Tape
 
 __version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from tinygrad_rnn.cell_checks import CellError as CellError
+    from tinygrad_rnn.cell_checks import CellReport as CellReport
+    from tinygrad_rnn.cell_checks import check_cell as check_cell
+
+_LATE = {"CellError": "cell_checks", "CellReport": "cell_checks", "check_cell": "cell_checks"}
+"""Names whose modules are imported when they are first asked for: the engine does without models."""
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LATE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_LATE[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LATE})

@@ -21,10 +21,10 @@ class GradientError(AssertionError):
 
 
 def numerical_gradient(
-    f: Callable[..., float], inputs: list[np.ndarray[Any, Any]], position: int
+    f: Callable[..., float], inputs: list[np.ndarray[Any, Any]], position: int, step: float = STEP
 ) -> np.ndarray[Any, Any]:
     """The gradient of a scalar function by one of its inputs, entry by entry: Richardson's extrapolation
-    (4 D(h) - D(2h)) / 3 of central differences D, whose error is of order h**4, with h = 1e-3 max(1, |x|)."""
+    (4 D(h) - D(2h)) / 3 of central differences D, whose error is of order h**4, with h = `step` max(1, |x|)."""
     x = inputs[position]
     result = np.empty(x.shape)
     moved = x.copy()
@@ -41,7 +41,7 @@ def numerical_gradient(
         return slope
 
     for index in np.ndindex(x.shape):
-        h = STEP * max(1.0, abs(float(x[index])))
+        h = step * max(1.0, abs(float(x[index])))
         result[index] = (4 * central(index, h) - central(index, 2 * h)) / 3
     return result
 

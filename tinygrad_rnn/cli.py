@@ -19,6 +19,7 @@ from threadpoolctl import threadpool_limits
 
 from tinygrad_rnn import __version__
 from tinygrad_rnn.backend import DeviceUnavailable, cuda_namespace
+from tinygrad_rnn.cell_checks import CellError, check_cell
 from tinygrad_rnn.checkpoint import CheckpointError
 from tinygrad_rnn.report import Reporter, baseline_line, entry, figure, picture, summary
 from tinygrad_rnn.runs import Run, baselines, encode, load_model, measure, prepare, read_corpus, train
@@ -56,7 +57,7 @@ def _in_one_sentence(error: Exception) -> Exception:
     """What click prints for an error that users can make; any other error as it is."""
     if isinstance(error, SettingsError):
         return click.UsageError(str(error))
-    if isinstance(error, TextError | CheckpointError | DeviceUnavailable):
+    if isinstance(error, TextError | CheckpointError | DeviceUnavailable | CellError):
         return click.ClickException(str(error))
     if found := blame(error):
         return click.ClickException(f"the cell failed: {found}")
@@ -447,3 +448,13 @@ def inspect(checkpoint: Path) -> None:
             f"  {name:24} {'x'.join(map(str, parameter.shape)):>12}  mean {values.mean():+.3f}  "
             f"deviation {values.std():.3f}  largest {abs(values).max():.3f}"
         )
+
+
+@main.command()
+@click.argument("cell", metavar="FILE.py:Class")
+@click.option("--input-size", type=click.IntRange(1), default=2, show_default=True, help="Features of the inputs.")
+@click.option("--hidden-size", type=click.IntRange(1), default=3, show_default=True, help="Features of the state.")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the inputs.")
+def check(cell: str, input_size: int, hidden_size: int, seed: int) -> None:
+    """Check a cell: derivatives, the compiled scan, batches, padding, files. The built-in ones go by name."""
+    check_cell(find_cell(cell), input_size, hidden_size, seed=seed)

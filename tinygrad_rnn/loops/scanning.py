@@ -101,6 +101,9 @@ Heard = list[tuple[Step, Any, Any]]
 listener: ContextVar[Heard | None] = ContextVar("tinygrad_rnn.listener", default=None)
 """Where it holds a list, every scan writes down what it was given."""
 
+reasons: ContextVar[list[str] | None] = ContextVar("tinygrad_rnn.reasons", default=None)
+"""Where it holds a list, a scan that runs as a plain loop writes down why, instead of warning."""
+
 _lock = threading.Lock()
 _REMEMBERED = 1024
 _pure: OrderedDict[Any, None] = OrderedDict()
@@ -125,7 +128,9 @@ def _explain_once(step: Step, error: Exception) -> None:
     ]
     place = f", at {frames[-1][0]}:{frames[-1][1]}: {linecache.getline(*frames[-1]).strip()}" if frames else ""
     message = f"scan of {step.__qualname__}: runs as a plain loop, because {error}{place}"
-    if _first_time(_explained, message):
+    if (heard := reasons.get()) is not None:
+        heard.append(message)
+    elif _first_time(_explained, message):
         warnings.warn(message, ScanWarning, stacklevel=3)
 
 

@@ -1,0 +1,253 @@
+"""check_cell passes what is right, and says what is wrong with what is not."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+import tinygrad_rnn as tg
+from tinygrad_rnn import CellError, CellReport, Parameter, Tensor, check_cell, ops
+from tinygrad_rnn.cli import main
+from tinygrad_rnn.models import Cell, GRUCell, LSTMCell, RNNCell
+from tinygrad_rnn.models.variants import MGUCell
+
+
+def verdicts(report: CellReport) -> dict[str, bool | None]:
+    return {row.what: row.held for row in report.rows}
+
+
+@pytest.mark.parametrize("cell", [RNNCell, GRUCell, LSTMCell, MGUCell])
+def test_the_classic_cells_pass(cell: type[Cell]) -> None:
+    report = check_cell(cell, show=False)
+    assert report.passed
+    assert {what for what, held in verdicts(report).items() if held is None} <= {"GPU = CPU"}
+    assert len(report.rows) == 12
+
+
+def test_options_of_the_cell_are_passed_on() -> None:
+    assert check_cell(GRUCell, 3, 2, show=False, reset="before", gate="hard_sigmoid").passed
+    with pytest.raises(ValueError, match="reset must be one of"):
+        check_cell(GRUCell, reset="never")
+
+
+def test_the_table_is_printed_unless_it_is_not_wanted(capsys: pytest.CaptureFixture[str]) -> None:
+    report = check_cell(RNNCell)
+    assert capsys.readouterr().out == f"{report}\n"
+    assert str(report).startswith("RNNCell(2, 3): gates n; states h; 18 weights\n  ok    first derivatives")
+    check_cell(RNNCell, show=False)
+    assert capsys.readouterr().out == ""
+
+
+def test_the_same_seed_gives_the_same_table() -> None:
+    assert str(check_cell(MGUCell, show=False)) == str(check_cell(MGUCell, show=False))
+    assert str(check_cell(MGUCell, show=False)) != str(check_cell(MGUCell, show=False, seed=1))
+
+
+@tg.primitive
+def softsign(x: Any) -> Any:
+    return x / (1 + abs(x))
+
+
+softsign.vjp(lambda g, out, x: g * (1 - abs(out)))  # it is (1 - |out|)**2
+
+
+class WrongRule(Cell):
+    gates = "z n"
+
+    def step(self, x: Tensor, h: Tensor) -> Tensor:
+        return ops.sigmoid(self.z(x, h)) * h + softsign(self.n(x, h))
+
+
+def test_a_wrong_derivative_is_told_with_gate_parameter_and_entry() -> None:
+    with pytest.raises(CellError, match=r"WrongRule: first derivatives") as failure:
+        check_cell(WrongRule, show=False)
+    assert "the derivative by the inputs, entry [" in str(failure.value)
+
+
+class WrongForOneParameter(Cell):
+    gates = "n"
+
+    def setup(self) -> None:
+        self.peep = Parameter(np.zeros(self.hidden_size))
+
+    def step(self, x: Tensor, h: Tensor) -> Tensor:
+        return ops.tanh(self.n(x, h) + softsign(self.peep))
+
+
+class WrongForOneGate(Cell):
+    gates = "n z"
+
+    def step(self, x: Tensor, h: Tensor) -> Tensor:
+        return ops.tanh(self.n(x, h) + softsign(self.z.b))
+
+
+@pytest.mark.parametrize(
+    ("cell", "told"),
+    [
+        (WrongForOneParameter, r"the derivative by parameter peep, entry \[\d\]: the rules give"),
+        (WrongForOneGate, r"the derivative by parameter b of gate z, entry \[\d\]: the rules give"),
+    ],
+)
+def test_what_the_wrong_derivative_is_of_is_named(cell: type[Cell], told: str) -> None:
+    with pytest.raises(CellError, match=told):
+        check_cell(cell, show=False)
+
+
+@tg.primitive
+def cube(x: Any) -> Any:
+    return x**3
+
+
+cube.vjp(lambda g, out, x: g * 3.0 * (x.detach() if isinstance(x, Tensor) else x) ** 2)  # constant, to order two
+
+
+class WrongSecondDerivative(Cell):
+    gates = "n"
+
+    def step(self, x: Tensor, h: Tensor) -> Tensor:
+        return cube(ops.tanh(self.n(x, h)))
+
+
+class BatchMean(Cell):
+    gates = "n"
+
+    def step(self, x: Tensor, h: Tensor) -> Tensor:
+        total = self.n(x, h)
+        return ops.tanh(total - total.mean(axis=0, keepdims=True))
+
+
+class Unsaved(Cell):
+    gates = "n"
+
+    def setup(self) -> None:
+        assert self.rng is not None
+        self.scale = float(self.rng.uniform(0.5, 1.5))
+
+    def step(self, x: Tensor, h: Tensor) -> Tensor:
+        return ops.tanh(self.scale * self.n(x, h))
+
+
+class Counting(Cell):
+    gates = "n"
+
+    def setup(self) -> None:
+        self.calls = 0
+
+    def step(self, x: Tensor, h: Tensor) -> Tensor:
+        self.calls += 1
+        return ops.tanh(self.n(x, h) / float(self.calls))
+
+
+class Clocked(Cell):
+    """What is written at a step depends on how large all steps before it were: a state that no state holds."""
+
+    gates = "n"
+
+    def setup(self) -> None:
+        self.last: Any = 0.0
+
+    def step(self, x: Tensor, h: Tensor) -> Tensor:
+        with tg.no_grad():
+            now = float(x.numpy().sum())
+        result = ops.tanh(self.n(x, h) + self.last)
+        self.last = now
+        return result
+
+
+@pytest.mark.parametrize(
+    ("cell", "failing"),
+    [
+        (BatchMean, "batch rows are independent"),
+        (Unsaved, "weights come back from a file"),
+    ],
+)
+def test_what_a_cell_must_not_do_fails_by_name(cell: type[Cell], failing: str) -> None:
+    with pytest.raises(CellError, match=failing):
+        check_cell(cell, show=False)
+
+
+@pytest.mark.parametrize("cell", [Counting, Clocked])
+def test_a_cell_that_remembers_outside_its_states_fails(cell: type[Cell]) -> None:
+    with pytest.raises(CellError):
+        check_cell(cell, show=False)
+
+
+class Idle(Cell):
+    gates = "n k"
+
+    def setup(self) -> None:
+        self.spare = Parameter(np.zeros(2))
+
+    def step(self, x: Tensor, h: Tensor) -> Tensor:
+        return ops.tanh(self.n(x, h) + self.k.input(x))
+
+
+def test_a_parameter_that_nothing_depends_on_is_told_and_is_no_failure() -> None:
+    report = check_cell(Idle, show=False)
+    (row,) = [row for row in report.rows if row.what == "every parameter takes part"]
+    assert row.held is None
+    assert row.figure == "nothing depends on parameter W of gate k, parameter spare"
+
+
+class LooksAtNumbers(Cell):
+    gates = "n"
+
+    def step(self, x: Tensor, h: Tensor) -> Tensor:
+        total = self.n(x, h)
+        return ops.tanh(total) if total.numpy().size else total
+
+
+def test_a_step_that_cannot_be_compiled_is_told_with_its_line_and_without_a_warning() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        report = check_cell(LooksAtNumbers, show=False)
+    (row,) = [row for row in report.rows if row.what.startswith("compiled")]
+    assert row.held is None
+    assert "LooksAtNumbers.step: runs as a plain loop" in row.figure
+    assert "return ops.tanh(total) if total.numpy().size else total" in row.figure
+
+
+def test_anything_but_a_cell_is_refused() -> None:
+    with pytest.raises(TypeError, match="cell must be a class made with Cell, got 3"):
+        check_cell(3)  # type: ignore[arg-type]  # on purpose
+
+
+OWN = '''
+from tinygrad_rnn.models import Cell
+from tinygrad_rnn.ops import tanh
+
+class Own(Cell):
+    """Elman 1990."""
+    gates = "n"
+    def step(self, x, h):
+        return tanh(self.n(x, h))
+
+class Mixed(Own):
+    def step(self, x, h):
+        return tanh(self.n(x, h) - h.mean())
+'''
+
+
+def test_the_command_prints_the_table_and_exits_with_0_or_1_or_2(tmp_path: Path) -> None:
+    path = tmp_path / "own.py"
+    path.write_text(OWN)
+    fine = CliRunner().invoke(main, ["check", f"{path}:Own"])
+    assert (fine.exit_code, fine.stderr) == (0, "")
+    assert fine.stdout.startswith("Own(2, 3): gates n; states h; 18 weights\n")
+    assert fine.stdout.endswith("11 checks passed\n")
+    wrong = CliRunner().invoke(main, ["check", f"{path}:Mixed", "--hidden-size", "2"])
+    assert wrong.exit_code == 1
+    assert "FAIL  batch rows are independent" in wrong.stdout
+    assert wrong.stderr.startswith("Error: Mixed: batch rows are independent: results row by row and as a batch differ")
+    for missing in (f"{path}:Other", "other.py:Own", "nothing"):
+        assert CliRunner().invoke(main, ["check", missing]).exit_code == 2
+
+
+def test_a_second_derivative_that_is_wrong_is_found() -> None:
+    with pytest.raises(CellError, match="second derivatives = finite differences: the second derivative by"):
+        check_cell(WrongSecondDerivative, show=False)
