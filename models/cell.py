@@ -59,15 +59,23 @@ class Gate(Module):
             raise TypeError(f"gate {self.name!r} reads {', '.join(self.reads)}, got {len(inputs)} inputs")
         with label("gate", self.name):
             if self.reads == "h":
-                return self.recurrent(inputs[0]) + self.b
-            return self.input(inputs[0]) + self.recurrent(inputs[1]) if self.reads == "xh" else self.input(inputs[0])
+                return self._of_h(inputs[0]) + self.b
+            return self._of_x(inputs[0]) + self._of_h(inputs[1]) if self.reads == "xh" else self._of_x(inputs[0])
 
     def input(self, x: Tensor) -> Tensor:
         """The part that does not depend on the state: x @ U + b."""
-        return x @ self.U + self.b
+        with label("gate", self.name):
+            return self._of_x(x)
 
     def recurrent(self, h: Tensor) -> Tensor:
         """The part that does: h @ W (+ c)."""
+        with label("gate", self.name):
+            return self._of_h(h)
+
+    def _of_x(self, x: Tensor) -> Tensor:
+        return x @ self.U + self.b
+
+    def _of_h(self, h: Tensor) -> Tensor:
         if self.mask is not None:
             h = h * self.mask
         product = h @ self.W

@@ -18,6 +18,7 @@ from tinygrad_rnn.models.module import Module
 from tinygrad_rnn.ops.noise import dropout_mask
 from tinygrad_rnn.surroundings import label
 from tinygrad_rnn.tensor import Tensor, as_tensor
+from tinygrad_rnn.tracing import current_trace
 
 State = tuple[Any, ...]
 
@@ -150,7 +151,11 @@ class Recurrent(Module):
 
         step.__qualname__ = f"{type(cell).__name__}.step"  # as warnings call it
         inputs = (xs, () if live is None else (Tensor(live),), kept)
-        last, ys = scan(step, state, inputs, truncate=self.truncate, checkpoint_every=self.checkpoint_every)
+        options = {"truncate": self.truncate, "checkpoint_every": self.checkpoint_every}
+        if (tracer := current_trace()) is None:
+            last, ys = scan(step, state, inputs, **options)
+        else:
+            last, ys = tracer.scan(self, step, state, inputs, cell.states, backward, **options)
         return (ops.flip(ys, 0) if backward else ys), last
 
     def _zoned_out(self, steps: int, state: State, xs: Tensor, rng: np.random.Generator | None) -> tuple[Tensor, ...]:

@@ -22,6 +22,9 @@ from tinygrad_rnn.tape import joint as joint
 from tinygrad_rnn.tape import primitive as primitive
 from tinygrad_rnn.tensor import Parameter as Parameter
 from tinygrad_rnn.tensor import Tensor as Tensor
+from tinygrad_rnn.tracing import Trace as Trace
+from tinygrad_rnn.tracing import tag as tag
+from tinygrad_rnn.tracing import trace as trace
 from tinygrad_rnn.transforms import grad as grad
 from tinygrad_rnn.transforms import hvp as hvp
 from tinygrad_rnn.transforms import jacobian as jacobian

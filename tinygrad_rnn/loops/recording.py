@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -109,6 +109,8 @@ class Program:
     ys: list[Any]
     count: int
     key: Any
+    tags: dict[str, Var] = field(default_factory=dict)
+    """Names that the step gave to some of its values."""
 
     def sorted(self, operands: Sequence[Any]) -> tuple[Sequence[Any], Sequence[Any], Sequence[Any]]:
         """Operands of a scan, one after the other, as captured ones, states and inputs."""
@@ -129,6 +131,7 @@ class Recorder:
         self.equations: list[Equation] = []
         self.captured: dict[int, tuple[Var, Any]] = {}
         self.keys: list[Any] = []
+        self.tags: dict[str, Var] = {}
 
     def var(self, shape: tuple[int, ...], dtype: Any) -> Var:
         """A new value."""
@@ -221,6 +224,7 @@ def record_step(step: Callable[[Any, Any], Any], state: Any, xs: Any) -> tuple[P
         ys,
         recorder.count,
         (specs, tuple(recorder.keys), ends),
+        recorder.tags,
     )
     return program, new_state, y
 

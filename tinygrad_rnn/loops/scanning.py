@@ -7,7 +7,7 @@ import threading
 import traceback
 import warnings
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextvars import ContextVar
 from numbers import Integral
 from typing import Any
@@ -51,6 +51,15 @@ def _scan_rule(
     return Given(checkpointing.backward(compiled, values, g, operands, every))
 
 
+def perform(program: Program, env: dict[Var, Any], change: Callable[[Var, Any], Any] | None = None) -> None:
+    """Runs a recorded step on what `env` holds, and puts every result there, after `change(var, value)`."""
+    for e in program.equations:
+        with recording(is_recording() and e.graded):
+            result = e.primitive(*(env[v] if isinstance(v, Var) else v for v in e.args), **e.params)
+        for v, value in zip(e.outs, result if e.several else (result,), strict=True):
+            env[v] = value if change is None else change(v, value)
+
+
 def _replay(*operands: Any, program: Program, every: int | None) -> tuple[Any, ...]:
     """The same scan as ops on the tape: the program, run step by step on Tensors."""
     captured, state, xs = program.sorted(operands)
@@ -59,10 +68,7 @@ def _replay(*operands: Any, program: Program, every: int | None) -> tuple[Any, .
     for t in range(len(columns[0])):
         given = (*captured, *state, *(column[t] for column in columns))
         env = dict(zip((*program.captured, *program.states, *program.xs), given, strict=True))
-        for e in program.equations:
-            with recording(is_recording() and e.graded):
-                result = e.primitive(*(env[v] if isinstance(v, Var) else v for v in e.args), **e.params)
-            env.update(zip(e.outs, result if e.several else (result,), strict=True))
+        perform(program, env)
         state = [env[v] for v in program.new_states]
         for y, v in zip(ys, program.ys, strict=True):
             y.append(env[v])

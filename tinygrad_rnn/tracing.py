@@ -1,0 +1,210 @@
+"""trace: what the gates and states of recurrent layers were at every time step, by name, and their gradients.
+
+A gate is traced without its cell's knowing: the recorded step says which ops made its sum, and the gate is the nearest
+sigmoid, hard sigmoid, tanh or softmax after that. Its gradient is that of zeros that are added to it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any
+
+import numpy as np
+
+from tinygrad_rnn import ops
+from tinygrad_rnn.backend import to_host, xp
+from tinygrad_rnn.loops.recording import CannotRecord, Placeholder, Program, Var, record_step
+from tinygrad_rnn.loops.scanning import perform, scan
+from tinygrad_rnn.loops.trees import flat, rebuild
+from tinygrad_rnn.loops.unrolling import Step, length_of
+from tinygrad_rnn.surroundings import is_recording, surroundings
+from tinygrad_rnn.tensor import Tensor
+
+ACTIVATIONS = frozenset({ops.sigmoid, ops.hard_sigmoid, ops.tanh, ops.softmax})
+
+Values = dict[str, np.ndarray[Any, Any]]
+
+
+class Trace(Mapping[str, np.ndarray[Any, Any]]):
+    """Arrays (T,B,H) by name: "0.forward.z" is gate z of layer 0, "0.forward.z.pre" the sum that it squashes,
+    "0.forward.h" the state that each step left (a gate of a state's name is "0.forward.h.gate"); names that a cell gave
+    with `tag` stand beside them. A second recurrent network in the same model is "1/0.forward.z", and so on. A later call
+    of a layer replaces what an earlier one left. Where lengths are given, gates of padding steps are there too; states keep their last value.
+
+    `gradients` holds, after `backward()`, the derivative of the loss by each of them."""
+
+    def __init__(self) -> None:
+        self._values: Values = {}
+        self._taps: dict[str, tuple[Tensor, bool]] = {}
+        self._owners: list[Any] = []
+
+    def __getitem__(self, name: str) -> np.ndarray[Any, Any]:
+        if name not in self._values:
+            raise KeyError(f"nothing was traced as {name!r}, only {', '.join(self._values) or 'nothing at all'}")
+        return self._values[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def __repr__(self) -> str:
+        return "\n".join(f"{name:24} {value.shape}" for name, value in self.items()) or "an empty Trace"
+
+    @property
+    def gradients(self) -> Values:
+        """By the same names, arrays of the same shapes. Raises RuntimeError before `backward()`."""
+        if not any(tap.grad is not None for tap, _ in self._taps.values()):
+            raise RuntimeError("there are no gradients yet: call backward() on the loss first, without no_grad()")
+        found = {}
+        for name, (tap, reverse) in self._taps.items():
+            gradient = np.zeros(tap.shape, tap.dtype) if tap.grad is None else to_host(tap.grad)
+            found[name] = gradient[::-1] if reverse else gradient
+        return found
+
+    def save_npz(self, path: str | os.PathLike[str]) -> None:
+        """All arrays by name, as `numpy.load` reads them; gradients, where there are, as "gradient of NAME"."""
+        try:
+            gradients = {f"gradient of {name}": g for name, g in self.gradients.items()}
+        except RuntimeError:
+            gradients = {}
+        with open(path, "wb") as file:  # savez would add .npz to another name
+            np.savez_compressed(file, **self._values, **gradients)  # type: ignore[arg-type]  # names are any strings
+
+    def save_hdf5(self, path: str | os.PathLike[str]) -> None:
+        """The form that LSTMVis reads (Strobelt et al. 2018): a matrix (B T, H) for each name, one sequence after
+        another. Raises ModuleNotFoundError where h5py is not installed."""
+        try:
+            import h5py  # noqa: PLC0415  (optional)
+        except ImportError:
+            raise ModuleNotFoundError("save_hdf5 needs h5py: pip install h5py") from None
+        with h5py.File(path, "w") as file:
+            for name, value in self.items():
+                file[name] = value.swapaxes(0, 1).reshape(-1, *value.shape[2:])
+
+    # --- Filling it ---
+
+    def scan(
+        self, owner: Any, step: Step, state: Any, xs: Any, states: list[str], reverse: bool, **options: Any
+    ) -> tuple[Any, Any]:
+        """`scan`, with what happens in it taken down. `owner` is the network, `states` are the names of its states,
+        `reverse` tells that `xs` are in reversed order. Raises CannotRecord for a step that cannot be recorded."""
+        where = dict(surroundings.get().where)
+        try:
+            program, new_state, y = record_step(step, state, xs)
+        except CannotRecord as error:
+            raise CannotRecord(f"{step.__qualname__} cannot be traced, because {error}") from error
+        named = named_values(program, states)
+        watched = [*dict.fromkeys(named.values())]  # a plain RNN's one gate is its state
+        taps: tuple[Tensor, ...] = ()
+        if is_recording():
+            lib, steps = xp(flat(state)[0].data), length_of(xs)
+            taps = tuple(Tensor(lib.zeros((steps, *v.shape), dtype=v.dtype), requires_grad=True) for v in watched)
+        last, (ys, seen) = scan(tapped(program, new_state, y, watched), state, (xs, taps), **options)
+        if owner not in self._owners:
+            self._owners.append(owner)
+        number = self._owners.index(owner)
+        before = f"{number}/" if number else ""
+        before += f"{where.get('layer', 0)}.{where.get('direction', 'forward')}."
+        for name, v in named.items():
+            i = watched.index(v)
+            array = to_host(seen[i].data)
+            self._values[before + name] = array[::-1] if reverse else array
+            if taps:
+                self._taps[before + name] = (taps[i], reverse)
+        return last, ys
+
+
+_current: ContextVar[Trace | None] = ContextVar("tinygrad_rnn.trace", default=None)
+
+
+@contextmanager
+def trace() -> Iterator[Trace]:
+    """`with trace() as tr:` — recurrent layers that are called within it leave their gates and states in `tr`. Costs
+    memory for every one of them."""
+    token = _current.set(Trace())
+    try:
+        found = _current.get()
+        assert found is not None
+        yield found
+    finally:
+        _current.reset(token)
+
+
+def current_trace() -> Trace | None:
+    """The Trace in force in this thread."""
+    return _current.get()
+
+
+def tag(name: str, value: Tensor) -> Tensor:
+    """`value`, which a Trace will know by this name. For the use within a cell's `step`; elsewhere it does nothing."""
+    if isinstance(value, Placeholder):
+        value.recorder.tags[name] = value.var
+    return value
+
+
+def named_values(program: Program, states: list[str]) -> dict[str, Var]:
+    """What is traced of a recorded step: gates and their sums, tags, states."""
+    gates: dict[str, list[Any]] = {}
+    for e in program.equations:
+        for key, name in e.where:
+            if key == "gate":
+                gates.setdefault(name, []).append(e)
+    found: dict[str, Var] = {}
+    for gate, equations in gates.items():
+        name = f"{gate}.gate" if gate in states else gate
+        read = {v for e in equations for v in e.reads}
+        ends = [v for e in equations for v in e.outs if v not in read]
+        squashed = _nearest(program, ends)
+        if squashed is not None:
+            found[name] = squashed.outs[0]
+            found[f"{name}.pre"] = ends[0] if len(ends) == 1 else squashed.reads[0]
+        elif len(ends) == 1:
+            found[name] = ends[0]
+    found |= program.tags
+    found |= dict(zip(states, program.new_states, strict=True))
+    return found
+
+
+def _nearest(program: Program, ends: list[Var]) -> Any:
+    """The equation of the first activation after these values, not past a product or a state."""
+    waiting = deque(ends)
+    seen = set(ends)
+    while waiting:
+        v = waiting.popleft()
+        for e in program.equations:
+            if v not in e.reads or e.primitive is ops.matmul:
+                continue
+            if e.primitive in ACTIVATIONS:
+                return e
+            fresh = [out for out in e.outs if out not in seen and out not in program.new_states]
+            seen.update(fresh)
+            waiting += fresh
+    return None
+
+
+def tapped(program: Program, new_state: Any, y: Any, watched: list[Var]) -> Step:
+    """The recorded step again, which puts out the watched values too, each with a tap added: zeros, whose gradient is
+    the value's."""
+
+    def step(state: Any, inputs: tuple[Any, ...]) -> tuple[Any, Any]:
+        xs, taps = inputs
+        added = dict(zip(watched, taps, strict=True)) if taps else {}
+
+        def change(v: Var, value: Any) -> Any:
+            return value + added[v] if v in added else value
+
+        given = (*program.operands, *flat(state), *flat(xs))
+        names = (*program.captured, *program.states, *program.xs)
+        env = {v: change(v, value) for v, value in zip(names, given, strict=True)}
+        perform(program, env, change)
+        states = rebuild(new_state, iter([env[v] for v in program.new_states]))
+        outputs = rebuild(y, iter([env[v] for v in program.ys]))
+        return states, (outputs, tuple(env[v] for v in watched))
+
+    return step
