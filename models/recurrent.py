@@ -151,7 +151,7 @@ class Recurrent(Module):
 
         step.__qualname__ = f"{type(cell).__name__}.step"  # as warnings call it
         inputs = (xs, () if live is None else (Tensor(live),), kept)
-        options = {"truncate": self.truncate, "checkpoint_every": self.checkpoint_every}
+        options: dict[str, Any] = {"truncate": self.truncate, "checkpoint_every": self.checkpoint_every}
         if (tracer := current_trace()) is None:
             last, ys = scan(step, state, inputs, **options)
         else:

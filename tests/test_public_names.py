@@ -31,7 +31,7 @@ PROMISED = {
     "tinygrad_rnn.cli": "main",
 }
 
-OPTIONAL = {"matplotlib", "cupy", "cupyx", "nltk"}
+OPTIONAL = {"h5py", "matplotlib", "cupy", "cupyx", "nltk"}
 """What may be imported within a function: it may be missing, or it takes half a second that not everybody needs."""
 
 

@@ -14,16 +14,20 @@ from tinygrad_rnn.loops.recording import CannotRecord
 from tinygrad_rnn.models import GRU, LSTM, RNN, Cell, LanguageModel, Recurrent
 from tinygrad_rnn.models.variants import AdaptiveTimeCell, MinGRUCell, PeepholeLSTMCell
 
-T, B, I, H = 6, 3, 2, 4
-XS = np.random.default_rng(0).standard_normal((T, B, I))
+T, B, INPUTS, H = 6, 3, 2, 4
+XS = np.random.default_rng(0).standard_normal((T, B, INPUTS))
 WEIGHTS = np.random.default_rng(1).standard_normal((T, B, 2 * H))
 
 
 def made(kind: Any, **options: Any) -> Any:
-    layer = kind(I, H, dtype=np.float64, rng=np.random.default_rng(2), **options)
+    layer = kind(INPUTS, H, dtype=np.float64, rng=np.random.default_rng(2), **options)
     for p in layer.parameters():
         p.data = p.data + 0.3 * np.random.default_rng(3).standard_normal(p.shape)
     return layer
+
+
+def of(cell: type[Cell]) -> Any:
+    return lambda *sizes, **options: Recurrent(cell, *sizes, **options)
 
 
 def sigmoid(a: Any) -> Any:
@@ -102,7 +106,7 @@ def test_sums_of_a_gates_gradients_are_those_of_its_weights(
 def test_tracing_changes_neither_results_nor_gradients() -> None:
     results = []
     for traced in (False, True):
-        layer, xs = made(PeepholeLayer), Tensor(XS, requires_grad=True)
+        layer, xs = made(of(PeepholeLSTMCell)), Tensor(XS, requires_grad=True)
         if traced:
             with trace():
                 outputs, _ = layer(xs)
@@ -112,11 +116,6 @@ def test_tracing_changes_neither_results_nor_gradients() -> None:
         results.append([outputs.numpy(), xs.grad, *(p.grad for p in layer.parameters())])
     for a, b in zip(*results, strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-14)
-
-
-class PeepholeLayer(Recurrent):
-    def __init__(self, *sizes: int, **options: Any) -> None:
-        super().__init__(PeepholeLSTMCell, *sizes, **options)
 
 
 class Tagged(Cell):
@@ -129,7 +128,7 @@ class Tagged(Cell):
 
 
 def test_tags_and_gates_of_a_states_name_have_names_of_their_own() -> None:
-    layer = made(lambda *sizes, **options: Recurrent(Tagged, *sizes, **options))
+    layer = made(of(Tagged))
     with trace() as tr:
         outputs, _ = layer(Tensor(XS))
     np.testing.assert_array_equal(tr["0.forward.twice"], 2 * tr["0.forward.n"])
@@ -141,7 +140,7 @@ def test_tags_and_gates_of_a_states_name_have_names_of_their_own() -> None:
 
 
 def test_a_gate_without_an_activation_is_its_sum() -> None:
-    layer = made(lambda *sizes, **options: Recurrent(MinGRUCell, *sizes, **options))
+    layer = made(of(MinGRUCell))
     with trace() as tr:
         layer(Tensor(XS))
     assert list(tr) == ["0.forward.z", "0.forward.z.pre", "0.forward.n", "0.forward.h"]
@@ -178,7 +177,7 @@ def test_nothing_is_traced_outside_and_without_a_tape_there_are_values_only() ->
 
 
 def test_a_step_that_looks_at_numbers_cannot_be_traced_and_says_so() -> None:
-    layer = made(lambda *sizes, **options: Recurrent(AdaptiveTimeCell, *sizes, **options))
+    layer = made(of(AdaptiveTimeCell))
     with trace(), pytest.raises(CannotRecord, match=r"AdaptiveTimeCell.step cannot be traced, because the step looks"):
         layer(Tensor(XS))
 

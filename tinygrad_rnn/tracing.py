@@ -31,9 +31,10 @@ Values = dict[str, np.ndarray[Any, Any]]
 
 class Trace(Mapping[str, np.ndarray[Any, Any]]):
     """Arrays (T,B,H) by name: "0.forward.z" is gate z of layer 0, "0.forward.z.pre" the sum that it squashes,
-    "0.forward.h" the state that each step left (a gate of a state's name is "0.forward.h.gate"); names that a cell gave
-    with `tag` stand beside them. A second recurrent network in the same model is "1/0.forward.z", and so on. A later call
-    of a layer replaces what an earlier one left. Where lengths are given, gates of padding steps are there too; states keep their last value.
+    "0.forward.h" the state that each step left (a gate of a state's name is "0.forward.h.gate"); what a cell named with
+    `tag` stands beside them. A second recurrent network in the same model is "1/0.forward.z", and so on. A later
+    call of a layer replaces what an earlier one left. Where lengths are given, gates of padding steps are there too;
+    states keep their last value.
 
     `gradients` holds, after `backward()`, the derivative of the loss by each of them."""
 
