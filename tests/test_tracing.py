@@ -12,7 +12,7 @@ import tinygrad_rnn as tg
 from tinygrad_rnn import Tensor, ops, trace
 from tinygrad_rnn.loops.recording import CannotRecord
 from tinygrad_rnn.models import GRU, LSTM, RNN, Cell, LanguageModel, Recurrent
-from tinygrad_rnn.models.variants import AdaptiveTimeCell, MinGRUCell, PeepholeLSTMCell
+from tinygrad_rnn.models.variants import AdaptiveTimeCell, MinGRUCell, MultiplicativeLSTMCell, PeepholeLSTMCell, RANCell
 
 T, B, INPUTS, H = 6, 3, 2, 4
 XS = np.random.default_rng(0).standard_normal((T, B, INPUTS))
@@ -146,6 +146,27 @@ def test_a_gate_without_an_activation_is_its_sum() -> None:
     assert list(tr) == ["0.forward.z", "0.forward.z.pre", "0.forward.n", "0.forward.h"]
     cell = layer.cells[0]
     np.testing.assert_allclose(tr["0.forward.n"], XS @ cell.n.U.data + cell.n.b.data, rtol=1e-12, atol=1e-12)
+
+
+def test_a_gates_activation_is_not_looked_for_behind_a_state_or_a_product() -> None:
+    layer = made(of(RANCell))
+    with trace() as tr:
+        layer(Tensor(XS))
+    cell = layer.cells[0]
+    np.testing.assert_allclose(tr["0.forward.n"], XS @ cell.n.U.data + cell.n.b.data, rtol=1e-12, atol=1e-12)
+    with trace() as tr:
+        made(of(MultiplicativeLSTMCell))(Tensor(XS))
+    assert not {"0.forward.m", "0.forward.m.pre"} & set(tr)
+
+
+def test_the_sum_of_a_gate_is_its_own_without_what_the_cell_adds() -> None:
+    layer = made(of(PeepholeLSTMCell))
+    with trace() as tr:
+        layer(Tensor(XS))
+    i = layer.cells[0].i
+    before = np.concatenate([np.zeros((1, B, H)), tr["0.forward.h"][:-1]])
+    total = XS @ i.U.data + i.b.data + before @ i.W.data
+    np.testing.assert_allclose(tr["0.forward.i.pre"], total, rtol=1e-12, atol=1e-12)
 
 
 def test_several_networks_in_one_model_are_told_apart_and_a_second_call_replaces_the_first() -> None:
