@@ -44,7 +44,7 @@ def to_torch(layer: Recurrent) -> dict[str, Array]:
     for ..._l0_reverse, ..._l1. bias_hh is 0 but for the c of a GRU made with `recurrent_bias=True`.
 
     Copies, in the layer's dtype. Raises TypeError for what is no Recurrent, ValueError for one that PyTorch lacks."""
-    state_dict = {}
+    state_dict: dict[str, Array] = {}
     for (cell, order), suffix in zip(_ordered(layer, "PyTorch"), _suffixes(layer), strict=True):
         arrays = zip(_TORCH_NAMES, _stacked(cell, order), strict=True)
         state_dict |= {f"{name}_{suffix}": array.T.copy() for name, array in arrays}
@@ -108,7 +108,7 @@ def from_keras(layer: Recurrent, weights: Sequence[Any]) -> None:
     Raises ValueError for a layer that Keras lacks and for counts, shapes and biases that do not fit, TypeError for
     what is no floating array, before anything is changed."""
     own = to_keras(layer)
-    if not isinstance(weights, Sequence) or isinstance(weights, str):
+    if not isinstance(weights, Sequence):
         raise TypeError(f"weights must be a list of arrays, got {type(weights).__name__}")
     if len(weights) != len(own):
         raise ValueError(
