@@ -14,7 +14,7 @@ import numpy as np
 
 from tinygrad_rnn.backend import xp
 from tinygrad_rnn.models import init
-from tinygrad_rnn.models.module import Module
+from tinygrad_rnn.models.module import Module, replaced, within
 from tinygrad_rnn.surroundings import label
 from tinygrad_rnn.tensor import Parameter, Tensor
 
@@ -204,15 +204,18 @@ class Cell(Module):
     def masked(self, mask: Tensor) -> Cell:
         """This cell, sharing its weights, with `mask` (B,H) on the state wherever a gate reads it (Gal & Ghahramani
         2016, sect. 4: one mask a sequence). Raises ValueError for a cell without gates."""
-        gates = {name: gate for name, gate in vars(self).items() if isinstance(gate, Gate) and "h" in gate.reads}
+        gates = [gate for gate in self.all_gates() if "h" in gate.reads]
         if not gates:
             raise ValueError(f"recurrent_dropout needs a gate that reads h, and {type(self).__name__} has none")
-        cell = copy.copy(self)
-        for name, gate in gates.items():
-            masked = copy.copy(gate)
-            masked.mask = mask
-            setattr(cell, name, masked)
+        masked = [copy.copy(gate) for gate in gates]
+        for gate in masked:
+            gate.mask = mask
+        cell: Cell = replaced(self, {id(old): new for old, new in zip(gates, masked, strict=True)})
         return cell
+
+    def all_gates(self) -> list[Gate]:
+        """Every gate, also those that `setup` made and put into lists or dicts."""
+        return [gate for gate in within(self) if isinstance(gate, Gate)]
 
 
 _size, _generator = init.size, init.generator  # `init` is also the name of the constructor's option

@@ -64,7 +64,7 @@ class Module:
         """The model as a function of its Parameters: a copy that computes with `values`, Tensors by name, in the places
         of some, and shares everything else. Raises KeyError for a name that no Parameter has."""
         parameters = dict(self.named_parameters())
-        found: Self = _replaced(self, {id(parameters[name]): value for name, value in values.items()})
+        found: Self = replaced(self, {id(parameters[name]): value for name, value in values.items()})
         return found
 
     def zero_grad(self) -> None:
@@ -94,17 +94,17 @@ class Module:
         return "\n".join([f"{type(self).__name__}: {self.size:,} parameters", *lines])
 
 
-def _replaced(thing: Any, values: dict[int, Any]) -> Any:
+def replaced(thing: Any, values: dict[int, Any]) -> Any:
     """`thing`, with the values in place of the objects with these ids: a copy of as much as holds one of them."""
     if id(thing) in values:
         return values[id(thing)]
     if isinstance(thing, list | tuple):
-        items = [_replaced(value, values) for value in thing]
+        items = [replaced(value, values) for value in thing]
         return thing if all(map(operator.is_, items, thing)) else type(thing)(items)
     if not isinstance(thing, Module | dict):
         return thing
     old = vars(thing) if isinstance(thing, Module) else thing
-    new = {key: _replaced(value, values) for key, value in old.items()}
+    new = {key: replaced(value, values) for key, value in old.items()}
     if all(new[key] is old[key] for key in old):
         return thing
     if isinstance(thing, dict):
@@ -112,6 +112,16 @@ def _replaced(thing: Any, values: dict[int, Any]) -> Any:
     clone = copy.copy(thing)
     vars(clone).update(new)
     return clone
+
+
+def within(thing: Any) -> Iterator[Module]:
+    """Every Module in attributes, lists and dicts, `thing` too."""
+    if isinstance(thing, Module):
+        yield thing
+        thing = vars(thing)
+    if isinstance(thing, dict | list | tuple):
+        for value in thing.values() if isinstance(thing, dict) else thing:
+            yield from within(value)
 
 
 def _walk(thing: Any, path: str, seen: set[int]) -> Iterator[tuple[str, Parameter]]:

@@ -15,6 +15,7 @@ from substitution import gradcheck_of_everything, randomised
 
 from tinygrad_rnn import Parameter, Tape, Tensor, ops
 from tinygrad_rnn.models import Cell, Gate, GRUCell, LSTMCell, Recurrent, RNNCell
+from tinygrad_rnn.models.variants import HighwayRNNCell
 from tinygrad_rnn.ops import sigmoid, tanh
 
 F8 = NDArray[np.float64]
@@ -335,6 +336,11 @@ def test_a_mask_needs_a_gate_to_work_in() -> None:
         def step(self, x: Tensor, h: Tensor) -> Tensor:
             return 0.9 * h + ops.sum(x, axis=-1, keepdims=True)
 
+    deep = HighwayRNNCell(2, 3, depth=3)
+    masked = deep.masked(Tensor(np.zeros((1, 3), np.float32)))
+    assert [gate.mask is not None for gate in masked.all_gates()] == [True] * 6
+    assert all(gate.mask is None for gate in deep.all_gates())
+    assert masked.deeper[0][0].W is deep.deeper[0][0].W
     with pytest.raises(ValueError, match="recurrent_dropout needs a gate that reads h, and Leaky has none"):
         Leaky(I, H).masked(Tensor(np.ones((B, H))))
 

@@ -177,6 +177,35 @@ def test_a_cell_that_remembers_outside_its_states_fails(cell: type[Cell]) -> Non
         check_cell(cell, show=False)
 
 
+class Wide(Cell):
+    gates = "n"
+
+    def step(self, x: Tensor, h: Tensor) -> Tensor:
+        return ops.tanh(self.n(x, h) * np.ones(self.hidden_size))
+
+
+class Noisy(Cell):
+    gates = "n"
+
+    def step(self, x: Tensor, h: Tensor) -> Tensor:
+        return ops.tanh(self.n(x, h) + np.random.default_rng().standard_normal(h.shape).astype(h.dtype))
+
+
+@pytest.mark.parametrize(
+    ("cell", "told"),
+    [
+        (Wide, r"float32 = float64 but for rounding: TypeError: Wide.step must return h as a Tensor of float32"),
+        (Noisy, "first derivatives = finite differences"),
+    ],
+)
+def test_an_error_within_a_check_is_a_row_of_the_table_too(
+    cell: type[Cell], told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(CellError, match=told):
+        check_cell(cell)
+    assert "FAIL" in capsys.readouterr().out
+
+
 class Idle(Cell):
     gates = "n k"
 

@@ -264,3 +264,7 @@ def test_a_step_whose_rules_look_at_numbers_runs_as_a_plain_loop() -> None:
     with pytest.warns(ScanWarning, match="looks at the numbers"):
         _, ys = tg.scan(step, H, ids)
     assert ys.shape == (4, 2, 3)
+
+
+def test_a_step_may_name_a_dtype_by_its_numpy_class() -> None:
+    agree(lambda s, x: ((n := ops.tanh(s + ops.astype(ops.astype(4 * x, np.int32), np.float64)), n)), H, X)

@@ -44,7 +44,7 @@ def _namespace_of(kind: type, x: Any) -> Any:
 
 def is_array(x: object) -> bool:
     """True for an array of any backend, False for scalars, lists and everything else."""
-    return isinstance(x, np.ndarray) or (xp(x) is not np and hasattr(x, "shape"))
+    return isinstance(x, np.ndarray) or (not isinstance(x, type) and xp(x) is not np and hasattr(x, "shape"))
 
 
 def as_array(value: Any, dtype: Any = None) -> Array:

@@ -14,7 +14,7 @@ Two = tuple[Tensor, Tensor]
 
 class RANCell(Cell):
     """Lee et al. 2017, eq. 3: recurrent additive network. The content is linear in the input alone, so that the cell
-    is a weighted sum of inputs."""
+    is a weighted sum of inputs. (The paper's content has no bias.)"""
 
     gates = "n:x i f"
     state = "h c"
@@ -78,7 +78,8 @@ class SRUCell(Cell):
 
 class QRNNCell(Cell):
     """Bradbury et al. 2017, eq. 2 and 4 (fo-pooling): gates read this input and the one before. What they will make of
-    this one at the next step, its product with their second matrix, is carried as a state."""
+    this one at the next step, its product with their second matrix, is carried as a state. (The paper has no
+    biases.)"""
 
     gates = "n:x f:x o:x"
     state = "h c n_before f_before o_before"
@@ -94,7 +95,7 @@ class QRNNCell(Cell):
 
 class SCRNCell(Cell):
     """Mikolov et al. 2014, eq. 3 to 5: H fast units, and `context_size` slow ones (H unless told) that keep a share
-    `alpha` of themselves. The output is both, side by side, (B,H+context_size)."""
+    `alpha` of themselves. The output is both, side by side, (B,H+context_size). (The paper has no biases.)"""
 
     state = "h s"
 

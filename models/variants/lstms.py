@@ -45,7 +45,7 @@ class CoupledLSTMCell(Cell):
 
 class ProjectedLSTMCell(Cell):
     """Sak et al. 2014: a cell of `memory_size` units (2 H unless told) whose output is projected to H, which is what
-    the gates read. States: h (B,H), c (B,memory_size)."""
+    the gates read. Without peepholes. States: h (B,H), c (B,memory_size)."""
 
     state = "h c"
 
@@ -159,10 +159,14 @@ class PhasedLSTMCell(Cell):
         self.leak = leak
         self.f.b.data += forget_bias
 
+    def wrapped(self, phase: Tensor) -> Tensor:
+        """Modulo 1, in [0, 1): a period may be learnt to be shorter than a step, and a shift to be longer than one."""
+        phase = phase - ops.astype(ops.astype(phase, "int64"), phase.dtype)
+        return ops.where(phase < 0, phase + 1, phase)
+
     def openness(self, phase: Tensor) -> Tensor:
         """k: rises from 0 to 1 and falls again while open."""
-        phase = phase - self.shift
-        phase = ops.where(phase < 0, phase + 1, phase)
+        phase = self.wrapped(phase - self.shift)
         rise = 2 * phase / self.share
         closed = ops.where(phase < self.share, 2 - rise, self.leak * phase)
         return ops.where(2 * phase < self.share, rise, closed)
@@ -171,9 +175,8 @@ class PhasedLSTMCell(Cell):
         k = self.openness(phase)
         i, f, o = sigmoid(self.i(x, h)), sigmoid(self.f(x, h)), sigmoid(self.o(x, h))
         new = f * c + i * tanh(self.g(x, h))
-        later = phase + ops.exp(-self.log_tau)
         return (
             k * (o * tanh(new)) + (1 - k) * h,
             k * new + (1 - k) * c,
-            ops.where(later < 1, later, later - 1),
+            self.wrapped(phase + ops.exp(-self.log_tau)),
         )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from tinygrad_rnn import ops
 from tinygrad_rnn.models import init
 from tinygrad_rnn.models.cell import Cell, Gate
@@ -63,7 +65,7 @@ class AdaptiveTimeCell(Cell):
         self.epsilon, self.most = epsilon, init.size("most", most)
         self.halt = self.new_gate("halt", "h", 1)
         self.halt.b.data += 1.0  # few steps at the start
-        self.fresh = self.new_gate("fresh", "x")  # reads the input only when it is new
+        self.fresh = Parameter(np.zeros(self.hidden_size), name="fresh")  # of the flag that the input is new
 
     @property
     def state_shapes(self) -> list[tuple[int, ...]]:
@@ -74,7 +76,7 @@ class AdaptiveTimeCell(Cell):
         going = spent == 0
         for n in range(self.most):
             total = self.n(x, h)
-            h = tanh(total + self.fresh(x) if n == 0 else total)
+            h = tanh(total + self.fresh if n == 0 else total)
             chance = sigmoid(self.halt(h))
             done = (spent + chance >= 1 - self.epsilon) if n < self.most - 1 else going
             share = ops.where(going, ops.where(done, 1 - spent, chance), 0.0)

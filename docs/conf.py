@@ -1,0 +1,29 @@
+"""Sphinx: the tutorial's programs become pages. `python -m sphinx -W docs docs/build/html`, without a network."""
+
+from __future__ import annotations
+
+import warnings
+
+project = "tinygrad_rnn"
+extensions = ["sphinx_gallery.gen_gallery"]
+html_theme = "furo"
+html_title = "tinygrad_rnn"
+exclude_patterns = ["build"]
+templates_path: list[str] = []
+html_static_path: list[str] = []
+html_show_copyright = False
+
+sphinx_gallery_conf = {
+    "examples_dirs": "../examples/tutorial",
+    "gallery_dirs": "tutorial",
+    "filename_pattern": r"/\d\d_",  # every chapter runs; what they share does not
+    "ignore_pattern": r"grammar\.py",
+    "abort_on_example_error": True,
+    "within_subsection_order": "FileNameSortKey",
+    "show_memory": False,
+    "show_signature": False,
+    "min_reported_time": 1,
+    "plot_gallery": True,
+}
+
+warnings.filterwarnings("ignore", message="FigureCanvasAgg is non-interactive")  # plt.show(): the page shows it

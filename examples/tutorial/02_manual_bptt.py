@@ -1,0 +1,136 @@
+"""
+2. Manual backpropagation through time
+======================================
+
+Before a tape does the work, do it once by hand, as everybody did in 2015: a recurrent network for
+language in plain NumPy, its gradient written out step by step. It is the best way to see what
+there is to be automated, and how easily it goes wrong.
+"""
+
+import numpy as np
+from grammar import WORDS, corpus, entropy
+
+# %%
+# What a language model does
+# --------------------------
+# It reads a sentence word by word and says, at each word, how likely every word of the
+# vocabulary is to come next. What it has read so far it keeps in a **state** ``s`` of H
+# numbers. One step is
+#
+# .. code-block:: text
+#
+#    s[t] = tanh(U x[t] + W s[t-1])        x[t]: the word, as a vector with a single 1
+#    o[t] = softmax(V s[t])                a chance for every word
+#
+# ``U``, ``V`` and ``W`` are the same at every step: that is what *recurrent* means. A product
+# with a vector that has a single 1 picks a column, so ``U x[t]`` is ``U[:, word]``.
+
+
+class RNN:
+    """The vanilla recurrent network, by hand."""
+
+    def __init__(self, words: int, hidden: int, rng: np.random.Generator) -> None:
+        def uniform(rows: int, columns: int) -> np.ndarray:
+            return rng.uniform(-1, 1, (rows, columns)) / np.sqrt(columns)
+
+        self.U, self.V, self.W = uniform(hidden, words), uniform(words, hidden), uniform(hidden, hidden)
+
+    def forward(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """States s (T+1,H), of which s[-1] is the state before the first step, and chances o (T,V)."""
+        s, o = np.zeros((len(x) + 1, len(self.W))), np.zeros((len(x), len(self.V)))
+        for t, word in enumerate(x):
+            s[t] = np.tanh(self.U[:, word] + self.W @ s[t - 1])
+            scores = np.exp(self.V @ s[t])
+            o[t] = scores / scores.sum()
+        return s, o
+
+    def loss(self, sentences: list[np.ndarray]) -> float:
+        """Cross-entropy in nats per token: minus the logarithm of the chance of each word that did come."""
+        total = sum(-np.log(self.forward(x[:-1])[1][np.arange(len(x) - 1), x[1:]]).sum() for x in sentences)
+        return float(total / sum(len(x) - 1 for x in sentences))
+
+
+# %%
+# The gradient
+# ------------
+# The error at the output of step t is simply ``o[t]`` minus the vector with a 1 at the right
+# word. From there it goes to ``V``, and through ``V`` into the state ``s[t]``. And ``s[t]``
+# depends on ``W`` *directly*, and through ``s[t-1]``, and through ``s[t-2]``... So from each
+# output we walk back through the steps, and add up what each has to say about ``U`` and ``W``.
+# ``truncate`` stops the walk after so many steps, to save time.
+
+
+def bptt(model: RNN, x: np.ndarray, y: np.ndarray, truncate: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Gradients of the summed loss of one sentence by U, V, W."""
+    s, o = model.forward(x)
+    dU, dV, dW = np.zeros_like(model.U), np.zeros_like(model.V), np.zeros_like(model.W)
+    error = o.copy()
+    error[np.arange(len(y)), y] -= 1
+    for t in range(len(x)):
+        dV += np.outer(error[t], s[t])
+        delta = model.V.T @ error[t] * (1 - s[t] ** 2)
+        for step in range(t, max(t - truncate, 0) - 1, -1):  # back in time, from this output
+            dW += np.outer(delta, s[step - 1])
+            dU[:, x[step]] += delta
+            delta = model.W.T @ delta * (1 - s[step - 1] ** 2)
+    return dU, dV, dW
+
+
+# %%
+# Two things to check before training
+# -----------------------------------
+# **The first loss.** A network that knows nothing gives every word the same chance 1/V, so its
+# loss is about log V.
+
+model, sentences = RNN(len(WORDS), 24, np.random.default_rng(1)), corpus(300)
+print(f"loss before training {model.loss(sentences):.3f}, log V = {np.log(len(WORDS)):.3f}")
+
+# %%
+# **The gradient.** Move every weight a little, both ways, and compare. This must be done with a
+# walk that is not truncated; the loop above is short, and has at least five places where an
+# index can be one off.
+
+x, y = sentences[1][:-1], sentences[1][1:]
+for name, gradient in zip("UVW", bptt(model, x, y, truncate=len(x)), strict=True):
+    weights, worst = getattr(model, name), 0.0
+    for index in np.ndindex(weights.shape):
+        kept, losses = weights[index], []
+        for moved in (kept + 1e-4, kept - 1e-4):
+            weights[index] = moved
+            losses.append(-np.log(model.forward(x)[1][np.arange(len(y)), y]).sum())
+        weights[index] = kept
+        worst = max(worst, abs(gradient[index] - (losses[0] - losses[1]) / 2e-4))
+    print(f"d{name}: largest difference from finite differences {worst:.1e}")
+    assert worst < 1e-6
+
+# %%
+# Training: stochastic gradient descent
+# -------------------------------------
+# Take a sentence, take its gradient, take a small step down. The grammar's choices cannot be
+# foreseen by anybody; what they leave uncertain, on average, is its entropy, and no model can
+# get below it.
+
+for epoch in range(12):
+    for sentence in sentences:
+        dU, dV, dW = bptt(model, sentence[:-1], sentence[1:], truncate=4)
+        model.U -= 0.05 * dU
+        model.V -= 0.05 * dV
+        model.W -= 0.05 * dW
+    if epoch % 3 == 2:
+        print(
+            f"epoch {epoch + 1:2}: {model.loss(corpus(200, seed=1)):.3f} nats per token, the least is {entropy():.3f}"
+        )
+assert model.loss(corpus(200, seed=1)) < 1.15 * entropy()
+
+# %%
+# Let it speak
+# ------------
+# Draw a word from the chances, hand it back as the next input, and go on until the sentence
+# ends.
+
+rng = np.random.default_rng(3)
+for _ in range(4):
+    words = [0]
+    while WORDS[words[-1]] != "</s>" and len(words) < 20:
+        words.append(int(rng.choice(len(WORDS), p=model.forward(np.array(words))[1][-1])))
+    print(" ".join(WORDS[i] for i in words[1:-1]))

@@ -1,0 +1,135 @@
+"""
+5. Gates
+========
+
+A plain recurrent network writes its whole state anew at every step, so what it knew is squashed
+and mixed again and again. A **gate** is a number between 0 and 1, computed for each unit at each
+step, that says how much of something to let through. With gates, a unit can decide to keep what
+it has. This chapter looks at them: as equations, as pictures, as time constants, and as what is
+left of them when they are held open.
+"""
+
+import matplotlib.pyplot as plt
+import numpy as np
+from grammar import WORDS, corpus
+
+import tinygrad_rnn as tg
+from tinygrad_rnn import Tensor, ops
+from tinygrad_rnn.models import GRU, LSTM, RNN, LanguageModel
+from tinygrad_rnn.optim import Adam
+
+# %%
+# The equations
+# -------------
+# Both cells, as they stand in ``tinygrad_rnn/models/cells.py``; ``gate(x, h)`` is ``x @ U + b +
+# h @ W``, with weights of the gate's own.
+#
+# .. code-block:: text
+#
+#    GRU                                      LSTM
+#    z = sigmoid(z(x, h))     keep            i, f, o = sigmoid(i(x, h)), ...    write, keep, show
+#    r = sigmoid(r(x, h))     look back       c = f * c + i * tanh(g(x, h))
+#    n = tanh(n: x, r * h)    candidate       h = o * tanh(c)
+#    h = (1 - z) * n + z * h
+#
+# The line to look at is the one where old and new are **added**, each under a gate. Through a
+# sum a gradient passes whole.
+#
+# Train a small LSTM
+# ------------------
+# On the sentences of chapter 2, fifty at a time. ``lengths`` says where each sentence ends.
+
+rng = np.random.default_rng(0)
+model = LanguageModel(len(WORDS), 8, 12, cell="lstm", rng=rng)
+optimizer = Adam(model.parameters(), lr=0.02)
+for _ in range(150):
+    batch = [sentence[:12] for sentence in corpus(50, seed=int(rng.integers(10**6)))]
+    ids, lengths = np.zeros((12, 50), int), np.array([len(s) - 1 for s in batch])
+    for column, sentence in enumerate(batch):
+        ids[: len(sentence), column] = sentence
+    logits, _ = model(ids[:-1], lengths=lengths)
+    counts = np.arange(11)[:, None] < lengths
+    loss = ops.softmax_cross_entropy(logits, ids[1:], weights=counts)
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+print(f"loss {loss.item():.3f} nats per token")
+
+# %%
+# What the gates do over a sentence
+# ---------------------------------
+# ``trace`` takes down every gate and state, by layer, direction and name, without the cell's
+# knowing. Each row of the pictures is a unit, each column a word.
+
+sentence = max(corpus(30), key=len)[:-1]
+with tg.trace() as tr, tg.no_grad():
+    model(sentence[:, None])
+
+figure, axes = plt.subplots(2, 2, figsize=(9, 6), sharex=True, sharey=True, layout="constrained")
+for name, what, place in zip("ifoc", ("i: write", "f: keep", "o: show", "c: the cell"), axes.flat, strict=True):
+    values = tr[f"0.forward.{name}"][:, 0].T
+    limits = {"vmin": -np.abs(values).max(), "vmax": np.abs(values).max(), "cmap": "RdBu"}
+    picture = place.imshow(values, aspect="auto", **(limits if name == "c" else {"vmin": 0, "vmax": 1}))
+    place.set_title(what)
+    place.set_xticks(range(len(sentence)), [WORDS[i] for i in sentence], rotation=60)
+    figure.colorbar(picture, ax=place)
+plt.show()
+
+# %%
+# Some units of the forget gate are dark at one kind of word and bright at all others: they
+# count where in the sentence we are. Nobody told them to.
+#
+# How long is a memory?
+# ---------------------
+# A unit whose forget gate stays at ``f`` keeps ``f`` of its content at each step: after ``tau =
+# -1 / log f`` steps, a share 1/e is left. That is the unit's time constant.
+
+keep = tr["0.forward.f"][:, 0].mean(axis=0)
+constants = -1 / np.log(keep)
+print("time constants in steps:", " ".join(f"{each:.1f}" for each in sorted(constants)))
+
+# %%
+# Gates held open
+# ---------------
+# What is left of a gated cell whose gates are fixed? A GRU whose reset gate is 1 and whose
+# update gate is 0 **is** the plain network, exactly: a very large bias closes a gate to the
+# last bit.
+
+
+def held(layer: GRU | LSTM, **values: float) -> None:
+    """Fixes gates of the first cell at 0 or 1, whatever they read."""
+    for name, value in values.items():
+        gate = getattr(layer.cells[0], name)
+        gate.U.data[...], gate.W.data[...], gate.b.data[...] = 0, 0, 1e3 if value else -1e3
+
+
+def share(one: RNN, other: GRU | LSTM, gate: str) -> None:
+    """Gives the candidate of `other` the weights of the plain network."""
+    for part in "UWb":
+        getattr(getattr(other.cells[0], gate), part).data[...] = getattr(one.cells[0].n, part).data
+
+
+xs = Tensor(rng.standard_normal((20, 4, 3)))
+plain, gru, lstm = (kind(3, 5, dtype=np.float64, rng=rng) for kind in (RNN, GRU, LSTM))
+share(plain, gru, "n")
+held(gru, r=1, z=0)
+difference = np.abs(plain(xs)[0].numpy() - gru(xs)[0].numpy()).max()
+print(f"GRU with r = 1, z = 0, and the plain network: {difference:.1e} apart")
+assert difference < 1e-12
+
+# %%
+# For the LSTM one reads that input gate 1, forget gate 0 and output gate 1 "almost" give the
+# plain network. Almost: what is left is ``h = tanh(tanh(x U + h W))``, since the cell is
+# squashed once more on its way out. That is another function, and the tape is a good place to
+# find out which.
+
+share(plain, lstm, "g")
+held(lstm, i=1, f=0, o=1)
+outputs, n = lstm(xs)[0].numpy(), plain.cells[0].n
+h = np.zeros((4, 5))
+for t, x in enumerate(xs.numpy()):
+    h = np.tanh(np.tanh(x @ n.U.data + n.b.data + h @ n.W.data))
+    assert np.abs(h - outputs[t]).max() < 1e-12
+print(
+    f"LSTM with i = 1, f = 0, o = 1: exactly tanh of tanh; {np.abs(plain(xs)[0].numpy() - outputs).max():.2f} from plain"
+)
