@@ -31,7 +31,7 @@ class RNN:
 
     def __init__(self, words: int, hidden: int, rng: np.random.Generator) -> None:
         def uniform(rows: int, columns: int) -> np.ndarray:
-            return rng.uniform(-1, 1, (rows, columns)) / np.sqrt(columns)
+            return np.asarray(rng.uniform(-1, 1, (rows, columns)) / np.sqrt(columns))
 
         self.U, self.V, self.W = uniform(hidden, words), uniform(words, hidden), uniform(hidden, hidden)
 
@@ -112,10 +112,10 @@ for name, gradient in zip("UVW", bptt(model, x, y, truncate=len(x)), strict=True
 
 for epoch in range(12):
     for sentence in sentences:
-        dU, dV, dW = bptt(model, sentence[:-1], sentence[1:], truncate=4)
-        model.U -= 0.05 * dU
-        model.V -= 0.05 * dV
-        model.W -= 0.05 * dW
+        by_u, by_v, by_w = bptt(model, sentence[:-1], sentence[1:], truncate=4)
+        model.U -= 0.05 * by_u
+        model.V -= 0.05 * by_v
+        model.W -= 0.05 * by_w
     if epoch % 3 == 2:
         print(
             f"epoch {epoch + 1:2}: {model.loss(corpus(200, seed=1)):.3f} nats per token, the least is {entropy():.3f}"

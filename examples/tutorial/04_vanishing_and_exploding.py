@@ -7,13 +7,17 @@ make almost anything either nothing or enormous. Here we measure it: why it must
 change, and what else helps.
 """
 
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
 import matplotlib.pyplot as plt
 import numpy as np
 
 import tinygrad_rnn as tg
 from tinygrad_rnn import Parameter, Tensor, ops
-from tinygrad_rnn.models import GRU, LSTM, RNN, Linear
-from tinygrad_rnn.optim import SGD, Adam, clip_by_norm
+from tinygrad_rnn.models import GRU, LSTM, RNN, Linear, Recurrent
+from tinygrad_rnn.optim import SGD, Adam, Optimizer, clip_by_norm
 
 STEPS = 60
 rng = np.random.default_rng(0)
@@ -27,8 +31,9 @@ rng = np.random.default_rng(0)
 # The dotted lines are its powers, the others are measured.
 
 
-def reach(step: object, start: Tensor, xs: Tensor, name: str = "") -> np.ndarray:
-    """The norm of d loss / d state, 0, 1, 2... steps before the end, the loss being a sum over the last state."""
+def reach(step: Callable[[Tensor, Tensor], Tensor], start: Tensor, xs: Tensor) -> Any:
+    """The norm of d loss / d state, 0, 1, 2... steps before the end; the loss is a sum over the last
+    state, each entry with a weight of its own."""
     pushes = Tensor(np.zeros((len(xs), *start.shape)), requires_grad=True)  # added to each state: zeros
 
     def pushed(s: Tensor, inputs: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
@@ -41,12 +46,16 @@ def reach(step: object, start: Tensor, xs: Tensor, name: str = "") -> np.ndarray
     return np.linalg.norm(pushes.grad.reshape(len(xs), -1), axis=1)[::-1]
 
 
+def linear(W: np.ndarray, s: Tensor, x: Tensor) -> Tensor:
+    return s @ W + x
+
+
 figure, axes = plt.subplots(figsize=(8, 4), layout="constrained")
 start, xs = Tensor(np.zeros((1, 16))), Tensor(rng.standard_normal((STEPS, 1, 16)))
 for radius, color in ((0.8, "#2b6a99"), (1.0, "#555555"), (1.15, "#b5452c")):
     W = rng.standard_normal((16, 16))
     W *= radius / np.abs(np.linalg.eigvals(W)).max()
-    norms = reach(lambda s, x, W=W: s @ W + x, start, xs)
+    norms = reach(partial(linear, W), start, xs)
     axes.semilogy(norms, color=color, label=f"largest eigenvalue {radius}")
     axes.semilogy(norms[20] * radius ** (np.arange(STEPS) - 20.0), ":", color=color)
 axes.set_xlabel("steps back")
@@ -61,10 +70,10 @@ plt.show()
 # at most 1. So the norm of the step's derivative is at most the norm of **W**; it is not at
 # most 1, as one can read. Here is a step where it is above 1:
 
-W = Parameter(1.5 * np.linalg.qr(rng.standard_normal((16, 16)))[0])
-jacobian = tg.jacobian(lambda s: ops.tanh(s @ W))(Tensor(0.1 * rng.standard_normal(16))).numpy()
-print(f"||d s'/d s|| = {np.linalg.norm(jacobian, 2):.2f}, ||W|| = {np.linalg.norm(W.data, 2):.2f}")
-assert 1 < np.linalg.norm(jacobian, 2) <= np.linalg.norm(W.data, 2)
+weight = Parameter(1.5 * np.linalg.qr(rng.standard_normal((16, 16)))[0])
+jacobian = tg.jacobian(lambda s: ops.tanh(s @ weight))(Tensor(0.1 * rng.standard_normal(16))).numpy()
+print(f"||d s'/d s|| = {np.linalg.norm(jacobian, 2):.2f}, ||W|| = {np.linalg.norm(weight.data, 2):.2f}")
+assert 1 < np.linalg.norm(jacobian, 2) <= np.linalg.norm(weight.data, 2)
 
 # %%
 # Gates
@@ -116,19 +125,24 @@ def adding(steps: int = 100, batch: int = 50) -> tuple[Tensor, np.ndarray]:
     return Tensor(np.stack([numbers, marks], axis=2).astype(np.float32)), (numbers * marks).sum(axis=0)
 
 
-def learn(layer: RNN | LSTM, most: int = 1200) -> list[float]:
+def improve(layer: Recurrent, output: Linear, optimizer: Optimizer, limit: float) -> float:
+    """One step of training, and its loss."""
+    xs, sums = adding()
+    answers = output(layer(xs)[0][-1]).reshape((-1,))
+    loss = ops.mse(answers, sums.astype(np.float32))
+    optimizer.zero_grad()
+    loss.backward()
+    clip_by_norm(optimizer.parameters, limit)
+    optimizer.step()
+    return float(loss.item())
+
+
+def learn(layer: Recurrent, most: int = 1200) -> list[float]:
     """The losses, until the mean of fifty of them is below 0.005."""
-    output, losses = Linear(32, 1), []
+    output, losses = Linear(32, 1), [1.0]
     optimizer = Adam([*layer.parameters(), *output.parameters()], lr=0.01)
-    while len(losses) < most and (len(losses) < 50 or np.mean(losses[-50:]) > 0.005):
-        xs, sums = adding()
-        answers = output(layer(xs)[0][-1]).reshape((-1,))
-        loss = ops.mse(answers, sums.astype(np.float32))
-        optimizer.zero_grad()
-        loss.backward()
-        clip_by_norm(optimizer.parameters, 1.0)
-        optimizer.step()
-        losses.append(loss.item())
+    while len(losses) < most and np.mean(losses[-50:]) > 0.005:
+        losses.append(improve(layer, output, optimizer, limit=1.0))
     return losses
 
 
@@ -152,21 +166,14 @@ assert np.mean(results["LSTM"][-50:]) < 0.01 < 0.14 < np.mean(results["tanh RNN"
 # limit; the direction stays. The same run twice, with plain gradient descent, ReLU, whose state
 # can grow without bound, and weights that are half as large again as they should be:
 
-EXPLOSIVE = [(RNN, (2, 32), {"nonlinearity": "relu"}), (Linear, (32, 1), {})]
 for limit in (np.inf, 1.0):
-    layer, output = (kind(*sizes, rng=np.random.default_rng(3), **more) for kind, sizes, more in EXPLOSIVE)
-    layer.cells[0].n.W.data *= 1.5
-    optimizer = SGD([*layer.parameters(), *output.parameters()], lr=0.1)
+    start_rng = np.random.default_rng(3)
+    relu, output = RNN(2, 32, nonlinearity="relu", rng=start_rng), Linear(32, 1, rng=start_rng)
+    relu.cells[0].n.W.data *= 1.5
+    optimizer = SGD([*relu.parameters(), *output.parameters()], lr=0.1)
     with np.errstate(all="ignore"):  # it will overflow
-        for _ in range(100):
-            xs, sums = adding()
-            answers = output(layer(xs)[0][-1]).reshape((-1,))
-            loss = ops.mse(answers, sums.astype(np.float32))
-            optimizer.zero_grad()
-            loss.backward()
-            clip_by_norm(optimizer.parameters, limit)
-            optimizer.step()
-    print(f"clipped at {limit}: loss {loss.item():.3f}, {optimizer.skipped} steps without a finite gradient")
+        losses = [improve(relu, output, optimizer, limit) for _ in range(100)]
+    print(f"clipped at {limit}: loss {losses[-1]:.3f}, {optimizer.skipped} steps without a finite gradient")
 
 # %%
 # Without clipping the second step is the last: a gradient that is not a finite number is never

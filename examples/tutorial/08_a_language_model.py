@@ -9,6 +9,7 @@ comes with every Python.
 """
 
 import sys
+from collections.abc import Iterator
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -18,7 +19,7 @@ from tinygrad_rnn.models import LanguageModel
 from tinygrad_rnn.models.sampling import generate
 from tinygrad_rnn.ngram import ngram_nats_by_order
 from tinygrad_rnn.optim import RMSprop
-from tinygrad_rnn.text import Vocabulary, bucketed, detokenize, read_text, split, tokenize
+from tinygrad_rnn.text import Batch, Vocabulary, bucketed, detokenize, read_text, split, tokenize
 from tinygrad_rnn.training import evaluate, fit
 
 # %%
@@ -54,7 +55,7 @@ print("wanted:", vocabulary.decode(batch.targets[:6, 0]))
 # follow one another. **Perplexity** is exp(nats): as uncertain as a fair choice among so many
 # words.
 
-bars = ngram_nats_by_order(*numbers, 3, vocabulary)
+bars = ngram_nats_by_order(numbers[0], numbers[1], 3, vocabulary)
 print(f"log V {np.log(len(vocabulary)):.2f}; n-grams {' '.join(f'{nats:.2f}' for nats in bars)} nats per word")
 
 # %%
@@ -68,7 +69,7 @@ model = LanguageModel(len(vocabulary), 48, 48, rng=np.random.default_rng(0), dro
 optimizer = RMSprop(model.parameters(), lr=0.003)
 
 
-def epoch(number: int) -> object:
+def epoch(number: int) -> Iterator[Batch]:
     """The batches of an epoch, in an order of its own."""
     return bucketed(numbers[0], 32, rng=np.random.default_rng(number))
 
