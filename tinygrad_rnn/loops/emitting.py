@@ -39,13 +39,12 @@ copy.vjp(lambda g, out, x: g)
 
 
 @cache
-def _number(value: float, dtype: np.dtype[Any]) -> Array:
-    """As an array of no axes: beside one, a call takes half the time that it takes beside a Python number."""
-    return np.array(value, dtype)
+def _half(dtype: np.dtype[Any]) -> Array:
+    return np.array(0.5, dtype)
 
 
 def _sigmoid(x: Array, scratch: Array, out: Array) -> None:
-    half = _number(0.5, out.dtype)
+    half = _half(out.dtype)
     np.multiply(x, half, out=scratch)
     np.tanh(scratch, out=scratch)
     np.multiply(scratch, half, out=scratch)
@@ -151,8 +150,8 @@ class Emitted:
         self.names: dict[Var, str] = {}
         self.scratch: list[tuple[str, Var]] = []
         self.options: dict[str, Any] = {}
-        self.numbers: dict[tuple[float, Any], str] = {}
-        self.functions: dict[str, Callable[..., Any]] = _FUNCTIONS | {"zip": zip, "range": range, "cycle": cycle}
+        self.numbers: dict[tuple[str, Any], str] = {}
+        self.functions: dict[str, Any] = _FUNCTIONS | {"zip": zip, "range": range, "cycle": cycle}
         equations, timed = layout.equations, layout.timed
         reads = {a for equation in equations for a in equation.reads}
         touched = reads | {out for equation in equations for out in equation.outs}
@@ -194,7 +193,7 @@ class Emitted:
     def _remarks(self) -> Iterable[str]:
         """What the source does not show: which arrays lie in others, or hold a number."""
         for (value, _), name in self.numbers.items():
-            yield f"{name} is {value:g}"
+            yield f"{name} is {value}"
         for c, n in self.layout.paired:
             if {c, n} <= {*self.stepped}:
                 yield f"{self.name(n)} of one step is {self.name(c)} of the next"
@@ -285,18 +284,20 @@ class Emitted:
         return f"{', '.join(results)}, = {call}; " + "; ".join(kept)
 
     def _number(self, value: Any, equation: Equation) -> str:
-        """A number beside arrays, as an array too."""
+        """A number beside arrays is an array of no axes: beside one, a call takes half the time that it takes beside a
+        Python number."""
         dtype = equation.outs[0].dtype
         if equation.primitive not in _ARITHMETIC or type(value) not in (int, float) or not isfinite(value):
             return self._option(value)
         if dtype.kind != "f":
             return self._option(value)
-        if (value, dtype) not in self.numbers:
+        key = (repr(value), dtype)  # -0.0 is not 0.0
+        if key not in self.numbers:
             word = _WORDS.get(value)
             taken = word in (None, *self.numbers.values(), *self.given.values())
-            self.numbers[value, dtype] = f"number{len(self.numbers)}" if taken else str(word)
-        name = self.numbers[value, dtype]
-        self.functions[name] = _number(value, dtype)
+            self.numbers[key] = f"number{len(self.numbers)}" if taken else str(word)
+        name = self.numbers[key]
+        self.functions[name] = np.array(value, dtype)
         return name
 
     def _option(self, value: Any) -> str:

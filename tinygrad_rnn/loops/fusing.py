@@ -30,7 +30,8 @@ def fuse(parts: Parts, moving: Iterable[Var], kept: Iterable[Var]) -> None:
             if product is None or uses[total] > 1 or row in moving:
                 continue
             x, W = product.args
-            if len(x.shape) == len(W.shape) == 2 and W not in moving and row.shape in (W.shape[1:], (1, *W.shape[1:])):
+            flat = len(x.shape) == len(W.shape) == 2 and row.shape in (W.shape[1:], (1, *W.shape[1:]))
+            if flat and W not in moving and {x.dtype, W.dtype, row.dtype} == {e.outs[0].dtype}:
                 parts.before[at] = Equation(affine, (x, W, row), {}, e.outs)
                 del makers[total]
                 break
