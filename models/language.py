@@ -49,7 +49,9 @@ class LanguageModel(Module):
     ) -> None:
         if isinstance(cell, str):
             if cell not in CELLS:
-                raise ValueError(f"cell must be {', '.join(CELLS)} or a class made with Cell, got {cell!r}")
+                raise ValueError(
+                    f"cell must be rnn, gru, lstm, one of models.variants or a class made with Cell, got {cell!r}"
+                )
             cell = CELLS[cell]
         if options.get("bidirectional"):
             raise ValueError("a language model cannot be bidirectional: it would see the word that it is to predict")

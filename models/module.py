@@ -10,6 +10,7 @@ from typing import Any, Self
 import numpy as np
 
 from tinygrad_rnn.backend import Array, as_array, device_of, to_device, to_host
+from tinygrad_rnn.pictures import table
 from tinygrad_rnn.tensor import Parameter
 
 
@@ -92,6 +93,15 @@ class Module:
     def __repr__(self) -> str:
         lines = [f"  {name} {tuple(p.shape)}" for name, p in self.named_parameters()]
         return "\n".join([f"{type(self).__name__}: {self.size:,} parameters", *lines])
+
+    def _repr_html_(self) -> str:
+        """In a notebook: its Parameters as a table."""
+        rows = [
+            (name, " x ".join(map(str, p.shape)), str(p.dtype), f"{p.numpy().mean():+.3f}", f"{p.numpy().std():.3f}")
+            for name, p in self.named_parameters()
+        ]
+        listed = table(("parameter", "shape", "dtype", "mean", "deviation"), rows)
+        return f"<div><b>{type(self).__name__}</b>: {self.size:,} parameters</div>{listed}"
 
 
 def replaced(thing: Any, values: dict[int, Any]) -> Any:

@@ -239,7 +239,7 @@ def test_the_same_generator_gives_the_same_model() -> None:
         (
             {"cell": "transformer"},
             ValueError,
-            "cell must be rnn, gru, lstm or a class made with Cell, got 'transformer'",
+            "cell must be rnn, gru, lstm, one of models.variants or a class made with Cell, got 'transformer'",
         ),
         ({"cell": int}, TypeError, "cell must be a class made with Cell"),
         ({"bidirectional": True}, ValueError, "a language model cannot be bidirectional"),

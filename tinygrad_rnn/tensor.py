@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Iterator
+from html import escape
 from typing import Any, NoReturn, SupportsIndex
 
 import numpy as np
 
 from tinygrad_rnn import ops
 from tinygrad_rnn.backend import Array, as_array, to_host, xp
+from tinygrad_rnn.pictures import heat_map
 from tinygrad_rnn.surroundings import is_recording
 from tinygrad_rnn.tape import Box, Leaf, Wrap, walk
 
@@ -156,6 +158,15 @@ class Tensor(Box):
             made_by = self.node.primitive or self.node.parents[0].primitive
             place = f", on the tape: {made_by.name} #{self.node.number}"
         return f"{type(self).__name__}({text}, shape={self.shape}, dtype={self.dtype}{place})"
+
+    def _repr_html_(self) -> str:
+        """In a notebook: its entries as colours."""
+        said = f"<div><code>{escape(repr(self))}</code></div>" if self.size < 2 else ""
+        if said or self.dtype.kind not in "fiub":
+            return said or f"<div><code>{escape(repr(self))}</code></div>"
+        name = getattr(self, "name", "")
+        what = f"<b>{type(self).__name__}</b> {escape(name)} {self.shape} {self.dtype}"
+        return f"<div>{what}</div>{heat_map(self.numpy())}"
 
     # --- Operators ---
 

@@ -8,9 +8,13 @@ from itertools import groupby
 from typing import Any
 
 from tinygrad_rnn.backend import is_array
+from tinygrad_rnn.pictures import graph, table
 from tinygrad_rnn.surroundings import Where
 from tinygrad_rnn.tape import Alias, FreedTapeError, Leaf, Node, Output
 from tinygrad_rnn.tensor import Tensor
+
+DRAWN = 40
+"""Nodes that a notebook draws at most."""
 
 
 class Tape:
@@ -90,6 +94,21 @@ class Tape:
             f"{_bytes(out):,}",
             _name(node) if isinstance(node, Leaf) else _place(node),
         )
+
+    def _repr_html_(self) -> str:
+        """In a notebook: the graph where it is small, and the list."""
+        shown = [node for node in self.nodes if not isinstance(node, Output)]
+        rows = list(self._rows())
+        listed = table(("#", "op", "operands", "shape", "dtype", "bytes", "where"), rows)
+        if len(shown) > DRAWN:
+            return listed
+        nodes, edges = [], []
+        for node in shown:
+            row = self._row(node)
+            leaf = isinstance(node, Leaf)
+            nodes.append((node.number, _name(node) if leaf else f"{row[1]} #{node.number}", row[3], leaf))
+            edges += [(_source(parent)[0].number, node.number) for parent in node.parents if parent is not None]
+        return f"<div>{graph(nodes, edges)}</div><details><summary>{len(self)} ops</summary>{listed}</details>"
 
     def to_dot(self) -> str:
         """The graph for Graphviz: ops as ellipses, leaves as boxes, an arrow from each operand to its op."""
