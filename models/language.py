@@ -88,7 +88,7 @@ class LanguageModel(Module):
         outputs, state = self.recurrent(vectors, state, lengths, rng)
         return self.dropout(outputs, rng), state
 
-    def _output(self) -> Tensor:
+    def output_matrix(self) -> Tensor:
         """The output weight (H,V)."""
         return self.embedding.weight.T if self.output_weight is None else self.output_weight
 
@@ -102,7 +102,7 @@ class LanguageModel(Module):
         """ids (T,B) -> logits (T,B,V) of the token after each, and the state. Raises IndexError for ids outside the
         vocabulary."""
         outputs, state = self.hidden(ids, state, lengths, rng)
-        return outputs @ self._output() + self.output_bias, state
+        return outputs @ self.output_matrix() + self.output_bias, state
 
     def loss(
         self,
@@ -123,7 +123,7 @@ class LanguageModel(Module):
         if weights is not None:
             weights = xp(outputs.data).asarray(weights)
         loss = ops.linear_cross_entropy(
-            outputs, self._output(), self.output_bias, targets, weights, reduction=reduction
+            outputs, self.output_matrix(), self.output_bias, targets, weights, reduction=reduction
         )
         return loss, state
 

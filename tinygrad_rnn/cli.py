@@ -21,6 +21,7 @@ from tinygrad_rnn import __version__
 from tinygrad_rnn.backend import DeviceUnavailable, cuda_namespace
 from tinygrad_rnn.cell_checks import CellError, check_cell
 from tinygrad_rnn.checkpoint import CheckpointError
+from tinygrad_rnn.looking import checkpoint_page
 from tinygrad_rnn.report import Reporter, baseline_line, entry, figure, picture, summary
 from tinygrad_rnn.runs import Run, baselines, encode, load_model, measure, prepare, read_corpus, train
 from tinygrad_rnn.settings import (
@@ -425,9 +426,18 @@ def generate(checkpoint: Path, device: str, seed: int, **options: Any) -> None:
 
 @main.command()
 @_checkpoint
-def inspect(checkpoint: Path) -> None:
-    """Show what is in a checkpoint: where it is from, how far it got, and its weights."""
+@click.option("--html", type=click.Path(dir_okay=False, path_type=Path), help="Write a page to look at instead.")
+@click.option("--text", help="The text that the page shows the model reading (one of its own unless told).")
+def inspect(checkpoint: Path, html: Path | None, text: str | None) -> None:
+    """Show what is in a checkpoint: where it is from, how far it got, and its weights. With --html as a page, with
+    curves, and what the model does over a text: surprise, gates, what depends on what."""
     model, vocabulary, settings, meta = load_model(checkpoint)
+    if html is not None:
+        html.write_text(checkpoint_page(checkpoint, model, vocabulary, settings, meta, text), encoding="utf-8")
+        _say("page", str(html))
+        return
+    if text is not None:
+        raise SettingsError("--text is what a page shows: say --html as well")
     about, progress = meta["corpus"], meta["progress"]
     click.echo(f"{checkpoint}: language model, {settings.layers} x {settings.cell} {settings.hidden}")
     _say("corpus", f"{about['name']}: {about['tokens']:,} tokens, sha256 {about['sha256']}")

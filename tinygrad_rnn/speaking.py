@@ -75,6 +75,19 @@ def _first(vocabulary: Vocabulary) -> int:
     return int(vocabulary.encode(["\n"])[0]) if "\n" in vocabulary else vocabulary.end + 1
 
 
+def spelled(text: str, vocabulary: Vocabulary, settings: Settings) -> tuple[np.ndarray[Any, Any], int]:
+    """The ids of a text as the model reads it, and how many of them are given and not asked for. Raises TextError for a
+    text without tokens."""
+    tokens = _tokens(text, settings)
+    if not tokens:
+        raise TextError("the text has no tokens")
+    ids = vocabulary.encode(tokens)
+    if settings.unbroken:
+        return ids, 1
+    lead = _lead(vocabulary, settings)
+    return np.concatenate([lead, ids, [vocabulary.end]]), len(lead)
+
+
 def sentence_score(
     model: LanguageModel, vocabulary: Vocabulary, settings: Settings, tokens: list[str]
 ) -> tuple[float, int]:

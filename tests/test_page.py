@@ -1,0 +1,284 @@
+"""The page about a checkpoint: what is on it is right, and it works in a browser."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from tinygrad_rnn import Tensor, no_grad, ops
+from tinygrad_rnn.cli import main
+from tinygrad_rnn.models import LanguageModel
+from tinygrad_rnn.page import bars, curves, page
+from tinygrad_rnn.reading import MOST, read
+from tinygrad_rnn.runs import load_model
+from tinygrad_rnn.speaking import spelled
+from tinygrad_rnn.text import TextError, Vocabulary
+
+WORDS = ["the", "cat", "sat", "on", "a", "mat", "</script>", "."]
+VOCABULARY = Vocabulary(WORDS)
+TEXT = "the cat sat on the mat . the dog sat on a </script> ."
+
+
+def model_of(cell: str = "gru", **options: Any) -> LanguageModel:
+    sizes: dict[str, Any] = {"vocab_size": len(VOCABULARY), "embedding_size": 5, "hidden_size": 5}
+    return LanguageModel(**sizes, cell=cell, dtype=np.float64, rng=np.random.default_rng(0), **options)
+
+
+def ids_of(text: str = TEXT) -> Any:
+    return VOCABULARY.encode_sentence(text.split())
+
+
+# --- Reading ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("tied", [True, False])
+def test_surprise_and_guesses_are_the_models_own_chances(tied: bool) -> None:
+    model, ids = model_of(tied=tied), ids_of()
+    found = read(model, VOCABULARY, ids)
+    with no_grad():
+        chances = ops.softmax(model(ids[:-1, None])[0]).numpy()[:, 0]
+    np.testing.assert_allclose(found.nats, -np.log(chances[np.arange(len(ids) - 1), ids[1:]]), rtol=1e-12)
+    assert found.tokens == VOCABULARY.decode(ids[1:])
+    assert found.read == VOCABULARY.decode(ids[:-1])
+    for t, guesses in enumerate(found.guesses):
+        assert [p for _, p in guesses] == sorted(chances[t], reverse=True)[:5]
+        assert all(chances[t][VOCABULARY.tokens.index(token)] == p for token, p in guesses)
+
+
+def test_a_token_depends_on_what_was_read_before_it_by_the_gradient() -> None:
+    model, ids = model_of("lstm"), ids_of()
+    found = read(model, VOCABULARY, ids)
+    steps = len(ids) - 1
+    assert found.depends.shape == (steps, steps)
+    assert not np.triu(found.depends, 1).any()
+    assert (np.diag(found.depends) > 0).all()
+    vectors, t, h = model.embedding(ids[:-1, None]).numpy(), 4, 1e-6
+
+    def surprise(moved: Any) -> float:
+        with no_grad():
+            outputs, _ = model.recurrent(Tensor(moved))
+            logits = (outputs @ model.output_matrix() + model.output_bias)[t]
+            return float(ops.softmax_cross_entropy(logits, ids[t + 1 : t + 2]).item())
+
+    for s in range(steps):
+        slopes = []
+        for e in range(5):
+            values = []
+            for sign in (1, -1):
+                moved = vectors.copy()
+                moved[s, 0, e] += sign * h
+                values.append(surprise(moved))
+            slopes.append((values[0] - values[1]) / (2 * h))
+        np.testing.assert_allclose(np.linalg.norm(slopes), found.depends[t, s], rtol=1e-5, atol=1e-8)
+
+
+def test_gradients_are_those_of_the_mean_surprise_and_are_forgotten_afterwards() -> None:
+    model, ids = model_of(), ids_of()
+    found = read(model, VOCABULARY, ids)
+    assert all(p.grad is None for p in model.parameters())
+    loss = ops.softmax_cross_entropy(model(ids[:-1, None])[0], ids[1:, None])
+    loss.backward()
+    for name, p in model.named_parameters():
+        dense = p.grad.dense() if hasattr(p.grad, "dense") else p.grad
+        np.testing.assert_allclose(found.gradients[name], np.linalg.norm(dense), rtol=1e-9)
+
+
+def test_neighbours_are_the_nearest_by_cosine_and_no_special_tokens() -> None:
+    model = model_of()
+    found = read(model, VOCABULARY, ids_of()).neighbours
+    assert set(found) == set(WORDS)
+    table = model.embedding.weight.numpy()
+    for word, near in found.items():
+        own = table[VOCABULARY.tokens.index(word)]
+        cosines = {w: own @ v / np.linalg.norm(own) / np.linalg.norm(v) for w, v in zip(WORDS, table[4:], strict=True)}
+        del cosines[word]
+        assert [w for w, _ in near] == sorted(cosines, key=lambda w: -cosines[w])[:5]
+        np.testing.assert_allclose([c for _, c in near], sorted(cosines.values(), reverse=True)[:5], rtol=1e-9)
+
+
+def test_what_is_given_is_not_asked_for_and_of_a_long_text_the_beginning_is_read() -> None:
+    model = model_of()
+    lead = [VOCABULARY.end, VOCABULARY.start, VOCABULARY.end, VOCABULARY.start]
+    found = read(model, VOCABULARY, np.concatenate([lead, ids_of()[1:]]), len(lead))
+    assert found.tokens == VOCABULARY.decode(ids_of()[1:])
+    assert len(found.nats) == len(found.guesses) == len(found.depends) == len(found.tokens)
+    assert all(len(value) == len(found.tokens) for value in found.units.values())
+    assert len(read(model, VOCABULARY, np.full(400, 5)).tokens) == MOST
+    with pytest.raises(TextError, match="nothing to read"):
+        read(model, VOCABULARY, np.array([VOCABULARY.start]))
+
+
+# --- The page --------------------------------------------------------------------------------------------------
+
+
+def test_curves_are_thinned_leave_out_what_is_not_finite_and_need_two_points() -> None:
+    svg = curves({"training": [(i, float(i)) for i in range(3000)], "valid": [(0, 1.0), (5, np.nan), (2999, 7.0)]})
+    lines = re.findall(r'<polyline points="([^"]*)"', svg)
+    assert [len(line.split()) for line in lines] == [300, 2]
+    heights = [float(point.split(",")[1]) for point in lines[0].split()]
+    assert heights == sorted(heights, reverse=True)
+    assert curves({"training": [(1, 2.0)], "valid": []}) == ""
+
+
+def test_bars_are_as_long_as_their_numbers() -> None:
+    assert re.findall(r"width:([\d.]+)%", bars({"a": 2.0, "b": 0.5, "c": 0.0})) == ["100.0", "25.0", "0.0"]
+
+
+class Closed(HTMLParser):
+    """Every element that is opened is closed, in order; and what it links to."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.links: list[str | None] = []
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.links += [value for name, value in attrs if name in ("src", "href")]
+        if tag not in ("meta", "input"):  # which have no end
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.links += [value for name, value in attrs if name in ("src", "href")]
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small model of words, trained for a moment."""
+    folder = tmp_path_factory.mktemp("run")
+    text = folder / "text.txt"
+    text.write_text("\n".join(["the cat sat on the mat .", "a dog sat on a mat .", "the dog sat ."] * 12))
+    options = "--lines --epochs 2 --hidden 6 --embedding 6 --layers 1 --vocab-size 12"
+    result = CliRunner().invoke(main, ["train", "--text", str(text), *options.split(), "--out", str(folder)])
+    assert result.exit_code == 0, result.output
+    return folder / "best.safetensors"
+
+
+def made(checkpoint: Path, tmp_path: Path, *options: str) -> str:
+    target = tmp_path / "page.html"
+    result = CliRunner().invoke(main, ["inspect", str(checkpoint), "--html", str(target), *options])
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert str(target) in result.stdout
+    return target.read_text(encoding="utf-8")
+
+
+def data_of(html: str) -> Any:
+    found = re.search(r'<script type="application/json" id="data">(.*?)</script>', html, re.DOTALL)
+    assert found
+    return json.loads(found[1])
+
+
+def test_the_page_is_whole_and_asks_for_nothing_from_elsewhere(checkpoint: Path, tmp_path: Path) -> None:
+    html = made(checkpoint, tmp_path)
+    parser = Closed(html)
+    assert (parser.open, parser.links) == ([], [])
+    assert not re.findall(r"https?://(?!www\.w3\.org/2000/svg)|@import|url\(", html)
+    for name in ("Losses", "Norm of the gradient", "A text", "Gates and states", "Nearest words"):
+        assert f"<h2>{name}" in html
+    assert html.count("<polyline") == 3
+
+
+def test_the_page_shows_the_model_reading_the_text_that_was_given(checkpoint: Path, tmp_path: Path) -> None:
+    data = data_of(made(checkpoint, tmp_path, "--text", "the cat sat"))
+    assert data["tokens"] == ["the", "cat", "sat", "SENTENCE_END"]
+    assert data["read"] == ["SENTENCE_START", "the", "cat", "sat"]
+    model, vocabulary, settings, _ = load_model(checkpoint)
+    found = read(model, vocabulary, *spelled("the cat sat", vocabulary, settings))
+    np.testing.assert_allclose(data["nats"], found.nats, rtol=1e-3)
+    np.testing.assert_allclose(data["depends"], found.depends, rtol=1e-3, atol=1e-12)
+    assert set(data["units"]) == {f"0.forward.{name}" for name in "zrnh"}
+
+
+def test_no_token_can_end_the_script_or_be_taken_for_a_tag() -> None:
+    html = page("<i>", [("<b>", "&")], {}, {}, read(model_of(), VOCABULARY, ids_of()))
+    assert Closed(html).open == []
+    assert data_of(html)["tokens"] == VOCABULARY.decode(ids_of()[1:])
+    assert "</script>" in data_of(html)["tokens"]
+    assert "<h1>&lt;i&gt;</h1>" in html
+    assert "<dt>&lt;b&gt;</dt><dd>&amp;</dd>" in html
+
+
+def test_without_a_log_the_page_does_without_trainings_curves(checkpoint: Path, tmp_path: Path) -> None:
+    alone = tmp_path / "alone.safetensors"
+    shutil.copy(checkpoint, alone)
+    assert made(alone, tmp_path).count("<polyline") == 1
+
+
+def test_a_text_without_a_page_and_an_empty_text_are_refused(checkpoint: Path, tmp_path: Path) -> None:
+    result = CliRunner().invoke(main, ["inspect", str(checkpoint), "--text", "the"])
+    assert (result.exit_code, "say --html as well" in result.stderr) == (2, True)
+    result = CliRunner().invoke(main, ["inspect", str(checkpoint), "--html", str(tmp_path / "p"), "--text", " "])
+    assert (result.exit_code, "the text has no tokens" in result.stderr) == (1, True)
+
+
+# --- In a browser ----------------------------------------------------------------------------------------------
+
+CHROMIUM = next(
+    (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), ""
+)
+
+HARNESS = """
+<script>
+const out={errors:window.errors||[]},press=k=>text.dispatchEvent(new KeyboardEvent('keydown',{key:k,bubbles:true}));
+const at=()=>+text.getAttribute('aria-activedescendant').slice(1),colours=()=>spans.map(s=>s.style.background);
+const pick=v=>{const e=document.querySelector(`input[value=${v}]`);e.checked=true;e.onchange()};
+out.width=[document.documentElement.scrollWidth,innerWidth];
+out.ground=getComputedStyle(document.body).backgroundColor;
+out.start=at();press('Home');out.home=at();press('ArrowLeft');out.left=at();press('ArrowRight');out.right=at();
+press('End');out.end=at();out.surprise=colours();out.said=said.textContent;
+pick('depends');press('Home');press('ArrowRight');press('ArrowRight');out.depends=colours();
+names.selectedIndex=1;names.onchange();units.value='2';units.onchange();out.unit=colours();out.mode=mode();
+out.count=units.length;out.focusable=[...document.querySelectorAll('input,select,[tabindex]')].every(e=>e.tabIndex>=0);
+spans[1].click();out.clicked=at();
+document.body.innerHTML='<pre id="out"></pre>';document.getElementById('out').textContent=JSON.stringify(out);
+</script>"""
+
+
+def in_browser(html: str, tmp_path: Path, *options: str) -> Any:
+    path = tmp_path / "tried.html"
+    early = "<script>window.errors=[];window.onerror=m=>errors.push(String(m))</script>"
+    path.write_text(html.replace("<body>", f"<body>{early}").replace("</body>", f"{HARNESS}</body>"), encoding="utf-8")
+    arguments = ["--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path / 'profile'}", *options]
+    command = [CHROMIUM, *arguments, "--virtual-time-budget=2000", "--dump-dom", path.as_uri()]
+    found = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+    text = re.search(r'<pre id="out">(.*?)</pre>', found.stdout, re.DOTALL)
+    assert text, found.stdout[-2000:] + found.stderr[-2000:]
+    return json.loads(text[1].replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&"))
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not CHROMIUM, reason="no Chromium here")
+@pytest.mark.parametrize("width", [390, 1280])
+def test_in_a_browser_the_page_works_by_keyboard_at_any_width(checkpoint: Path, tmp_path: Path, width: int) -> None:
+    html = made(checkpoint, tmp_path, "--text", "the cat sat on the mat .")
+    data, last = data_of(html), len(data_of(html)["tokens"]) - 1
+    found = in_browser(html, tmp_path, f"--window-size={width},800")
+    assert found["errors"] == []
+    assert found["width"][0] <= found["width"][1]
+    assert [found[k] for k in ("start", "home", "left", "right", "end", "clicked")] == [last, 0, 0, 1, last, 1]
+    assert len({*found["surprise"]}) > 2
+    assert "Expected: " in found["said"]
+    assert "transparent" in found["depends"][0]
+    assert [c.split(")")[1] for c in found["depends"][2:]] == [found["depends"][2].split(")")[1]] * (last - 1)
+    assert (found["mode"], found["count"], found["focusable"]) == ("unit", len(data["units"]["0.forward.r"][0]), True)
+    assert found["unit"] != found["surprise"]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not CHROMIUM, reason="no Chromium here")
+def test_in_a_browser_the_page_is_light_or_dark_as_the_reader_is(checkpoint: Path, tmp_path: Path) -> None:
+    html = made(checkpoint, tmp_path)
+    grounds = [in_browser(html, tmp_path, f"--blink-settings=preferredColorScheme={n}")["ground"] for n in (0, 1)]
+    assert grounds == ["rgb(22, 24, 28)", "rgb(255, 255, 255)"]
