@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
+import gallery
+
+gallery.write()
 
 project = "tinygrad_rnn"
 extensions = ["sphinx_gallery.gen_gallery"]
+smartquotes = False
 html_theme = "furo"
 html_title = "tinygrad_rnn"
 exclude_patterns = ["build"]
