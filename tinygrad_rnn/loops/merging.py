@@ -123,8 +123,8 @@ class _Merging:
             out = e.outs[0]
             if e.primitive in (ops.matmul, affine) and self._by_constant(e) and self._free(out):
                 # What is kept and what is not are stored apart: no step's value is saved for its neighbour's sake.
-                shapes = [a.shape for a in e.args]
-                groups.setdefault((e.primitive, e.args[0], *shapes, out.dtype, out in self.kept), []).append(e)
+                kinds = [(a.shape, a.dtype) for a in e.args]
+                groups.setdefault((e.primitive, e.args[0], *kinds, out in self.kept), []).append(e)
         for group in groups.values():
             if len(group) > 1:
                 left, *columns = zip(*(e.args for e in group), strict=True)
@@ -162,7 +162,7 @@ class _Merging:
             ]
             products.sort(key=lambda e: self.sources.get(e.args[1], e.args[1]).number)
             lefts = [e.args[0] for e in products]
-            if len(set(lefts)) < 2 or len({(*e.args[1].shape, e.outs[0].dtype) for e in products}) > 1:
+            if len(set(lefts)) < 2 or len({(*e.args[1].shape, *(a.dtype for a in e.args)) for e in products}) > 1:
                 continue
             # Only the loop writes results where it is told.
             together = all(self._free(v) and v in self.looped for v in lefts) and len(set(lefts)) == len(lefts)
