@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tinygrad_rnn.backend import Array, is_array, xp
+from tinygrad_rnn.blas import product
 from tinygrad_rnn.buffers import take
 from tinygrad_rnn.ops.activations import softmax, softplus
 from tinygrad_rnn.ops.arithmetic import div, mul, square, sub, where
@@ -149,7 +150,7 @@ def _in_blocks(
         here = slice(start, min(start + step, rows))
         label, each = targets[here], np_.arange(here.stop - start)
         block = memory[: len(each) * classes].reshape(len(each), classes)
-        np_.matmul(h[here], W, out=block)
+        product(h[here], W, block)
         block += b
         with np.errstate(over="ignore"):  # as in _cross_entropy_rows
             block -= block.max(axis=1, keepdims=True)
@@ -159,16 +160,20 @@ def _in_blocks(
         losses[here] = np_.log(total) - chosen
         if scale is None:
             continue
-        block *= (scale[here] / total)[:, None]
-        block[each, label] -= scale[here]
+        # By the logits: (exp - total at the target) * scale / total. The factor goes to the small operands.
+        block[each, label] -= total
+        share = scale[here] / total
         if db is not None:  # before the products, while the end of the block is in a near cache
-            db += ones[: len(each)] @ block
+            db += share @ block
         if dh is not None:
-            np_.matmul(block, W.T, out=dh[here])
-        if dW is not None and start == 0:
-            np_.matmul(h[here].T, block, out=dW)
-        elif dW is not None:
-            _add_product(h[here].T, block, dW, memory[held:])
+            product(block, W.T, dh[here])
+            dh[here] *= share[:, None]
+        if dW is not None:
+            shared = (h[here] * share[:, None]).T
+            if start == 0:
+                product(shared, block, dW)
+            else:
+                _add_product(shared, block, dW, memory[held:])
     return losses, [dh, dW, db]
 
 

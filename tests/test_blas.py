@@ -23,30 +23,37 @@ def _always_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
 @given(
     st.integers(1, 70),
     st.integers(1, 9),
-    st.integers(1, 9),
+    st.integers(1, 12),
     st.integers(1, 3),
     st.sampled_from(["one", "same left", "both stacked"]),
     st.booleans(),
+    st.booleans(),
 )
 @settings(deadline=None)
-def test_a_product_in_pieces_is_the_product(m: int, k: int, n: int, g: int, kind: str, transposed: bool) -> None:
+def test_a_product_in_pieces_is_the_product(
+    m: int, k: int, n: int, g: int, kind: str, transposed: bool, of_rows: bool
+) -> None:
     rng = np.random.default_rng(m * 100 + k * 10 + n)
     a = rng.standard_normal((m, k) if kind != "both stacked" else (g, m, k))
     b = rng.standard_normal((k, n) if kind == "one" else (g, k, n))
     if transposed:
         b = b.swapaxes(-1, -2).copy().swapaxes(-1, -2)
-    small, rows = blas.SMALL, blas.rows_at_a_time
-    blas.SMALL = 8 * k * n
+    small, rows, narrowest, columns = blas.SMALL, blas.rows_at_a_time, blas.NARROWEST, blas.columns_at_a_time
+    blas.SMALL, blas.NARROWEST = (8 * k * n, 64) if of_rows else (4 * m * k, 2)
     rows.cache_clear()
+    columns.cache_clear()
     try:
         out = np.full(np.matmul(a, b).shape, np.nan)
         assert blas.product(a, b, out) is out
         np.testing.assert_allclose(out, a @ b, rtol=1e-12, atol=1e-12)
-        if m > 8:
+        if m > 8 and of_rows:
             assert rows(m, k, n) in (0, *(r for r in range(4, 9) if m % r == 0))
+        if n > 4 and not of_rows:
+            assert columns(m, k, n) in (0, *(c for c in range(2, 5) if n % c == 0))
     finally:
-        blas.SMALL = small
+        blas.SMALL, blas.NARROWEST = small, narrowest
         rows.cache_clear()
+        columns.cache_clear()
 
 
 def test_pieces_are_the_largest_that_are_small() -> None:
@@ -56,6 +63,9 @@ def test_pieces_are_the_largest_that_are_small() -> None:
     assert blas.rows_at_a_time(64, 1024, 1024) == 0  # no piece is small
     assert blas.rows_at_a_time(67, 256, 256) == 0  # a prime
     assert blas.rows_at_a_time(0, 256, 256) == 0
+    assert blas.columns_at_a_time(45, 100, 8000) == 200
+    assert blas.columns_at_a_time(256, 128, 8000) == 0  # too narrow
+    assert blas.columns_at_a_time(45, 100, 200) == 0  # small as it is
 
 
 def test_a_layer_whose_products_are_in_pieces_has_the_gradients_of_one_whose_are_not(

@@ -18,6 +18,7 @@ WITH_SMALL_KERNELS = frozenset({"SkylakeX", "Cooperlake", "SapphireRapids"})
 """OpenBLAS's names for these: x86 with AVX-512. On others, pieces would be repacked one by one."""
 
 FEWEST, MOST = 4, 64  # rows of a piece: with fewer, registers stay idle; with more, nothing is gained
+NARROWEST = 64  # columns of a piece
 
 
 @cache
@@ -38,13 +39,32 @@ def rows_at_a_time(rows: int, inner: int, columns: int) -> int:
     return max((n for n in range(FEWEST, most + 1) if rows % n == 0), default=0)
 
 
+@cache
+def columns_at_a_time(rows: int, inner: int, columns: int) -> int:
+    """The same of columns, for a product of few rows and many columns."""
+    if rows * inner * columns <= SMALL:
+        return 0
+    most = SMALL // (rows * inner)
+    return max((n for n in range(NARROWEST, most + 1) if columns % n == 0), default=0)
+
+
 def product(a: Array, b: Array, out: Array) -> Array:
-    """`matmul(a, b, out=out)`, a (...,M,K), b (...,K,C), some rows at a time where that is faster: on one thread,
-    since only a large product is divided among several."""
-    count = rows_at_a_time(a.shape[-2], a.shape[-1], b.shape[-1]) if isinstance(out, np.ndarray) else 0
-    if count and b.strides[-1] == b.itemsize and (library := _numpys_openblas()) and library.num_threads == 1:
-        pieces, into = (x.reshape(*x.shape[:-2], -1, count, x.shape[-1]) for x in (a, out))
-        np.matmul(pieces, b[..., None, :, :], out=into)
+    """`matmul(a, b, out=out)`, a (...,M,K), b (...,K,C), some rows or columns at a time where that is faster: on one
+    thread, since only a large product is divided among several."""
+    size = (*a.shape[-2:], b.shape[-1])
+    rows, columns = (rows_at_a_time(*size), columns_at_a_time(*size)) if isinstance(out, np.ndarray) else (0, 0)
+    if (
+        (rows or columns)
+        and b.strides[-1] == b.itemsize
+        and (library := _numpys_openblas())
+        and library.num_threads == 1
+    ):
+        if rows:
+            pieces, into = (x.reshape(*x.shape[:-2], -1, rows, x.shape[-1]) for x in (a, out))
+            np.matmul(pieces, b[..., None, :, :], out=into)
+        else:
+            pieces, into = (x.reshape(*x.shape[:-1], -1, columns).swapaxes(-2, -3) for x in (b, out))
+            np.matmul(a[..., None, :, :], pieces, out=into)
         return out
     result: Array = xp(a).matmul(a, b, out=out)
     return result

@@ -12,7 +12,7 @@ import numpy as np
 from tinygrad_rnn.backend import Array, xp
 from tinygrad_rnn.rowsparse import RowSparse
 
-BLOCK = 1 << 15
+BLOCK = 1 << 16
 """Entries handled at a time, so that a block of each array taking part stays in one core's cache (L2)."""
 
 
