@@ -118,6 +118,39 @@ def test_a_gate_that_is_shut_keeps_the_state_and_one_that_is_open_writes(gate: s
         assert kept == ((update == "keep") == (bias > 0))
 
 
+def held(cell: Any, **values: int) -> None:
+    """Fixes gates at 0 or 1, whatever they read."""
+    for name, value in values.items():
+        gate = getattr(cell, name)
+        gate.U.data, gate.W.data = np.zeros((I, H)), np.zeros((H, H))
+        gate.b.data = np.full(H, 1e3 if value else -1e3)
+
+
+def shared(cell: Any, gate: str, plain: Any) -> None:
+    """Gives a gate of the cell the weights of the plain network."""
+    for part in "UWb":
+        getattr(getattr(cell, gate), part).data = getattr(plain.n, part).data.copy()
+
+
+@pytest.mark.parametrize("reset", ["after", "before"])
+def test_a_gru_with_reset_gate_one_and_update_gate_zero_is_the_plain_network(reset: str) -> None:
+    plain, gru, x, h = make(RNNCell), make(GRUCell, reset=reset), draw(B, I), draw(B, H)
+    held(gru, r=1, z=0)
+    shared(gru, "n", plain)
+    expected = plain.step(Tensor(x), Tensor(h)).numpy()
+    np.testing.assert_array_equal(gru.step(Tensor(x), Tensor(h)).numpy(), expected)
+
+
+def test_an_lstm_with_input_and_output_gates_one_and_forget_gate_zero_squashes_the_plain_network_once_more() -> None:
+    plain, lstm, x, h, c = make(RNNCell), make(LSTMCell), draw(B, I), draw(B, H), draw(B, H, seed=2)
+    held(lstm, i=1, f=0, o=1)
+    shared(lstm, "g", plain)
+    once = plain.step(Tensor(x), Tensor(h)).numpy()
+    found = lstm.step(Tensor(x), Tensor(h), Tensor(c))[0].numpy()
+    np.testing.assert_array_equal(found, np.tanh(once))
+    assert np.abs(found - once).max() > 0.1
+
+
 # --- Derivatives --------------------------------------------------------------------------------------------
 
 
