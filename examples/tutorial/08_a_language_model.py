@@ -65,8 +65,8 @@ print(f"log V {np.log(len(vocabulary)):.2f}; n-grams {' '.join(f'{nats:.2f}' for
 # stop. The norm of the gradient is clipped, against the rare step that would throw the model
 # far away (chapter 4).
 
-model = LanguageModel(len(vocabulary), 48, 48, rng=np.random.default_rng(0), dropout=0.2)
-optimizer = RMSprop(model.parameters(), lr=0.003)
+model = LanguageModel(len(vocabulary), 96, 96, rng=np.random.default_rng(0), dropout=0.3)
+optimizer = RMSprop(model.parameters(), lr=0.01)
 
 
 def epoch(number: int) -> Iterator[Batch]:
@@ -80,11 +80,12 @@ for record in fit(model, optimizer, epoch, clip_norm=5.0, rng=np.random.default_
     if record.last_of_epoch:
         tested.append((record.step, evaluate(model, bucketed(numbers[1], 64)).nats))
         print(f"after epoch {record.epoch + 1}: {tested[-1][1]:.3f} nats, perplexity {np.exp(tested[-1][1]):.0f}")
-    if record.epoch == 5 and record.last_of_epoch:
+    if record.epoch == 9 and record.last_of_epoch:
         break
 
 # %%
-# The first loss is where it must be, and the curve falls below the bars.
+# The first loss is where it must be, and the curve falls below all the bars: the network uses more of
+# the past than two words. (On so little text three words know no more than two: most threes are seen once.)
 
 figure, axes = plt.subplots(figsize=(8, 4), layout="constrained")
 axes.plot(losses, color="#b0c4d8", label="each batch")
@@ -96,7 +97,7 @@ axes.set_xlabel("step")
 axes.set_ylabel("nats per word")
 axes.legend()
 plt.show()
-assert abs(losses[0] - np.log(len(vocabulary))) < 0.3 and tested[-1][1] < bars[0]
+assert abs(losses[0] - np.log(len(vocabulary))) < 0.3 and tested[-1][1] < (bars[0] if own else min(bars))
 
 # %%
 # Let it write
@@ -109,7 +110,7 @@ for _ in range(4):
     print("-", detokenize(vocabulary.decode(ids)))
 
 # %%
-# Nonsense, in the right tone of voice: that is what two minutes buy. More of it: ``tinygrad-rnn
+# Nonsense, in the right tone of voice: that is what ten seconds buy. More of it: ``tinygrad-rnn
 # train`` (the whole text, a larger vocabulary), and from there ``--hidden``, ``--layers``,
 # ``--time-budget``. Word vectors that were trained on a larger text can be loaded into the
 # embedding before the first step: ``model.embedding.load_vectors("glove.txt",
