@@ -17,6 +17,7 @@ from tinygrad_rnn.loops.differentiating import Backward, differentiate
 from tinygrad_rnn.loops.emitting import copy
 from tinygrad_rnn.loops.executing import Loop
 from tinygrad_rnn.loops.fusing import fuse
+from tinygrad_rnn.loops.layout import Layout
 from tinygrad_rnn.loops.merging import Home, merge
 from tinygrad_rnn.loops.recording import Equation, Program, Var
 from tinygrad_rnn.loops.splitting import sink, split
@@ -95,7 +96,7 @@ class Compiled:
         fuse(parts, [*carry, *timed], kept)
         sink(parts, kept)
         places = merge(parts, ends, [*carry, *timed], kept, home or {}, self.numbers)
-        return Loop(parts, carry, ends, timed, kept, places, home is not None)
+        return Loop(parts, Layout(parts, carry, ends, timed, kept, places, reverse=home is not None))
 
     # --- Running ---
 

@@ -2,33 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from tinygrad_rnn.backend import Array
 from tinygrad_rnn.loops.batching import run_whole
 from tinygrad_rnn.loops.emitting import Emitted
 from tinygrad_rnn.loops.layout import Arrays, Layout
-from tinygrad_rnn.loops.merging import Home
 from tinygrad_rnn.loops.recording import Equation, Var
 from tinygrad_rnn.loops.splitting import Parts
 
 
 class Loop:
-    """A split and merged program. See Layout for what the arguments are."""
+    """A split and merged program."""
 
-    def __init__(
-        self,
-        parts: Parts,
-        carry: list[Var],
-        next_carry: list[Var],
-        timed: Iterable[Var],
-        kept: Iterable[Var],
-        home: Home,
-        reverse: bool,
-    ) -> None:
-        self.parts = parts
-        self.layout = Layout(parts, carry, next_carry, timed, kept, home, reverse)
+    def __init__(self, parts: Parts, layout: Layout) -> None:
+        self.parts, self.layout = parts, layout
         self.body = Emitted(self.layout)
 
     def run(self, steps: int, env: Arrays, start: Sequence[Array]) -> list[Array]:
