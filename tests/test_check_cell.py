@@ -121,6 +121,16 @@ class BatchMean(Cell):
         return ops.tanh(total - total.mean(axis=0, keepdims=True))
 
 
+class Impatient(Cell):
+    """Squashes all rows where one of them is large."""
+
+    gates = "n"
+
+    def step(self, x: Tensor, h: Tensor) -> Tensor:
+        total = self.n(x, h)
+        return ops.tanh(total) if abs(total.numpy()).max() > 4 else total * 0.5
+
+
 class Unsaved(Cell):
     gates = "n"
 
@@ -163,6 +173,7 @@ class Clocked(Cell):
     ("cell", "failing"),
     [
         (BatchMean, "batch rows are independent"),
+        (Impatient, "batch rows are independent"),
         (Unsaved, "weights come back from a file"),
     ],
 )

@@ -307,13 +307,15 @@ class _Battery:
         return _same([np.concatenate([first, second]), *end], [outputs, *last], "in two halves and as a whole")
 
     def alone(self) -> str:
-        """Each row of a batch, by itself."""
-        together = self.run(self.layer, self.xs, self.start)
-        apart = [
-            self.run(self.layer, self.xs[:, b : b + 1], [s[:, b : b + 1] for s in self.start]) for b in range(BATCH)
-        ]
-        joined = [np.concatenate(parts, axis=1) for parts in zip(*apart, strict=True)]
-        return _same(joined, together, "row by row and as a batch")
+        """Each row of a batch, by itself: rows that are alike, and small ones beside large ones."""
+        together, apart = [], []
+        for factors in np.ones(BATCH), np.geomspace(1e-3, 1e1, BATCH), np.geomspace(1e1, 1e-3, BATCH):
+            xs = self.xs * factors[:, None]
+            start = [s * np.minimum(factors, 1).reshape(-1, *[1] * (s.ndim - 2)) for s in self.start]
+            together += self.run(self.layer, xs, start)
+            rows = [self.run(self.layer, xs[:, b : b + 1], [s[:, b : b + 1] for s in start]) for b in range(BATCH)]
+            apart += [np.concatenate(parts, axis=1) for parts in zip(*rows, strict=True)]
+        return _same(apart, together, "row by row and as a batch")
 
     def padding(self) -> str:
         """Rows of different lengths, whatever stands after their end."""
