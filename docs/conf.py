@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 import warnings
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent))
-import gallery
-
-gallery.write()
+# In a process of its own: the chapters show numbers that count from the first op of their process.
+subprocess.run([sys.executable, Path(__file__).with_name("gallery.py")], check=True)
 
 project = "tinygrad_rnn"
 extensions = ["sphinx_gallery.gen_gallery"]
@@ -18,7 +17,8 @@ html_theme = "furo"
 html_title = "tinygrad_rnn"
 exclude_patterns = ["build"]
 templates_path: list[str] = []
-html_static_path: list[str] = []
+html_static_path = ["static"]
+html_css_files = ["wide.css"]
 html_show_copyright = False
 
 sphinx_gallery_conf = {

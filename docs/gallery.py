@@ -77,3 +77,7 @@ def _plain(text: str) -> str:
     """A docstring as reStructuredText: single backquotes are code, and stars are stars."""
     text = " ".join(text.split())
     return re.sub(r"`([^`]+)`", r"``\1``", text.replace("*", r"\*").replace("|", r"\|"))
+
+
+if __name__ == "__main__":
+    write()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -240,8 +241,35 @@ def test_an_hdf5_file_holds_a_matrix_for_each_name(tmp_path: Path) -> None:
 
 
 def test_without_h5py_a_sentence_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(__import__("sys").modules, "h5py", None)
+    monkeypatch.setitem(sys.modules, "h5py", None)
     with trace() as tr:
         made(GRU)(Tensor(XS))
     with pytest.raises(ModuleNotFoundError, match="save_hdf5 needs h5py: pip install h5py"):
         tr.save_hdf5(tmp_path / "states.hdf5")
+
+
+def test_a_plot_shows_units_over_steps_from_0_to_1_or_around_0() -> None:
+    pytest.importorskip("matplotlib").use("agg")
+    plt = pytest.importorskip("matplotlib.pyplot")
+    layer = made(LSTM)
+    with trace() as tr:
+        layer(Tensor(XS))
+    figure = tr.plot("0.forward.f", "0.forward.c", row=1, columns=list("abcdef"))
+    gate, cell = [axes for axes in figure.axes if axes.get_title()]
+    assert [axes.get_title() for axes in (gate, cell)] == ["0.forward.f", "0.forward.c"]
+    assert [label.get_text() for label in gate.get_xticklabels()] == list("abcdef")
+    for axes, name in ((gate, "0.forward.f"), (cell, "0.forward.c")):
+        np.testing.assert_array_equal(axes.images[0].get_array(), tr[name][:, 1].T)
+    most = np.abs(tr["0.forward.c"][:, 1]).max()
+    assert (gate.images[0].get_clim(), cell.images[0].get_clim()) == ((0, 1), (-most, most))
+    titles = {axes.get_title() for axes in tr.plot().axes if axes.get_title()}
+    assert titles == {f"0.forward.{name}" for name in "ifoghc"}
+    plt.close("all")
+
+
+def test_without_matplotlib_a_sentence_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None)
+    with trace() as tr:
+        made(GRU)(Tensor(XS))
+    with pytest.raises(ModuleNotFoundError, match=r"a picture needs matplotlib, .* pip install 'tinygrad_rnn\[plot\]'"):
+        tr.plot()

@@ -22,7 +22,8 @@ from tinygrad_rnn.backend import DeviceUnavailable, cuda_namespace
 from tinygrad_rnn.cell_checks import CellError, check_cell
 from tinygrad_rnn.checkpoint import CheckpointError
 from tinygrad_rnn.looking import checkpoint_page
-from tinygrad_rnn.report import Reporter, baseline_line, entry, figure, picture, summary
+from tinygrad_rnn.plots import loss_curve
+from tinygrad_rnn.report import Reporter, baseline_line, entry, figure, summary
 from tinygrad_rnn.runs import Run, baselines, encode, load_model, measure, prepare, read_corpus, train
 from tinygrad_rnn.settings import (
     LEARNING_RATES,
@@ -305,7 +306,7 @@ def _describe(run: Run) -> None:
 
 def _finish(run: Run, out: Path, log: Path, why: str, device: str, count: int) -> None:
     best = out / "best.safetensors"
-    drawn = picture(log, out / "loss.png")
+    drawn = loss_curve(log, out / "loss.png")
     if math.isfinite(run.best) and best.is_file():
         model, vocabulary, settings, _ = load_model(best, device)
         found = measure(model, settings, run.data.valid, device)

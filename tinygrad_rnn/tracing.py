@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
@@ -21,6 +21,7 @@ from tinygrad_rnn.loops.recording import CannotRecord, Placeholder, Program, Var
 from tinygrad_rnn.loops.scanning import perform, scan
 from tinygrad_rnn.loops.trees import flat, rebuild
 from tinygrad_rnn.loops.unrolling import Step, length_of
+from tinygrad_rnn.plots import heat_maps
 from tinygrad_rnn.surroundings import is_recording, surroundings
 from tinygrad_rnn.tensor import Tensor
 
@@ -87,6 +88,12 @@ class Trace(Mapping[str, np.ndarray[Any, Any]]):
         with h5py.File(path, "w") as file:
             for name, value in self.items():
                 file[name] = value.swapaxes(0, 1).reshape(-1, *value.shape[2:])
+
+    def plot(self, *names: str, row: int = 0, columns: Sequence[str] | None = None) -> Any:
+        """A matplotlib Figure of these arrays, or of all gates and states, for one row of the batch: a unit in each
+        row, a time step in each column, which `columns` (T) name. Raises ModuleNotFoundError without matplotlib."""
+        chosen = names or [name for name, value in self.items() if value.ndim == 3 and not name.endswith(".pre")]
+        return heat_maps({name: self[name][:, row] for name in chosen}, columns)
 
     # --- Filling it ---
 

@@ -11,7 +11,7 @@ work out the gradient from what is written. That list is the **tape**.
 import numpy as np
 
 import tinygrad_rnn as tg
-from tinygrad_rnn import Tensor
+from tinygrad_rnn import Parameter, Tensor
 from tinygrad_rnn.ops import tanh
 
 # %%
@@ -19,11 +19,11 @@ from tinygrad_rnn.ops import tanh
 # --------------------------
 # Take the smallest piece of a network: an input ``x``, a weight ``w``, a bias ``b``, a
 # squashing function, and how far the result is from a target. A **Tensor** is an array that
-# remembers where it came from; ``requires_grad=True`` says that we shall ask for its gradient.
+# remembers where it came from; a **Parameter** is a Tensor whose gradient we shall ask for.
 
 x = Tensor(0.5)
-w = Tensor(-1.5, requires_grad=True)
-b = Tensor(0.25, requires_grad=True)
+w = Parameter(-1.5, name="w")
+b = Parameter(0.25, name="b")
 
 y = tanh(w * x + b)
 loss = (y - 1.0) ** 2
@@ -33,8 +33,9 @@ print(f"y = {y.item():.4f}, loss = {loss.item():.4f}")
 # The tape
 # --------
 # Nothing looks different so far: the numbers are there at once. But every op left an entry
-# behind, in the order in which it ran. Here is the whole tape, a line for each op: the name of
-# its result, the op, what it read.
+# behind, in the order in which it ran. Here is the whole tape: first the two numbers that we
+# shall ask about, then a line for each op: its number, its name, and what it read, which is a
+# number from a line above or (``float32[]``) a plain array, such as ``x``.
 
 print(tg.Tape(loss))
 
@@ -50,11 +51,11 @@ print(tg.Tape(loss))
 # the last line to the first, and apply each line's rule. By hand:
 
 d_loss = 1.0
-d_difference = d_loss * 2 * (y.item() - 1.0)  # the square: twice its base
-d_y = d_difference  # subtracting a number changes nothing
-d_sum = d_y * (1 - y.item() ** 2)  # tanh
-d_product, d_b = d_sum, d_sum  # a sum hands the same to both
-d_w = d_product * x.item()  # a product hands each the other
+d_difference = d_loss * 2 * (y.item() - 1.0)  # line 7, the square: twice its base
+d_y = d_difference  # line 6: subtracting a number changes nothing
+d_sum = d_y * (1 - y.item() ** 2)  # line 5: tanh
+d_product, d_b = d_sum, d_sum  # line 4: a sum hands the same to both
+d_w = d_product * x.item()  # line 3: a product hands each the other
 print(f"by hand: d loss / d w = {d_w:.6f}, d loss / d b = {d_b:.6f}")
 
 # %%
@@ -68,7 +69,7 @@ assert np.isclose(w.grad, d_w) and np.isclose(b.grad, d_b)
 # %%
 # A value that is used twice
 # --------------------------
-# If a value is read by two ops, the loss depends on it in two ways, and the two gradients are
+# If a value is read twice, the loss depends on it in two ways, and the two gradients are
 # **added**. Keep this one sentence: it will turn out to be all of backpropagation through time.
 
 v = Tensor(3.0, requires_grad=True)
@@ -80,9 +81,9 @@ print(f"d (v v + v) / d v at 3 = {v.grad}  (3 + 3 + 1)")
 # Do not believe, check
 # ---------------------
 # There is a way to see a gradient without any rule: move an input a little, and look. It is
-# slow (two evaluations for each entry of each input) and it never lies, so it is how rules are
-# tested. ``gradcheck`` does it for every entry, and raises an error that names the entry where
-# rule and difference disagree.
+# slow (two evaluations for each entry of each input), but it needs no rule, so it cannot repeat
+# a rule's mistake: it is how rules are tested. ``gradcheck`` does it for every entry, and raises
+# an error that names the entry where rule and difference disagree.
 
 tg.gradcheck(lambda w, b: (tanh(w * 0.5 + b) - 1.0) ** 2, -1.5, 0.25, order=2)
 print("first and second derivatives agree with finite differences")

@@ -19,7 +19,8 @@ import tinygrad_rnn as tg
 from tinygrad_rnn import Parameter, Tensor, ops
 from tinygrad_rnn.optim import SGD
 
-with redirect_stdout(StringIO()):  # importing a program runs it
+# Chapter 2's network and its gradient. Importing a program runs it: without its words, please.
+with redirect_stdout(StringIO()):
     chapter_2 = importlib.import_module("02_manual_bptt")
 
 # %%
@@ -49,14 +50,16 @@ def loss(sentence: np.ndarray, truncate: int | None = None) -> Tensor:
 # %%
 # Both gradients, side by side
 # ----------------------------
-# There is no gradient to write. ``backward()`` walks the tape, through all the steps.
+# There is no gradient to write. ``backward()`` walks the tape, through all the steps. (Of ``U``
+# only the rows of the words that came have a gradient. It is kept **row-sparse**, as just these
+# rows, and ``dense()`` fills in the zeros.)
 
 sentence = max(corpus(30), key=len)
 loss(sentence).backward()
 manual = chapter_2.bptt(by_hand, sentence[:-1], sentence[1:], truncate=len(sentence))
-for name, parameter, gradient in zip("UVW", (U, V, W), manual, strict=True):
-    found = parameter.grad.dense() if isinstance(parameter.grad, tg.RowSparse) else parameter.grad
-    difference = np.abs(found - gradient.T).max() / np.abs(gradient).max()
+found = (U.grad.dense(), V.grad, W.grad)
+for name, by_tape, gradient in zip("UVW", found, manual, strict=True):
+    difference = np.abs(by_tape - gradient.T).max() / np.abs(gradient).max()
     print(f"d{name}: {difference:.1e} apart")
     assert difference < 1e-12
 
@@ -71,22 +74,25 @@ for name, parameter, gradient in zip("UVW", (U, V, W), manual, strict=True):
 own = Parameter(np.stack([W.data] * (len(sentence) - 1)))
 
 
-def step_with_its_own(s: Tensor, inputs: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
-    x, w = inputs
+def step_apart(s: Tensor, inputs: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+    x, w = inputs  # w: this step's own
     s = ops.tanh(x + s @ w)
     return s, s @ V
 
 
-_, logits = tg.scan(step_with_its_own, Tensor(np.zeros(24)), (ops.take(U, sentence[:-1]), own))
+xs = ops.take(U, sentence[:-1])
+_, logits = tg.scan(step_apart, Tensor(np.zeros(24)), (xs, own))
 ops.softmax_cross_entropy(logits, sentence[1:], reduction="sum").backward()
 assert np.allclose(own.grad.sum(axis=0), W.grad, rtol=1e-12, atol=1e-14)
 
 sizes = np.linalg.norm(own.grad, axis=(1, 2))
 figure, axes = plt.subplots(figsize=(8, 3.2), layout="constrained")
 axes.bar(range(len(sizes)), sizes, color="#4878a8")
-axes.set_xticks(range(len(sizes)), [WORDS[i] for i in sentence[:-1]], rotation=40, ha="right")
+words = [WORDS[i] for i in sentence[:-1]]
+axes.set_xticks(range(len(words)), words, rotation=40, ha="right")
 axes.set_ylabel("norm of the term")
-axes.set_title(f"What each step adds to dW; the sum has norm {np.linalg.norm(W.grad):.2f}")
+whole = W.grad
+axes.set_title(f"What each step adds to dW, which has norm {np.linalg.norm(whole):.2f}")
 plt.show()
 
 # %%
@@ -95,22 +101,26 @@ plt.show()
 #
 # Truncating
 # ----------
-# There are two ways to cut. Chapter 2 walks back ``k`` steps, and no further, **from every
-# output**. Frameworks cut the sequence **into chunks** of ``k`` steps and let no gradient pass
-# from one to the one before: cheaper, and an output at the start of a chunk sees no past at
-# all. With chunks as long as the sentence, or walks as long, both are the whole gradient.
+# There are two ways to cut. Chapter 2 walks back **from every output**, through ``k`` steps and
+# no further (its own counted: what it calls ``truncate`` is one less). Frameworks cut the
+# sequence **into chunks** of ``k`` steps. The state is handed on from chunk to chunk, but no
+# gradient passes back: cheaper, and an output at the start of a chunk has no past to learn from.
 
-whole = W.grad
-print(" k   from every output   in chunks   (relative distance from the whole gradient)")
+print(" k   from every output   in chunks   (relative distance from the whole)")
 for k in (1, 2, 4, 8, len(sentence)):
     W.grad = None
     loss(sentence, truncate=k).backward()
-    _, _, each = chapter_2.bptt(by_hand, sentence[:-1], sentence[1:], truncate=k)
-    distances = [np.linalg.norm(g - whole) / np.linalg.norm(whole) for g in (each.T, W.grad)]
+    _, _, each = chapter_2.bptt(by_hand, sentence[:-1], sentence[1:], truncate=k - 1)
+    size = np.linalg.norm(whole)
+    distances = [np.linalg.norm(g - whole) / size for g in (each.T, W.grad)]
     print(f"{k:2}   {distances[0]:17.4f}   {distances[1]:9.4f}")
 assert max(distances) < 1e-12
 
 # %%
+# For ``k`` = 1 the two are the same. At 8 the walks from every output miss next to nothing, and
+# the chunks still a fifth: the outputs just after the cut have no past. With a ``k`` as long as
+# the sentence both are the whole gradient.
+#
 # Training is the same loop as before, in a line each.
 
 optimizer = SGD([U, V, W], lr=0.05)

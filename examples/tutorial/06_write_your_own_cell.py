@@ -12,7 +12,7 @@ import time
 
 import matplotlib.pyplot as plt
 import numpy as np
-from grammar import WORDS, corpus
+from grammar import WORDS, corpus, entropy
 
 import tinygrad_rnn as tg
 from tinygrad_rnn import Tensor, ops
@@ -24,7 +24,7 @@ from tinygrad_rnn.optim import Adam
 # The idea
 # --------
 # A GRU mixes old state and candidate by one gate ``z``, as ``z`` and ``1 - z``. Suppose we want
-# units that cannot forget on their own: a unit's gate is opened only if its *neighbour* agrees.
+# units that cannot **keep** on their own: a unit holds its state only if its *neighbour* agrees.
 # So: two gates, and what is kept is their product, the second one shifted by one unit.
 
 
@@ -47,7 +47,7 @@ class NeighbourCell(Cell):
 # not take that for granted: every entry of the first and second derivatives, and all that a
 # layer needs to rely on.
 
-tg.check_cell(NeighbourCell)
+report = tg.check_cell(NeighbourCell)
 
 # %%
 # The same from the command line: ``tinygrad-rnn check mycells.py:NeighbourCell``.
@@ -59,7 +59,10 @@ tg.check_cell(NeighbourCell)
 # (chapter 7).
 
 xs = Tensor(np.random.default_rng(0).standard_normal((64, 32, 32)).astype(np.float32))
-layers = {cell.__name__: Recurrent(cell, 32, 128) for cell in (GRUCell, LSTMCell, NeighbourCell)}
+layers = {
+    cell.__name__: Recurrent(cell, 32, 128)
+    for cell in (GRUCell, LSTMCell, NeighbourCell)
+}
 times: dict[str, list[float]] = {name: [] for name in layers}
 for _ in range(15):
     for name, layer in layers.items():
@@ -67,22 +70,25 @@ for _ in range(15):
         layer(xs)[0].sum().backward()
         times[name].append(time.perf_counter() - start)
 for name, found in times.items():
-    print(f"{name:14} {np.median(found) / np.median(times['LSTMCell']):.2f} of the LSTM's time")
+    print(
+        f"{name:14} {np.median(found) / np.median(times['LSTMCell']):.2f} of the LSTM's time"
+    )
 
 # %%
 # Train it
 # --------
 # In a language model its class stands where a name would (``tinygrad-rnn train --cell
-# mycells.py:NeighbourCell`` on the command line).
+# mycells.py:NeighbourCell`` on the command line). Here the sentences are one long stream: the
+# state is handed on from batch to batch, without the gradient (``detach``), in chunks of 16 words
+# as in chapter 3.
 
 
 def batches(count: int) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Sentences one after the other, cut into pieces of 16 words for 20 columns."""
-    rng = np.random.default_rng(1)
-    stream = np.concatenate([sentence[1:] for sentence in corpus(count * 60, seed=int(rng.integers(10**6)))])
-    rows = stream[: count * 16 * 20 + 1]
-    shape = (count, 16, 20)
-    return list(zip(rows[:-1].reshape(20, -1).T.reshape(shape), rows[1:].reshape(20, -1).T.reshape(shape), strict=True))
+    """Sentences one after the other, in 20 columns, of which each batch has 16 words."""
+    words = np.concatenate([sentence[1:] for sentence in corpus(count * 60, seed=1)])
+    columns = [words[i : i + count * 320].reshape(20, -1).T for i in (0, 1)]
+    inputs, targets = (each.reshape(count, 16, 20) for each in columns)
+    return list(zip(inputs, targets, strict=True))
 
 
 data = batches(120)
@@ -97,7 +103,9 @@ for cell in ("gru", NeighbourCell):
         optimizer.step()
         state = tuple(s.detach() for s in state)
         losses.append(loss.item())
-    print(f"{cell if isinstance(cell, str) else cell.__name__:14} {np.mean(losses[-20:]):.3f} nats per token")
+    name = cell if isinstance(cell, str) else cell.__name__
+    print(f"{name:14} {np.mean(losses[-20:]):.3f} nats per token")
+print(f"the entropy    {entropy():.3f}")
 
 # %%
 # Look at it
@@ -107,10 +115,9 @@ for cell in ("gru", NeighbourCell):
 sentence = max(corpus(30), key=len)[:-1]
 with tg.trace() as tr, tg.no_grad():
     model(sentence[:, None])
-figure, axes = plt.subplots(figsize=(8, 3.5), layout="constrained")
-picture = axes.imshow(tr["0.forward.keep"][:, 0].T, aspect="auto", vmin=0, vmax=1)
-axes.set_xticks(range(len(sentence)), [WORDS[i] for i in sentence], rotation=40)
-axes.set_ylabel("unit")
-axes.set_title("What each unit keeps")
-figure.colorbar(picture)
+tr.plot("0.forward.keep", columns=[WORDS[i] for i in sentence])
 plt.show()
+
+# %%
+# Columns are dark where most of the past is let go. A unit can be bright only where its own gate
+# and its neighbour's are.

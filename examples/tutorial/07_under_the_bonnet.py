@@ -12,7 +12,7 @@ import warnings
 import numpy as np
 
 import tinygrad_rnn as tg
-from tinygrad_rnn import Tensor
+from tinygrad_rnn import Tensor, ops
 from tinygrad_rnn.models import Cell, Recurrent
 from tinygrad_rnn.ops import sigmoid, tanh
 
@@ -46,9 +46,11 @@ xs = Tensor(np.zeros((30, 8, 6), np.float32))
 tg.explain(layer, xs)
 
 # %%
-# What to look for: two gates read ``x``, and their products became one, with the bias as one
-# more row; so did both biases. What the backward pass needs is kept, and nothing else. The last
-# section lists the weight gradients: products over all steps at once.
+# How to read it: values are ``t1, t2...`` in the step as recorded, ``u`` are what the backward
+# step makes anew, and ``d`` before a name is the gradient by it. What to look for: two gates
+# read ``x``, and their products became one, before the loop. The loop has one line for each op
+# that must wait, and writes into buffers that are there already. The last section lists the
+# weight gradients: products over all steps at once.
 #
 # It is the same function
 # -----------------------
@@ -67,7 +69,10 @@ for _ in range(11):
             layer(xs)[0].sum().backward()
         times[on].append(time.perf_counter() - start)
         gradients[on] = [p.grad for p in layer.parameters()]
-worst = max(np.abs(a - b).max() / np.abs(b).max() for a, b in zip(gradients[True], gradients[False], strict=True))
+worst = max(
+    np.abs(a - b).max() / np.abs(b).max()
+    for a, b in zip(gradients[True], gradients[False], strict=True)
+)
 ratio = np.median(times[False]) / np.median(times[True])
 print(f"gradients {worst:.1e} apart; the plain loop takes {ratio:.1f} times as long")
 assert worst < 1e-4
@@ -95,6 +100,27 @@ with warnings.catch_warnings(record=True) as told:
 print(told[0].message)
 
 # %%
-# The way out is an op that decides entry by entry, and is recorded like any other:
-# ``ops.where(abs(total) > 1, ...)``. (What is above would be a bad cell anyhow: whether a row
-# of the batch is squashed depends on the other rows. ``check_cell`` finds that.)
+# What is above would be a bad cell anyhow: whether a row of the batch is squashed depends on the
+# other rows. ``check_cell`` finds that. The way out is an op that decides entry by entry, and is
+# recorded like any other:
+
+
+class Patient(Cell):
+    """Squashes each entry that is large."""
+
+    gates = "n"
+
+    def step(self, x: Tensor, h: Tensor) -> Tensor:
+        total = self.n(x, h)
+        return ops.where(abs(total) > 1, tanh(total), total)
+
+
+with warnings.catch_warnings():
+    warnings.simplefilter("error")  # a warning now would end the program
+    Recurrent(Patient, 6, 64)(xs)
+for cell in (Impatient, Patient):
+    try:
+        tg.check_cell(cell, show=False)
+        print(f"{cell.__name__}: passed")
+    except tg.CellError as error:
+        print(error)

@@ -1,7 +1,7 @@
 """Sentences of a small grammar, whose entropy is known: what the chapters train on.
 
-A sentence is "DET NOUN VERB DET NOUN .", and now and then a relative clause comes after the first noun. Every choice is
-uniform, so that a perfect model knows how uncertain it must be.
+A sentence is "DET NOUN VERB DET NOUN .", and now and then a relative clause comes after the
+first noun. Every choice is uniform, so that a perfect model knows how uncertain it must be.
 """
 
 import numpy as np
@@ -27,7 +27,9 @@ def sentence(rng: np.random.Generator) -> list[str]:
 def corpus(count: int, seed: int = 0) -> list[np.ndarray]:
     """Sentences as ids."""
     rng = np.random.default_rng(seed)
-    return [np.array([WORDS.index(word) for word in sentence(rng)]) for _ in range(count)]
+    return [
+        np.array([WORDS.index(word) for word in sentence(rng)]) for _ in range(count)
+    ]
 
 
 def entropy() -> float:

@@ -1,0 +1,83 @@
+"""Pictures by matplotlib, which is optional: `pip install 'tinygrad_rnn[plot]'`."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tinygrad_rnn.backend import Array
+
+
+def heat_maps(values: Mapping[str, Array], columns: Sequence[str] | None = None) -> Any:
+    """A matplotlib Figure: for each name its array (T,H), a unit in each row, a time step in each column, which
+    `columns` (T) name. The colours go from 0 to 1 where all entries lie there, as those of a gate do; else from blue
+    over white, which is 0, to red. Raises ModuleNotFoundError where matplotlib is not installed."""
+    try:
+        import matplotlib.pyplot as plt  # noqa: PLC0415  (optional)
+    except ImportError:
+        sentence = "a picture needs matplotlib, which is not installed: pip install 'tinygrad_rnn[plot]'"
+        raise ModuleNotFoundError(sentence) from None
+    across = min(len(values), 2)
+    down = -(-len(values) // across)
+    figure, places = plt.subplots(down, across, figsize=(4.5 * across, 3 * down), squeeze=False, layout="constrained")
+    for place in places.flat[len(values) :]:
+        place.set_axis_off()
+    for place, (name, array) in zip(places.flat, values.items(), strict=False):
+        most = float(np.abs(array).max(initial=0.0)) or 1.0
+        if array.size and array.min() >= 0 and array.max() <= 1:
+            colours: dict[str, Any] = {"vmin": 0, "vmax": 1, "cmap": "viridis"}
+        else:
+            colours = {"vmin": -most, "vmax": most, "cmap": "RdBu_r"}
+        figure.colorbar(place.imshow(array.T, aspect="auto", interpolation="nearest", **colours), ax=place)
+        place.set(title=name, ylabel="unit")
+        place.yaxis.get_major_locator().set_params(integer=True)
+        if columns is None:
+            place.set_xlabel("time step")
+        else:
+            place.set_xticks(range(len(columns)), columns, rotation=60)
+    return figure
+
+
+def loss_curve(log: Path, target: Path) -> bool:
+    """Draws the losses of a run's log where matplotlib is there, and says whether it was."""
+    try:
+        from matplotlib import figure as figures  # noqa: PLC0415  (optional)
+    except ImportError:
+        return False
+    records = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
+    steps = [r for r in records if r["event"] == "step"]
+    valid = [r for r in records if r["event"] == "evaluation"]
+    window = max(1, len(steps) // 200)
+    points = [steps[i : i + window] for i in range(0, len(steps), window)]
+    figure = figures.Figure(figsize=(7, 4), layout="constrained")
+    axes = figure.subplots()
+    axes.plot(
+        [p[-1]["step"] for p in points],
+        [sum(_number(r["loss"]) * r["tokens"] for r in p) / sum(r["tokens"] for r in p) for p in points],
+        color="tab:blue",
+        alpha=0.6,
+        label="training (with dropout)",
+    )
+    axes.plot(
+        [r["step"] for r in valid],
+        [_number(r["valid_nats"]) for r in valid],
+        "o-",
+        color="tab:orange",
+        markersize=4,
+        label="validation",
+    )
+    axes.set(xlabel="step", ylabel="nats per token")
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(alpha=0.3)
+    axes.legend(frameon=False)
+    figure.savefig(target, dpi=120)
+    return True
+
+
+def _number(value: float | None) -> float:
+    return math.nan if value is None else value
