@@ -741,6 +741,20 @@ def test_weight_gradients_are_no_equations_of_the_backward_step() -> None:
     assert (named(parts.before), named(parts.after)) == (["mul", "sub"], [])  # 1 - tanh²
 
 
+def test_what_the_backward_step_makes_again_is_not_kept_and_nothing_is_made_twice() -> None:
+    def step(s: Any, x: Any) -> Any:
+        f = ops.sigmoid(s @ W + x)
+        return (1.0 - f) * s + f * ops.tanh(f * s), s
+
+    compiled = made_of(step, S, X)
+    kept = compiled.forward_loop.layout.stored
+    made = {v: e for e in compiled.forward_loop.parts.loop for v in e.outs}
+    assert sorted(made[v].primitive.name for v in kept) == ["sigmoid", "tanh"]
+    backward = compiled.backward_loop.parts
+    inverted = [e for e in (*backward.before, *backward.loop) if e.primitive is ops.sub and e.args[0] == 1]
+    assert len(inverted) == 2  # 1 - f and 1 - tanh²
+
+
 def test_only_states_that_are_read_afterwards_are_kept_for_all_steps() -> None:
     def step(s: Any, x: Any) -> Any:
         return (s[0] * 0.5 + x, ops.tanh(s[1] + s[0])), s[1] * 2.0

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from tinygrad_rnn import ops
-from tinygrad_rnn.loops.recording import Equation, Placeholder, Program, Recorder, Var
+from tinygrad_rnn.loops.recording import Equation, Placeholder, Program, Recorder, Var, frozen
 from tinygrad_rnn.surroundings import recording_with
 from tinygrad_rnn.tensor import Tensor
 
@@ -64,12 +64,17 @@ def differentiate(program: Program, wanted: set[Var]) -> Backward:
                 if share is not None:
                     give(a, share)
 
+    equations, same = _each_once(recorder.equations, program.equations)
+
     def found(var: Var, asked: bool = True) -> Any:
-        return recorder.lift(grads[var]) if asked and var in grads else None
+        if not asked or var not in grads:
+            return None
+        g = recorder.lift(grads[var])
+        return same.get(g, g)
 
     count = len(program.new_states)
     return Backward(
-        recorder.equations,
+        equations,
         [var for var, _ in recorder.captured.values()],
         [value for _, value in recorder.captured.values()],
         seeds[:count],
@@ -77,5 +82,43 @@ def differentiate(program: Program, wanted: set[Var]) -> Backward:
         [found(v) for v in program.states],
         [found(v, v in wanted) for v in program.xs],
         [found(v, v in wanted) for v in program.captured],
-        {g.var: v for v, g in grads.items() if isinstance(g, Placeholder)},
+        {same.get(g.var, g.var): v for v, g in grads.items() if isinstance(g, Placeholder)},
     )
+
+
+def _each_once(backward: list[Equation], forward: list[Equation]) -> tuple[list[Equation], dict[Var, Var]]:
+    """The backward equations without twins, and by what the results of those left out are replaced. The twin of a
+    forward equation (sigmoid's rule has the 1 - z that a step may have) stands for that too, and comes first: what
+    the forward one made need then not be kept."""
+    made = {_key(e, {}): (i, e.outs) for i, e in enumerate(forward)}
+    seen: dict[Any, tuple[Var, ...]] = {}
+    same: dict[Var, Var] = {}
+    first: list[tuple[int, Equation]] = []
+    later: list[Equation] = []
+    for e in backward:
+        key = _key(e, same)
+        if key in seen:
+            same.update(zip(e.outs, seen[key], strict=True))
+            continue
+        seen[key] = e.outs
+        if key in made:
+            first.append((made[key][0], e))
+        else:
+            later.append(e)
+    first.sort(key=lambda pair: pair[0])
+    ordered = [e for _, e in first] + later
+    same |= {v: twin for i, e in first for v, twin in zip(forward[i].outs, e.outs, strict=True)}
+    left = [replace(e, args=tuple(same.get(a, a) if isinstance(a, Var) else a for a in e.args)) for e in ordered]
+    return left, same
+
+
+def _key(e: Equation, same: dict[Var, Var]) -> Any:
+    """Equal for equations that do the same to the same values."""
+    floating = e.outs[0].dtype.kind == "f"  # then 1 is 1.0
+
+    def part(a: Any) -> Any:
+        if isinstance(a, Var):
+            return same.get(a, a)
+        return frozen(float(a) if floating and type(a) is int else a)
+
+    return e.primitive, tuple(map(part, e.args)), frozen(e.params)

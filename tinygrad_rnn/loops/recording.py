@@ -161,8 +161,8 @@ class Recorder:
             self.lift(as_array(a) if isinstance(a, list) and i < len(primitive.rules) else a)
             for i, a in enumerate(args)
         )
-        options = _frozen(params)
-        spec_key = (primitive, tuple((a.shape, a.dtype) if isinstance(a, Var) else _frozen(a) for a in lifted), options)
+        options = frozen(params)
+        spec_key = (primitive, tuple((a.shape, a.dtype) if isinstance(a, Var) else frozen(a) for a in lifted), options)
         specs, several = _specs.get(spec_key) or _specs.setdefault(spec_key, _specs_of(primitive, lifted, params))
         outs = tuple(self.var(shape, dtype) for shape, dtype in specs)
         self.equations.append(Equation(primitive, lifted, params, outs, several, state.recording, state.where))
@@ -180,12 +180,12 @@ def _specs_of(primitive: Primitive[Any], args: tuple[Any, ...], params: dict[str
     return [(np.shape(o), np.asarray(o).dtype) for o in (out if several else (out,))], several
 
 
-def _frozen(value: Any) -> Any:
+def frozen(value: Any) -> Any:
     """Options as something to compare by value. Raises CannotRecord for arrays among them (in an index, say)."""
     if isinstance(value, tuple | list):
-        return (type(value), *map(_frozen, value))
+        return (type(value), *map(frozen, value))
     if isinstance(value, dict):
-        return tuple((key, _frozen(value[key])) for key in sorted(value))
+        return tuple((key, frozen(value[key])) for key in sorted(value))
     if isinstance(value, slice):
         return (slice, value.start, value.stop, value.step)
     if isinstance(value, Box) or is_array(value):
