@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 import subprocess
+import warnings
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -13,11 +14,14 @@ from typing import Any
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tinygrad_rnn import Tensor, no_grad, ops
 from tinygrad_rnn.cli import main
+from tinygrad_rnn.loops import ScanWarning
 from tinygrad_rnn.models import LanguageModel
-from tinygrad_rnn.page import bars, curves, page
+from tinygrad_rnn.page import bars, curves, page, ticks
 from tinygrad_rnn.reading import MOST, read
 from tinygrad_rnn.runs import load_model
 from tinygrad_rnn.speaking import spelled
@@ -47,8 +51,9 @@ def test_surprise_and_guesses_are_the_models_own_chances(tied: bool) -> None:
     with no_grad():
         chances = ops.softmax(model(ids[:-1, None])[0]).numpy()[:, 0]
     np.testing.assert_allclose(found.nats, -np.log(chances[np.arange(len(ids) - 1), ids[1:]]), rtol=1e-12)
-    assert found.tokens == VOCABULARY.decode(ids[1:])
-    assert found.read == VOCABULARY.decode(ids[:-1])
+    assert found.tokens == VOCABULARY.decode(ids)
+    assert found.unknown == [token == "UNKNOWN_TOKEN" for token in found.tokens]
+    assert found.total == len(ids) - 1
     for t, guesses in enumerate(found.guesses):
         assert [p for _, p in guesses] == sorted(chances[t], reverse=True)[:5]
         assert all(chances[t][VOCABULARY.tokens.index(token)] == p for token, p in guesses)
@@ -58,7 +63,7 @@ def test_a_token_depends_on_what_was_read_before_it_by_the_gradient() -> None:
     model, ids = model_of("lstm"), ids_of()
     found = read(model, VOCABULARY, ids)
     steps = len(ids) - 1
-    assert found.depends.shape == (steps, steps)
+    assert found.depends.shape == (steps, steps + 1)
     assert not np.triu(found.depends, 1).any()
     assert (np.diag(found.depends) > 0).all()
     vectors, t, h = model.embedding(ids[:-1, None]).numpy(), 4, 1e-6
@@ -81,15 +86,37 @@ def test_a_token_depends_on_what_was_read_before_it_by_the_gradient() -> None:
         np.testing.assert_allclose(np.linalg.norm(slopes), found.depends[t, s], rtol=1e-5, atol=1e-8)
 
 
-def test_gradients_are_those_of_the_mean_surprise_and_are_forgotten_afterwards() -> None:
+@pytest.mark.parametrize("lead", [1, 4])
+def test_gradients_are_those_of_the_mean_surprise_and_are_forgotten_afterwards(lead: int) -> None:
     model, ids = model_of(), ids_of()
-    found = read(model, VOCABULARY, ids)
+    found = read(model, VOCABULARY, ids, lead)
     assert all(p.grad is None for p in model.parameters())
-    loss = ops.softmax_cross_entropy(model(ids[:-1, None])[0], ids[1:, None])
+    loss = ops.softmax_cross_entropy(model(ids[:-1, None])[0][lead - 1 :], ids[lead:, None])
+    np.testing.assert_allclose(found.nats.mean(), loss.item(), rtol=1e-12)
     loss.backward()
     for name, p in model.named_parameters():
         dense = p.grad.dense() if hasattr(p.grad, "dense") else p.grad
         np.testing.assert_allclose(found.gradients[name], np.linalg.norm(dense), rtol=1e-9)
+
+
+def test_units_are_what_they_are_after_a_token_was_read() -> None:
+    model, ids = model_of(), ids_of()
+    found = read(model, VOCABULARY, ids, 2)
+    with no_grad():
+        _, states = model(ids[:, None])
+    np.testing.assert_allclose(found.units["0.forward.h"][-1], states[0].numpy()[0, 0], rtol=1e-12)
+    assert all(len(value) == len(found.tokens) == len(ids) - 1 for value in found.units.values())
+
+
+def test_a_cell_that_cannot_be_traced_is_read_without_its_units() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ScanWarning)
+        found = read(model_of("adaptive-time"), VOCABULARY, ids_of())
+        html = page("a model", [], {}, {}, found)
+    assert found.units == {}
+    assert "AdaptiveTimeCell.step cannot be traced" in found.untraced
+    assert "There are none: AdaptiveTimeCell.step cannot be traced" in html
+    np.testing.assert_allclose(found.depends[2, 3:], 0)
 
 
 def test_neighbours_are_the_nearest_by_cosine_and_no_special_tokens() -> None:
@@ -109,10 +136,11 @@ def test_what_is_given_is_not_asked_for_and_of_a_long_text_the_beginning_is_read
     model = model_of()
     lead = [VOCABULARY.end, VOCABULARY.start, VOCABULARY.end, VOCABULARY.start]
     found = read(model, VOCABULARY, np.concatenate([lead, ids_of()[1:]]), len(lead))
-    assert found.tokens == VOCABULARY.decode(ids_of()[1:])
-    assert len(found.nats) == len(found.guesses) == len(found.depends) == len(found.tokens)
-    assert all(len(value) == len(found.tokens) for value in found.units.values())
-    assert len(read(model, VOCABULARY, np.full(400, 5)).tokens) == MOST
+    assert found.tokens == VOCABULARY.decode(ids_of())
+    assert len(found.nats) == len(found.guesses) == len(found.depends) == len(found.tokens) - 1
+    long = read(model, VOCABULARY, np.full(400, 5), spelling=["word"] * 400)
+    assert (long.tokens, long.total, len(long.nats)) == (["word"] * (MOST + 1), 399, MOST)
+    assert f"The first {MOST} of 399 tokens" in page("a model", [], {}, {}, long)
     with pytest.raises(TextError, match="nothing to read"):
         read(model, VOCABULARY, np.array([VOCABULARY.start]))
 
@@ -120,17 +148,42 @@ def test_what_is_given_is_not_asked_for_and_of_a_long_text_the_beginning_is_read
 # --- The page --------------------------------------------------------------------------------------------------
 
 
-def test_curves_are_thinned_leave_out_what_is_not_finite_and_need_two_points() -> None:
-    svg = curves({"training": [(i, float(i)) for i in range(3000)], "valid": [(0, 1.0), (5, np.nan), (2999, 7.0)]})
+def test_curves_are_thinned_and_leave_out_what_is_not_finite() -> None:
+    valid = [(0, 1.0), (5, np.nan), (2999, 7.0)]
+    svg = curves({"training": [(i, float(i)) for i in range(3000)], "valid": valid}, "nats")
     lines = re.findall(r'<polyline points="([^"]*)"', svg)
     assert [len(line.split()) for line in lines] == [300, 2]
     heights = [float(point.split(",")[1]) for point in lines[0].split()]
     assert heights == sorted(heights, reverse=True)
-    assert curves({"training": [(1, 2.0)], "valid": []}) == ""
+    assert svg.count("<circle") == 2  # few points are marked
+    assert 'aria-label="nats: training from 4.5 to 2.99e+03 at step 2,999; valid from 1 to 7 at step 2,999"' in svg
+    assert curves({"training": [], "valid": []}, "nats") == ""
 
 
-def test_bars_are_as_long_as_their_numbers() -> None:
-    assert re.findall(r"width:([\d.]+)%", bars({"a": 2.0, "b": 0.5, "c": 0.0})) == ["100.0", "25.0", "0.0"]
+def test_a_curve_has_its_colour_whatever_stands_beside_it_and_one_point_is_seen() -> None:
+    alone = curves({"training": [], "valid": [(3, 2.0)]}, "nats")
+    assert alone.count('class="red"') == 2 and 'class="blue"' not in alone
+    assert alone.count("<circle") == 1
+
+
+@given(st.floats(-1e6, 1e6), st.floats(0, 1e6), st.integers(2, 8))
+def test_ticks_are_round_evenly_apart_and_around_all_values(low: float, span: float, count: int) -> None:
+    found = ticks(low, low + span, count)
+    assert found[0] <= low + 1e-9 * abs(low) and found[-1] >= low + span - 1e-9 * (abs(low) + span)
+    assert 2 <= len(found) <= count + 3
+    steps = np.diff(found)
+    np.testing.assert_allclose(steps, steps[0], rtol=1e-6, atol=1e-12 * abs(low))
+
+
+def test_bars_are_as_long_as_their_numbers_and_layers_are_the_roots_of_the_sums_of_squares() -> None:
+    norms = {"embedding.weight": 2.0, "recurrent.cells.0.z.U": 3.0, "recurrent.cells.0.z.W": 4.0, "output_bias": 0.0}
+    layers, each = bars(norms).split("<details>")
+    assert re.findall(r'scope="row">([^<]*)<.*?width:([\d.]+)%', layers) == [
+        ("embedding", "40.0"),
+        ("recurrent layer 0", "100.0"),
+        ("output", "0.0"),
+    ]
+    assert re.findall(r"width:([\d.]+)%", each) == ["50.0", "75.0", "100.0", "0.0"]
 
 
 class Closed(HTMLParser):
@@ -185,17 +238,17 @@ def test_the_page_is_whole_and_asks_for_nothing_from_elsewhere(checkpoint: Path,
     parser = Closed(html)
     assert (parser.open, parser.links) == ([], [])
     assert not re.findall(r"https?://(?!www\.w3\.org/2000/svg)|@import|url\(", html)
-    for name in ("Losses", "Norm of the gradient", "A text", "Gates and states", "Nearest words"):
+    for name in ("Losses", "Norm of the gradient", "A text", "Gates and states", "Nearest in the embedding"):
         assert f"<h2>{name}" in html
     assert html.count("<polyline") == 3
 
 
 def test_the_page_shows_the_model_reading_the_text_that_was_given(checkpoint: Path, tmp_path: Path) -> None:
-    data = data_of(made(checkpoint, tmp_path, "--text", "the cat sat"))
-    assert data["tokens"] == ["the", "cat", "sat", "SENTENCE_END"]
-    assert data["read"] == ["SENTENCE_START", "the", "cat", "sat"]
+    data = data_of(made(checkpoint, tmp_path, "--text", "the zebra sat"))
+    assert data["tokens"] == ["SENTENCE_START", "the", "zebra", "sat", "SENTENCE_END"]
+    assert data["unknown"] == [False, False, True, False, False]
     model, vocabulary, settings, _ = load_model(checkpoint)
-    found = read(model, vocabulary, *spelled("the cat sat", vocabulary, settings))
+    found = read(model, vocabulary, *spelled("the zebra sat", vocabulary, settings))
     np.testing.assert_allclose(data["nats"], found.nats, rtol=1e-3)
     np.testing.assert_allclose(data["depends"], found.depends, rtol=1e-3, atol=1e-12)
     assert set(data["units"]) == {f"0.forward.{name}" for name in "zrnh"}
@@ -204,16 +257,45 @@ def test_the_page_shows_the_model_reading_the_text_that_was_given(checkpoint: Pa
 def test_no_token_can_end_the_script_or_be_taken_for_a_tag() -> None:
     html = page("<i>", [("<b>", "&")], {}, {}, read(model_of(), VOCABULARY, ids_of()))
     assert Closed(html).open == []
-    assert data_of(html)["tokens"] == VOCABULARY.decode(ids_of()[1:])
+    assert data_of(html)["tokens"] == VOCABULARY.decode(ids_of())
     assert "</script>" in data_of(html)["tokens"]
     assert "<h1>&lt;i&gt;</h1>" in html
     assert "<dt>&lt;b&gt;</dt><dd>&amp;</dd>" in html
 
 
+def test_a_model_whose_training_went_astray_has_a_page_that_says_so() -> None:
+    model = model_of()
+    model.output_bias.data[3] = np.nan
+    html = page("a model", [], {}, {}, read(model, VOCABULARY, ids_of()))
+    data = data_of(html)
+    assert "NaN" not in html and set(data["nats"]) == {None} and data["guesses"][0][0][1] is None
+    assert "its training went astray" in html
+
+
+def test_a_log_with_a_line_cut_short_keeps_the_others(checkpoint: Path, tmp_path: Path) -> None:
+    for name in ("best.safetensors", "log.jsonl"):
+        shutil.copy(checkpoint.with_name(name), tmp_path)
+    log = tmp_path / "log.jsonl"
+    log.write_text('[1]\n{"event": "step"}\n' + log.read_text() + '{"event": "step", "st')
+    assert made(tmp_path / "best.safetensors", tmp_path).count("<polyline") == 3
+
+
+def test_the_page_does_not_take_the_checkpoints_place(checkpoint: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "model.safetensors"
+    shutil.copy(checkpoint, copy)
+    for target in (copy, checkpoint):
+        result = CliRunner().invoke(main, ["inspect", str(copy), "--html", str(target)])
+        assert (result.exit_code, "is there already, and is no page" in result.stderr) == (2, True)
+    assert copy.read_bytes() == checkpoint.read_bytes()
+    assert CliRunner().invoke(main, ["inspect", str(copy), "--html", "-"]).stdout.startswith("<!doctype html>")
+
+
 def test_without_a_log_the_page_does_without_trainings_curves(checkpoint: Path, tmp_path: Path) -> None:
     alone = tmp_path / "alone.safetensors"
     shutil.copy(checkpoint, alone)
-    assert made(alone, tmp_path).count("<polyline") == 1
+    html = made(alone, tmp_path)
+    assert html.count("<polyline") == 1
+    assert "no log.jsonl lies beside the checkpoint" in html
 
 
 def test_a_text_without_a_page_and_an_empty_text_are_refused(checkpoint: Path, tmp_path: Path) -> None:
@@ -232,14 +314,16 @@ CHROMIUM = next(
 HARNESS = """
 <script>
 const out={errors:window.errors||[]},press=k=>text.dispatchEvent(new KeyboardEvent('keydown',{key:k,bubbles:true}));
-const at=()=>+text.getAttribute('aria-activedescendant').slice(1),colours=()=>spans.map(s=>s.style.background);
+const at=()=>+text.getAttribute('aria-activedescendant').slice(1),shades=()=>spans.map(s=>s.style.background);
 const pick=v=>{const e=document.querySelector(`input[value=${v}]`);e.checked=true;e.onchange()};
 out.width=[document.documentElement.scrollWidth,innerWidth];
 out.ground=getComputedStyle(document.body).backgroundColor;
 out.start=at();press('Home');out.home=at();press('ArrowLeft');out.left=at();press('ArrowRight');out.right=at();
-press('End');out.end=at();out.surprise=colours();out.said=said.textContent;
-pick('depends');press('Home');press('ArrowRight');press('ArrowRight');out.depends=colours();
-names.selectedIndex=1;names.onchange();units.value='2';units.onchange();out.unit=colours();out.mode=mode();
+press('End');out.end=at();out.surprise=shades();out.said=said.textContent;
+pick('depends');press('Home');press('ArrowRight');press('ArrowRight');out.depends=shades();out.from=said.textContent;
+names.selectedIndex=1;names.onchange();units.value='2';units.onchange();out.unit=shades();out.mode=mode();
+out.canvases=canvases.length;
+out.drawn=canvases.every(([c])=>c.getContext('2d').getImageData(c.width/2,c.height-2,1,1).data[3]===255);
 out.count=units.length;out.focusable=[...document.querySelectorAll('input,select,[tabindex]')].every(e=>e.tabIndex>=0);
 spans[1].click();out.clicked=at();
 document.body.innerHTML='<pre id="out"></pre>';document.getElementById('out').textContent=JSON.stringify(out);
@@ -267,11 +351,13 @@ def test_in_a_browser_the_page_works_by_keyboard_at_any_width(checkpoint: Path, 
     found = in_browser(html, tmp_path, f"--window-size={width},800")
     assert found["errors"] == []
     assert found["width"][0] <= found["width"][1]
-    assert [found[k] for k in ("start", "home", "left", "right", "end", "clicked")] == [last, 0, 0, 1, last, 1]
+    assert [found[k] for k in ("start", "home", "left", "right", "end", "clicked")] == [last, 1, 1, 2, last, 1]
     assert len({*found["surprise"]}) > 2
     assert "Expected: " in found["said"]
-    assert "transparent" in found["depends"][0]
-    assert [c.split(")")[1] for c in found["depends"][2:]] == [found["depends"][2].split(")")[1]] * (last - 1)
+    assert found["from"].count("\u201c") == 2 + 5 + 3  # the token and the one before, the guesses, what it depends on
+    ends = [c.split("* ")[1].split(")")[0] for c in found["depends"]]
+    assert ends[3:] == ["0.000"] * (last - 2) and "0.000" not in ends[:3]
+    assert (found["canvases"], found["drawn"]) == (len(data["units"]), True)
     assert (found["mode"], found["count"], found["focusable"]) == ("unit", len(data["units"]["0.forward.r"][0]), True)
     assert found["unit"] != found["surprise"]
 

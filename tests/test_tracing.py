@@ -271,5 +271,5 @@ def test_without_matplotlib_a_sentence_says_what_to_install(monkeypatch: pytest.
     monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None)
     with trace() as tr:
         made(GRU)(Tensor(XS))
-    with pytest.raises(ModuleNotFoundError, match=r"a picture needs matplotlib, .* pip install 'tinygrad_rnn\[plot\]'"):
+    with pytest.raises(ModuleNotFoundError, match=r"a picture needs matplotlib, .* pip install 'tinygrad-rnn\[plot\]'"):
         tr.plot()

@@ -313,6 +313,8 @@ def _finish(run: Run, out: Path, log: Path, why: str, device: str, count: int) -
         for line in summary(run, found, why):
             click.echo(line)
         _say("files", f"{best}, {out / 'last.safetensors'}, {log}" + (f", {out / 'loss.png'}" if drawn else ""))
+        if not drawn:
+            _say("", "no picture of the losses: that needs matplotlib, pip install 'tinygrad-rnn[plot]'")
         rng = np.random.default_rng(settings.seed)
         for text in speak(model, vocabulary, settings, rng, count=count, temperature=0.8, min_length=5):
             click.echo(f"  {text}")
@@ -434,7 +436,13 @@ def inspect(checkpoint: Path, html: Path | None, text: str | None) -> None:
     curves, and what the model does over a text: surprise, gates, what depends on what."""
     model, vocabulary, settings, meta = load_model(checkpoint)
     if html is not None:
-        html.write_text(checkpoint_page(checkpoint, model, vocabulary, settings, meta, text), encoding="utf-8")
+        if html.is_file() and html.read_bytes()[:9].lower() != b"<!doctype":
+            raise SettingsError(f"--html: {html} is there already, and is no page: it stays as it is")
+        whole = checkpoint_page(checkpoint, model, vocabulary, settings, meta, text)
+        if str(html) == "-":
+            click.echo(whole)
+            return
+        html.write_text(whole, encoding="utf-8")
         _say("page", str(html))
         return
     if text is not None:

@@ -1,8 +1,7 @@
-"""Pictures by matplotlib, which is optional: `pip install 'tinygrad_rnn[plot]'`."""
+"""Pictures by matplotlib, which is optional: `pip install 'tinygrad-rnn[plot]'`."""
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_rnn.backend import Array
+from tinygrad_rnn.log import read_log
 
 
 def heat_maps(values: Mapping[str, Array], columns: Sequence[str] | None = None) -> Any:
@@ -20,7 +20,7 @@ def heat_maps(values: Mapping[str, Array], columns: Sequence[str] | None = None)
     try:
         import matplotlib.pyplot as plt  # noqa: PLC0415  (optional)
     except ImportError:
-        sentence = "a picture needs matplotlib, which is not installed: pip install 'tinygrad_rnn[plot]'"
+        sentence = "a picture needs matplotlib, which is not installed: pip install 'tinygrad-rnn[plot]'"
         raise ModuleNotFoundError(sentence) from None
     across = min(len(values), 2)
     down = -(-len(values) // across)
@@ -49,7 +49,7 @@ def loss_curve(log: Path, target: Path) -> bool:
         from matplotlib import figure as figures  # noqa: PLC0415  (optional)
     except ImportError:
         return False
-    records = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
+    records = read_log(log)
     steps = [r for r in records if r["event"] == "step"]
     valid = [r for r in records if r["event"] == "evaluation"]
     window = max(1, len(steps) // 200)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,12 +10,13 @@ import numpy as np
 
 from tinygrad_rnn import ops
 from tinygrad_rnn.backend import to_host
+from tinygrad_rnn.loops.recording import CannotRecord
 from tinygrad_rnn.models import LanguageModel
 from tinygrad_rnn.rowsparse import RowSparse
 from tinygrad_rnn.tape import no_grad
 from tinygrad_rnn.tensor import Tensor
 from tinygrad_rnn.text import TextError, Vocabulary
-from tinygrad_rnn.tracing import trace
+from tinygrad_rnn.tracing import Trace, trace
 
 MOST = 150
 """Tokens that are read at most."""
@@ -24,62 +26,76 @@ Array = np.ndarray[Any, Any]
 
 @dataclass(frozen=True)
 class Reading:
-    """A text of T tokens, each of which the model was asked for.
+    """A text of T tokens, each of which the model was asked for, after one that was given.
 
-    tokens: as they are spelled; read: what was read just before each was asked for; nats: -log p of each (T,), its
-    surprise; guesses: for each the most likely tokens with their chances; units: gates and states by name, (T,H), when
-    the token was asked for; depends (T,T): row t has the norms of the gradient of surprise t by the vectors of `read`;
-    gradients: the norm of the mean surprise's gradient by each Parameter; neighbours: for words of the text the nearest
-    ones in the embedding, with the cosine."""
+    tokens: all T + 1, as the text spells them; unknown: whether the vocabulary lacks each; total: how many tokens the
+    whole text has; nats: -log p of each asked for (T,), its surprise; guesses: for each of these the most likely tokens
+    with their chances; units: gates and states by name, (T+1,H), after each token was read; untraced: why there are
+    none; depends (T,T+1): row t has the norms of the gradient of surprise t by the vectors of the tokens before;
+    gradients: the norm of the mean surprise's gradient by each Parameter; neighbours: for tokens of the text the
+    nearest ones in the embedding, with the cosine."""
 
     tokens: list[str]
-    read: list[str]
+    unknown: list[bool]
+    total: int
     nats: Array
     guesses: list[list[tuple[str, float]]]
     units: dict[str, Array]
+    untraced: str
     depends: Array
     gradients: dict[str, float]
     neighbours: dict[str, list[tuple[str, float]]]
 
 
-def read(model: LanguageModel, vocabulary: Vocabulary, ids: Array, lead: int = 1) -> Reading:
-    """Reads ids (T+1,), of which the first `lead` are given and not asked for; of a longer text the beginning. Raises
-    TextError where there is nothing to ask for."""
-    ids = ids[: MOST + lead]
-    if len(ids) <= lead:
+def read(
+    model: LanguageModel, vocabulary: Vocabulary, ids: Array, lead: int = 1, spelling: Sequence[str] | None = None
+) -> Reading:
+    """Reads ids (N,), of which the first `lead` are given and not asked for; of a longer text the beginning. `spelling`
+    (N) has the tokens as the text has them. Raises TextError where there is nothing to ask for."""
+    total = len(ids) - lead
+    if total < 1:
         raise TextError("there is nothing to read: the text has no token that the model would be asked for")
-    inputs, targets = ids[:-1, None], ids[1:, None]
-    vectors = Tensor(model.embedding(inputs).data, requires_grad=True)
-    with trace() as tr:
-        outputs, _ = model.recurrent(vectors)
-    logits = outputs @ model.output_matrix() + model.output_bias
-    nats = ops.softmax_cross_entropy(logits, targets, reduction="none")
+    ids = ids[: MOST + lead]
+    spelled = vocabulary.decode(ids) if spelling is None else list(spelling[: len(ids)])
+    vectors = Tensor(model.embedding(ids[:, None]).data, requires_grad=True)
+    outputs, units, untraced = _traced(model, vectors)
+    logits = (outputs @ model.output_matrix() + model.output_bias)[lead - 1 : -1, 0]
+    asked = ids[lead:]
+    nats = ops.softmax_cross_entropy(logits, asked, reduction="none")
     with no_grad():
-        chances = to_host(ops.softmax(logits).data)[:, 0]
-    asked = range(lead - 1, len(inputs))
-    depends = np.zeros((len(asked), len(asked)))
-    for row, t in enumerate(asked):
+        chances = to_host(ops.softmax(logits).data)
+    depends = np.zeros((len(asked), len(asked) + 1))
+    for t in range(len(asked)):
         vectors.grad = None
-        nats[t, 0].backward(retain=True)
-        norms = np.linalg.norm(to_host(vectors.grad)[:, 0].astype(np.float64), axis=1)
-        depends[row] = norms[lead - 1 :]
+        nats[t].backward(retain=True)
+        depends[t] = np.linalg.norm(to_host(vectors.grad)[lead - 1 :, 0].astype(np.float64), axis=1)
     model.zero_grad()
-    model.loss(inputs, targets)[0].backward()
+    counts = np.arange(len(ids) - 1)[:, None] >= lead - 1
+    model.loss(ids[:-1, None], ids[1:, None], counts)[0].backward()
     gradients = {name: _norm(p.grad) for name, p in model.named_parameters()}
     model.zero_grad()
     likely = np.argsort(-chances, axis=1, kind="stable")[:, :5]
     return Reading(
-        tokens=vocabulary.decode(ids[lead:]),
-        read=vocabulary.decode(ids[lead - 1 : -1]),
-        nats=nats.numpy()[lead - 1 :, 0].astype(np.float64),
-        guesses=[[(vocabulary.tokens[i], float(chances[t, i])) for i in likely[t]] for t in asked],
-        units={name: value[lead - 1 :, 0] for name, value in tr.items() if value.ndim == 3},
+        tokens=spelled[lead - 1 :],
+        unknown=[bool(i == vocabulary.unknown) for i in ids[lead - 1 :]],
+        total=total,
+        nats=nats.numpy().astype(np.float64),
+        guesses=[[(vocabulary.tokens[i], float(p[i])) for i in row] for p, row in zip(chances, likely, strict=True)],
+        units={name: value[lead - 1 :, 0] for name, value in units.items() if value.ndim == 3},
+        untraced=untraced,
         depends=depends,
         gradients=gradients,
-        neighbours=_neighbours(
-            model.embedding.weight.numpy(), vocabulary, list(dict.fromkeys(int(i) for i in ids[lead:]))
-        ),
+        neighbours=_neighbours(model.embedding.weight.numpy(), vocabulary, list(dict.fromkeys(map(int, asked)))),
     )
+
+
+def _traced(model: LanguageModel, vectors: Tensor) -> tuple[Tensor, Trace | dict[str, Array], str]:
+    """What the recurrent layers put out, their gates and states, and why there are none of these."""
+    try:
+        with trace() as found:
+            return model.recurrent(vectors)[0], found, ""
+    except CannotRecord as error:
+        return model.recurrent(vectors)[0], {}, str(error)
 
 
 def _norm(gradient: Any) -> float:

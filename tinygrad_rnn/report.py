@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import math
 import sys
 import textwrap
 import time
@@ -13,6 +11,7 @@ from typing import Any, TextIO
 
 from tqdm import tqdm
 
+from tinygrad_rnn.log import line_of, read_log
 from tinygrad_rnn.models.language import perplexity
 from tinygrad_rnn.runs import Listener, Run
 from tinygrad_rnn.training import Evaluation, Record
@@ -103,9 +102,7 @@ class Reporter(Listener):
         self._begin_epoch()
 
     def _write(self, record: dict[str, Any]) -> None:
-        # JSON has no NaN.
-        known = {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in record.items()}
-        self.log.write(json.dumps(known, allow_nan=False) + "\n")
+        self.log.write(line_of(record))
 
     def close(self) -> None:
         """Ends the bar and the log."""
@@ -115,17 +112,9 @@ class Reporter(Listener):
 
 def _open_log(path: Path, step: int) -> TextIO:
     path.parent.mkdir(parents=True, exist_ok=True)
-    kept: list[str] = []
-    if step and path.is_file():
-        for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
-            try:
-                record = json.loads(line)
-                if record["event"] in ("step", "evaluation") and record["step"] <= step:
-                    kept.append(line + "\n")
-            except (ValueError, KeyError, TypeError):
-                continue  # a line that was cut when the machine stopped
+    kept = [record for record in read_log(path) if record["step"] <= step] if step else []
     file = path.open("w", encoding="utf-8", buffering=1)  # line by line, so that it can be watched
-    file.writelines(kept)
+    file.writelines(map(line_of, kept))
     return file
 
 

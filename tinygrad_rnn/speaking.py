@@ -75,17 +75,17 @@ def _first(vocabulary: Vocabulary) -> int:
     return int(vocabulary.encode(["\n"])[0]) if "\n" in vocabulary else vocabulary.end + 1
 
 
-def spelled(text: str, vocabulary: Vocabulary, settings: Settings) -> tuple[np.ndarray[Any, Any], int]:
-    """The ids of a text as the model reads it, and how many of them are given and not asked for. Raises TextError for a
-    text without tokens."""
+def spelled(text: str, vocabulary: Vocabulary, settings: Settings) -> tuple[np.ndarray[Any, Any], int, list[str]]:
+    """The ids of a text as the model reads it, how many of them are given and not asked for, and how the text spells
+    them, unknown ones too. Raises TextError for a text without tokens."""
     tokens = _tokens(text, settings)
     if not tokens:
         raise TextError("the text has no tokens")
     ids = vocabulary.encode(tokens)
     if settings.unbroken:
-        return ids, 1
-    lead = _lead(vocabulary, settings)
-    return np.concatenate([lead, ids, [vocabulary.end]]), len(lead)
+        return ids, 1, tokens
+    lead, end = _lead(vocabulary, settings), [vocabulary.end]
+    return np.concatenate([lead, ids, end]), len(lead), [*vocabulary.decode(lead), *tokens, *vocabulary.decode(end)]
 
 
 def sentence_score(

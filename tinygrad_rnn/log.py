@@ -1,0 +1,40 @@
+"""The log of a training run: a line of JSON for every step and every evaluation."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+Record = dict[str, Any]
+
+
+def line_of(record: Record) -> str:
+    """A record as its line. JSON has no NaN: what is not finite is null."""
+    known = {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in record.items()}
+    return json.dumps(known, allow_nan=False) + "\n"
+
+
+def read_log(path: Path) -> list[Record]:
+    """The records of a log: "event" is "step" or "evaluation", "step" a number. What is no such line, as where the
+    machine stopped while it was written, is left out; a file that cannot be read has none."""
+    try:
+        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return []
+    records = []
+    for line in lines:
+        try:
+            record = json.loads(line)
+        except ValueError:
+            continue
+        known = isinstance(record, dict) and record.get("event") in ("step", "evaluation")
+        if known and isinstance(record.get("step"), int):
+            records.append(record)
+    return records
+
+
+def numbers(records: list[Record], event: str, key: str) -> list[tuple[int, float]]:
+    """(step, value) of the records of an event that have a number under `key`."""
+    return [(r["step"], float(r[key])) for r in records if r["event"] == event and isinstance(r.get(key), float | int)]
