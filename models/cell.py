@@ -7,8 +7,9 @@ the layer that drives it (`Recurrent`), so that a new cell gets all of them by w
 from __future__ import annotations
 
 import copy
+import inspect
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
@@ -77,6 +78,9 @@ class Gate(Module):
 
     def _of_h(self, h: Tensor) -> Tensor:
         if self.mask is not None:
+            if h.shape[:1] != self.mask.shape[:1]:
+                rows = f"{self.mask.shape[0]} rows, got {h.shape[0]}"
+                raise ValueError(f"gate {self.name!r}: with recurrent dropout it must read the whole batch of {rows}")
             h = h * self.mask
         product = h @ self.W
         return product if self.c is None else product + self.c
@@ -135,15 +139,17 @@ class Cell(Module):
         self.hidden_size = _size("hidden_size", hidden_size)
         self.rng: np.random.Generator | None = _generator(rng)
         self._scheme, self._dtype = init, dtype
+        _check_names(type(self))
         for declared in self.gates.split():
             name, _, reads = declared.partition(":")
             setattr(self, name, self.new_gate(name, reads or "xh"))
+        taken = inspect.signature(self.setup)
         try:
-            self.setup(**options)
+            taken.bind(**options)
         except TypeError as error:
-            if "argument" not in str(error) or "setup" not in str(error):
-                raise
-            raise TypeError(f"{type(self).__name__}: unknown option among {sorted(options)}: {error}") from None
+            names = ", ".join(taken.parameters) or "none"
+            raise TypeError(f"{type(self).__name__}: its options are {names}; {error}") from None
+        self.setup(**options)
         self.rng = None  # randomness is for the initial weights alone
         self.astype(dtype)
 
@@ -182,8 +188,17 @@ class Cell(Module):
 
     def initial_state(self, batch_size: int) -> tuple[Tensor, ...]:
         """Zeros (B,H) per state, in the dtype and on the device of the weights."""
-        like = next((p.data for _, p in self.named_parameters()), np.zeros(0, np.float32))
-        return tuple(Tensor(xp(like).zeros((batch_size, *shape), dtype=like.dtype)) for shape in self.state_shapes)
+        like = next((p.data for _, p in self.named_parameters()), np.zeros(0, self._dtype))
+        shapes = self.state_shapes
+        if len(shapes) != len(self.states) or not all(isinstance(shape, tuple) for shape in shapes):
+            expected = f"a tuple for each of its states ({', '.join(self.states)})"
+            raise TypeError(f"{type(self).__name__}.state_shapes must have {expected}, got {shapes!r}")
+        return tuple(Tensor(xp(like).zeros((batch_size, *shape), dtype=like.dtype)) for shape in shapes)
+
+    def astype(self, dtype: Any) -> Self:
+        """As Module's; states begin in that dtype too."""
+        self._dtype = dtype
+        return super().astype(dtype)
 
     def advance(self, x: Tensor, state: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         """`step`, with the states as a tuple in and out. Raises TypeError where a step returns another number of them,
@@ -216,6 +231,20 @@ class Cell(Module):
     def all_gates(self) -> list[Gate]:
         """Every gate, also those that `setup` made and put into lists or dicts."""
         return [gate for gate in within(self) if isinstance(gate, Gate)]
+
+
+def _check_names(cell: type[Cell]) -> None:
+    """Gates and states are names, each once, and no attribute that a cell has."""
+    for what in ("gates", "state"):
+        declared = getattr(cell, what)
+        if not isinstance(declared, str):
+            raise TypeError(f"{cell.__name__}.{what} must be a string of names, got {declared!r}")
+        names = [each.partition(":")[0] for each in declared.split()]
+        for i, name in enumerate(names):
+            taken = what == "gates" and (hasattr(cell, name) or name in ("rng", "input_size", "hidden_size"))
+            if not name.isidentifier() or name in names[:i] or taken:
+                kind = "twice" if name in names[:i] else "an attribute of every cell" if taken else "not a name"
+                raise ValueError(f"{cell.__name__}.{what}: {name!r} is {kind}")
 
 
 _size, _generator = init.size, init.generator  # `init` is also the name of the constructor's option

@@ -318,8 +318,48 @@ def test_an_option_with_an_unknown_value_is_refused_with_the_values_it_has(
 
 @pytest.mark.parametrize("kind", [RNNCell, GRUCell, LSTMCell])
 def test_an_unknown_option_is_refused_by_name(kind: type[Cell]) -> None:
-    with pytest.raises(TypeError, match=rf"{kind.__name__}: unknown option among \['peepholes'\].*'peepholes'"):
+    with pytest.raises(TypeError, match=rf"{kind.__name__}: its options are .*; got .* 'peepholes'"):
         kind(I, H, peepholes=True)
+
+
+@pytest.mark.parametrize(
+    ("declared", "error", "told"),
+    [
+        ({"gates": ["n"]}, TypeError, r"Odd.gates must be a string of names, got \['n'\]"),
+        ({"gates": "step n"}, ValueError, "Odd.gates: 'step' is an attribute of every cell"),
+        ({"gates": "n rng"}, ValueError, "Odd.gates: 'rng' is an attribute of every cell"),
+        ({"gates": "n n:x"}, ValueError, "Odd.gates: 'n' is twice"),
+        ({"gates": "n-1"}, ValueError, "Odd.gates: 'n-1' is not a name"),
+        ({"gates": "n", "state": "h h"}, ValueError, "Odd.state: 'h' is twice"),
+        ({"gates": "n:q"}, ValueError, "gate 'n' must read xh, x or h, got 'q'"),
+    ],
+)
+def test_names_that_gates_and_states_cannot_have_are_refused(declared: Any, error: Any, told: str) -> None:
+    with pytest.raises(error, match=told):
+        type("Odd", (Cell,), declared)(I, H)
+
+
+def test_a_cell_without_parameters_begins_in_its_dtype() -> None:
+    class Bare(Cell):
+        def step(self, x: Tensor, h: Tensor) -> Tensor:
+            return ops.tanh(h * 0.5 + x.sum(axis=1, keepdims=True))
+
+    assert Bare(I, H, dtype=np.float64).initial_state(B)[0].dtype == np.float64
+    assert Bare(I, H).astype(np.float64).initial_state(B)[0].dtype == np.float64
+    outputs, _ = Recurrent(Bare, I, H, dtype=np.float64)(Tensor(draw(3, B, I)))
+    assert outputs.shape == (3, B, H)
+
+
+def test_a_gate_that_reads_some_rows_cannot_have_a_mask_for_all_and_says_so() -> None:
+    class RowByRow(Cell):
+        gates = "n"
+
+        def step(self, x: Tensor, h: Tensor) -> Tensor:
+            return ops.concatenate([ops.tanh(self.n(x[b : b + 1], h[b : b + 1])) for b in range(len(x))])
+
+    layer = Recurrent(RowByRow, I, H, dtype=np.float64, recurrent_dropout=0.5)
+    with pytest.raises(ValueError, match="gate 'n': with recurrent dropout it must read the whole batch of 4 rows"):
+        layer(Tensor(draw(3, B, I)), rng=np.random.default_rng(0))
 
 
 def test_a_mistake_inside_setup_is_shown_as_it_is() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from pathlib import Path
 from typing import Any
@@ -26,19 +27,25 @@ def test_the_classic_cells_pass(cell: type[Cell]) -> None:
     report = check_cell(cell, show=False)
     assert report.passed
     assert {what for what, held in verdicts(report).items() if held is None} <= {"GPU = CPU"}
-    assert len(report.rows) == 12
+    assert len(report.rows) == 14
 
 
 def test_options_of_the_cell_are_passed_on() -> None:
     assert check_cell(GRUCell, 3, 2, show=False, reset="before", gate="hard_sigmoid").passed
-    with pytest.raises(ValueError, match="reset must be one of"):
-        check_cell(GRUCell, reset="never")
+    with pytest.raises(CellError, match="it can be built and run: ValueError: reset must be one of"):
+        check_cell(GRUCell, reset="never", show=False)
+
+
+@pytest.mark.parametrize("option", [{"num_layers": 2}, {"bidirectional": True}, {"dtype": np.float32}])
+def test_options_of_the_layer_are_refused(option: dict[str, Any]) -> None:
+    with pytest.raises(TypeError, match=f"options are the cell's; of the layer is {next(iter(option))}"):
+        check_cell(GRUCell, **option)
 
 
 def test_the_table_is_printed_unless_it_is_not_wanted(capsys: pytest.CaptureFixture[str]) -> None:
     report = check_cell(RNNCell)
     assert capsys.readouterr().out == f"{report}\n"
-    assert str(report).startswith("RNNCell(2, 3): gates n; states h; 18 weights\n  ok    first derivatives")
+    assert str(report).startswith("RNNCell(2, 3): gates n; states h; 18 weights\n  ok    the step depends on")
     check_cell(RNNCell, show=False)
     assert capsys.readouterr().out == ""
 
@@ -66,7 +73,8 @@ class WrongRule(Cell):
 def test_a_wrong_derivative_is_told_with_gate_parameter_and_entry() -> None:
     with pytest.raises(CellError, match=r"WrongRule: first derivatives") as failure:
         check_cell(WrongRule, show=False)
-    assert "the derivative by the inputs, entry [" in str(failure.value)
+    assert "the derivative by parameter U of gate z, entry [" in str(failure.value)
+    assert "so is that by the inputs, state h, parameter W of gate z" in str(failure.value)
 
 
 class WrongForOneParameter(Cell):
@@ -169,16 +177,186 @@ class Clocked(Cell):
         return result
 
 
+class Alternating(Cell):
+    gates = "n"
+
+    def setup(self) -> None:
+        self.calls = 0
+
+    def step(self, x: Tensor, h: Tensor) -> Tensor:
+        self.calls += 1
+        return ops.tanh(self.n(x, h) * (1.0 + self.calls % 2))
+
+
+class OfTheFirstBatch(Cell):
+    gates = "n"
+
+    def setup(self) -> None:
+        self.rows = 0
+
+    def step(self, x: Tensor, h: Tensor) -> Tensor:
+        self.rows = self.rows or len(x)
+        return ops.tanh(self.n(x, h) / float(self.rows))
+
+
+class Keeping(Cell):
+    gates = "n"
+
+    def setup(self) -> None:
+        self.before: Any = 0.0
+
+    def step(self, x: Tensor, h: Tensor) -> Tensor:
+        before, self.before = self.before, x.sum()
+        return ops.tanh(self.n(x, h) + before)
+
+
+@tg.primitive
+def capped(x: Any) -> Any:
+    return np.where(x > 3.0, 3.0, x)
+
+
+capped.vjp(lambda g, out, x: g)  # it is 0 where x > 3
+
+
+class WrongWhereLarge(Cell):
+    gates = "n"
+
+    def step(self, x: Tensor, h: Tensor) -> Tensor:
+        return ops.tanh(0.3 * capped(self.n(x, h)))
+
+
+class NoNumberAtZero(Cell):
+    """The slope of the root is infinite at 0, and padding is 0."""
+
+    gates = "n"
+
+    def step(self, x: Tensor, h: Tensor) -> Tensor:
+        return ops.tanh(self.n(x, h) / ops.sqrt((x * x).sum(axis=1, keepdims=True)))
+
+
+class Unfound(Cell):
+    gates = "n"
+    scale = Parameter(np.ones(3), dtype=np.float64)
+
+    def step(self, x: Tensor, h: Tensor) -> Tensor:
+        return ops.tanh(self.n(x, h) * self.scale)
+
+
+class ForThree(Cell):
+    gates = "n"
+
+    def setup(self) -> None:
+        self.scale = Parameter(np.ones(3))
+
+    def step(self, x: Tensor, h: Tensor) -> Tensor:
+        return ops.tanh(self.n(x, h) * self.scale)
+
+
+class Beginning(Cell):
+    """Its initial state is learned."""
+
+    gates = "n"
+
+    def setup(self) -> None:
+        self.h0 = Parameter(np.ones(self.hidden_size))
+
+    def initial_state(self, batch_size: int) -> tuple[Tensor, ...]:
+        return (ops.broadcast_to(self.h0, (batch_size, self.hidden_size)),)
+
+    def step(self, x: Tensor, h: Tensor) -> Tensor:
+        return ops.tanh(self.n(x, h))
+
+
+class WrongBeginning(Beginning):
+    def initial_state(self, batch_size: int) -> tuple[Tensor, ...]:
+        return (ops.broadcast_to(softsign(self.h0), (batch_size, self.hidden_size)),)
+
+
+class Stepless(Cell):
+    gates = "n"
+
+
+class Flat(Cell):
+    gates = "n"
+
+    def step(self, x: Tensor, h: Tensor) -> Tensor:
+        return ops.tanh(self.n(x, h)).sum(axis=1)
+
+
+class Shapeless(Stepless):
+    state = "h c"
+
+    @property
+    def state_shapes(self) -> list[tuple[int, ...]]:
+        return [(3,)]
+
+
+class Optional(Cell):
+    gates = "n"
+
+    def setup(self, depth: int) -> None:
+        self.depth = depth
+
+
+class Delay(Cell):
+    """One of its states is as wide as the input."""
+
+    gates = "n"
+    state = "h last"
+
+    @property
+    def state_shapes(self) -> list[tuple[int, ...]]:
+        return [(self.hidden_size,), (self.input_size,)]
+
+    def step(self, x: Tensor, h: Tensor, last: Tensor) -> tuple[Tensor, Tensor]:
+        return ops.tanh(self.n(last, h)), x
+
+
+class Bare(Cell):
+    def step(self, x: Tensor, h: Tensor) -> Tensor:
+        return ops.tanh(h * 0.5 + x.sum(axis=1, keepdims=True))
+
+
+class Kinked(Cell):
+    gates = "n"
+
+    def step(self, x: Tensor, h: Tensor) -> Tensor:
+        return ops.maximum(self.n(x, h), 0.1 * h) - abs(h - 0.3)
+
+
+@pytest.mark.parametrize("cell", [Delay, Beginning, Bare, Kinked])
+def test_unusual_cells_pass(cell: type[Cell]) -> None:
+    for seed in range(3):
+        report = check_cell(cell, show=False, seed=seed)
+        notes = {what for what, held in verdicts(report).items() if held is None}
+        assert notes <= {"GPU = CPU", "another number of inputs and units"}
+
+
 @pytest.mark.parametrize(
     ("cell", "failing"),
     [
         (BatchMean, "batch rows are independent"),
         (Impatient, "batch rows are independent"),
         (Unsaved, "weights come back from a file"),
+        (Alternating, "the step depends on its arguments alone: the same call gave two results"),
+        (OfTheFirstBatch, "the step depends on its arguments alone: the same call gave two results"),
+        (Keeping, "CannotRecord: the step keeps a Tensor of one call for another: make it a state"),
+        (WrongWhereLarge, "first derivatives = finite differences: the derivative by parameter U of gate n"),
+        (NoNumberAtZero, "padding changes nothing: the derivative by parameter U of gate n is not finite"),
+        (Unfound, "every parameter takes part: a Tensor of the shape (3,) asks for a gradient and is no Parameter"),
+        (ForThree, "another number of inputs and units: ValueError"),
+        (WrongBeginning, "first derivatives = finite differences: the derivative by parameter h0"),
+        (Stepless, "it can be built and run: TypeError: Stepless must define step(self, x, h)"),
+        (Flat, "it can be built and run: TypeError: Flat.step must return h as a Tensor of float64 of (3, 3)"),
+        (
+            Shapeless,
+            "it can be built and run: TypeError: Shapeless.state_shapes must have a tuple for each of its states",
+        ),
+        (Optional, "it can be built and run: TypeError: Optional: its options are depth; missing a required"),
     ],
 )
 def test_what_a_cell_must_not_do_fails_by_name(cell: type[Cell], failing: str) -> None:
-    with pytest.raises(CellError, match=failing):
+    with pytest.raises(CellError, match=re.escape(failing)):
         check_cell(cell, show=False)
 
 
@@ -231,7 +409,7 @@ def test_a_parameter_that_nothing_depends_on_is_told_and_is_no_failure() -> None
     report = check_cell(Idle, show=False)
     (row,) = [row for row in report.rows if row.what == "every parameter takes part"]
     assert row.held is None
-    assert row.figure == "nothing depends on parameter W of gate k, parameter spare"
+    assert row.figure == "declared, and never reaches the loss: parameter W of gate k, parameter spare"
 
 
 class LooksAtNumbers(Cell):
@@ -279,7 +457,7 @@ def test_the_command_prints_the_table_and_exits_with_0_or_1_or_2(tmp_path: Path)
     fine = CliRunner().invoke(main, ["check", f"{path}:Own"])
     assert (fine.exit_code, fine.stderr) == (0, "")
     assert fine.stdout.startswith("Own(2, 3): gates n; states h; 18 weights\n")
-    assert fine.stdout.endswith("11 checks passed\n")
+    assert fine.stdout.endswith("13 checks passed\n")
     wrong = CliRunner().invoke(main, ["check", f"{path}:Mixed", "--hidden-size", "2"])
     assert wrong.exit_code == 1
     assert "FAIL  batch rows are independent" in wrong.stdout

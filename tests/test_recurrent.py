@@ -563,7 +563,7 @@ def test_scan_refuses_a_step_that_does_not_return_a_state_and_an_output(result: 
         ({"recurrent_dropout": -0.1}, ValueError, "recurrent_dropout must be at least 0 and below 1, got -0.1"),
         ({"zoneout": float("nan")}, ValueError, "zoneout must be at least 0 and below 1, got nan"),
         ({"rng": 1}, TypeError, "rng must be a numpy.random.Generator"),
-        ({"forget_bias": 1}, TypeError, "GRUCell: unknown option among ['forget_bias']"),
+        ({"forget_bias": 1}, TypeError, "GRUCell: its options are reset, update, recurrent_bias, gate; got"),
     ],
 )
 def test_a_layer_that_cannot_be_built_says_why(arguments: dict[str, Any], error: type[Exception], message: str) -> None:

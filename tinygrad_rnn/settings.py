@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import importlib.util
 import math
 import sys
@@ -164,13 +165,18 @@ def make_optimizer(settings: Settings, parameters: Any) -> Optimizer:
 
 def find_cell(name: str) -> type[Cell]:
     """The cell called "rnn", "gru", "lstm" or "FILE.py:Class". Raises SettingsError where there is none."""
-    if name in CELLS:
-        return CELLS[name]
+    if name.lower() in CELLS:
+        return CELLS[name.lower()]
     path, colon, attribute = name.rpartition(":")
-    if not colon:
-        raise SettingsError(f"cell must be {', '.join(CELLS)} or FILE.py:Class, got {name!r}")
+    if not colon or not attribute:
+        file, meant = name.removesuffix(":"), difflib.get_close_matches(name.lower(), CELLS, 1)
+        hint = f"FILE.py:Class with the name of the class in {file}" if file.endswith(".py") else ""
+        hint = hint or f"{meant[0] if meant else ', '.join(CELLS)} or FILE.py:Class"
+        raise SettingsError(f"cell must be {hint}, got {name!r}")
     if not Path(path).is_file():
         raise SettingsError(f"cell {name!r}: there is no file {path}")
+    if (folder := str(Path(path).resolve().parent)) not in sys.path:
+        sys.path.append(folder)  # for what it imports from beside it
     spec = importlib.util.spec_from_file_location(f"{_OWN}{Path(path).stem}", path)
     if spec is None or spec.loader is None:
         raise SettingsError(f"cell {name!r}: {path} is not a Python file")
@@ -178,7 +184,7 @@ def find_cell(name: str) -> type[Cell]:
     sys.modules[spec.name] = module
     try:
         spec.loader.exec_module(module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise SettingsError(f"cell {name!r}: {path} cannot be imported: {type(error).__name__}: {error}") from error
     found = getattr(module, attribute, None)
     if not (isinstance(found, type) and issubclass(found, Cell)):

@@ -49,6 +49,8 @@ class Placeholder(Tensor):
 
     @property
     def data(self) -> Any:  # there is none
+        if surroundings.get().recorder is not self.recorder:
+            raise CannotRecord("the step keeps a Tensor of one call for another: make it a state")
         raise CannotRecord("the step looks at the numbers of a Tensor (.data, bool(), item(), a random draw)")
 
     @property
