@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import tinygrad_rnn as tg
-from tinygrad_rnn import Parameter, Tensor, pictures
+from tinygrad_rnn import Parameter, Tensor, ops, pictures
 from tinygrad_rnn.models import GRU, LanguageModel
 from tinygrad_rnn.ops import tanh
 
@@ -25,9 +25,31 @@ def fills(html: str) -> list[str]:
 
 def test_entries_are_blue_below_zero_white_at_it_and_red_above() -> None:
     html = pictures.heat_map(np.array([[-2.0, 0.0, 1.0, 2.0, np.nan, np.inf]]))
-    assert fills(html) == ["rgb(33,102,172)", "rgb(247,247,247)", "rgb(212,136,145)", "rgb(178,24,43)", "#000", "#000"]
-    assert "from -2 (blue) to 2 (red)" in html
+    assert fills(html) == [
+        "rgb(33,102,172)",
+        "rgb(247,247,247)",
+        "rgb(212,136,145)",
+        "rgb(178,24,43)",
+        *["#e6c700"] * 2,
+    ]
+    assert "from -2 (blue) to 2 (red); 2 not finite (yellow)" in html
+    assert "from 0 (white) to 3 (red)<" in pictures.heat_map(np.array([0, 3]))
+    assert "from -3 (blue) to 0 (white)<" in pictures.heat_map(np.array([0, -3]))
     assert [each.text for each in parsed(html).iter("title")][:2] == ["[0, 0] -2", "[0, 1] 0"]
+
+
+def test_a_square_tells_its_index_and_blocks_of_rows_stand_apart() -> None:
+    squares = list(parsed(pictures.heat_map(np.arange(24.0).reshape(2, 3, 4))).iter("rect"))
+    assert squares[-1].find("title").text == "[1, 2, 3] 23"
+    tops = sorted({int(square.attrib["y"]) for square in squares})
+    assert np.diff(tops).tolist() == [11, 11, 16, 11, 11]
+    (last,) = list(parsed(pictures.heat_map(np.arange(3.0))).iter("rect"))[2:]
+    assert last.find("title").text == "[2] 2"
+
+
+def test_numbers_are_there_where_they_are_few() -> None:
+    assert "<pre" in Tensor(np.ones(60))._repr_html_()
+    assert "<pre" not in Tensor(np.ones(61))._repr_html_()
 
 
 @pytest.mark.parametrize("shape", [(3,), (2, 3), (2, 2, 3), (1, 1)])
@@ -66,10 +88,21 @@ def test_a_small_tape_is_drawn_every_node_below_those_that_it_comes_from() -> No
     }
     names = [re.sub(r" #\d+", "", str(name)) for name in boxes]
     assert sorted(names) == ["add", "leaf", "matmul", "mean", "pow", "sum", "tanh"]
-    assert len(list(tree.iter("line"))) == 7
-    for line in tree.iter("line"):
-        assert float(line.attrib["y1"]) < float(line.attrib["y2"])
+    arrows = [path.attrib["d"] for path in tree.iter("path") if "marker-end" in path.attrib]
+    assert len(arrows) == 7
     assert len(list(tree.iter("tr"))) == 1 + 7
+
+
+def test_an_arrow_goes_to_the_next_row_or_around_the_boxes_between() -> None:
+    a = Parameter(1.0, name="a")
+    tree = parsed(tg.Tape(tanh(tanh(a)) + a)._repr_html_())
+    boxes = [{k: float(rect.attrib[k]) for k in ("x", "y", "width", "height")} for rect in tree.iter("rect")]
+    paths = [path.attrib["d"] for path in tree.iter("path") if "marker-end" in path.attrib]
+    straight = [re.findall(r"[\d.]+,([\d.]+)", path) for path in paths if "H" not in path]
+    assert len(straight) == 3 and all(float(start) < float(end) for start, end in straight)
+    (around,) = [path for path in paths if "H" in path]
+    side = float(around.split("H")[1].split()[0])
+    assert all(side > box["x"] + box["width"] for box in boxes)
 
 
 def test_a_large_tape_is_a_list() -> None:
@@ -84,10 +117,14 @@ def test_a_large_tape_is_a_list() -> None:
 
 def test_several_results_of_one_op_are_one_box() -> None:
     x = Tensor(np.ones((2, 3)), requires_grad=True)
-    layer = GRU(3, 2)
-    outputs, (state,) = layer(Tensor(np.ones((4, 1, 3), np.float32)))
-    tree = parsed(tg.Tape(outputs.sum() + state.sum() + x.sum())._repr_html_())
-    assert len(list(tree.iter("rect"))) < 40
+    first, second = ops.split(x, [1])
+    tree = parsed(tg.Tape(first.sum() * second.sum())._repr_html_())
+    assert len(list(tree.iter("rect"))) == 5
+
+
+def test_an_op_of_many_operands_is_a_list() -> None:
+    outputs, _ = GRU(3, 2)(Tensor(np.ones((4, 1, 3), np.float32)))
+    assert "svg" not in tg.Tape(outputs.sum())._repr_html_()
 
 
 def test_a_model_is_a_table_of_its_parameters() -> None:

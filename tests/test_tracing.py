@@ -140,6 +140,38 @@ def test_tags_and_gates_of_a_states_name_have_names_of_their_own() -> None:
     assert tg.tag("outside", value) is value
 
 
+class Rectified(Cell):
+    gates = "g n"
+
+    def step(self, x: Tensor, h: Tensor) -> Tensor:
+        return ops.tanh(ops.relu(self.g(x, h)) * h + self.n(x, h))
+
+
+class Twice(Cell):
+    gates = "n"
+
+    def step(self, x: Tensor, h: Tensor) -> Tensor:
+        h = ops.tanh(self.n(x, h))
+        return ops.sigmoid(self.n(x, h))
+
+
+def test_a_gate_may_be_rectified_or_used_twice_or_never_be_a_sum() -> None:
+    def traced(cell: type[Cell]) -> Any:
+        with trace() as tr:
+            made(of(cell))(Tensor(XS))
+        return tr
+
+    tr = traced(Rectified)
+    np.testing.assert_array_equal(tr["0.forward.g"], np.maximum(tr["0.forward.g.pre"], 0))
+    assert set(traced(Twice)) == {f"0.forward.{name}" for name in ("n", "n.pre", "n.2", "n.2.pre", "h")}
+    np.testing.assert_array_equal(traced(Twice)["0.forward.n.2"], traced(Twice)["0.forward.h"])
+    tr = traced(MultiplicativeLSTMCell)
+    assert {"0.forward.m.input", "0.forward.m.recurrent"} <= set(tr)
+    cell = made(of(MultiplicativeLSTMCell)).cells[0]
+    expected = XS @ cell.m.U.data + cell.m.b.data
+    np.testing.assert_allclose(tr["0.forward.m.input"], expected, rtol=1e-12)
+
+
 def test_a_gate_without_an_activation_is_its_sum() -> None:
     layer = made(of(MinGRUCell))
     with trace() as tr:

@@ -633,6 +633,29 @@ def test_the_update_gate_rnn_is_a_highway_rnn_of_depth_one_with_the_opposite_gat
     close(stepped(cell, x, states), stepped(highway, x, states))
 
 
+def test_a_minlstm_whose_gates_are_both_shut_keeps_and_writes_by_their_ratio() -> None:
+    cell = MinLSTMCell(I, H)
+    for gate, bias in ((cell.f, -120.0), (cell.i, -119.0), (cell.n, 1.0)):
+        gate.U.data, gate.b.data = np.zeros((I, H), np.float32), np.full(H, bias, np.float32)
+    kept = cell.step(Tensor(np.zeros((B, I), np.float32)), Tensor(np.zeros((B, H), np.float32))).numpy()
+    np.testing.assert_allclose(kept, 1 / (1 + np.exp(-1)), rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "told"),
+    [
+        (SCRNCell, {"alpha": 2.0}, "alpha must be at least 0 and below 1, got 2.0"),
+        (SCRNCell, {"context_size": 0}, "context_size must be a whole number of at least 1, got 0"),
+        (PhasedLSTMCell, {"open_share": 0.0}, "open_share must be above 0 and at most 1, got 0.0"),
+        (AdaptiveTimeCell, {"epsilon": 2.0}, "epsilon must be at least 0 and below 1, got 2.0"),
+        (HighwayRNNCell, {"depth": 0}, "depth must be a whole number of at least 1, got 0"),
+    ],
+)
+def test_options_without_sense_are_refused_by_name(kind: type[Cell], options: dict[str, Any], told: str) -> None:
+    with pytest.raises(ValueError, match=told):
+        kind(I, H, **options)
+
+
 def test_the_minlstms_two_gates_add_up_to_one() -> None:
     cell = drawn(MinLSTMCell)
     cell.n.U.data = np.zeros((I, H))

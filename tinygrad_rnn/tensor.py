@@ -15,6 +15,9 @@ from tinygrad_rnn.pictures import heat_map
 from tinygrad_rnn.surroundings import is_recording
 from tinygrad_rnn.tape import Box, Leaf, Wrap, walk
 
+FEW = 60
+"""Entries of which a notebook shows the numbers too."""
+
 
 class Tensor(Box):
     """An array that remembers how it was made.
@@ -160,13 +163,13 @@ class Tensor(Box):
         return f"{type(self).__name__}({text}, shape={self.shape}, dtype={self.dtype}{place})"
 
     def _repr_html_(self) -> str:
-        """In a notebook: its entries as colours."""
-        said = f"<div><code>{escape(repr(self))}</code></div>" if self.size < 2 else ""
-        if said or self.dtype.kind not in "fiub":
-            return said or f"<div><code>{escape(repr(self))}</code></div>"
+        """In a notebook: its entries as colours, and in numbers where they are few."""
+        said = f'<pre style="overflow-x:auto">{escape(repr(self))}</pre>'
+        if self.size < 2 or self.dtype.kind not in "fiub":
+            return said
         name = getattr(self, "name", "")
         what = f"<b>{type(self).__name__}</b> {escape(name)} {self.shape} {self.dtype}"
-        return f"<div>{what}</div>{heat_map(self.numpy())}"
+        return f"<div>{what}</div>{heat_map(self.numpy())}{said if self.size <= FEW else ''}"
 
     # --- Operators ---
 

@@ -1,7 +1,7 @@
 """trace: what the gates and states of recurrent layers were at every time step, by name, and their gradients.
 
 A gate is traced without its cell's knowing: the recorded step says which ops made its sum, and the gate is the nearest
-sigmoid, hard sigmoid, tanh or softmax after that. Its gradient is that of zeros that are added to it.
+activation after that (a sigmoid, tanh, softmax, relu...). Its gradient is that of zeros that are added to it.
 """
 
 from __future__ import annotations
@@ -25,7 +25,9 @@ from tinygrad_rnn.plots import heat_maps
 from tinygrad_rnn.surroundings import is_recording, surroundings
 from tinygrad_rnn.tensor import Tensor
 
-ACTIVATIONS = frozenset({ops.sigmoid, ops.hard_sigmoid, ops.tanh, ops.softmax})
+ACTIVATIONS = frozenset(
+    {ops.sigmoid, ops.hard_sigmoid, ops.tanh, ops.softmax, ops.relu, ops.leaky_relu, ops.elu, ops.softplus, ops.exp}
+)
 
 Values = dict[str, np.ndarray[Any, Any]]
 
@@ -34,7 +36,8 @@ class Trace(Mapping[str, np.ndarray[Any, Any]]):
     """Arrays (T,B,H) by name: "0.forward.z" is gate z of layer 0, "0.forward.z.pre" the sum that it squashes,
     "0.forward.h" the state that each step left (a gate of a state's name is "0.forward.h.gate"); what a cell named with
     `tag` stands beside them. A second recurrent network in the same model is "1/0.forward.z", and so on. A later
-    call of a layer replaces what an earlier one left. Where lengths are given, gates of padding steps are there too;
+    call of a layer replaces what an earlier one left. A gate that a step uses twice is "z" and "z.2"; the parts of one
+    that are never added are "z.input" and "z.recurrent". Where lengths are given, gates of padding steps are there too;
     states keep their last value.
 
     `gradients` holds, after `backward()`, the derivative of the loss by each of them."""
@@ -80,14 +83,14 @@ class Trace(Mapping[str, np.ndarray[Any, Any]]):
 
     def save_hdf5(self, path: str | os.PathLike[str]) -> None:
         """The form that LSTMVis reads (Strobelt et al. 2018): a matrix (B T, H) for each name, one sequence after
-        another. Raises ModuleNotFoundError where h5py is not installed."""
+        another; a state of more axes is made flat. Raises ModuleNotFoundError where h5py is not installed."""
         try:
             import h5py  # noqa: PLC0415  (optional)
         except ImportError:
             raise ModuleNotFoundError("save_hdf5 needs h5py: pip install h5py") from None
         with h5py.File(path, "w") as file:
             for name, value in self.items():
-                file[name] = value.swapaxes(0, 1).reshape(-1, *value.shape[2:])
+                file[name] = value.swapaxes(0, 1).reshape(value.shape[0] * value.shape[1], -1)
 
     def plot(self, *names: str, row: int = 0, columns: Sequence[str] | None = None) -> Any:
         """A matplotlib Figure of these arrays, or of all gates and states, for one row of the batch: a unit in each
@@ -134,7 +137,8 @@ _current: ContextVar[Trace | None] = ContextVar("tinygrad_rnn.trace", default=No
 @contextmanager
 def trace() -> Iterator[Trace]:
     """`with trace() as tr:` — recurrent layers that are called within it leave their gates and states in `tr`. Costs
-    memory for every one of them."""
+    memory for every one of them. A step that looks at numbers, as AdaptiveTimeCell's does, cannot be recorded, and
+    neither be traced: the layer raises CannotRecord."""
     token = _current.set(Trace())
     try:
         found = _current.get()
@@ -168,14 +172,30 @@ def named_values(program: Program, states: list[str]) -> dict[str, Var]:
         name = f"{gate}.gate" if gate in states else gate
         read = {v for e in equations for v in e.reads}
         ends = [v for e in equations for v in e.outs if v not in read]
-        squashed = _nearest(program, ends)
-        if squashed is not None:
-            found[name] = squashed.outs[0]
-            found[f"{name}.pre"] = ends[0] if len(ends) == 1 else squashed.reads[0]
-        elif len(ends) == 1:
-            found[name] = ends[0]
+        sums: dict[Any, list[Var]] = {}  # by the activation behind them, None where there is none
+        for end in ends:
+            sums.setdefault(_nearest(program, [end]), []).append(end)
+        alone = sums.pop(None, [])
+        for count, (squashed, parts) in enumerate(sums.items(), 1):
+            numbered = name if count == 1 else f"{name}.{count}"
+            found[numbered] = squashed.outs[0]
+            found[f"{numbered}.pre"] = parts[0] if len(parts) == 1 else squashed.reads[0]
+        if len(ends) == 1 and alone:
+            found[name] = alone[0]
+        elif len(alone) == 2 and not sums:
+            inputs = _from(program, program.xs)
+            found |= {f"{name}.{'input' if v in inputs else 'recurrent'}": v for v in alone}
     found |= program.tags
     found |= dict(zip(states, program.new_states, strict=True))
+    return found
+
+
+def _from(program: Program, sources: list[Var]) -> set[Var]:
+    """All that is made from these values."""
+    found = set(sources)
+    for e in program.equations:
+        if found.intersection(e.reads):
+            found.update(e.outs)
     return found
 
 

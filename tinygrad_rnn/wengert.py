@@ -13,8 +13,8 @@ from tinygrad_rnn.surroundings import Where
 from tinygrad_rnn.tape import Alias, FreedTapeError, Leaf, Node, Output
 from tinygrad_rnn.tensor import Tensor
 
-DRAWN = 40
-"""Nodes that a notebook draws at most."""
+DRAWN, WIDE = 40, 8
+"""Nodes that a notebook draws at most, and operands of one of them: beyond, the list says more."""
 
 
 class Tape:
@@ -100,7 +100,7 @@ class Tape:
         shown = [node for node in self.nodes if not isinstance(node, Output)]
         rows = list(self._rows())
         listed = table(("#", "op", "operands", "shape", "dtype", "bytes", "where"), rows)
-        if len(shown) > DRAWN:
+        if len(shown) > DRAWN or max(len(node.parents) for node in shown) > WIDE:
             return listed
         nodes, edges = [], []
         for node in shown:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from tinygrad_rnn import ops
+from tinygrad_rnn.models import init
 from tinygrad_rnn.models.cell import Cell
-from tinygrad_rnn.ops import relu, sigmoid, tanh
+from tinygrad_rnn.ops import relu, sigmoid, softplus, tanh
 from tinygrad_rnn.tensor import Parameter, Tensor
 
 Two = tuple[Tensor, Tensor]
@@ -25,7 +26,8 @@ class RANCell(Cell):
 
 
 class IndRNNCell(Cell):
-    """Li et al. 2018, eq. 2: each unit sees its own past alone, by one weight u."""
+    """Li et al. 2018, eq. 2: each unit sees its own past alone, by one weight u, which starts at 1. (The paper bounds u
+    for long sequences; here nothing does.)"""
 
     gates = "n:x"
 
@@ -53,14 +55,15 @@ class MinLSTMCell(Cell):
     gates = "f:x i:x n:x"
 
     def step(self, x: Tensor, h: Tensor) -> Tensor:
-        f, i = sigmoid(self.f(x)), sigmoid(self.i(x))
-        n: Tensor = self.n(x)
-        return (f * h + i * n) / (f + i)
+        f = sigmoid(softplus(-self.i(x)) - softplus(-self.f(x)))  # f / (f + i), also where both would be 0
+        h = f * h + (1 - f) * self.n(x)
+        return h
 
 
 class SRUCell(Cell):
     """Lei et al. 2018, eq. 1 to 4: gates see their own unit's cell, by one weight; the output is a highway between cell
-    and input, which a matrix brings to H where I is another number. (The paper's content has no bias.)"""
+    and input, which a matrix brings to H where I is another number. (The paper's content has no bias, and its highway
+    may be scaled.)"""
 
     gates = "n:x f:x r:x"
     state = "h c"
@@ -100,8 +103,8 @@ class SCRNCell(Cell):
     state = "h s"
 
     def setup(self, context_size: int | None = None, alpha: float = 0.95) -> None:
-        self.context_size = self.hidden_size if context_size is None else context_size
-        self.alpha = alpha
+        self.context_size = self.hidden_size if context_size is None else init.size("context_size", context_size)
+        self.alpha = init.rate("alpha", alpha)
         self.slow = self.new_gate("slow", "x", self.context_size)
         self.n = self.new_gate("n")
         self.P = Parameter(np.zeros((self.context_size, self.hidden_size)), name="P")
@@ -124,12 +127,13 @@ class SCRNCell(Cell):
 
 class HighwayRNNCell(Cell):
     """Zilly et al. 2017, eq. 6 to 8, the gates coupled: `depth` highway layers within each time step; the input comes
-    in at the first."""
+    in at the first. (The paper starts the biases of t below 0.)"""
 
     gates = "n t"
 
     def setup(self, depth: int = 2) -> None:
-        self.deeper = [(self.new_gate(f"n{k}", "h"), self.new_gate(f"t{k}", "h")) for k in range(1, depth)]
+        more = range(1, init.size("depth", depth))
+        self.deeper = [(self.new_gate(f"n{k}", "h"), self.new_gate(f"t{k}", "h")) for k in more]
 
     def step(self, x: Tensor, h: Tensor) -> Tensor:
         t = sigmoid(self.t(x, h))

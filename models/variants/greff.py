@@ -1,4 +1,5 @@
-"""The LSTM without one of its parts: Greff et al. 2017, section 3, all from the LSTM with peepholes."""
+"""The LSTM with peepholes (`PeepholeLSTMCell`) without one of its parts: the variants of Greff et al. 2017, but for
+their full gate recurrence. All biases start at 0: to compare, give the whole one `forget_bias=0`."""
 
 from __future__ import annotations
 

@@ -100,7 +100,7 @@ class UGRNNCell(Cell):
 
 class JANETCell(Cell):
     """van der Westhuizen & Lasenby 2018, eq. 4: an LSTM with nothing but its forget gate, which writes by
-    1 - sigmoid(s - beta)."""
+    1 - sigmoid(s - beta). (The paper draws the forget biases for the lengths expected.)"""
 
     gates = "f n"
 

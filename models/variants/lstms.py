@@ -137,7 +137,7 @@ class ONLSTMCell(Cell):
 class PhasedLSTMCell(Cell):
     """Neil et al. 2016, eq. 2 to 9, at equal steps and without peepholes: a unit is updated while its oscillation of
     period `tau` (drawn log-uniform from `periods`, in steps) is open, for a share `open_share` of it; otherwise it
-    leaks by `leak`. States: h, c, and the phase (B,H) in [0, 1)."""
+    leaks by `leak`. States: h, c, and the phase (B,H) in [0, 1). (In the paper it leaks in training alone.)"""
 
     gates = "i f o g"
     state = "h c phase"
@@ -153,6 +153,8 @@ class PhasedLSTMCell(Cell):
         low, high = periods
         if not 0 < low <= high:
             raise ValueError(f"periods must be two numbers, 0 < low <= high, got {periods!r}")
+        if not 0 < open_share <= 1:
+            raise ValueError(f"open_share must be above 0 and at most 1, got {open_share!r}")
         self.log_tau = Parameter(rng.uniform(np.log(low), np.log(high), self.hidden_size))
         self.shift = Parameter(rng.uniform(0, 1, self.hidden_size))  # as a share of the period
         self.share = Parameter(np.full(self.hidden_size, open_share))

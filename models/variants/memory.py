@@ -62,7 +62,7 @@ class AdaptiveTimeCell(Cell):
     state = "h ponder"
 
     def setup(self, epsilon: float = 0.01, most: int = 10) -> None:
-        self.epsilon, self.most = epsilon, init.size("most", most)
+        self.epsilon, self.most = init.rate("epsilon", epsilon), init.size("most", most)
         self.halt = self.new_gate("halt", "h", 1)
         self.halt.b.data += 1.0  # few steps at the start
         self.fresh = Parameter(np.zeros(self.hidden_size), name="fresh")  # of the flag that the input is new
