@@ -66,9 +66,16 @@ def from_torch(layer: Recurrent, state_dict: Mapping[str, Any]) -> None:
         raise TypeError(f"state_dict must be a mapping of names to arrays, got {type(state_dict).__name__}")
     missing, unexpected = sorted(own.keys() - state_dict.keys()), sorted(state_dict.keys() - own.keys(), key=str)
     if missing or unexpected:
+        hint = ""
+        if prefixes := {str(name).removesuffix(own_name) for name in unexpected for own_name in missing} - set(
+            unexpected
+        ):
+            hint = f"; are the names without {min(prefixes)!r} meant?"
+        elif not unexpected and all(name.startswith("bias") for name in missing):
+            hint = "; of a layer without biases they are zeros, to be added"
         raise ValueError(
             f"state_dict must have the {len(own)} names of to_torch(layer), got one with {missing} missing and "
-            f"{unexpected} unexpected"
+            f"{unexpected} unexpected{hint}"
         )
     given = {name: _array(f"state_dict[{name!r}]", state_dict[name], mine.shape) for name, mine in own.items()}
     pairs: Pairs = []
@@ -113,13 +120,19 @@ def from_keras(layer: Recurrent, weights: Sequence[Any]) -> None:
     if len(weights) != len(own):
         raise ValueError(
             f"weights must be a flat list of {len(own)} arrays, {len(_KERAS_NAMES)} ({', '.join(_KERAS_NAMES)}) for "
-            f"each layer and direction, got {len(weights)}"
+            f"each layer and direction, got {len(weights)} (of a layer without biases they are zeros, to be added)"
         )
     pairs: Pairs = []
     for k, (cell, order) in enumerate(_ordered(layer, "Keras")):
         given = []
         for i, name in enumerate(_KERAS_NAMES, start=3 * k):
             option = f" for reset={cell.reset!r}" if name == "bias" and isinstance(cell, GRUCell) else ""
+            if option and getattr(weights[i], "ndim", 0) == 3 - own[i].ndim:
+                other = {"after": "before", "before": "after"}[cell.reset]
+                raise ValueError(
+                    f"weights[{i}] are the biases of GRU(reset_after={cell.reset == 'before'}): they need a layer made "
+                    f"with reset={other!r}, and this one has reset={cell.reset!r}"
+                )
             given.append(_array(f"weights[{i}], the {name}{option},", weights[i], own[i].shape))
         U, W, bias = given
         b, c = bias if _resets_after(cell) else (bias, np.zeros_like(bias))
@@ -211,7 +224,7 @@ def _array(name: str, value: Any, shape: tuple[int, ...]) -> Array:
         with suppress(TypeError):  # a dtype that NumPy lacks, such as bfloat16, is refused below
             value = value.detach().cpu().numpy()
     if not isinstance(value, np.ndarray) or value.dtype.kind != "f":
-        got = getattr(value, "dtype", type(value).__name__)
+        got = f"{type(value).__name__} of {value.dtype}" if hasattr(value, "dtype") else type(value).__name__
         raise TypeError(f"{name} must be an array of a floating dtype of NumPy's, got {got}")
     if value.shape != shape:
         raise ValueError(f"{name} must have the shape {shape}, got {value.shape}")
@@ -220,6 +233,12 @@ def _array(name: str, value: Any, shape: tuple[int, ...]) -> Array:
 
 def _set(pairs: Pairs) -> None:
     """Gives the Parameters their values, in their own dtypes and on their devices."""
-    cast = [(p, to_device(np.array(a, dtype=p.dtype, order="C"), device_of(p.data))) for p, a in pairs]
+    with np.errstate(over="ignore"):  # refused below
+        cast = [(p, np.array(a, dtype=p.dtype, order="C")) for p, a in pairs]
+    for (parameter, data), (_, given) in zip(cast, pairs, strict=True):
+        if not np.array_equal(np.isfinite(data), np.isfinite(given)):
+            raise ValueError(
+                f"weights must lie within the layer's {parameter.dtype}, got values up to {abs(given).max():.3g}"
+            )
     for parameter, data in cast:
-        parameter.data = data
+        parameter.data = to_device(data, device_of(parameter.data))

@@ -28,10 +28,10 @@ class LanguageModel(Module):
     characters alike.
 
     `tied=True` uses the embedding table for the output too (Press & Wolf 2017), which needs embedding_size ==
-    hidden_size. `dropout` stands on the embeddings, between the layers and before the output (Zaremba et al. 2014)
-    and works where `rng` is given. `cell` is "rnn", "gru", "lstm", a name of `models.variants.VARIANTS`, or a class
-    made with `Cell`; further options go to `Recurrent` and the cell. Raises ValueError, TypeError for sizes and options
-    that do not fit."""
+    hidden_size; `tied=None` does so where the sizes allow it. `dropout` stands on the embeddings, between the layers
+    and before the output (Zaremba et al. 2014) and works where `rng` is given. `cell` is "rnn", "gru", "lstm", a name
+    of `models.variants.VARIANTS`, or a class made with `Cell`; further options go to `Recurrent` and the cell. Raises
+    ValueError, TypeError for sizes and options that do not fit."""
 
     def __init__(
         self,
@@ -40,7 +40,7 @@ class LanguageModel(Module):
         hidden_size: int,
         num_layers: int = 1,
         cell: str | type[Cell] = "gru",
-        tied: bool = False,
+        tied: bool | None = False,
         dropout: float = 0.0,
         *,
         dtype: Any = np.float32,
@@ -60,6 +60,8 @@ class LanguageModel(Module):
         self.recurrent = Recurrent(
             cell, embedding_size, hidden_size, num_layers, dropout=dropout, dtype=dtype, rng=rng, **options
         )
+        if tied is None:
+            tied = self.recurrent.output_size == embedding_size
         if tied and self.recurrent.output_size != embedding_size:
             raise ValueError(
                 f"tied=True needs embedding_size == hidden_size, got {embedding_size} and {self.recurrent.output_size}"

@@ -843,3 +843,13 @@ def test_the_default_corpus_trains_with_no_data_at_all(tmp_path: Path) -> None:
     )
     assert "standard library" in text and "unigram" in text
     works("evaluate", tmp_path / "best.safetensors")
+
+
+def test_the_output_is_tied_where_the_cells_output_has_the_embeddings_size(place: Path, tmp_path: Path) -> None:
+    for cell, tied in (("gru", True), ("scrn", False)):
+        out = tmp_path / cell
+        sizes = "--layers 1 --hidden 6 --embedding 6 --epochs 1 --vocab-size 16".split()
+        trained = invoke("train", "--text", place / "text.txt", "--lines", "--cell", cell, *sizes, "--out", out)
+        assert trained.exit_code == 0, trained.output
+        assert ("(tied)" in trained.output) == tied
+        assert invoke("evaluate", out / "best.safetensors").exit_code == 0

@@ -141,7 +141,7 @@ def test_a_tensor_that_requires_a_gradient_is_taken(torch: Any) -> None:
 def test_a_tensor_of_a_dtype_that_numpy_lacks_is_refused(torch: Any) -> None:
     refused(
         TypeError,
-        "state_dict['weight_ih_l0'] must be an array of a floating dtype of NumPy's, got torch.bfloat16",
+        "state_dict['weight_ih_l0'] must be an array of a floating dtype of NumPy's, got Tensor of torch.bfloat16",
         lambda layer: from_torch(layer, torch_layer(torch, "LSTM", 1, False).bfloat16().state_dict()),
         made(LSTM),
     )
@@ -457,7 +457,7 @@ def without(state_dict: dict[str, Any], *names: str, **more: Any) -> dict[str, A
         (
             TypeError,
             lambda d: d | {"bias_hh_l0": np.zeros(16, np.int64)},
-            "state_dict['bias_hh_l0'] must be an array of a floating dtype of NumPy's, got int64",
+            "state_dict['bias_hh_l0'] must be an array of a floating dtype of NumPy's, got ndarray of int64",
         ),
         (
             TypeError,
@@ -479,7 +479,7 @@ def test_a_state_dict_that_does_not_fit_is_refused(error: Any, change: Any, mess
             ValueError,
             lambda weights: weights[:3],
             "weights must be a flat list of 6 arrays, 3 (kernel, recurrent_kernel, bias) for each layer and direction, "
-            "got 3",
+            "got 3 (of a layer without biases they are zeros, to be added)",
         ),
         (
             ValueError,
@@ -489,12 +489,14 @@ def test_a_state_dict_that_does_not_fit_is_refused(error: Any, change: Any, mess
         (
             ValueError,
             lambda weights: [*weights[:5], weights[5][0]],
-            "weights[5], the bias for reset='after', must have the shape (2, 12), got (12,)",
+            "weights[5] are the biases of GRU(reset_after=False): they need a layer made with reset='before', "
+            "and this one has reset='after'",
         ),
         (
             TypeError,
             lambda weights: [*weights[:5], weights[5].astype(complex)],
-            "weights[5], the bias for reset='after', must be an array of a floating dtype of NumPy's, got complex128",
+            "weights[5], the bias for reset='after', must be an array of a floating dtype of NumPy's, "
+            "got ndarray of complex128",
         ),
         (TypeError, lambda weights: {"kernel": weights[0]}, "weights must be a list of arrays, got dict"),
     ],
@@ -506,7 +508,10 @@ def test_a_list_of_weights_that_does_not_fit_is_refused(error: Any, change: Any,
 
 
 def test_weights_of_a_gru_that_resets_after_are_refused_by_one_that_resets_before() -> None:
-    message = "weights[2], the bias for reset='before', must have the shape (12,), got (2, 12)"
+    message = (
+        "weights[2] are the biases of GRU(reset_after=True): they need a layer made with reset='after', "
+        "and this one has reset='before'"
+    )
     layer = made(partial(GRU, reset="before"))
     refused(ValueError, message, lambda layer: from_keras(layer, to_keras(made(GRU))), layer)
 
@@ -536,3 +541,27 @@ def test_a_second_bias_beside_another_gate_is_kept_apart(to: Any, back: Any) -> 
     plain, xs = made(partial(GRU, recurrent_bias=True)), draw(T, B, I)
     back(plain, to(layer))
     close(plain(xs)[0].numpy(), layer(xs)[0].numpy())
+
+
+def test_messages_say_what_to_do() -> None:
+    gru = GRU(2, 3)
+    with pytest.raises(
+        ValueError, match=r"biases of GRU\(reset_after=False\): they need a layer made with reset='before'"
+    ):
+        from_keras(gru, to_keras(GRU(2, 3, reset="before")))
+    with pytest.raises(
+        ValueError, match=r"biases of GRU\(reset_after=True\): they need a layer made with reset='after'"
+    ):
+        from_keras(GRU(2, 3, reset="before"), to_keras(gru))
+    whole = {f"rnn.{name}": value for name, value in to_torch(gru).items()}
+    with pytest.raises(ValueError, match=r"are the names without 'rnn\.' meant"):
+        from_torch(gru, whole)
+    bare = {name: value for name, value in to_torch(gru).items() if not name.startswith("bias")}
+    with pytest.raises(ValueError, match="of a layer without biases they are zeros"):
+        from_torch(gru, bare)
+    large = [value.astype(np.float64) * 1e300 for value in to_keras(gru)]
+    before = gru.state_dict()
+    with pytest.raises(ValueError, match="weights must lie within the layer's float32, got values up to"):
+        from_keras(gru, large)
+    for name, value in gru.state_dict().items():
+        np.testing.assert_array_equal(value, before[name])

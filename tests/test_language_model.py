@@ -246,7 +246,11 @@ def test_the_same_generator_gives_the_same_model() -> None:
         ({"vocab_size": 0}, ValueError, "vocab_size must be a whole number of at least 1, got 0"),
         ({"hidden_size": 0}, ValueError, "hidden_size must be a whole number of at least 1, got 0"),
         ({"dropout": 1}, ValueError, "dropout must be at least 0 and below 1, got 1"),
-        ({"layers": 2}, TypeError, "GRUCell: unknown option among ['layers']"),
+        (
+            {"layers": 2},
+            TypeError,
+            "GRUCell: its options are reset, update, recurrent_bias, gate; got an unexpected keyword argument 'layers'",
+        ),
     ],
 )
 def test_a_model_that_cannot_be_built_says_why(arguments: dict[str, Any], error: type[Exception], message: str) -> None:

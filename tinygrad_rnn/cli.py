@@ -128,7 +128,9 @@ _TRAIN_OPTIONS = [
         type=int,
     ),
     _setting("valid_fraction", "The last part of the text, kept for validation."),
-    _setting("cell", "rnn, gru, lstm, or your own: FILE.py:Class.", metavar="CELL"),
+    _setting(
+        "cell", "rnn, gru, lstm, a variant (mgu, janet, peephole-lstm...), or your own: FILE.py:Class.", metavar="CELL"
+    ),
     _setting("layers", "Recurrent layers."),
     _setting("embedding", "Size of the word vectors."),
     _setting("hidden", "Hidden units per layer."),
@@ -293,10 +295,11 @@ def _describe(run: Run) -> None:
     _say("split", f"{sizes[0]:,} training and {sizes[1]:,} validation {unit}, vocabulary {len(run.data.vocabulary):,}")
     _say("baseline", f"{baseline_line(about)}")
     _say("", "(interpolated Witten-Bell n-grams on the same split, in nats per token)")
+    tied = " (tied)" if run.model.output_weight is None else ""
     _say(
         "model",
-        f"{settings.layers} x {settings.cell} {settings.hidden}, embedding {settings.embedding}"
-        f"{' (tied)' if settings.is_tied else ''}: {run.model.size:,} parameters, {settings.dtype} on {run.device}",
+        f"{settings.layers} x {settings.cell} {settings.hidden}, embedding {settings.embedding}{tied}: "
+        f"{run.model.size:,} parameters, {settings.dtype} on {run.device}",
     )
     _say(
         "training",
@@ -345,7 +348,7 @@ _checkpoint = click.argument("checkpoint", type=click.Path(path_type=Path), defa
 _device = click.option("--device", default="cpu", show_default=True, help="cpu, or cuda with CuPy.")
 
 
-@main.command()
+@main.command(short_help="Measure a model in nats per token and perplexity.")
 @_checkpoint
 @click.option(
     "--text",
@@ -427,7 +430,7 @@ def generate(checkpoint: Path, device: str, seed: int, **options: Any) -> None:
         click.echo(text)
 
 
-@main.command()
+@main.command(short_help="Show what is in a checkpoint, as text or as a page.")
 @_checkpoint
 @click.option("--html", type=click.Path(dir_okay=False, path_type=Path), help="Write a page to look at instead.")
 @click.option("--text", help="The text that the page shows the model reading (one of its own unless told).")
@@ -469,8 +472,8 @@ def inspect(checkpoint: Path, html: Path | None, text: str | None) -> None:
         )
 
 
-@main.command()
-@click.argument("cell", metavar="FILE.py:Class")
+@main.command(short_help="Check a cell of your own, or one by name.")
+@click.argument("cell", metavar="NAME|FILE.py:Class")
 @click.option("--input-size", type=click.IntRange(1), default=2, show_default=True, help="Features of the inputs.")
 @click.option("--hidden-size", type=click.IntRange(1), default=3, show_default=True, help="Features of the state.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the inputs.")

@@ -282,7 +282,7 @@ def build_model(settings: Settings, vocabulary: Vocabulary, rng: np.random.Gener
             settings.hidden,
             settings.layers,
             find_cell(settings.cell),
-            tied=settings.is_tied,
+            tied=settings.tied,
             dropout=settings.dropout,
             recurrent_dropout=settings.recurrent_dropout,
             zoneout=settings.zoneout,

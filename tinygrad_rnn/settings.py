@@ -143,11 +143,6 @@ class Settings:
         return self.level == "word" if self.lowercase is None else self.lowercase
 
     @property
-    def is_tied(self) -> bool:
-        """Whether the output layer uses the embedding table: where the sizes allow it, unless told."""
-        return self.embedding == self.hidden if self.tied is None else self.tied
-
-    @property
     def learning_rate(self) -> float:
         """The initial learning rate."""
         return LEARNING_RATES[self.optimizer] if self.lr is None else self.lr
