@@ -633,12 +633,15 @@ def test_the_update_gate_rnn_is_a_highway_rnn_of_depth_one_with_the_opposite_gat
     close(stepped(cell, x, states), stepped(highway, x, states))
 
 
-def test_a_minlstm_whose_gates_are_both_shut_keeps_and_writes_by_their_ratio() -> None:
+@pytest.mark.parametrize(("forget", "share"), [(-120.0, 0.5), (-10.0, 1.0)])
+def test_a_minlstm_whose_gates_are_both_shut_has_a_state_and_a_gradient(forget: float, share: float) -> None:
     cell = MinLSTMCell(I, H)
-    for gate, bias in ((cell.f, -120.0), (cell.i, -119.0), (cell.n, 1.0)):
+    for gate, bias in ((cell.f, forget), (cell.i, -120.0), (cell.n, 0.0)):
         gate.U.data, gate.b.data = np.zeros((I, H), np.float32), np.full(H, bias, np.float32)
-    kept = cell.step(Tensor(np.zeros((B, I), np.float32)), Tensor(np.zeros((B, H), np.float32))).numpy()
-    np.testing.assert_allclose(kept, 1 / (1 + np.exp(-1)), rtol=1e-5)
+    h = cell.step(Tensor(np.zeros((B, I), np.float32)), Tensor(np.ones((B, H), np.float32)))
+    np.testing.assert_allclose(h.numpy(), share, rtol=1e-3)
+    h.sum().backward()
+    assert all(np.isfinite(p.grad).all() for p in cell.parameters())
 
 
 @pytest.mark.parametrize(

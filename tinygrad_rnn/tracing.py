@@ -26,7 +26,7 @@ from tinygrad_rnn.surroundings import is_recording, surroundings
 from tinygrad_rnn.tensor import Tensor
 
 ACTIVATIONS = frozenset(
-    {ops.sigmoid, ops.hard_sigmoid, ops.tanh, ops.softmax, ops.relu, ops.leaky_relu, ops.elu, ops.softplus, ops.exp}
+    {ops.sigmoid, ops.hard_sigmoid, ops.tanh, ops.softmax, ops.relu, ops.leaky_relu, ops.elu, ops.softplus}
 )
 
 Values = dict[str, np.ndarray[Any, Any]]

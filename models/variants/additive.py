@@ -7,7 +7,7 @@ import numpy as np
 from tinygrad_rnn import ops
 from tinygrad_rnn.models import init
 from tinygrad_rnn.models.cell import Cell
-from tinygrad_rnn.ops import relu, sigmoid, softplus, tanh
+from tinygrad_rnn.ops import relu, sigmoid, tanh
 from tinygrad_rnn.tensor import Parameter, Tensor
 
 Two = tuple[Tensor, Tensor]
@@ -55,8 +55,9 @@ class MinLSTMCell(Cell):
     gates = "f:x i:x n:x"
 
     def step(self, x: Tensor, h: Tensor) -> Tensor:
-        f = sigmoid(softplus(-self.i(x)) - softplus(-self.f(x)))  # f / (f + i), also where both would be 0
-        h = f * h + (1 - f) * self.n(x)
+        f, i = (sigmoid(gate(x)) + 1e-14 for gate in (self.f, self.i))  # never 0 / 0
+        share = f / (f + i)
+        h = share * h + (1 - share) * self.n(x)
         return h
 
 
