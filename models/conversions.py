@@ -67,10 +67,9 @@ def from_torch(layer: Recurrent, state_dict: Mapping[str, Any]) -> None:
     missing, unexpected = sorted(own.keys() - state_dict.keys()), sorted(state_dict.keys() - own.keys(), key=str)
     if missing or unexpected:
         hint = ""
-        if prefixes := {str(name).removesuffix(own_name) for name in unexpected for own_name in missing} - set(
-            unexpected
-        ):
-            hint = f"; are the names without {min(prefixes)!r} meant?"
+        before = [str(name).removesuffix(end) for name in unexpected for end in missing if str(name).endswith(end)]
+        if before:
+            hint = f"; are the names without {before[0]!r} meant?"
         elif not unexpected and all(name.startswith("bias") for name in missing):
             hint = "; of a layer without biases they are zeros, to be added"
         raise ValueError(

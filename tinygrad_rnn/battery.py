@@ -370,9 +370,9 @@ class Battery:
             padded = [found[0][0][:length, b : b + 1], *(s[:, b : b + 1] for s in found[0][1:])]
             _same(padded, [outputs, *last], f"of a row of {length} steps, padded and not")
             assert not found[0][0][length:, b].any(), "outputs past the length are not 0"
-        together = self.weights(self.xs, self.start, lengths)
+        together = self.by_weights(self.xs, self.start, lengths)
         lone = [
-            self.weights(self.xs[:length, b : b + 1], [s[:, b : b + 1] for s in self.start])
+            self.by_weights(self.xs[:length, b : b + 1], [s[:, b : b + 1] for s in self.start])
             for b, length in enumerate(lengths)
         ]
         for name, gradient in together.items():
@@ -381,20 +381,19 @@ class Battery:
             _same([gradient], [sum(each[name] for each in lone)], f"({what}), padded and not")
         return figure
 
-    def weights(self, xs: Any, start: Any, lengths: Any = None) -> dict[str, Any]:
+    def by_weights(self, xs: Any, start: Any, lengths: Any = None) -> dict[str, Any]:
         """The gradient of the sum of all outputs by the Parameters."""
-        names, parameters = zip(*self.layer.named_parameters(), strict=True) if self.layer.parameters() else ((), ())
-        if not len(xs):
-            return {name.removeprefix("cells.0."): np.zeros(p.shape) for name, p in zip(names, parameters, strict=True)}
+        weights = {name: p.data for name, p in self.layer.named_parameters()}
+        found: Any = [np.zeros(w.shape) for w in weights.values()]
 
         def total(*values: Tensor) -> Tensor:
-            layer = self.layer.with_values(dict(zip(names, values, strict=True)))
+            layer = self.layer.with_values(dict(zip(weights, values, strict=True)))
             return layer(Tensor(xs), tuple(map(Tensor, start)), lengths=lengths)[0].sum()
 
-        if not names:
-            return {}
-        found = grad(total, tuple(range(len(names))))(*(Tensor(p.data) for p in parameters))
-        return {name.removeprefix("cells.0."): g.numpy() for name, g in zip(names, found, strict=True)}
+        if weights and len(xs):
+            gradients = grad(total, tuple(range(len(weights))))(*map(Tensor, weights.values()))
+            found = [g.numpy() for g in gradients]
+        return {name.removeprefix("cells.0."): g for name, g in zip(weights, found, strict=True)}
 
     def directions(self) -> str:
         """The backward half of a bidirectional layer is a forward layer on the reversed inputs; layers stack."""

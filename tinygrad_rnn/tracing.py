@@ -87,7 +87,9 @@ class Trace(Mapping[str, np.ndarray[Any, Any]]):
         try:
             import h5py  # noqa: PLC0415  (optional)
         except ImportError:
-            raise ModuleNotFoundError("save_hdf5 needs h5py: pip install h5py") from None
+            raise ModuleNotFoundError(
+                "save_hdf5 needs h5py, which is not installed: pip install 'tinygrad-rnn[hdf5]'"
+            ) from None
         with h5py.File(path, "w") as file:
             for name, value in self.items():
                 file[name] = value.swapaxes(0, 1).reshape(value.shape[0] * value.shape[1], -1)

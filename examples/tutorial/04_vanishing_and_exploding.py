@@ -64,8 +64,7 @@ for radius, color in ((0.8, "#2b6a99"), (1.0, "#555555"), (1.15, "#b5452c")):
     norms = reach(linear, data[:60])
     axes.semilogy(norms, color=color, label=f"largest eigenvalue {radius}")
     axes.semilogy(norms[20] * radius ** (np.arange(60) - 20.0), ":", color=color)
-axes.set_xlabel("steps back")
-axes.set_ylabel("norm of the gradient")
+axes.set(xlabel="steps back", ylabel="norm of the gradient")
 axes.legend()
 plt.show()
 
@@ -113,15 +112,11 @@ for _ in range(100):  # weight decay, and nothing else: a tenth of W goes
     decay.step()
 
 figure, axes = plt.subplots(figsize=(8, 4.4), layout="constrained")
-for (name, layer), style in zip(
-    layers.items(), ("-", "--", ":", "-.") * 2, strict=False
-):
+for i, (name, layer) in enumerate(layers.items()):
     norms = reach(layer, data)
-    axes.semilogy(norms / norms[0], style, label=name)
+    axes.semilogy(norms / norms[0], ("-", "--", ":", "-.")[i % 4], label=name)
     print(f"{name:24} a hundredth is left after {memory(layer, data):3} steps")
-axes.set_ylim(1e-8, 1e3)
-axes.set_xlabel("steps back")
-axes.set_ylabel("share of the gradient")
+axes.set(xlabel="steps back", ylabel="share of the gradient", ylim=(1e-8, 1e3))
 axes.legend(loc="lower right")
 plt.show()
 
@@ -149,16 +144,14 @@ def adding(steps: int = 100, batch: int = 50) -> tuple[Tensor, np.ndarray]:
     return Tensor(xs), (numbers * marks).sum(axis=0).astype(np.float32)
 
 
-def improve(
-    layer: Recurrent, output: Linear, optimizer: Optimizer, limit: float
-) -> float:
-    """One step of training, and its loss."""
+def improve(layer: Recurrent, output: Linear, way: Optimizer, limit: float) -> float:
+    """One step of training by an optimiser, and its loss."""
     xs, sums = adding()
     loss = ops.mse(output(layer(xs)[0][-1]).reshape((-1,)), sums)
-    optimizer.zero_grad()
+    way.zero_grad()
     loss.backward()
-    clip_by_norm(optimizer.parameters, limit)
-    optimizer.step()
+    clip_by_norm(way.parameters, limit)
+    way.step()
     return float(loss.item())
 
 
@@ -169,16 +162,13 @@ for layer in (RNN(2, 32), GRU(2, 32), LSTM(2, 32)):
     optimizer = Adam([*layer.parameters(), *output.parameters()], lr=0.01)
     while len(losses) < 1200 and np.mean(losses[-50:]) > 0.005:
         losses.append(improve(layer, output, optimizer, limit=1.0))
-    name = type(layer).__name__
+    name, after = type(layer).__name__, memory(layer, long)
     error = results[name] = np.mean(losses[-50:])
-    print(
-        f"{name:4} sees {before:3} steps before training, {memory(layer, long):3} after"
-    )
+    print(f"{name:4} sees {before:3} steps before training, {after:3} after")
     smooth = np.convolve(losses, np.ones(25) / 25, mode="valid")
     axes.semilogy(smooth, label=f"{name}: {error:.4f} after {len(losses)} steps")
 axes.axhline(1 / 6, color="#888888", linestyle=":")
-axes.set_xlabel("step")
-axes.set_ylabel("mean squared error")
+axes.set(xlabel="step", ylabel="mean squared error")
 axes.legend()
 plt.show()
 assert results["LSTM"] < 0.01 and results["GRU"] < 0.01 and results["RNN"] > 0.14
@@ -202,10 +192,8 @@ for limit in (np.inf, 1.0):
     relu.cells[0].n.W.data *= 1.5
     sgd = SGD([*relu.parameters(), *output.parameters()], lr=0.1)
     with np.errstate(all="ignore"):  # it will overflow
-        losses = [improve(relu, output, sgd, limit) for _ in range(100)]
-    print(
-        f"clipped at {limit}: loss {np.mean(losses[-50:]):.3f}, {sgd.skipped} steps skipped"
-    )
+        loss = np.mean([improve(relu, output, sgd, limit) for _ in range(100)][50:])
+    print(f"clipped at {limit}: loss {loss:.3f}, {sgd.skipped} steps skipped")
 
 # %%
 # Without clipping the first step is the last that is taken: it throws the weights so far that

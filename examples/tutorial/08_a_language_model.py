@@ -115,8 +115,7 @@ for order, nats in enumerate(bars, 1):
     axes.annotate(
         f"{order}-gram", place, va="bottom" if order % 2 else "top", ha="center"
     )
-axes.set_xlabel("step")
-axes.set_ylabel("nats per word")
+axes.set(xlabel="step", ylabel="nats per word")
 axes.legend()
 plt.show()
 assert abs(losses[0] - np.log(size)) < 0.3
