@@ -297,6 +297,8 @@ def test_a_plot_shows_units_over_steps_from_0_to_1_or_around_0() -> None:
     titles = {axes.get_title() for axes in tr.plot().axes if axes.get_title()}
     assert titles == {f"0.forward.{name}" for name in "ifoghc"}
     plt.close("all")
+    with trace() as empty, pytest.raises(ValueError, match="there is nothing to draw"):
+        empty.plot()
 
 
 def test_without_matplotlib_a_sentence_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

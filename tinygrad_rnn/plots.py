@@ -16,12 +16,14 @@ from tinygrad_rnn.log import read_log
 def heat_maps(values: Mapping[str, Array], columns: Sequence[str] | None = None) -> Any:
     """A matplotlib Figure: for each name its array (T,H), a unit in each row, a time step in each column, which
     `columns` (T) name. The colours go from 0 to 1 where all entries lie there, as those of a gate do; else from blue
-    over white, which is 0, to red. Raises ModuleNotFoundError where matplotlib is not installed."""
+    over white, which is 0, to red. Raises ValueError for nothing, ModuleNotFoundError where there is no matplotlib."""
     try:
         import matplotlib.pyplot as plt  # noqa: PLC0415  (optional)
     except ImportError:
         sentence = "a picture needs matplotlib, which is not installed: pip install 'tinygrad-rnn[plot]'"
         raise ModuleNotFoundError(sentence) from None
+    if not values:
+        raise ValueError("there is nothing to draw: no gate or state was traced")
     across = min(len(values), 2)
     down = -(-len(values) // across)
     figure, places = plt.subplots(down, across, figsize=(4.5 * across, 3 * down), squeeze=False, layout="constrained")

@@ -117,7 +117,7 @@ for i, (name, layer) in enumerate(layers.items()):
     axes.semilogy(norms / norms[0], ("-", "--", ":", "-.")[i % 4], label=name)
     print(f"{name:24} a hundredth is left after {memory(layer, data):3} steps")
 axes.set(xlabel="steps back", ylabel="share of the gradient", ylim=(1e-8, 1e3))
-axes.legend(loc="lower right")
+axes.legend(loc="upper center", ncols=2)
 plt.show()
 
 # %%
