@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_rnn import ops
+import tinygrad_rnn.ops as ops
 from tinygrad_rnn.backend import is_array, to_device
 from tinygrad_rnn.models import init
 from tinygrad_rnn.models.module import Module

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_rnn import ops
+import tinygrad_rnn.ops as ops
 from tinygrad_rnn.models import init
 from tinygrad_rnn.models.module import Module
 from tinygrad_rnn.tensor import Parameter, Tensor

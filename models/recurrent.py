@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_rnn import ops
+import tinygrad_rnn.ops as ops
 from tinygrad_rnn.backend import to_host, xp
+from tinygrad_rnn.inspection.tracing import current_trace
 from tinygrad_rnn.loops import scan
 from tinygrad_rnn.models import init
 from tinygrad_rnn.models.cell import Cell
@@ -18,7 +19,6 @@ from tinygrad_rnn.models.module import Module
 from tinygrad_rnn.ops.noise import dropout_mask
 from tinygrad_rnn.surroundings import label
 from tinygrad_rnn.tensor import Tensor, as_tensor
-from tinygrad_rnn.tracing import current_trace
 
 State = tuple[Any, ...]
 

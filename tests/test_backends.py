@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from op_table import DIFFERENTIABLE, TABLE, UNDIFFERENTIABLE, erf
 
 from tinygrad_rnn import backend, ops
-from tinygrad_rnn.checks import gradcheck
+from tinygrad_rnn.checks.derivatives import gradcheck
 from tinygrad_rnn.rowsparse import RowSparse
 from tinygrad_rnn.tape import Box
 from tinygrad_rnn.tensor import Parameter, Tensor

@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as nps
 
-from tinygrad_rnn.checkpoint import FORMAT, Checkpoint, CheckpointError, load, save
+from tinygrad_rnn.models.checkpoint import FORMAT, Checkpoint, CheckpointError, load, save
 
 DTYPES = "bool int8 uint8 int16 uint16 int32 uint32 int64 uint64 float16 float32 float64".split()
 

@@ -22,11 +22,11 @@ from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
-import tinygrad_rnn.cli as cli
-from tinygrad_rnn import checkpoint
-from tinygrad_rnn.runs import load_model
-from tinygrad_rnn.settings import Settings, SettingsError, seconds
-from tinygrad_rnn.text import TextError
+import tinygrad_rnn.cli.commands as cli
+from tinygrad_rnn.data import TextError
+from tinygrad_rnn.models import checkpoint
+from tinygrad_rnn.training.runs import load_model
+from tinygrad_rnn.training.settings import Settings, SettingsError, seconds
 
 SMALL = "--layers 1 --hidden 6 --embedding 6 --epochs 2 --batch-size 8 --steps 10 --sentences 2".split()
 CELLS = """

@@ -15,9 +15,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tinygrad_rnn import corpus as module
-from tinygrad_rnn.corpus import Corpus, docstrings, is_prose, paragraphs, prose_sentences, standard_library
-from tinygrad_rnn.text import TextError
+from tinygrad_rnn.data import TextError
+from tinygrad_rnn.data import corpus as module
+from tinygrad_rnn.data.corpus import Corpus, docstrings, is_prose, paragraphs, prose_sentences, standard_library
 
 
 @pytest.fixture(scope="module")
@@ -173,9 +173,7 @@ def test_hash_seed_and_order_of_files_change_nothing(small: Path) -> None:
         (small / folder).mkdir()
         for i, name in enumerate(names if folder == "a" else reversed(names)):
             (small / folder / f"m{i}.py").write_text(f'"""{name}"""', encoding="utf-8")
-    program = (
-        "import sys, pathlib; from tinygrad_rnn.corpus import *; print(library_sentences(pathlib.Path(sys.argv[1])))"
-    )
+    program = "import sys; from tinygrad_rnn.data.corpus import *; print(library_sentences(Path(sys.argv[1])))"
     outputs = {
         subprocess.run(
             [sys.executable, "-c", program, str(small / folder)],

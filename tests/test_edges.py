@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tinygrad_rnn import ops
-from tinygrad_rnn.checks import gradcheck
+from tinygrad_rnn.checks.derivatives import gradcheck
 from tinygrad_rnn.ops import losses
 from tinygrad_rnn.tensor import Tensor
 from tinygrad_rnn.transforms import grad, hvp, jacobian, value_and_grad, vjp

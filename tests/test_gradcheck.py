@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tinygrad_rnn import ops
-from tinygrad_rnn.checks import GradientError, compare_gradients, gradcheck, numerical_gradient
+from tinygrad_rnn.checks.derivatives import GradientError, compare_gradients, gradcheck, numerical_gradient
 from tinygrad_rnn.tape import primitive
 from tinygrad_rnn.tensor import Parameter, Tensor
 

@@ -18,7 +18,7 @@ import pytest
 from numpy.typing import NDArray
 
 from tinygrad_rnn import Parameter, Tensor, gradcheck, no_grad, ops, scan
-from tinygrad_rnn.checks import numerical_gradient
+from tinygrad_rnn.checks.derivatives import numerical_gradient
 from tinygrad_rnn.models import LanguageModel
 from tinygrad_rnn.optim import SGD, HalveOnRise, RMSprop
 

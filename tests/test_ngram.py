@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tinygrad_rnn.ngram import ngram_nats, ngram_nats_by_order
-from tinygrad_rnn.text import Ids, TextError, Vocabulary, read_text, split, stream, tokenize
+from tinygrad_rnn.baselines.ngram import ngram_nats, ngram_nats_by_order
+from tinygrad_rnn.data import TextError, Vocabulary, read_text, split, stream, tokenize
+from tinygrad_rnn.data.text import Ids
 
 WORDS = ["a", "b", "c", "d", "e"]
 VOCABULARY = Vocabulary(WORDS)

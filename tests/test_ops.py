@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from op_table import DIFFERENTIABLE, TABLE, UNDIFFERENTIABLE, Array, Call
 
 from tinygrad_rnn import ops
-from tinygrad_rnn.checks import STEP, gradcheck
+from tinygrad_rnn.checks.derivatives import STEP, gradcheck
 from tinygrad_rnn.tensor import Tensor
 from tinygrad_rnn.transforms import vjp
 

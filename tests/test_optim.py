@@ -132,7 +132,7 @@ def test_blocks_are_invisible_for_any_shape_and_memory_layout(
     whole = Parameter(data.copy())
     blocked = Parameter(np.stack([data, data], axis=-1)[..., 0] if order == "strided" else np.array(data, order=order))
     for block, p in ((10**6, whole), (64, blocked)):
-        monkeypatch.setattr("tinygrad_rnn.optimizer.BLOCK", block)
+        monkeypatch.setattr("tinygrad_rnn.optim.optimizer.BLOCK", block)
         optimizer = make([p])
         for g in grads:
             p.grad = g

@@ -19,13 +19,13 @@ from hypothesis import strategies as st
 
 from tinygrad_rnn import Tensor, no_grad, ops
 from tinygrad_rnn.cli import main
+from tinygrad_rnn.data import TextError, Vocabulary
+from tinygrad_rnn.inspection.page import bars, curves, page, ticks
 from tinygrad_rnn.loops import ScanWarning
 from tinygrad_rnn.models import LanguageModel
-from tinygrad_rnn.page import bars, curves, page, ticks
-from tinygrad_rnn.reading import MOST, read
-from tinygrad_rnn.runs import load_model
-from tinygrad_rnn.speaking import spelled
-from tinygrad_rnn.text import TextError, Vocabulary
+from tinygrad_rnn.tasks.reading import MOST, read
+from tinygrad_rnn.tasks.speaking import spelled
+from tinygrad_rnn.training.runs import load_model
 
 WORDS = ["the", "cat", "sat", "on", "a", "mat", "</script>", "."]
 VOCABULARY = Vocabulary(WORDS)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -22,12 +23,12 @@ PROMISED = {
     "tinygrad_rnn.models": """Module Linear Embedding Dropout LayerNorm Cell Gate Recurrent RNN GRU LSTM RNNCell GRUCell
         LSTMCell LanguageModel perplexity""",
     "tinygrad_rnn.optim": "SGD AdaGrad AdaDelta RMSprop Adam clip_by_norm clip_by_value CosineDecay HalveOnRise",
-    "tinygrad_rnn.text": "Vocabulary tokenize split stream bucketed read_text read_csv",
+    "tinygrad_rnn.data": "Vocabulary tokenize split stream bucketed read_text read_csv",
     "tinygrad_rnn.training": "fit evaluate Progress Record Evaluation",
-    "tinygrad_rnn.checkpoint": "save load Checkpoint CheckpointError",
+    "tinygrad_rnn.models.checkpoint": "save load Checkpoint CheckpointError",
     "tinygrad_rnn.models.sampling": "generate draw",
-    "tinygrad_rnn.settings": "Settings SettingsError",
-    "tinygrad_rnn.runs": "Run train load_model",
+    "tinygrad_rnn.training.settings": "Settings SettingsError",
+    "tinygrad_rnn.training.runs": "Run train load_model",
     "tinygrad_rnn.cli": "main",
 }
 
@@ -37,10 +38,10 @@ OPTIONAL = {"h5py", "matplotlib", "cupy", "cupyx", "nltk"}
 
 def files() -> Iterator[tuple[str, Path]]:
     """Every module of the package by its name, through the links ops/ and models/ as well."""
-    for folder in ("", "ops", "models"):
-        for path in sorted((PACKAGE / folder).glob("*.py")):
-            parts = ["tinygrad_rnn", *([folder] if folder else []), *([] if path.stem == "__init__" else [path.stem])]
-            yield ".".join(parts), path
+    for folder, _, names in sorted(os.walk(PACKAGE, followlinks=True)):
+        for path in sorted(Path(folder, name) for name in names if name.endswith(".py")):
+            stem = () if path.stem == "__init__" else (path.stem,)
+            yield ".".join(("tinygrad_rnn", *path.parent.relative_to(PACKAGE).parts, *stem)), path
 
 
 MODULES = dict(files())
@@ -102,16 +103,18 @@ def test_modules_import_each_other_in_one_direction() -> None:
         pytest.fail(f"a cycle of imports: {' -> '.join(error.args[1])}")
     place = {name: number for number, name in enumerate(order)}
     assert place["tinygrad_rnn.tape"] < place["tinygrad_rnn.tensor"] < place["tinygrad_rnn.models.cell"]
-    assert place["tinygrad_rnn.models.cell"] < place["tinygrad_rnn.training"] < place["tinygrad_rnn.cli"]
+    assert (
+        place["tinygrad_rnn.models.cell"] < place["tinygrad_rnn.training.fitting"] < place["tinygrad_rnn.cli.commands"]
+    )
 
 
 LAYERS = {
     "the tape and the arrays": "tape backend buffers",
     "the ops": "ops",
     "the tensor": "tensor rowsparse",
-    "transforms and loops": "transforms loops checks wengert anomaly",
+    "transforms, loops and inspection": "transforms loops inspection",
     "the models": "models",
-    "training": "text corpus ngram training checkpoint settings runs report speaking cli __main__",
+    "training": "checks data baselines training tasks cli __main__",
 }
 
 
@@ -147,9 +150,9 @@ def test_no_module_has_the_name_of_a_public_function() -> None:
 @pytest.mark.parametrize(
     "module, absent",
     [
-        ("tinygrad_rnn", "nltk click tqdm safetensors cupy matplotlib torch tinygrad_rnn.models tinygrad_rnn.text"),
-        ("tinygrad_rnn.models", "nltk click tqdm safetensors cupy matplotlib torch tinygrad_rnn.text"),
-        ("tinygrad_rnn.training", "nltk click tqdm safetensors cupy matplotlib torch tinygrad_rnn.corpus"),
+        ("tinygrad_rnn", "nltk click tqdm safetensors cupy matplotlib torch tinygrad_rnn.models tinygrad_rnn.data"),
+        ("tinygrad_rnn.models", "nltk click tqdm safetensors cupy matplotlib torch tinygrad_rnn.data"),
+        ("tinygrad_rnn.training", "nltk click tqdm safetensors cupy matplotlib torch tinygrad_rnn.data.corpus"),
         ("tinygrad_rnn.cli", "nltk cupy matplotlib torch"),
     ],
 )

@@ -16,23 +16,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tinygrad_rnn.text import (
-    SPECIALS,
+from tinygrad_rnn.data import (
     Batch,
-    Ids,
     TextError,
     Vocabulary,
     bucketed,
-    characters,
     detokenize,
     read_csv,
     read_text,
-    sentences,
     split,
     stream,
     tokenize,
-    words,
 )
+from tinygrad_rnn.data.text import SPECIALS, Ids, characters, sentences, words
 
 START, END = Vocabulary.start, Vocabulary.end
 PLAIN = st.text(st.characters(codec="utf-8"), min_size=1, max_size=5)

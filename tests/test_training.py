@@ -15,15 +15,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tinygrad_rnn import checkpoint
-from tinygrad_rnn.models import LanguageModel, perplexity
+from tinygrad_rnn.data import Batch, bucketed, stream
+from tinygrad_rnn.models import LanguageModel, checkpoint, perplexity
 from tinygrad_rnn.optim import SGD, Adam, clip_by_norm
 from tinygrad_rnn.rowsparse import RowSparse
-from tinygrad_rnn.runs import Listener, Run, baselines, load_model, measure, prepare, read_corpus, train
-from tinygrad_rnn.settings import SCHEDULES, Settings
 from tinygrad_rnn.tensor import Tensor
-from tinygrad_rnn.text import Batch, bucketed, stream
 from tinygrad_rnn.training import Evaluation, Progress, Record, evaluate, fit
+from tinygrad_rnn.training.runs import Listener, Run, baselines, load_model, measure, prepare, read_corpus, train
+from tinygrad_rnn.training.settings import SCHEDULES, Settings
 
 V = 7
 START = V - 1  # an id that no text has

@@ -4,11 +4,15 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from tinygrad_rnn import ops as ops
-from tinygrad_rnn.anomaly import AnomalyError as AnomalyError
-from tinygrad_rnn.anomaly import detect_anomaly as detect_anomaly
 from tinygrad_rnn.backend import DeviceUnavailable as DeviceUnavailable
-from tinygrad_rnn.checks import GradientError as GradientError
-from tinygrad_rnn.checks import gradcheck as gradcheck
+from tinygrad_rnn.checks.anomaly import AnomalyError as AnomalyError
+from tinygrad_rnn.checks.anomaly import detect_anomaly as detect_anomaly
+from tinygrad_rnn.checks.derivatives import GradientError as GradientError
+from tinygrad_rnn.checks.derivatives import gradcheck as gradcheck
+from tinygrad_rnn.inspection.printed_tape import Tape as Tape
+from tinygrad_rnn.inspection.tracing import Trace as Trace
+from tinygrad_rnn.inspection.tracing import tag as tag
+from tinygrad_rnn.inspection.tracing import trace as trace
 from tinygrad_rnn.loops import ScanWarning as ScanWarning
 from tinygrad_rnn.loops import compiled as compiled
 from tinygrad_rnn.loops import explain as explain
@@ -22,25 +26,21 @@ from tinygrad_rnn.tape import joint as joint
 from tinygrad_rnn.tape import primitive as primitive
 from tinygrad_rnn.tensor import Parameter as Parameter
 from tinygrad_rnn.tensor import Tensor as Tensor
-from tinygrad_rnn.tracing import Trace as Trace
-from tinygrad_rnn.tracing import tag as tag
-from tinygrad_rnn.tracing import trace as trace
 from tinygrad_rnn.transforms import grad as grad
 from tinygrad_rnn.transforms import hvp as hvp
 from tinygrad_rnn.transforms import jacobian as jacobian
 from tinygrad_rnn.transforms import jvp as jvp
 from tinygrad_rnn.transforms import value_and_grad as value_and_grad
 from tinygrad_rnn.transforms import vjp as vjp
-from tinygrad_rnn.wengert import Tape as Tape
 
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from tinygrad_rnn.cell_checks import CellError as CellError
-    from tinygrad_rnn.cell_checks import CellReport as CellReport
-    from tinygrad_rnn.cell_checks import check_cell as check_cell
+    from tinygrad_rnn.checks.cell_report import CellError as CellError
+    from tinygrad_rnn.checks.cell_report import CellReport as CellReport
+    from tinygrad_rnn.checks.cell_report import check_cell as check_cell
 
-_LATE = {"CellError": "cell_checks", "CellReport": "cell_checks", "check_cell": "cell_checks"}
+_LATE = {"CellError": "checks.cell_report", "CellReport": "checks.cell_report", "check_cell": "checks.cell_report"}
 """Names whose modules are imported when they are first asked for: the engine does without models."""
 
 

@@ -8,16 +8,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:  # a watcher is shown nodes and primitives, and this file knows nothing else of them
-    from tinygrad_rnn.tape import Node, Primitive
+from typing import Any
 
 Where = tuple[tuple[str, Any], ...]
 """A place, from the outside in: (("layer", 0), ("cell", "GRUCell"), ("step", 3), ("gate", "z"))."""
 
 
-Recorder = Callable[["Primitive[Any]", tuple[Any, ...], dict[str, Any]], Any]
+Recorder = Callable[[Any, tuple[Any, ...], dict[str, Any]], Any]
 """Takes down an op instead of computing it: `recorder(primitive, args, params)` returns what stands for its result."""
 
 
@@ -80,13 +77,13 @@ class label:  # noqa: N801  (used as a statement: `with label("time", 3):`)
 class Watcher:
     """Sees every op while it is in force (see `detect_anomaly`)."""
 
-    def forward(self, node: Node | None, primitive: Primitive[Any], out: Any, where: Where) -> None:
+    def forward(self, node: Any, primitive: Any, out: Any, where: Where) -> None:
         """After an op has computed `out`; `node` is what it left on the tape, or None."""
 
-    def backward(self, node: Node) -> None:
+    def backward(self, node: Any) -> None:
         """Before the rules of `node` run."""
 
-    def gradient(self, node: Node, position: int, gradient: Any) -> None:
+    def gradient(self, node: Any, position: int, gradient: Any) -> None:
         """After a rule of `node` gave the gradient of its argument number `position`."""
 
 

@@ -9,7 +9,7 @@ from typing import Any, NoReturn, SupportsIndex
 
 import numpy as np
 
-from tinygrad_rnn import ops
+import tinygrad_rnn.ops as ops
 from tinygrad_rnn.backend import Array, as_array, to_host, xp
 from tinygrad_rnn.pictures import heat_map
 from tinygrad_rnn.surroundings import is_recording

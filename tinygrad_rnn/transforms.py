@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from tinygrad_rnn import ops
+import tinygrad_rnn.ops as ops
 from tinygrad_rnn.backend import xp
 from tinygrad_rnn.surroundings import is_recording, recording
 from tinygrad_rnn.tape import Alias, Leaf, Node, walk

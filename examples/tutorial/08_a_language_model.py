@@ -14,12 +14,8 @@ from collections.abc import Iterator
 import matplotlib.pyplot as plt
 import numpy as np
 
-from tinygrad_rnn.corpus import standard_library
-from tinygrad_rnn.models import LanguageModel
-from tinygrad_rnn.models.sampling import generate
-from tinygrad_rnn.ngram import ngram_nats_by_order
-from tinygrad_rnn.optim import RMSprop
-from tinygrad_rnn.text import (
+from tinygrad_rnn.baselines.ngram import ngram_nats_by_order
+from tinygrad_rnn.data import (
     Batch,
     Vocabulary,
     bucketed,
@@ -28,6 +24,10 @@ from tinygrad_rnn.text import (
     split,
     tokenize,
 )
+from tinygrad_rnn.data.corpus import standard_library
+from tinygrad_rnn.models import LanguageModel
+from tinygrad_rnn.models.sampling import generate
+from tinygrad_rnn.optim import RMSprop
 from tinygrad_rnn.training import evaluate, fit
 
 # %%

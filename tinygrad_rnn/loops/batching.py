@@ -7,7 +7,7 @@ from collections.abc import Callable
 from inspect import signature
 from typing import Any
 
-from tinygrad_rnn import ops
+import tinygrad_rnn.ops as ops
 from tinygrad_rnn.backend import Array, xp
 from tinygrad_rnn.blas import product
 from tinygrad_rnn.buffers import take

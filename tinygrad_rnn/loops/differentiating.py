@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
-from tinygrad_rnn import ops
+import tinygrad_rnn.ops as ops
 from tinygrad_rnn.loops.recording import Equation, Placeholder, Program, Recorder, Var, frozen
 from tinygrad_rnn.surroundings import recording_with
 from tinygrad_rnn.tensor import Tensor

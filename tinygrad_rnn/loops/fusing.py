@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 
-from tinygrad_rnn import ops
+import tinygrad_rnn.ops as ops
 from tinygrad_rnn.loops.products import affine
 from tinygrad_rnn.loops.recording import Equation, Var
 from tinygrad_rnn.loops.splitting import Parts

@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
-from tinygrad_rnn import ops
+import tinygrad_rnn.ops as ops
 from tinygrad_rnn.backend import Array
 from tinygrad_rnn.loops.batching import ELEMENTWISE
 from tinygrad_rnn.loops.products import affine, stacked, sum_of_products

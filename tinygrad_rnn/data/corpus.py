@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from tinygrad_rnn.text import TextError
+from tinygrad_rnn.data.text import TextError
 
 FORMAT = 1
 """Changes whenever the rules below do, so that no cache of another version is read."""

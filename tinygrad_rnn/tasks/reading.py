@@ -3,48 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from tinygrad_rnn import ops
+import tinygrad_rnn.ops as ops
 from tinygrad_rnn.backend import to_host
+from tinygrad_rnn.data.text import TextError, Vocabulary
+from tinygrad_rnn.inspection.page import Reading
+from tinygrad_rnn.inspection.tracing import Trace, trace
 from tinygrad_rnn.loops.recording import CannotRecord
 from tinygrad_rnn.models import LanguageModel
 from tinygrad_rnn.rowsparse import RowSparse
 from tinygrad_rnn.tape import no_grad
 from tinygrad_rnn.tensor import Tensor
-from tinygrad_rnn.text import TextError, Vocabulary
-from tinygrad_rnn.tracing import Trace, trace
 
 MOST = 150
 """Tokens that are read at most."""
 
 Array = np.ndarray[Any, Any]
-
-
-@dataclass(frozen=True)
-class Reading:
-    """A text of T tokens, each of which the model was asked for, after one that was given.
-
-    tokens: all T + 1, as the text spells them; unknown: whether the vocabulary lacks each; total: how many tokens the
-    whole text has; nats: -log p of each asked for (T,), its surprise; guesses: for each of these the most likely tokens
-    with their chances; units: gates and states by name, (T+1,H), after each token was read; untraced: why there are
-    none; depends (T,T+1): row t has the norms of the gradient of surprise t by the vectors of the tokens before;
-    gradients: the norm of the mean surprise's gradient by each Parameter; neighbours: for tokens of the text the
-    nearest ones in the embedding, with the cosine."""
-
-    tokens: list[str]
-    unknown: list[bool]
-    total: int
-    nats: Array
-    guesses: list[list[tuple[str, float]]]
-    units: dict[str, Array]
-    untraced: str
-    depends: Array
-    gradients: dict[str, float]
-    neighbours: dict[str, list[tuple[str, float]]]
 
 
 def read(

@@ -12,13 +12,13 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_rnn import checkpoint
 from tinygrad_rnn.backend import DeviceUnavailable, cuda_namespace
-from tinygrad_rnn.checks import GradientError, compare_gradients, numerical_gradient
+from tinygrad_rnn.checks.derivatives import GradientError, compare_gradients, numerical_gradient
 from tinygrad_rnn.loops import compiled
 from tinygrad_rnn.loops.recording import CannotRecord, record_step
 from tinygrad_rnn.loops.scanning import reasons
 from tinygrad_rnn.loops.trees import flat
+from tinygrad_rnn.models import checkpoint
 from tinygrad_rnn.models.cell import Cell
 from tinygrad_rnn.models.recurrent import Recurrent
 from tinygrad_rnn.tape import Box, no_grad

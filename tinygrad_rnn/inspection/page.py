@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cache
 from html import escape
 from importlib.resources import files
@@ -12,10 +13,33 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_rnn.reading import Reading
+Array = np.ndarray[Any, Any]
 
 Curves = dict[str, list[tuple[int, float]]]
 """Points (step, value) by name."""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A text of T tokens, each of which the model was asked for, after one that was given.
+
+    tokens: all T + 1, as the text spells them; unknown: whether the vocabulary lacks each; total: how many tokens the
+    whole text has; nats: -log p of each asked for (T,), its surprise; guesses: for each of these the most likely tokens
+    with their chances; units: gates and states by name, (T+1,H), after each token was read; untraced: why there are
+    none; depends (T,T+1): row t has the norms of the gradient of surprise t by the vectors of the tokens before;
+    gradients: the norm of the mean surprise's gradient by each Parameter; neighbours: for tokens of the text the
+    nearest ones in the embedding, with the cosine."""
+
+    tokens: list[str]
+    unknown: list[bool]
+    total: int
+    nats: Array
+    guesses: list[list[tuple[str, float]]]
+    units: dict[str, Array]
+    untraced: str
+    depends: Array
+    gradients: dict[str, float]
+    neighbours: dict[str, list[tuple[str, float]]]
 
 
 def page(
@@ -75,7 +99,7 @@ _CHOICES = """<div class="modes" role="group" aria-label="what the colours show"
 
 @cache
 def _asset(name: str) -> str:
-    return (files("tinygrad_rnn") / "assets" / name).read_text(encoding="utf-8")
+    return (files("tinygrad_rnn.inspection") / "assets" / name).read_text(encoding="utf-8")
 
 
 def _mean(reading: Reading) -> str:

@@ -14,16 +14,16 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_rnn import checkpoint
 from tinygrad_rnn.backend import to_host, xp
-from tinygrad_rnn.corpus import standard_library
+from tinygrad_rnn.baselines.ngram import ngram_nats_by_order
+from tinygrad_rnn.data.corpus import standard_library
+from tinygrad_rnn.data.text import Batch, Vocabulary, bucketed, read_csv, read_text, split, stream, tokenize
+from tinygrad_rnn.models import checkpoint
 from tinygrad_rnn.models.language import CELLS, LanguageModel
-from tinygrad_rnn.ngram import ngram_nats_by_order
-from tinygrad_rnn.optim import CosineDecay, ExponentialDecay, HalveOnRise
-from tinygrad_rnn.settings import Settings, SettingsError, blame, find_cell, make_optimizer
+from tinygrad_rnn.optim.schedules import CosineDecay, ExponentialDecay, HalveOnRise
 from tinygrad_rnn.tensor import as_tensor
-from tinygrad_rnn.text import Batch, Vocabulary, bucketed, read_csv, read_text, split, stream, tokenize
-from tinygrad_rnn.training import Evaluation, Progress, Record, evaluate, fit
+from tinygrad_rnn.training.fitting import Evaluation, Progress, Record, evaluate, fit
+from tinygrad_rnn.training.settings import Settings, SettingsError, blame, find_cell, make_optimizer
 
 DEFAULT_VOCABULARY = 4000
 

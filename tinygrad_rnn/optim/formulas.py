@@ -1,4 +1,4 @@
-"""Optimisers: SGD, AdaGrad, AdaDelta, RMSprop, Adam; with clipping and learning-rate schedules.
+"""The optimisers as their formulas: SGD, AdaGrad, AdaDelta, RMSprop, Adam.
 
 Each is its formula and nothing else. `_update` gets a piece of a parameter `p`, of its gradient `g` and of
 its accumulators, all of one shape, and two arrays to calculate in.
@@ -10,24 +10,8 @@ import math
 from collections.abc import Sequence
 
 from tinygrad_rnn.backend import Array, xp
-from tinygrad_rnn.clipping import Parameters, checked, clip_by_norm, clip_by_value
-from tinygrad_rnn.optimizer import Optimizer
-from tinygrad_rnn.schedules import CosineDecay, ExponentialDecay, HalveOnRise, StepDecay
-
-__all__ = [
-    "SGD",
-    "AdaDelta",
-    "AdaGrad",
-    "Adam",
-    "CosineDecay",
-    "ExponentialDecay",
-    "HalveOnRise",
-    "Optimizer",
-    "RMSprop",
-    "StepDecay",
-    "clip_by_norm",
-    "clip_by_value",
-]
+from tinygrad_rnn.optim.clipping import Parameters, checked
+from tinygrad_rnn.optim.optimizer import Optimizer
 
 
 class SGD(Optimizer):

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 
 from tinygrad_rnn.backend import Array
-from tinygrad_rnn.log import read_log
 
 
 def heat_maps(values: Mapping[str, Array], columns: Sequence[str] | None = None) -> Any:
@@ -45,13 +44,12 @@ def heat_maps(values: Mapping[str, Array], columns: Sequence[str] | None = None)
     return figure
 
 
-def loss_curve(log: Path, target: Path) -> bool:
-    """Draws the losses of a run's log where matplotlib is there, and says whether it was."""
+def loss_curve(records: Sequence[Mapping[str, Any]], target: Path) -> bool:
+    """Draws the losses of a run, from the records of its log, where matplotlib is there, and says whether it was."""
     try:
         from matplotlib import figure as figures  # noqa: PLC0415  (optional)
     except ImportError:
         return False
-    records = read_log(log)
     steps = [r for r in records if r["event"] == "step"]
     valid = [r for r in records if r["event"] == "evaluation"]
     window = max(1, len(steps) // 200)

@@ -10,10 +10,11 @@ from typing import Any
 
 import numpy as np
 
+from tinygrad_rnn.data.text import Batch
 from tinygrad_rnn.models.language import LanguageModel, perplexity
-from tinygrad_rnn.optim import Optimizer, clip_by_norm, clip_by_value
+from tinygrad_rnn.optim.clipping import clip_by_norm, clip_by_value
+from tinygrad_rnn.optim.optimizer import Optimizer
 from tinygrad_rnn.tape import no_grad
-from tinygrad_rnn.text import Batch
 
 Batches = Callable[[int], Iterable[Batch]]
 """Gives the batches of an epoch, the same ones each time it is asked for the same epoch."""

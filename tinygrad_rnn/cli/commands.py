@@ -19,13 +19,16 @@ from threadpoolctl import threadpool_limits
 
 from tinygrad_rnn import __version__
 from tinygrad_rnn.backend import DeviceUnavailable, cuda_namespace
-from tinygrad_rnn.cell_checks import CellError, check_cell
-from tinygrad_rnn.checkpoint import CheckpointError
-from tinygrad_rnn.looking import checkpoint_page
-from tinygrad_rnn.plots import loss_curve
-from tinygrad_rnn.report import Reporter, baseline_line, entry, figure, summary
-from tinygrad_rnn.runs import Run, baselines, encode, load_model, measure, prepare, read_corpus, train
-from tinygrad_rnn.settings import (
+from tinygrad_rnn.checks.cell_report import CellError, check_cell
+from tinygrad_rnn.data.text import TextError, read_text, tokenize
+from tinygrad_rnn.inspection.plots import loss_curve
+from tinygrad_rnn.models.checkpoint import CheckpointError
+from tinygrad_rnn.tasks.looking import checkpoint_page
+from tinygrad_rnn.tasks.speaking import sentence_score, speak
+from tinygrad_rnn.training.log import read_log
+from tinygrad_rnn.training.report import Reporter, baseline_line, entry, figure, summary
+from tinygrad_rnn.training.runs import Run, baselines, encode, load_model, measure, prepare, read_corpus, train
+from tinygrad_rnn.training.settings import (
     LEARNING_RATES,
     OPTIMIZERS,
     SCHEDULES,
@@ -35,8 +38,6 @@ from tinygrad_rnn.settings import (
     find_cell,
     seconds,
 )
-from tinygrad_rnn.speaking import sentence_score, speak
-from tinygrad_rnn.text import TextError, read_text, tokenize
 
 DEFAULT_OUT = Path("runs/lm")
 DEFAULT_EPOCHS = 8
@@ -309,7 +310,7 @@ def _describe(run: Run) -> None:
 
 def _finish(run: Run, out: Path, log: Path, why: str, device: str, count: int) -> None:
     best = out / "best.safetensors"
-    drawn = loss_curve(log, out / "loss.png")
+    drawn = loss_curve(read_log(log), out / "loss.png")
     if math.isfinite(run.best) and best.is_file():
         model, vocabulary, settings, _ = load_model(best, device)
         found = measure(model, settings, run.data.valid, device)

@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_rnn.log import numbers, read_log
+from tinygrad_rnn.data.text import Vocabulary
+from tinygrad_rnn.inspection.page import Curves, page
 from tinygrad_rnn.models import LanguageModel
-from tinygrad_rnn.page import Curves, page
-from tinygrad_rnn.reading import read
-from tinygrad_rnn.settings import Settings
-from tinygrad_rnn.speaking import speak, spelled
-from tinygrad_rnn.text import Vocabulary
+from tinygrad_rnn.tasks.reading import read
+from tinygrad_rnn.tasks.speaking import speak, spelled
+from tinygrad_rnn.training.log import numbers, read_log
+from tinygrad_rnn.training.settings import Settings
 
 
 def checkpoint_page(

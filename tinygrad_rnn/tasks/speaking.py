@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
+from tinygrad_rnn.data.text import TextError, Vocabulary, detokenize, tokenize
 from tinygrad_rnn.models import LanguageModel
 from tinygrad_rnn.models.sampling import generate
-from tinygrad_rnn.settings import Settings, SettingsError
 from tinygrad_rnn.tape import no_grad
-from tinygrad_rnn.text import TextError, Vocabulary, detokenize, tokenize
+from tinygrad_rnn.training.settings import Settings, SettingsError
 
 
 def speak(

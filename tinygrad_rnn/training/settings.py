@@ -13,7 +13,8 @@ from typing import Any
 
 from tinygrad_rnn.models.cell import Cell
 from tinygrad_rnn.models.language import CELLS
-from tinygrad_rnn.optim import SGD, AdaDelta, AdaGrad, Adam, Optimizer, RMSprop
+from tinygrad_rnn.optim.formulas import SGD, AdaDelta, AdaGrad, Adam, RMSprop
+from tinygrad_rnn.optim.optimizer import Optimizer
 
 
 class SettingsError(ValueError):

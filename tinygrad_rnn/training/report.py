@@ -11,10 +11,10 @@ from typing import Any, TextIO
 
 from tqdm import tqdm
 
-from tinygrad_rnn.log import line_of, read_log
 from tinygrad_rnn.models.language import perplexity
-from tinygrad_rnn.runs import Listener, Run
-from tinygrad_rnn.training import Evaluation, Record
+from tinygrad_rnn.training.fitting import Evaluation, Record
+from tinygrad_rnn.training.log import line_of, read_log
+from tinygrad_rnn.training.runs import Listener, Run
 
 ORDERS = {"1": "unigram", "2": "bigram", "3": "trigram", "4": "4-gram", "5": "5-gram"}
 

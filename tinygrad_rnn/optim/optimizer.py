@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_rnn.backend import Array, to_host, xp
-from tinygrad_rnn.clipping import BLOCK, Parameters, Trainable, checked, named, peak, sum_of_squares
+from tinygrad_rnn.optim.clipping import BLOCK, Parameters, Trainable, checked, named, peak, sum_of_squares
 from tinygrad_rnn.rowsparse import RowSparse
 
 

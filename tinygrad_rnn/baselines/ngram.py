@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_rnn.text import Ids, TextError, Vocabulary
+from tinygrad_rnn.data.text import Ids, TextError, Vocabulary
 
 
 def ngram_nats(train: Iterable[Ids], valid: Iterable[Ids], order: int, vocabulary: Vocabulary) -> float:

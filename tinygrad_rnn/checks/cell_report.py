@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from inspect import signature
 from typing import Any
 
-from tinygrad_rnn.battery import Battery, Row
+from tinygrad_rnn.checks.battery import Battery, Row
 from tinygrad_rnn.models.cell import Cell
 from tinygrad_rnn.models.recurrent import Recurrent
 

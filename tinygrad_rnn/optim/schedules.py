@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from typing import Protocol
 
-from tinygrad_rnn.clipping import checked
+from tinygrad_rnn.optim.clipping import checked
 
 
 class HasLr(Protocol):

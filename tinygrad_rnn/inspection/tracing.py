@@ -15,13 +15,13 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_rnn import ops
+import tinygrad_rnn.ops as ops
 from tinygrad_rnn.backend import to_host, xp
+from tinygrad_rnn.inspection.plots import heat_maps
 from tinygrad_rnn.loops.recording import CannotRecord, Placeholder, Program, Var, record_step
 from tinygrad_rnn.loops.scanning import perform, scan
 from tinygrad_rnn.loops.trees import flat, rebuild
 from tinygrad_rnn.loops.unrolling import Step, length_of
-from tinygrad_rnn.plots import heat_maps
 from tinygrad_rnn.surroundings import is_recording, surroundings
 from tinygrad_rnn.tensor import Tensor
 

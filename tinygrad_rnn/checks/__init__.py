@@ -1,0 +1,1 @@
+"""Checks: of derivatives, of cells, of numbers that went wrong."""

@@ -1,0 +1,3 @@
+"""The command line."""
+
+from tinygrad_rnn.cli.commands import main as main

@@ -1,0 +1,1 @@
+"""Tasks: what recurrent networks are shown for."""
