@@ -396,7 +396,6 @@ LACKING: list[tuple[str, Make, str]] = [
 @pytest.mark.parametrize(
     ("library", "make", "message"),
     [(library, make, message) for libraries, make, message in LACKING for library in libraries.split()],
-    ids=str,
 )
 def test_a_layer_that_the_library_lacks_is_refused_both_ways(library: str, make: Make, message: str) -> None:
     to, back = BOTH[library == "Keras"]
@@ -466,7 +465,6 @@ def without(state_dict: dict[str, Any], *names: str, **more: Any) -> dict[str, A
         ),
         (TypeError, lambda d: list(d.items()), "state_dict must be a mapping of names to arrays, got list"),
     ],
-    ids=str,
 )
 def test_a_state_dict_that_does_not_fit_is_refused(error: Any, change: Any, message: str) -> None:
     refused(error, message, lambda layer: from_torch(layer, change(to_torch(made(LSTM, seed=1)))), made(LSTM))
@@ -500,7 +498,6 @@ def test_a_state_dict_that_does_not_fit_is_refused(error: Any, change: Any, mess
         ),
         (TypeError, lambda weights: {"kernel": weights[0]}, "weights must be a list of arrays, got dict"),
     ],
-    ids=str,
 )
 def test_a_list_of_weights_that_does_not_fit_is_refused(error: Any, change: Any, message: str) -> None:
     given, layer = made(GRU, bidirectional=True, seed=1), made(GRU, bidirectional=True)
