@@ -19,6 +19,9 @@ from tinygrad_rnn.models.module import Module, replaced, within
 from tinygrad_rnn.surroundings import label
 from tinygrad_rnn.tensor import Parameter, Tensor
 
+Two = tuple[Tensor, Tensor]
+"""What a step of two states returns."""
+
 
 class Gate(Module):
     """x @ U + b + h @ W: (B,I), (B,H) -> (B,H), with U (I,H), W (H,H), b (H,), and where a cell wants one a second

@@ -14,10 +14,12 @@ import numpy as np
 import safetensors.numpy
 from safetensors import SafetensorError, safe_open
 
+from tinygrad_rnn.backend import HostArray
+
 FORMAT = "tinygrad_rnn checkpoint 1"
 _KEY = "tinygrad_rnn"
 
-Arrays = dict[str, np.ndarray[Any, Any]]
+Arrays = dict[str, HostArray]
 
 
 class CheckpointError(ValueError):
@@ -61,7 +63,7 @@ def save(path: str | os.PathLike[str], arrays: Arrays, meta: dict[str, Any]) -> 
     _sync_folder(target.parent)
 
 
-def _plain(name: str, array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+def _plain(name: str, array: HostArray) -> HostArray:
     """The array as a file can hold it. safetensors writes the memory of an array as it lies, whatever its strides and
     its byte order: a transposed view would come back wrong."""
     array = np.asarray(array)

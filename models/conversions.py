@@ -16,15 +16,14 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_rnn.backend import device_of, to_device, to_host
+from tinygrad_rnn.backend import HostArray, device_of, to_device, to_host
 from tinygrad_rnn.models.cell import Cell
 from tinygrad_rnn.models.cells import GRUCell, LSTMCell, RNNCell
 from tinygrad_rnn.models.recurrent import Recurrent
 from tinygrad_rnn.models.variants import ProjectedLSTMCell
 from tinygrad_rnn.tensor import Parameter
 
-Array = np.ndarray[Any, Any]
-Pairs = list[tuple[Parameter, Array]]
+Pairs = list[tuple[Parameter, HostArray]]
 
 _ORDERS: dict[str, dict[type[Cell], str]] = {  # the gates, as their weights are stacked; Keras calls g c, and n h
     "PyTorch": {RNNCell: "n", GRUCell: "rzn", LSTMCell: "ifgo", ProjectedLSTMCell: "ifgo"},
@@ -34,7 +33,7 @@ _TORCH_NAMES = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
 _KERAS_NAMES = ("kernel", "recurrent_kernel", "bias")
 
 
-def to_torch(layer: Recurrent) -> dict[str, Array]:
+def to_torch(layer: Recurrent) -> dict[str, HostArray]:
     """The state_dict of the torch.nn.RNN, GRU or LSTM that computes the same as `layer`, whose cells are RNNCell,
     GRUCell, LSTMCell or ProjectedLSTMCell. Give that module the same sizes, `num_layers`, `bidirectional` and
     `nonlinearity`; for ProjectedLSTMCell hidden_size is M = `memory_size` and proj_size is H = `hidden_size`.
@@ -44,7 +43,7 @@ def to_torch(layer: Recurrent) -> dict[str, Array]:
     for ..._l0_reverse, ..._l1. bias_hh is 0 but for the c of a GRU made with `recurrent_bias=True`.
 
     Copies, in the layer's dtype. Raises TypeError for what is no Recurrent, ValueError for one that PyTorch lacks."""
-    state_dict: dict[str, Array] = {}
+    state_dict: dict[str, HostArray] = {}
     for (cell, order), suffix in zip(_ordered(layer, "PyTorch"), _suffixes(layer), strict=True):
         arrays = zip(_TORCH_NAMES, _stacked(cell, order), strict=True)
         state_dict |= {f"{name}_{suffix}": array.T.copy() for name, array in arrays}
@@ -86,7 +85,7 @@ def from_torch(layer: Recurrent, state_dict: Mapping[str, Any]) -> None:
     _set(pairs)
 
 
-def to_keras(layer: Recurrent) -> list[Array]:
+def to_keras(layer: Recurrent) -> list[HostArray]:
     """The `get_weights()` of the keras.layers.SimpleRNN, GRU or LSTM that computes the same as `layer`, whose cells
     are RNNCell, GRUCell or LSTMCell: kernel (I,G*H), recurrent_kernel (H,G*H) and bias (G*H,) for its G gates.
     Make that layer with the same `activation` (tanh, Keras's default, or relu for a relu RNN) and GRU with
@@ -177,17 +176,17 @@ def _resets_after(cell: Cell) -> bool:
     return isinstance(cell, GRUCell) and cell.reset == "after"
 
 
-def _sum(b: Array, c: Array) -> Array:
+def _sum(b: HostArray, c: HostArray) -> HostArray:
     """b + c, and b bit for bit where c is 0: -0.0 stays."""
     return np.where(c, b + c, b)
 
 
-def _signed(cell: Cell, name: str, arrays: Sequence[Array]) -> list[Array]:
+def _signed(cell: Cell, name: str, arrays: Sequence[HostArray]) -> list[HostArray]:
     """The weights of a gate for a z that keeps: negated for the z of update="write", whatever way they go."""
     return [-a for a in arrays] if name == "z" and cell.update == "write" else list(arrays)
 
 
-def _stacked(cell: Cell, order: str) -> list[Array]:
+def _stacked(cell: Cell, order: str) -> list[HostArray]:
     """U (I,G*H), W (H,G*H), b (G*H,) and c (G*H,), gate beside gate; c is 0 where a gate has none."""
     columns = []
     for name in order:
@@ -198,7 +197,7 @@ def _stacked(cell: Cell, order: str) -> list[Array]:
     return [np.concatenate(parts, axis=-1) for parts in zip(*columns, strict=True)]
 
 
-def _split(cell: Cell, order: str, stacked: Sequence[Array], second: str) -> Pairs:
+def _split(cell: Cell, order: str, stacked: Sequence[HostArray], second: str) -> Pairs:
     """The Parameters of the cell's gates with their values from what `_stacked` gives; `second` names c."""
     pairs: Pairs = []
     for name, *arrays in zip(order, *(np.split(a, len(order), axis=-1) for a in stacked), strict=True):
@@ -217,7 +216,7 @@ def _split(cell: Cell, order: str, stacked: Sequence[Array], second: str) -> Pai
     return pairs
 
 
-def _array(name: str, value: Any, shape: tuple[int, ...]) -> Array:
+def _array(name: str, value: Any, shape: tuple[int, ...]) -> HostArray:
     """A NumPy array of `value`, a tensor of PyTorch or an array. Raises for another shape or no floating dtype."""
     if hasattr(value, "detach"):
         with suppress(TypeError):  # a dtype that NumPy lacks, such as bfloat16, is refused below

@@ -8,7 +8,7 @@ import numpy as np
 
 from tinygrad_rnn.backend import Array, is_array, xp
 from tinygrad_rnn.blas import product
-from tinygrad_rnn.buffers import take
+from tinygrad_rnn.buffers import empty_buffer
 from tinygrad_rnn.ops.activations import softmax, softplus
 from tinygrad_rnn.ops.arithmetic import div, mul, square, sub, where
 from tinygrad_rnn.ops.reductions import sum
@@ -145,7 +145,7 @@ def _in_blocks(
     db = np_.zeros_like(b) if for_b else None
     held = min(step, rows) * classes
     spare = 0 if dW is None or step >= rows else min(W.size, max(BLOCK_ENTRIES // 2, hidden))
-    memory = take((held + spare,), h.dtype, np_)
+    memory = empty_buffer((held + spare,), h.dtype, np_)
     for start in range(0, max(rows, 1), step):
         here = slice(start, min(start + step, rows))
         label, each = targets[here], np_.arange(here.stop - start)

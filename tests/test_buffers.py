@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tinygrad_rnn import buffers, ops, value_and_grad
-from tinygrad_rnn.buffers import take
+from tinygrad_rnn.buffers import empty_buffer
 
 F4 = np.dtype(np.float32)
 
@@ -34,7 +34,7 @@ def test_arrays_that_are_held_at_the_same_time_have_different_memory(
     first: list[tuple[int, str]], second: list[tuple[int, str]]
 ) -> None:
     for wanted in (first, second):  # the second round gets the memory of the first
-        held = [take((size,), np.dtype(dtype)) for size, dtype in wanted]
+        held = [empty_buffer((size,), np.dtype(dtype)) for size, dtype in wanted]
         for number, (array, (size, dtype)) in enumerate(zip(held, wanted, strict=True)):
             assert array.shape == (size,) and array.dtype == dtype
             array[...] = number
@@ -42,25 +42,25 @@ def test_arrays_that_are_held_at_the_same_time_have_different_memory(
 
 
 def test_memory_comes_back_when_the_last_view_of_it_is_gone() -> None:
-    first = take((1000, 100), F4)
+    first = empty_buffer((1000, 100), F4)
     view = first[3:5].T[::2]
     address = first.ctypes.data
     del first
-    assert take((1000, 100), F4).ctypes.data != address
+    assert empty_buffer((1000, 100), F4).ctypes.data != address
     del view
-    assert address in {take((1000, 100), F4).ctypes.data, take((1000, 100), F4).ctypes.data} | {
-        array.ctypes.data for array in [take((1000, 100), F4) for _ in range(2)]
+    assert address in {empty_buffer((1000, 100), F4).ctypes.data, empty_buffer((1000, 100), F4).ctypes.data} | {
+        array.ctypes.data for array in [empty_buffer((1000, 100), F4) for _ in range(2)]
     }
 
 
 def test_memory_lies_on_cache_lines() -> None:
-    assert take((999, 101), F4).ctypes.data % 64 == 0
+    assert empty_buffer((999, 101), F4).ctypes.data % 64 == 0
 
 
 def test_what_lies_idle_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(buffers, "LIMIT", 1 << 20)
     for size in range(100_000, 1_000_000, 50_000):
-        take((size,), F4)
+        empty_buffer((size,), F4)
         assert buffers._bytes <= max(1 << 20, 5 * size)
 
 

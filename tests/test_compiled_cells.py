@@ -966,7 +966,7 @@ def test_what_may_not_be_done_at_once_is_not(name: str, small: int) -> None:
         return [r.numpy() for r in results] + gradients(results, [*state, xs, *leaves])
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(splitting, "SMALL", small)  # from how many entries on work goes into the loop
+        patch.setattr(splitting, "SINKS_FROM", small)  # from how many entries on work goes into the loop
         patch.setattr(compiling, "_cache", type(compiling._cache)())
         both(run)
 
@@ -975,6 +975,6 @@ def test_what_may_not_be_done_at_once_is_not(name: str, small: int) -> None:
 def test_work_that_is_moved_into_the_loop_is_the_same_work(case: Case, extra: Any) -> None:
     layer = case.layer(**extra)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(splitting, "SMALL", 1)
+        patch.setattr(splitting, "SINKS_FROM", 1)
         patch.setattr(compiling, "_cache", type(compiling._cache)())
         both(lambda: case.run(layer, 0))

@@ -17,11 +17,11 @@ from hypothesis import strategies as st
 
 from tinygrad_rnn.data import TextError
 from tinygrad_rnn.data import corpus as module
-from tinygrad_rnn.data.corpus import Corpus, docstrings, is_prose, paragraphs, prose_sentences, standard_library
+from tinygrad_rnn.data.corpus import Prose, docstrings, is_prose, paragraphs, prose_sentences, standard_library
 
 
 @pytest.fixture(scope="module")
-def library(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
+def library(tmp_path_factory: pytest.TempPathFactory) -> Prose:
     return standard_library(tmp_path_factory.mktemp("cache"))
 
 
@@ -133,18 +133,18 @@ def test_a_file_that_is_not_python_has_no_docstrings(tmp_path: Path, content: by
 # --- The corpus ------------------------------------------------------------------------------------------------
 
 
-def test_the_standard_library_has_a_hundred_thousand_words(library: Corpus) -> None:
+def test_the_standard_library_has_a_hundred_thousand_words(library: Prose) -> None:
     assert 90_000 <= library.words <= 140_000
     assert library.words == sum(len(sentence.split()) for sentence in library.sentences)
     assert library.sha256 == hashlib.sha256("\n".join(library.sentences).encode()).hexdigest()
 
 
-def test_every_sentence_is_there_once_and_reads_as_prose(library: Corpus) -> None:
+def test_every_sentence_is_there_once_and_reads_as_prose(library: Prose) -> None:
     assert len({sentence.lower() for sentence in library.sentences}) == len(library.sentences)
     assert all(is_prose(sentence) for sentence in library.sentences)
 
 
-def test_the_last_tenth_is_a_fair_sample(library: Corpus) -> None:
+def test_the_last_tenth_is_a_fair_sample(library: Prose) -> None:
     """As many of its words are new as in any other tenth."""
     sentences = [re.findall("[a-z]+", sentence.lower()) for sentence in library.sentences]
     size = len(sentences) // 10
@@ -159,7 +159,7 @@ def test_the_last_tenth_is_a_fair_sample(library: Corpus) -> None:
 
 
 @pytest.mark.slow
-def test_another_process_with_another_hash_seed_finds_the_same(library: Corpus, tmp_path: Path) -> None:
+def test_another_process_with_another_hash_seed_finds_the_same(library: Prose, tmp_path: Path) -> None:
     program = "import sys; from tinygrad_rnn.corpus import *; print(standard_library(sys.argv[1]).sha256)"
     for seed in ("1", "2"):
         command = [sys.executable, "-c", program, str(tmp_path / seed)]
@@ -226,7 +226,7 @@ def test_a_cache_of_another_python_or_of_other_rules_is_not_read(
 ) -> None:
     standard_library(tmp_path / "cache")
     (kept,) = (tmp_path / "cache").iterdir()
-    monkeypatch.setattr(module, "FORMAT", 999)
+    monkeypatch.setattr(module, "CACHE_FORMAT", 999)
     kept.rename(kept.with_name(kept.name.replace("-1-", "-999-")))
     notes: list[str] = []
     standard_library(tmp_path / "cache", notes.append)

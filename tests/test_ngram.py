@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tinygrad_rnn.baselines.ngram import ngram_nats, ngram_nats_by_order
-from tinygrad_rnn.data import TextError, Vocabulary, read_text, split, stream, tokenize
+from tinygrad_rnn.data import TextError, Vocabulary, read_text, stream, tokenize, train_valid_split
 from tinygrad_rnn.data.text import Ids
 
 WORDS = ["a", "b", "c", "d", "e"]
@@ -130,7 +130,7 @@ SHAKESPEARE = Path(os.environ.get("TINYGRAD_RNN_DATA", "")) / "text" / "tinyshak
 
 @pytest.mark.skipif(not SHAKESPEARE.is_file(), reason="TINYGRAD_RNN_DATA names no folder with text/tinyshakespeare.txt")
 def test_the_known_nats_per_character_of_tinyshakespeare() -> None:
-    train, valid = split(tokenize(read_text(SHAKESPEARE), level="char"))
+    train, valid = train_valid_split(tokenize(read_text(SHAKESPEARE), level="char"))
     vocabulary = Vocabulary.build(train)
     learnt, asked = ([vocabulary.encode(sequence) for sequence in part] for part in (train, valid))
     nats = ngram_nats_by_order(learnt, asked, 5, vocabulary)

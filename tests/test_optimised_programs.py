@@ -17,7 +17,8 @@ from tinygrad_rnn import ops
 from tinygrad_rnn.loops import ScanWarning, compiling, splitting
 from tinygrad_rnn.loops.compiling import Compiled
 from tinygrad_rnn.loops.layout import over_time
-from tinygrad_rnn.loops.recording import Equation, Var, record_step
+from tinygrad_rnn.loops.program import Equation, Var
+from tinygrad_rnn.loops.recorder import record_step
 from tinygrad_rnn.tensor import Parameter, Tensor
 
 Step = Callable[[Any, Any], tuple[Any, Any]]
@@ -70,7 +71,7 @@ def agree(step: Step, state: Any, xs: Any, *others: Any) -> None:
 def place(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterable[None]:
     """Where entry-wise work on the inputs is done, large and small alike."""
     compiling._cache.clear()
-    monkeypatch.setattr(splitting, "SMALL", request.param)
+    monkeypatch.setattr(splitting, "SINKS_FROM", request.param)
     yield
     compiling._cache.clear()
 
@@ -768,7 +769,7 @@ def test_only_states_that_are_read_afterwards_are_kept_for_all_steps() -> None:
 def test_entry_wise_work_on_large_inputs_is_done_in_the_loop(
     small: int, inside: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(splitting, "SMALL", small)
+    monkeypatch.setattr(splitting, "SINKS_FROM", small)
     parts = made_of(lambda s, x: (ops.tanh(s + ops.exp(x) @ W * 0.5), s), S, X, False).forward_loop.parts
     assert ("mul" in named(parts.loop), "mul" in named(parts.before)) == (inside, not inside)
     assert named(parts.before)[:2] == ["exp", "matmul"]
@@ -851,6 +852,6 @@ def large_steps(draw: st.DrawFn) -> tuple[Any, ...]:
 def test_large_random_steps_are_the_plain_loop(case: Any, small: int) -> None:
     with pytest.MonkeyPatch.context() as patch:
         compiling._cache.clear()
-        patch.setattr(splitting, "SMALL", small)
+        patch.setattr(splitting, "SINKS_FROM", small)
         agree(*case)
         compiling._cache.clear()

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from tinygrad_rnn import Tensor, no_grad, ops
 from tinygrad_rnn.cli import main
 from tinygrad_rnn.data import TextError, Vocabulary
-from tinygrad_rnn.inspection.page import bars, curves, page, ticks
+from tinygrad_rnn.inspection.page import bars, curves, render_page, ticks
 from tinygrad_rnn.loops import ScanWarning
 from tinygrad_rnn.models import LanguageModel
 from tinygrad_rnn.tasks.reading import MOST, read
@@ -112,7 +112,7 @@ def test_a_cell_that_cannot_be_traced_is_read_without_its_units() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ScanWarning)
         found = read(model_of("adaptive-time"), VOCABULARY, ids_of())
-        html = page("a model", [], {}, {}, found)
+        html = render_page("a model", [], {}, {}, found)
     assert found.units == {}
     assert "AdaptiveTimeCell.step cannot be traced" in found.untraced
     assert "There are none: AdaptiveTimeCell.step cannot be traced" in html
@@ -140,7 +140,7 @@ def test_what_is_given_is_not_asked_for_and_of_a_long_text_the_beginning_is_read
     assert len(found.nats) == len(found.guesses) == len(found.depends) == len(found.tokens) - 1
     long = read(model, VOCABULARY, np.full(400, 5), spelling=["word"] * 400)
     assert (long.tokens, long.total, len(long.nats)) == (["word"] * (MOST + 1), 399, MOST)
-    assert f"The first {MOST} of 399 tokens" in page("a model", [], {}, {}, long)
+    assert f"The first {MOST} of 399 tokens" in render_page("a model", [], {}, {}, long)
     with pytest.raises(TextError, match="nothing to read"):
         read(model, VOCABULARY, np.array([VOCABULARY.start]))
 
@@ -255,7 +255,7 @@ def test_the_page_shows_the_model_reading_the_text_that_was_given(checkpoint: Pa
 
 
 def test_no_token_can_end_the_script_or_be_taken_for_a_tag() -> None:
-    html = page("<i>", [("<b>", "&")], {}, {}, read(model_of(), VOCABULARY, ids_of()))
+    html = render_page("<i>", [("<b>", "&")], {}, {}, read(model_of(), VOCABULARY, ids_of()))
     assert Closed(html).open == []
     assert data_of(html)["tokens"] == VOCABULARY.decode(ids_of())
     assert "</script>" in data_of(html)["tokens"]
@@ -266,7 +266,7 @@ def test_no_token_can_end_the_script_or_be_taken_for_a_tag() -> None:
 def test_a_model_whose_training_went_astray_has_a_page_that_says_so() -> None:
     model = model_of()
     model.output_bias.data[3] = np.nan
-    html = page("a model", [], {}, {}, read(model, VOCABULARY, ids_of()))
+    html = render_page("a model", [], {}, {}, read(model, VOCABULARY, ids_of()))
     data = data_of(html)
     assert "NaN" not in html and set(data["nats"]) == {None} and data["guesses"][0][0][1] is None
     assert "its training went astray" in html

@@ -23,7 +23,7 @@ PROMISED = {
     "tinygrad_rnn.models": """Module Linear Embedding Dropout LayerNorm Cell Gate Recurrent RNN GRU LSTM RNNCell GRUCell
         LSTMCell LanguageModel perplexity""",
     "tinygrad_rnn.optim": "SGD AdaGrad AdaDelta RMSprop Adam clip_by_norm clip_by_value CosineDecay HalveOnRise",
-    "tinygrad_rnn.data": "Vocabulary tokenize split stream bucketed read_text read_csv",
+    "tinygrad_rnn.data": "Vocabulary tokenize train_valid_split stream bucketed read_text read_csv",
     "tinygrad_rnn.training": "fit evaluate Progress Record Evaluation",
     "tinygrad_rnn.models.checkpoint": "save load Checkpoint CheckpointError",
     "tinygrad_rnn.models.sampling": "generate draw",

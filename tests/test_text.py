@@ -24,9 +24,9 @@ from tinygrad_rnn.data import (
     detokenize,
     read_csv,
     read_text,
-    split,
     stream,
     tokenize,
+    train_valid_split,
 )
 from tinygrad_rnn.data.text import SPECIALS, Ids, characters, sentences, words
 
@@ -234,7 +234,7 @@ def test_a_batch_moved_to_where_it_is_is_the_same() -> None:
 
 @given(st.lists(st.lists(PLAIN, min_size=1, max_size=6), min_size=2, max_size=30), st.floats(0.01, 0.99))
 def test_a_split_loses_nothing_and_leaves_no_part_empty(corpus: list[list[str]], fraction: float) -> None:
-    train, valid = split(corpus, fraction)
+    train, valid = train_valid_split(corpus, fraction)
     assert train + valid == corpus
     assert train
     assert abs(len(valid) - fraction * len(corpus)) <= 1
@@ -246,7 +246,7 @@ def test_an_unbroken_text_is_split_within(corpus: list[list[str]], fraction: flo
     total = sum(map(len, corpus))
     if total < 2:
         return
-    train, valid = split(corpus, fraction, unbroken=True)
+    train, valid = train_valid_split(corpus, fraction, unbroken=True)
     assert all(train)
     assert all(valid)
     assert list(chain(*train, *valid)) == list(chain(*corpus))
@@ -255,9 +255,9 @@ def test_an_unbroken_text_is_split_within(corpus: list[list[str]], fraction: flo
 
 def test_the_last_tenth_validates() -> None:
     corpus = [[str(i)] for i in range(100)]
-    assert split(corpus) == (corpus[:90], corpus[90:])
+    assert train_valid_split(corpus) == (corpus[:90], corpus[90:])
     text = list("x" * 90 + "y" * 10)
-    assert split([text]) == ([text[:90]], [text[90:]])
+    assert train_valid_split([text]) == ([text[:90]], [text[90:]])
 
 
 # --- Sentences and tokens --------------------------------------------------------------------------------------
@@ -426,9 +426,12 @@ def test_a_missing_file_and_a_folder_are_one_sentence(tmp_path: Path) -> None:
         (lambda: tokenize(" \n "), "the text must have at least one token, got none"),
         (lambda: tokenize([], level="char"), "the text must have at least one token, got none"),
         (lambda: tokenize("a", level="byte"), 'level must be "word" or "char", got \'byte\''),
-        (lambda: split([["one"]]), "a text to train and validate on must have at least 2 tokens, got 1"),
-        (lambda: split([]), "a text to train and validate on must have at least 2 sentences, got 0"),
-        (lambda: split([["a", "b"]], 1.0), "the fraction that validates must be above 0 and below 1, got 1.0"),
+        (lambda: train_valid_split([["one"]]), "a text to train and validate on must have at least 2 tokens, got 1"),
+        (lambda: train_valid_split([]), "a text to train and validate on must have at least 2 sentences, got 0"),
+        (
+            lambda: train_valid_split([["a", "b"]], 1.0),
+            "the fraction that validates must be above 0 and below 1, got 1.0",
+        ),
         (lambda: Vocabulary.build([]), "a vocabulary needs a token that occurs 1 times or more, got none"),
         (
             lambda: Vocabulary.build([["a"]], min_count=2),

@@ -14,6 +14,9 @@ import numpy as np
 Array = Any
 """A NumPy or CuPy array (or any array that answers `__array_namespace__`)."""
 
+HostArray = np.ndarray[Any, Any]
+"""A NumPy array."""
+
 DEFAULT_DTYPE = np.dtype(np.float32)
 """What Python numbers and lists become. NumPy arrays keep the dtype that they have."""
 

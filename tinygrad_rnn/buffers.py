@@ -27,7 +27,7 @@ _idle: dict[int, list[Array]] = {}
 _bytes = 0
 
 
-def take(shape: tuple[int, ...], dtype: np.dtype[Any], lib: Any = np) -> Array:
+def empty_buffer(shape: tuple[int, ...], dtype: np.dtype[Any], lib: Any = np) -> Array:
     """An array of unspecified numbers. CuPy (`lib`) uses memory again by itself."""
     size = math.prod(shape) * dtype.itemsize
     if size < SMALLEST or lib is not np:

@@ -14,11 +14,11 @@ Where = tuple[tuple[str, Any], ...]
 """A place, from the outside in: (("layer", 0), ("cell", "GRUCell"), ("step", 3), ("gate", "z"))."""
 
 
-Recorder = Callable[[Any, tuple[Any, ...], dict[str, Any]], Any]
+OpRecorder = Callable[[Any, tuple[Any, ...], dict[str, Any]], Any]
 """Takes down an op instead of computing it: `recorder(primitive, args, params)` returns what stands for its result."""
 
 
-class State:
+class Surroundings:
     """The surroundings of an op."""
 
     __slots__ = ("recorder", "recording", "watcher", "where")
@@ -28,23 +28,23 @@ class State:
         recording: bool = True,
         where: Where = (),
         watcher: Watcher | None = None,
-        recorder: Recorder | None = None,
+        recorder: OpRecorder | None = None,
     ) -> None:
         self.recording, self.where, self.watcher, self.recorder = recording, where, watcher, recorder
 
 
-surroundings: ContextVar[State] = ContextVar("tinygrad_rnn.tape", default=State())  # noqa: B039  (never mutated)
+current_surroundings: ContextVar[Surroundings] = ContextVar("tinygrad_rnn.tape", default=Surroundings())  # noqa: B039  (never mutated)
 
 
 @contextmanager
 def recording(on: bool = True) -> Iterator[None]:
     """Within it ops leave nodes on the tape (or do not)."""
-    old = surroundings.get()
-    token = surroundings.set(State(on, old.where, old.watcher, old.recorder))
+    old = current_surroundings.get()
+    token = current_surroundings.set(Surroundings(on, old.where, old.watcher, old.recorder))
     try:
         yield
     finally:
-        surroundings.reset(token)
+        current_surroundings.reset(token)
 
 
 def no_grad() -> Any:
@@ -54,7 +54,7 @@ def no_grad() -> Any:
 
 def is_recording() -> bool:
     """Whether ops leave nodes on the tape here, in this thread."""
-    return surroundings.get().recording
+    return current_surroundings.get().recording
 
 
 class label:  # noqa: N801  (used as a statement: `with label("time", 3):`)
@@ -67,11 +67,13 @@ class label:  # noqa: N801  (used as a statement: `with label("time", 3):`)
         self.pair = (key, value)
 
     def __enter__(self) -> None:
-        old = surroundings.get()
-        self.token = surroundings.set(State(old.recording, (*old.where, self.pair), old.watcher, old.recorder))
+        old = current_surroundings.get()
+        self.token = current_surroundings.set(
+            Surroundings(old.recording, (*old.where, self.pair), old.watcher, old.recorder)
+        )
 
     def __exit__(self, *_: object) -> None:
-        surroundings.reset(self.token)
+        current_surroundings.reset(self.token)
 
 
 class Watcher:
@@ -90,26 +92,26 @@ class Watcher:
 @contextmanager
 def watching(watcher: Watcher) -> Iterator[None]:
     """Within it `watcher` sees every op of this thread."""
-    old = surroundings.get()
-    token = surroundings.set(State(old.recording, old.where, watcher, old.recorder))
+    old = current_surroundings.get()
+    token = current_surroundings.set(Surroundings(old.recording, old.where, watcher, old.recorder))
     try:
         yield
     finally:
-        surroundings.reset(token)
+        current_surroundings.reset(token)
 
 
 @contextmanager
-def recording_with(recorder: Recorder) -> Iterator[None]:
+def recording_with(recorder: OpRecorder) -> Iterator[None]:
     """Within it every op on a Box is handed to `recorder(primitive, args, params)` instead of being computed."""
-    old = surroundings.get()
-    token = surroundings.set(State(old.recording, old.where, old.watcher, recorder))
+    old = current_surroundings.get()
+    token = current_surroundings.set(Surroundings(old.recording, old.where, old.watcher, recorder))
     try:
         yield
     finally:
-        surroundings.reset(token)
+        current_surroundings.reset(token)
 
 
 def is_interpreted() -> bool:
     """Whether somebody takes down or watches every single op."""
-    here = surroundings.get()
+    here = current_surroundings.get()
     return here.watcher is not None or here.recorder is not None

@@ -24,7 +24,7 @@ import numpy as np
 
 from tinygrad_rnn.backend import Array, as_array, xp
 from tinygrad_rnn.rowsparse import RowSparse
-from tinygrad_rnn.surroundings import Recorder, Where, recording, surroundings
+from tinygrad_rnn.surroundings import OpRecorder, Where, current_surroundings, recording
 from tinygrad_rnn.surroundings import is_recording as is_recording
 from tinygrad_rnn.surroundings import no_grad as no_grad
 
@@ -151,7 +151,7 @@ class Primitive(Generic[P]):
         self.every = rule
 
     def __call__(self, *args: P.args, **params: P.kwargs) -> Tensor:
-        state = surroundings.get()
+        state = current_surroundings.get()
         if state.recorder is not None and any(isinstance(a, Box) for a in (*args, *params.values())):
             return self._taken_down(state.recorder, args, params)  # type: ignore[no-any-return]  # a placeholder
         box = None
@@ -197,7 +197,7 @@ class Primitive(Generic[P]):
             state.watcher.forward(made, self, out, state.where)
         return _boxed(box, out, made)  # type: ignore[no-any-return]  # the box is a Tensor, as its class says
 
-    def _taken_down(self, recorder: Recorder, args: tuple[Any, ...], params: dict[str, Any]) -> Any:
+    def _taken_down(self, recorder: OpRecorder, args: tuple[Any, ...], params: dict[str, Any]) -> Any:
         if any(isinstance(value, Box) for value in params.values()):
             args, params = self._positional(args, params), {}
         return recorder(self, args, params)
@@ -279,7 +279,7 @@ class Joint(Primitive[P]):
         self.plain = plain
 
     def __call__(self, *args: P.args, **params: P.kwargs) -> Tensor:
-        state = surroundings.get()
+        state = current_surroundings.get()
         boxes = [a for a in args if isinstance(a, Box)]
         if state.recorder is not None and boxes:
             return self._taken_down(state.recorder, args, params)  # type: ignore[no-any-return]  # a placeholder
@@ -374,7 +374,7 @@ def walk(
     grads: dict[Node, Any] = {root: seed}
     heap = [(-root.number, root)] if needed is None or root in needed else []
     ours: set[Node] = set()  # nodes whose gradient was made here or given away: it may be added to in place
-    watcher = surroundings.get().watcher
+    watcher = current_surroundings.get().watcher
     while heap:
         node = heappop(heap)[1]
         g = grads.pop(node)

@@ -15,7 +15,7 @@ from tinygrad_rnn.pictures import heat_map
 from tinygrad_rnn.surroundings import is_recording
 from tinygrad_rnn.tape import Box, Leaf, Wrap, walk
 
-FEW = 60
+SHOWN_AS_TEXT = 60
 """Entries of which a notebook shows the numbers too."""
 
 
@@ -169,7 +169,7 @@ class Tensor(Box):
             return said
         name = getattr(self, "name", "")
         what = f"<b>{type(self).__name__}</b> {escape(name)} {self.shape} {self.dtype}"
-        return f"<div>{what}</div>{heat_map(self.numpy())}{said if self.size <= FEW else ''}"
+        return f"<div>{what}</div>{heat_map(self.numpy())}{said if self.size <= SHOWN_AS_TEXT else ''}"
 
     # --- Operators ---
 

@@ -21,8 +21,8 @@ from tinygrad_rnn.data import (
     bucketed,
     detokenize,
     read_text,
-    split,
     tokenize,
+    train_valid_split,
 )
 from tinygrad_rnn.data.corpus import standard_library
 from tinygrad_rnn.models import LanguageModel
@@ -42,7 +42,7 @@ if own:
     sentences = tokenize(read_text(own[0]))
 else:
     sentences = [s.lower().split() for s in standard_library().sentences[:2500]]
-train, valid = split(sentences, 0.1)
+train, valid = train_valid_split(sentences, 0.1)
 size = min(800, 4 + len({word for sentence in train for word in sentence}))
 vocabulary = Vocabulary.build(train, size)
 numbers = [[vocabulary.encode_sentence(s) for s in part] for part in (train, valid)]

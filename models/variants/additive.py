@@ -6,11 +6,9 @@ import numpy as np
 
 import tinygrad_rnn.ops as ops
 from tinygrad_rnn.models import init
-from tinygrad_rnn.models.cell import Cell
+from tinygrad_rnn.models.cell import Cell, Two
 from tinygrad_rnn.ops import relu, sigmoid, tanh
 from tinygrad_rnn.tensor import Parameter, Tensor
-
-Two = tuple[Tensor, Tensor]
 
 
 class RANCell(Cell):

@@ -5,11 +5,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from tinygrad_rnn.models.cell import Cell
+from tinygrad_rnn.models.cell import Cell, Two
 from tinygrad_rnn.ops import sigmoid, tanh
 from tinygrad_rnn.tensor import Parameter, Tensor
-
-Two = tuple[Tensor, Tensor]
 
 
 class _Peepholes(Cell):

@@ -6,12 +6,10 @@ import numpy as np
 
 import tinygrad_rnn.ops as ops
 from tinygrad_rnn.models import init
-from tinygrad_rnn.models.cell import Cell
+from tinygrad_rnn.models.cell import Cell, Two
 from tinygrad_rnn.models.layers import LayerNorm
 from tinygrad_rnn.ops import sigmoid, softmax, tanh
 from tinygrad_rnn.tensor import Parameter, Tensor
-
-Two = tuple[Tensor, Tensor]
 
 
 class PeepholeLSTMCell(Cell):

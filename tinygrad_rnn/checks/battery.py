@@ -6,16 +6,15 @@ import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from traceback import walk_tb
-from types import FrameType
 from typing import Any
 
 import numpy as np
 
 from tinygrad_rnn.backend import DeviceUnavailable, cuda_namespace
 from tinygrad_rnn.checks.derivatives import GradientError, compare_gradients, numerical_gradient
+from tinygrad_rnn.frames import user_lines
 from tinygrad_rnn.loops import compiled
-from tinygrad_rnn.loops.recording import CannotRecord, record_step
+from tinygrad_rnn.loops.recorder import CannotRecord, record_step
 from tinygrad_rnn.loops.scanning import reasons
 from tinygrad_rnn.loops.trees import flat
 from tinygrad_rnn.models import checkpoint
@@ -49,11 +48,11 @@ class Row:
     figure: str
 
     def __str__(self) -> str:
-        return f"  {_WORDS[self.held]}  {self.what:<{WIDTH}}  {self.figure}"
+        return f"  {_WORDS[self.held]}  {self.what:<{_WIDTH}}  {self.figure}"
 
 
 _WORDS = {True: "ok  ", False: "FAIL", None: "note"}
-WIDTH = 46
+_WIDTH = 46
 
 
 _DIFFERS = "the step does something else each time it is called"
@@ -492,12 +491,8 @@ def _jump(value: Callable[..., float], arrays: list[Any], i: int, at: Any, middl
 
 def _place(error: BaseException) -> str:
     """Where in a user's file an error comes from."""
-    frames = [(f.f_code.co_filename, line) for f, line in walk_tb(error.__traceback__) if not _ours(f)]
-    return f" ({frames[-1][0]}, line {frames[-1][1]})" if frames else ""
-
-
-def _ours(frame: FrameType) -> bool:
-    return str(frame.f_globals.get("__name__", "")).startswith("tinygrad_rnn.")
+    lines = user_lines(error)
+    return f" ({lines[-1][0]}, line {lines[-1][1]})" if lines else ""
 
 
 def _told(name: str) -> str:

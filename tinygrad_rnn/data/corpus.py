@@ -22,14 +22,14 @@ from pathlib import Path
 
 from tinygrad_rnn.data.text import TextError
 
-FORMAT = 1
+CACHE_FORMAT = 1
 """Changes whenever the rules below do, so that no cache of another version is read."""
 LEAST_WORDS = 10_000
 NOT_THE_LIBRARY = {"site-packages", "dist-packages", "test", "tests", "idle_test", "__pycache__"}
 
 
 @dataclass(frozen=True)
-class Corpus:
+class Prose:
     """English sentences, in an order in which any part is a fair sample, those of a docstring together.
 
     words: separated by spaces; sha256: of the sentences, one a line, in UTF-8."""
@@ -40,7 +40,7 @@ class Corpus:
     sha256: str
 
 
-def standard_library(cache: str | os.PathLike[str] | None = None, note: Callable[[str], None] | None = None) -> Corpus:
+def standard_library(cache: str | os.PathLike[str] | None = None, note: Callable[[str], None] | None = None) -> Prose:
     """The sentences in the docstrings of this Python's standard library, about 110,000 words.
 
     Reading them takes some seconds, once; they are then kept in the folder `cache` (by default the user's own cache
@@ -50,7 +50,7 @@ def standard_library(cache: str | os.PathLike[str] | None = None, note: Callable
     folder, library = _cache_folder() if cache is None else Path(cache), Path(sysconfig.get_path("stdlib"))
     # Two Pythons of one version may come with different parts of the library.
     place = hashlib.sha256(os.fsencode(library)).hexdigest()[:8]
-    title = f"standard-library-{platform.python_version()}-{FORMAT}-{place}"
+    title = f"standard-library-{platform.python_version()}-{CACHE_FORMAT}-{place}"
     text = None if folder is None else _load(folder / f"{title}.txt", title)
     if text is None:
         tell("The docstrings of the Python standard library are read, once, as the default corpus.")
@@ -66,7 +66,7 @@ def standard_library(cache: str | os.PathLike[str] | None = None, note: Callable
         except OSError as error:
             tell(f"The default corpus could not be kept for the next time: {error}.")
     name = f"docstrings of the Python {platform.python_version()} standard library"
-    return Corpus(text.split("\n"), name, len(text.split()), _digest(text))
+    return Prose(text.split("\n"), name, len(text.split()), _digest(text))
 
 
 # --- The cache: a line that says what follows, with its SHA-256, and the text ------------------------------------

@@ -3,7 +3,7 @@
 Every step is a plain function, so that one can stop, look and go on by oneself:
 
     sentences = tokenize(read_text("book.txt"))             # lists of tokens
-    train, valid = split(sentences)
+    train, valid = train_valid_split(sentences)
     vocabulary = Vocabulary.build(train, size=4000)
     ids = [vocabulary.encode_sentence(s) for s in train]    # START w1 ... wn END
     for batch in stream(ids, batch_size=32, steps=24, start=vocabulary.start): ...
@@ -273,7 +273,7 @@ class Vocabulary:
         return cls(tokens[len(SPECIALS) :])
 
 
-def split(
+def train_valid_split(
     sentences: Sequence[list[str]], fraction: float = 0.1, *, unbroken: bool | None = None
 ) -> tuple[list[list[str]], list[list[str]]]:
     """(train, valid): the last `fraction` of the sentences validates, one sentence at the least.

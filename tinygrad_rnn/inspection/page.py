@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-Array = np.ndarray[Any, Any]
+from tinygrad_rnn.backend import HostArray
 
 Curves = dict[str, list[tuple[int, float]]]
 """Points (step, value) by name."""
@@ -33,16 +33,16 @@ class Reading:
     tokens: list[str]
     unknown: list[bool]
     total: int
-    nats: Array
+    nats: HostArray
     guesses: list[list[tuple[str, float]]]
-    units: dict[str, Array]
+    units: dict[str, HostArray]
     untraced: str
-    depends: Array
+    depends: HostArray
     gradients: dict[str, float]
     neighbours: dict[str, list[tuple[str, float]]]
 
 
-def page(
+def render_page(
     title: str, about: Sequence[tuple[str, str]], losses: Curves, norms: Curves, reading: Reading, between: str = " "
 ) -> str:
     """`about` is shown as a list of names and values; `between` is what stands between two tokens."""
@@ -124,7 +124,7 @@ def _data(reading: Reading, between: str) -> dict[str, Any]:
     }
 
 
-def _rounded(values: np.ndarray[Any, Any], digits: int = 4) -> Any:
+def _rounded(values: HostArray, digits: int = 4) -> Any:
     """Lists of numbers; what is not finite is None."""
     if values.ndim > 1:
         return [_rounded(row, digits) for row in values]
@@ -133,8 +133,8 @@ def _rounded(values: np.ndarray[Any, Any], digits: int = 4) -> Any:
 
 # --- Curves ------------------------------------------------------------------------------------------------------
 
-WIDTH, HEIGHT, LEFT, BOTTOM = 420, 240, 46, 40
-FEW = 40
+_WIDTH, _HEIGHT, _LEFT, _BOTTOM = 420, 240, 46, 40
+_FEW_POINTS = 40
 """Points of a curve that are marked, each, at most."""
 
 
@@ -150,28 +150,28 @@ def curves(lines: Curves, unit: str) -> str:
 
     def at(x: float, y: float) -> tuple[float, float]:
         right, high = (x - across[0]) / (across[-1] - across[0]), (y - up[0]) / (up[-1] - up[0])
-        return LEFT + right * (WIDTH - LEFT - 16), HEIGHT - BOTTOM - high * (HEIGHT - BOTTOM - 24)
+        return _LEFT + right * (_WIDTH - _LEFT - 16), _HEIGHT - _BOTTOM - high * (_HEIGHT - _BOTTOM - 24)
 
     parts = [f'<text x="4" y="12">{escape(unit)}</text>']
     for y in up:
         _, place = at(0, y)
         parts.append(
-            f'<line x1="{LEFT}" x2="{WIDTH - 16}" y1="{place:.1f}" y2="{place:.1f}" class="grid"/>'
-            f'<text x="{LEFT - 6}" y="{place + 4:.1f}" text-anchor="end">{y:g}</text>'
+            f'<line x1="{_LEFT}" x2="{_WIDTH - 16}" y1="{place:.1f}" y2="{place:.1f}" class="grid"/>'
+            f'<text x="{_LEFT - 6}" y="{place + 4:.1f}" text-anchor="end">{y:g}</text>'
         )
     for x in across:
         place, _ = at(x, 0)
-        parts.append(f'<text x="{place:.1f}" y="{HEIGHT - 22}" text-anchor="middle">{x:,g}</text>')
-    parts.append(f'<text x="{(LEFT + WIDTH - 16) / 2}" y="{HEIGHT - 4}" text-anchor="middle">steps</text>')
+        parts.append(f'<text x="{place:.1f}" y="{_HEIGHT - 22}" text-anchor="middle">{x:,g}</text>')
+    parts.append(f'<text x="{(_LEFT + _WIDTH - 16) / 2}" y="{_HEIGHT - 4}" text-anchor="middle">steps</text>')
     for name, points in lines.items():
         places = [at(*p) for p in points]
         path = " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
-        marks = "".join(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3"/>' for x, y in places if len(points) <= FEW)
+        marks = "".join(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3"/>' for x, y in places if len(points) <= _FEW_POINTS)
         parts.append(f'<g class="{colors[name]}"><title>{escape(name)}</title><polyline points="{path}"/>{marks}</g>')
     keys = "".join(f'<span class="{colors[name]}"><i></i>{escape(name)}</span>' for name in lines)
     told = "; ".join(f"{name} from {p[0][1]:.3g} to {p[-1][1]:.3g} at step {p[-1][0]:,}" for name, p in lines.items())
     label = escape(f"{unit}: {told}", quote=True)
-    svg = f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" class="chart" role="img" aria-label="{label}">{"".join(parts)}</svg>'
+    svg = f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" class="chart" role="img" aria-label="{label}">{"".join(parts)}</svg>'
     return f'{svg}<p class="keys">{keys}</p>'
 
 

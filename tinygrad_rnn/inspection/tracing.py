@@ -18,11 +18,12 @@ import numpy as np
 import tinygrad_rnn.ops as ops
 from tinygrad_rnn.backend import to_host, xp
 from tinygrad_rnn.inspection.plots import heat_maps
-from tinygrad_rnn.loops.recording import CannotRecord, Placeholder, Program, Var, record_step
+from tinygrad_rnn.loops.program import Program, Var
+from tinygrad_rnn.loops.recorder import CannotRecord, Placeholder, record_step
 from tinygrad_rnn.loops.scanning import perform, scan
 from tinygrad_rnn.loops.trees import flat, rebuild
 from tinygrad_rnn.loops.unrolling import Step, length_of
-from tinygrad_rnn.surroundings import is_recording, surroundings
+from tinygrad_rnn.surroundings import current_surroundings, is_recording
 from tinygrad_rnn.tensor import Tensor
 
 ACTIVATIONS = frozenset(
@@ -107,7 +108,7 @@ class Trace(Mapping[str, np.ndarray[Any, Any]]):
     ) -> tuple[Any, Any]:
         """`scan`, with what happens in it taken down. `owner` is the network, `states` are the names of its states,
         `reverse` tells that `xs` are in reversed order. Raises CannotRecord for a step that cannot be recorded."""
-        where = dict(surroundings.get().where)
+        where = dict(current_surroundings.get().where)
         try:
             program, new_state, y = record_step(step, state, xs)
         except CannotRecord as error:

@@ -10,18 +10,18 @@ from typing import Any
 import tinygrad_rnn.ops as ops
 from tinygrad_rnn.backend import Array, xp
 from tinygrad_rnn.blas import product
-from tinygrad_rnn.buffers import take
+from tinygrad_rnn.buffers import empty_buffer
 from tinygrad_rnn.loops.products import affine, sum_of_products
-from tinygrad_rnn.loops.recording import Equation, Var
+from tinygrad_rnn.loops.program import Equation, Var
 from tinygrad_rnn.ops.arithmetic import _clip
 from tinygrad_rnn.ops.indexing import _getitem
 from tinygrad_rnn.ops.shapes import _concatenate, _split, _stack, _unstack
 from tinygrad_rnn.tape import Primitive, _astype, _truncated
 
-Rule = Callable[[Equation, list[Array], list[bool], int], Any]
+BatchRule = Callable[[Equation, list[Array], list[bool], int], Any]
 """`rule(equation, values, timed, T)`: values[i] has a leading axis of T where timed[i]."""
 
-_rules: dict[Primitive[Any], Rule] = {}
+_rules: dict[Primitive[Any], BatchRule] = {}
 
 
 def whole(equation: Equation) -> bool:
@@ -122,13 +122,13 @@ def _written(equation: Equation, values: list[Array], timed: list[bool], steps: 
 def _product(equation: Equation, values: list[Array], timed: list[bool], steps: int) -> Any:
     left, right = equation.args
     if timed == [True, False] and len(right.shape) == 2:  # one product of all rows
-        out = take((steps, *equation.outs[0].shape), equation.outs[0].dtype)
+        out = empty_buffer((steps, *equation.outs[0].shape), equation.outs[0].dtype)
         rows = steps * math.prod(left.shape[:-1])
         flat = values[0].reshape(rows, left.shape[-1])
         return product(flat, values[1], out.reshape(rows, right.shape[1])).reshape(out.shape)
     if timed == [True, False] and len(left.shape) == 2 and len(right.shape) == 3:  # the same for every slice
         (m, k), (g, _, n) = left.shape, right.shape
-        out = take((g, steps * m, n), equation.outs[0].dtype)
+        out = empty_buffer((g, steps * m, n), equation.outs[0].dtype)
         product(values[0].reshape(steps * m, k), values[1], out)
         return out.reshape(g, steps, m, n).swapaxes(0, 1)
     rank = len(equation.outs[0].shape)
@@ -145,7 +145,7 @@ def _affine(equation: Equation, values: list[Array], timed: list[bool], steps: i
 def _summed_product(equation: Equation, values: list[Array], timed: list[bool], steps: int) -> Any:
     (g, m, k), n = equation.args[0].shape, equation.args[1].shape[-1]
     slices = values[0].swapaxes(0, 1).reshape(g, steps * m, k)
-    total, share = (take((steps * m, n), equation.outs[0].dtype) for _ in range(2))
+    total, share = (empty_buffer((steps * m, n), equation.outs[0].dtype) for _ in range(2))
     product(slices[0], values[1][0], total)
     for i in range(1, g):
         total += product(slices[i], values[1][i], share)

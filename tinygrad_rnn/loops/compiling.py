@@ -17,15 +17,13 @@ from tinygrad_rnn.loops.differentiating import Backward, differentiate
 from tinygrad_rnn.loops.emitting import copy
 from tinygrad_rnn.loops.executing import Loop
 from tinygrad_rnn.loops.fusing import fuse
-from tinygrad_rnn.loops.layout import Layout
+from tinygrad_rnn.loops.layout import Env, Layout
 from tinygrad_rnn.loops.merging import Home, merge
-from tinygrad_rnn.loops.recording import Equation, Program, Var
-from tinygrad_rnn.loops.splitting import sink, split
+from tinygrad_rnn.loops.program import Equation, Program, Var
+from tinygrad_rnn.loops.splitting import sink, split_step
 from tinygrad_rnn.loops.totals import Totals, operands, terms
 from tinygrad_rnn.ops import zeros_like
 from tinygrad_rnn.tape import Box
-
-Saved = dict[Var, Array]
 
 
 class Compiled:
@@ -87,7 +85,7 @@ class Compiled:
             ends.append(Var(next(self.numbers), old.shape, old.dtype))
             primitive, source = (zeros_like, old) if new is None else (copy, new)
             equations.append(Equation(primitive, (source,), {}, (ends[-1],)))
-        parts = split(equations, carry, timed, ends, kept, whole)
+        parts = split_step(equations, carry, timed, ends, kept, whole)
         looped = {v for e in parts.loop for v in e.outs}
         for i, end in enumerate(ends):
             if end not in looped:  # the state has no part in it
@@ -100,7 +98,7 @@ class Compiled:
 
     # --- Running ---
 
-    def run_forward(self, operands: Sequence[Array]) -> tuple[tuple[Array, ...], Saved]:
+    def run_forward(self, operands: Sequence[Array]) -> tuple[tuple[Array, ...], Env]:
         """From captured operands, states and inputs to last states and outputs; and what the backward pass reads."""
         program = self.program
         captured, states, xs = program.sorted(operands)
@@ -114,7 +112,7 @@ class Compiled:
         saved = {} if self.backward is None else {v: env[v] for v in self.read if v in env}
         return (*(np.array(state) for state in last), *ys), saved
 
-    def run_backward(self, saved: Saved, g: Sequence[Array | None], operands: Sequence[Array]) -> list[Array | None]:
+    def run_backward(self, saved: Env, g: Sequence[Array | None], operands: Sequence[Array]) -> list[Array | None]:
         """The gradients of captured operands, states and inputs, given those of last states and outputs."""
         program, backward, loop = self.program, self.backward, self.backward_loop
         assert backward is not None

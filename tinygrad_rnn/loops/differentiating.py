@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import tinygrad_rnn.ops as ops
-from tinygrad_rnn.loops.recording import Equation, Placeholder, Program, Recorder, Var, frozen
+from tinygrad_rnn.loops.program import Equation, Program, Var
+from tinygrad_rnn.loops.recorder import Placeholder, Recorder, frozen
 from tinygrad_rnn.surroundings import recording_with
 from tinygrad_rnn.tensor import Tensor
 

@@ -17,11 +17,11 @@ import numpy as np
 import tinygrad_rnn.ops as ops
 from tinygrad_rnn.backend import Array
 from tinygrad_rnn.blas import product, rows_at_a_time
-from tinygrad_rnn.buffers import take
-from tinygrad_rnn.loops.layout import Arrays, Layout
+from tinygrad_rnn.buffers import empty_buffer
+from tinygrad_rnn.loops.layout import Env, Layout
 from tinygrad_rnn.loops.merging import Place
 from tinygrad_rnn.loops.products import sum_of_products
-from tinygrad_rnn.loops.recording import Equation, Var
+from tinygrad_rnn.loops.program import Equation, Var
 from tinygrad_rnn.ops.arithmetic import _clip
 from tinygrad_rnn.tape import Primitive, primitive
 
@@ -316,7 +316,7 @@ class Emitted:
 
     # --- Running it ---
 
-    def run(self, steps: int, env: Arrays, rings: dict[Var, tuple[Array, Array]]) -> None:
+    def run(self, steps: int, env: Env, rings: dict[Var, tuple[Array, Array]]) -> None:
         """`env` holds what the loop reads from outside and the arrays for what it stores; `rings` the two arrays of
         each ringed state."""
         layout = self.layout
@@ -324,7 +324,7 @@ class Emitted:
         arrays: list[Any] = [_rows(env[v]) for v in self.stepped]
         for c, _ in layout.ringed:
             arrays += rings[c]
-        buffers = {name: take(v.shape, v.dtype) for name, v in self.scratch}
+        buffers = {name: empty_buffer(v.shape, v.dtype) for name, v in self.scratch}
         arrays += buffers.values()
         inside.update((v, buffers[name]) for v, name in self.names.items() if v in layout.stacks)
         layout.show_slices(inside)

@@ -8,8 +8,8 @@ from typing import Any
 from tinygrad_rnn.backend import Array
 from tinygrad_rnn.loops.batching import run_whole
 from tinygrad_rnn.loops.emitting import Emitted
-from tinygrad_rnn.loops.layout import Arrays, Layout
-from tinygrad_rnn.loops.recording import Equation, Var
+from tinygrad_rnn.loops.layout import Env, Layout
+from tinygrad_rnn.loops.program import Equation, Var
 from tinygrad_rnn.loops.splitting import Parts
 
 
@@ -20,7 +20,7 @@ class Loop:
         self.parts, self.layout = parts, layout
         self.body = Emitted(self.layout)
 
-    def run(self, steps: int, env: Arrays, start: Sequence[Array]) -> list[Array]:
+    def run(self, steps: int, env: Env, start: Sequence[Array]) -> list[Array]:
         """Runs all parts: `env` holds captured operands and, with a time axis, what is timed, and is filled with
         everything else; `start` is the carry of the first step. Returns the last carry."""
         for equation in self.parts.once:
@@ -34,13 +34,13 @@ class Loop:
         self._run_whole(self.parts.after, env, steps)
         return [ends[c] for c in self.layout.carry]
 
-    def _run_whole(self, equations: list[Equation], env: Arrays, steps: int) -> None:
+    def _run_whole(self, equations: list[Equation], env: Env, steps: int) -> None:
         for equation in equations:
             values = [env[a] if isinstance(a, Var) else a for a in equation.args]
             timed = [isinstance(a, Var) and a in self.layout.timed for a in equation.args]
             self._put(env, equation, run_whole(equation, values, timed, steps))
 
-    def _put(self, env: Arrays, equation: Equation, result: Any) -> None:
+    def _put(self, env: Env, equation: Equation, result: Any) -> None:
         env.update(zip(equation.outs, result if equation.several else (result,), strict=True))
         if not self.layout.stacks.isdisjoint(equation.outs):
             self.layout.show_slices(env)

@@ -10,17 +10,19 @@ from types import FrameType
 from typing import Any
 
 import tinygrad_rnn.ops as ops
+from tinygrad_rnn.frames import owner
 from tinygrad_rnn.loops.compiling import Compiled
 from tinygrad_rnn.loops.emitting import Emitted
 from tinygrad_rnn.loops.executing import Loop
-from tinygrad_rnn.loops.recording import CannotRecord, Equation, Placeholder, Program, Var, record_step
+from tinygrad_rnn.loops.program import Equation, Program, Var
+from tinygrad_rnn.loops.recorder import CannotRecord, Placeholder, record_step
 from tinygrad_rnn.loops.scanning import Heard, listener
 from tinygrad_rnn.loops.totals import Term
 from tinygrad_rnn.loops.trees import flat
 from tinygrad_rnn.loops.unrolling import Step
 from tinygrad_rnn.ops.indexing import _getitem
 
-WIDTH = 100
+_WIDTH = 100
 
 
 def explain(function: Callable[..., Any], *args: Any, **options: Any) -> None:
@@ -70,9 +72,7 @@ def _named_recording(step: Step, state: Any, xs: Any) -> tuple[Program, dict[Var
             taken.add(name)
 
     def look(frame: FrameType, event: str, _: Any) -> None:
-        module = frame.f_globals.get("__name__", "")
-        equations = not module.startswith("tinygrad_rnn.") or module.startswith("tinygrad_rnn.models.cells")
-        if event in ("call", "return") and equations:
+        if event in ("call", "return") and owner(frame) != "engine":
             for name, value in frame.f_locals.items():
                 for i, leaf in enumerate(leaves := flat(value)):
                     if isinstance(leaf, Placeholder) and leaf.var not in names:
@@ -247,7 +247,7 @@ class _Explanation:
     def _equation(self, e: Equation) -> str:
         left = f"{', '.join(map(self._value, e.outs))} = {self._right(e)}"
         shape = " ".join(str(v.shape) for v in e.outs)
-        return f"{left:<{WIDTH - 30}} {shape}".rstrip()
+        return f"{left:<{_WIDTH - 30}} {shape}".rstrip()
 
     def _right(self, e: Equation) -> str:
         args = [self._value(a) for a in e.args]
@@ -283,4 +283,4 @@ def _index(index: Any) -> str:
 
 
 def _rule(title: str) -> str:
-    return f"── {title} ".ljust(WIDTH, "─")
+    return f"── {title} ".ljust(_WIDTH, "─")

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 
 import tinygrad_rnn.ops as ops
 from tinygrad_rnn.loops.products import affine
-from tinygrad_rnn.loops.recording import Equation, Var
+from tinygrad_rnn.loops.program import Equation, Var
 from tinygrad_rnn.loops.splitting import Parts
 
 

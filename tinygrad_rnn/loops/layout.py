@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from tinygrad_rnn.backend import Array
-from tinygrad_rnn.buffers import take
+from tinygrad_rnn.buffers import empty_buffer
 from tinygrad_rnn.loops.merging import Home
-from tinygrad_rnn.loops.recording import Var
+from tinygrad_rnn.loops.program import Var
 from tinygrad_rnn.loops.splitting import Parts
 
-Arrays = dict[Var, Array]
+Env = dict[Var, Array]
 
 
 class Layout:
@@ -48,13 +48,11 @@ class Layout:
         self.made = made
         self.stacks = {place.stack for place in home.values()}
 
-    def allocate(
-        self, steps: int, env: Arrays, start: Sequence[Array]
-    ) -> tuple[dict[Var, tuple[Array, Array]], Arrays]:
+    def allocate(self, steps: int, env: Env, start: Sequence[Array]) -> tuple[dict[Var, tuple[Array, Array]], Env]:
         """Makes the arrays that the loop fills: into `env` those with a time axis; returned are the two arrays of each
         ringed state, in the order of use, and for each state the array in which its last value will stand."""
         rings: dict[Var, tuple[Array, Array]] = {}
-        ends: Arrays = {}
+        ends: Env = {}
         pairs = dict(self.paired)
         handed_on = set(self.next_carry)
         for v in self.stored - handed_on - set(pairs):
@@ -62,18 +60,18 @@ class Layout:
                 env[v] = over_time(v, steps, v in self.stacks)
         for c, n, value in zip(self.carry, self.next_carry, start, strict=True):
             if c in pairs:
-                both = take((steps + 1, *c.shape), c.dtype)
+                both = empty_buffer((steps + 1, *c.shape), c.dtype)
                 both[-1 if self.reverse else 0] = value
                 env[c], env[n] = (both[1:], both[:-1]) if self.reverse else (both[:-1], both[1:])
                 ends[c] = both[0 if self.reverse else -1, ...]
             else:
-                rings[c] = (take(c.shape, c.dtype), take(c.shape, c.dtype))
+                rings[c] = (empty_buffer(c.shape, c.dtype), empty_buffer(c.shape, c.dtype))
                 rings[c][0][...] = value
                 ends[c] = rings[c][steps % 2]
         self.show_slices(env)
         return rings, ends
 
-    def show_slices(self, env: Arrays) -> None:
+    def show_slices(self, env: Env) -> None:
         """Gives the values that lie in a stack which is there."""
         for v, place in self.home.items():
             if v not in env and place.stack in env:
@@ -83,5 +81,5 @@ class Layout:
 def over_time(v: Var, steps: int, stack: bool) -> Array:
     """An array for all steps of a value. In a stack each slice is in one piece, all its steps together."""
     if stack:
-        return take((v.shape[0], steps, *v.shape[1:]), v.dtype).swapaxes(0, 1)
-    return take((steps, *v.shape), v.dtype)
+        return empty_buffer((v.shape[0], steps, *v.shape[1:]), v.dtype).swapaxes(0, 1)
+    return empty_buffer((steps, *v.shape), v.dtype)

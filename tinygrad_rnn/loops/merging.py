@@ -17,7 +17,7 @@ import tinygrad_rnn.ops as ops
 from tinygrad_rnn.backend import Array
 from tinygrad_rnn.loops.batching import ELEMENTWISE
 from tinygrad_rnn.loops.products import affine, stacked, sum_of_products
-from tinygrad_rnn.loops.recording import Equation, Var
+from tinygrad_rnn.loops.program import Equation, Var
 from tinygrad_rnn.loops.splitting import Parts
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import linecache
 import threading
-import traceback
 import warnings
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
@@ -16,9 +15,11 @@ import numpy as np
 
 import tinygrad_rnn.ops as ops
 from tinygrad_rnn.backend import Array
+from tinygrad_rnn.frames import user_lines
 from tinygrad_rnn.loops import checkpointing
 from tinygrad_rnn.loops.compiling import compiled_program
-from tinygrad_rnn.loops.recording import CannotRecord, Program, Var, record_step, same_recording
+from tinygrad_rnn.loops.program import Program, Var
+from tinygrad_rnn.loops.recorder import CannotRecord, record_step, same_recording
 from tinygrad_rnn.loops.trees import flat, rebuild
 from tinygrad_rnn.loops.unrolling import Step, length_of, unroll
 from tinygrad_rnn.ops import stack, unstack
@@ -127,12 +128,8 @@ def _first_time(seen: OrderedDict[Any, None], key: Any) -> bool:
 
 
 def _explain_once(step: Step, error: Exception) -> None:
-    frames = [
-        (frame.f_code.co_filename, line)
-        for frame, line in traceback.walk_tb(error.__traceback__)
-        if not frame.f_globals.get("__name__", "").startswith("tinygrad_rnn")
-    ]
-    place = f", at {frames[-1][0]}:{frames[-1][1]}: {linecache.getline(*frames[-1]).strip()}" if frames else ""
+    lines = user_lines(error)
+    place = f", at {lines[-1][0]}:{lines[-1][1]}: {linecache.getline(*lines[-1]).strip()}" if lines else ""
     message = f"scan of {step.__qualname__}: runs as a plain loop, because {error}{place}"
     if (heard := reasons.get()) is not None:
         heard.append(message)

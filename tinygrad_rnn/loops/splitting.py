@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from tinygrad_rnn.loops.batching import ELEMENTWISE
-from tinygrad_rnn.loops.recording import Equation, Var
+from tinygrad_rnn.loops.program import Equation, Var
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,7 +29,7 @@ class Parts:
     after: list[Equation]
 
 
-def split(
+def split_step(
     equations: list[Equation],
     carry: Iterable[Var],
     timed: Iterable[Var],
@@ -62,7 +62,7 @@ def split(
     return parts
 
 
-SMALL = 2048
+SINKS_FROM = 2048
 """Entries of a step's value from which a pass over memory costs more than a call."""
 
 
@@ -73,7 +73,7 @@ def sink(parts: Parts, kept: Iterable[Var]) -> None:
     stay: list[Equation] = []
     moved: list[Equation] = []
     for e in reversed(parts.before):
-        large = math.prod(e.outs[0].shape) >= SMALL
+        large = math.prod(e.outs[0].shape) >= SINKS_FROM
         if e.primitive in ELEMENTWISE and large and not outside.intersection(e.outs):
             moved.append(e)
         else:

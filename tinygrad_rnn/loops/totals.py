@@ -9,9 +9,9 @@ import numpy as np
 
 import tinygrad_rnn.ops as ops
 from tinygrad_rnn.backend import Array
-from tinygrad_rnn.buffers import take
-from tinygrad_rnn.loops.layout import Arrays, Layout
-from tinygrad_rnn.loops.recording import Equation, Var
+from tinygrad_rnn.buffers import empty_buffer
+from tinygrad_rnn.loops.layout import Env, Layout
+from tinygrad_rnn.loops.program import Equation, Var
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,7 +77,7 @@ class Totals:
             return (term.left, term.right), 0, 1
         return (term.left, place.stack), place.lo, place.lo + 1
 
-    def run(self, env: Arrays, steps: int) -> list[Array | None]:
+    def run(self, env: Env, steps: int) -> list[Array | None]:
         """The sums, in the order in which they were asked for; every array is new."""
         done: dict[tuple[Var | None, Var], Array] = {}
         given: set[Any] = set()
@@ -89,7 +89,7 @@ class Totals:
             given.add(key)
         return results
 
-    def _sum(self, group: list[Term], env: Arrays, steps: int, done: dict[tuple[Var | None, Var], Array]) -> Array:
+    def _sum(self, group: list[Term], env: Env, steps: int, done: dict[tuple[Var | None, Var], Array]) -> Array:
         result: Array = None
         for term in group:
             key, lo, _ = self._place(term)
@@ -101,7 +101,7 @@ class Totals:
             result = value if result is None else result + value
         return result
 
-    def _calculated(self, left: Var | None, right: Var, env: Arrays, steps: int) -> Array:
+    def _calculated(self, left: Var | None, right: Var, env: Env, steps: int) -> Array:
         """The results for a run of slices, on a leading axis."""
         lo, hi = self.runs[left, right]
         timed, g = right in self.layout.timed, env[right]
@@ -116,7 +116,7 @@ class Totals:
         if left in self.layout.timed and timed:
             rows = steps * left.shape[0]
             g = g.reshape(len(g), rows, g.shape[-1])
-            out = take((len(g), left.shape[-1], right.shape[-1]), right.dtype)
+            out = empty_buffer((len(g), left.shape[-1], right.shape[-1]), right.dtype)
             return np.matmul(x.reshape(rows, left.shape[-1]).T, g, out=out)
         if left in self.layout.timed:
             return x.sum(axis=0).T @ g

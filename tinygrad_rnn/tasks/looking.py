@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_rnn.data.text import Vocabulary
-from tinygrad_rnn.inspection.page import Curves, page
+from tinygrad_rnn.inspection.page import Curves, render_page
 from tinygrad_rnn.models import LanguageModel
 from tinygrad_rnn.tasks.reading import read
 from tinygrad_rnn.tasks.speaking import speak, spelled
@@ -45,4 +45,4 @@ def checkpoint_page(
     ]
     if not records:
         facts.append(("log", "no log.jsonl lies beside the checkpoint: there are no curves of the training"))
-    return page(str(path), facts, losses, norms, reading, " " if settings.level == "word" else "")
+    return render_page(str(path), facts, losses, norms, reading, " " if settings.level == "word" else "")

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 
 import tinygrad_rnn.ops as ops
-from tinygrad_rnn.backend import to_host
+from tinygrad_rnn.backend import HostArray, to_host
 from tinygrad_rnn.data.text import TextError, Vocabulary
 from tinygrad_rnn.inspection.page import Reading
 from tinygrad_rnn.inspection.tracing import Trace, trace
-from tinygrad_rnn.loops.recording import CannotRecord
+from tinygrad_rnn.loops.recorder import CannotRecord
 from tinygrad_rnn.models import LanguageModel
 from tinygrad_rnn.rowsparse import RowSparse
 from tinygrad_rnn.tape import no_grad
@@ -21,11 +21,9 @@ from tinygrad_rnn.tensor import Tensor
 MOST = 150
 """Tokens that are read at most."""
 
-Array = np.ndarray[Any, Any]
-
 
 def read(
-    model: LanguageModel, vocabulary: Vocabulary, ids: Array, lead: int = 1, spelling: Sequence[str] | None = None
+    model: LanguageModel, vocabulary: Vocabulary, ids: HostArray, lead: int = 1, spelling: Sequence[str] | None = None
 ) -> Reading:
     """Reads ids (N,), of which the first `lead` are given and not asked for; of a longer text the beginning. `spelling`
     (N) has the tokens as the text has them. Raises TextError where there is nothing to ask for."""
@@ -66,7 +64,7 @@ def read(
     )
 
 
-def _traced(model: LanguageModel, vectors: Tensor) -> tuple[Tensor, Trace | dict[str, Array], str]:
+def _traced(model: LanguageModel, vectors: Tensor) -> tuple[Tensor, Trace | dict[str, HostArray], str]:
     """What the recurrent layers put out, their gates and states, and why there are none of these."""
     try:
         with trace() as found:
@@ -81,7 +79,7 @@ def _norm(gradient: Any) -> float:
 
 
 def _neighbours(
-    table: Array, vocabulary: Vocabulary, ids: list[int], count: int = 5
+    table: HostArray, vocabulary: Vocabulary, ids: list[int], count: int = 5
 ) -> dict[str, list[tuple[str, float]]]:
     """For each id the `count` nearest others by cosine; special tokens are left out."""
     special = vocabulary.end + 1

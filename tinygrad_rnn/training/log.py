@@ -7,16 +7,16 @@ import math
 from pathlib import Path
 from typing import Any
 
-Record = dict[str, Any]
+LogLine = dict[str, Any]
 
 
-def line_of(record: Record) -> str:
+def line_of(record: LogLine) -> str:
     """A record as its line. JSON has no NaN: what is not finite is null."""
     known = {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in record.items()}
     return json.dumps(known, allow_nan=False) + "\n"
 
 
-def read_log(path: Path) -> list[Record]:
+def read_log(path: Path) -> list[LogLine]:
     """The records of a log: "event" is "step" or "evaluation", "step" a number. What is no such line, as where the
     machine stopped while it was written, is left out; a file that cannot be read has none."""
     try:
@@ -35,6 +35,6 @@ def read_log(path: Path) -> list[Record]:
     return records
 
 
-def numbers(records: list[Record], event: str, key: str) -> list[tuple[int, float]]:
+def numbers(records: list[LogLine], event: str, key: str) -> list[tuple[int, float]]:
     """(step, value) of the records of an event that have a number under `key`."""
     return [(r["step"], float(r[key])) for r in records if r["event"] == event and isinstance(r.get(key), float | int)]

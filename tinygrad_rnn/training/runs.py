@@ -7,7 +7,7 @@ import math
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,17 @@ import numpy as np
 from tinygrad_rnn.backend import to_host, xp
 from tinygrad_rnn.baselines.ngram import ngram_nats_by_order
 from tinygrad_rnn.data.corpus import standard_library
-from tinygrad_rnn.data.text import Batch, Vocabulary, bucketed, read_csv, read_text, split, stream, tokenize
+from tinygrad_rnn.data.text import (
+    Batch,
+    Note,
+    Vocabulary,
+    bucketed,
+    read_csv,
+    read_text,
+    stream,
+    tokenize,
+    train_valid_split,
+)
 from tinygrad_rnn.models import checkpoint
 from tinygrad_rnn.models.language import CELLS, LanguageModel
 from tinygrad_rnn.optim.schedules import CosineDecay, ExponentialDecay, HalveOnRise
@@ -26,8 +36,6 @@ from tinygrad_rnn.training.fitting import Evaluation, Progress, Record, evaluate
 from tinygrad_rnn.training.settings import Settings, SettingsError, blame, find_cell, make_optimizer
 
 DEFAULT_VOCABULARY = 4000
-
-Note = Callable[[str], None]
 
 
 # --- Data ------------------------------------------------------------------------------------------------------
@@ -77,7 +85,7 @@ class Data:
 
 def prepare(settings: Settings, corpus: Corpus, vocabulary: Vocabulary | None = None) -> Data:
     """Splits a corpus, and encodes it with a vocabulary of its training part (or the given one)."""
-    train, valid = split(corpus.sentences, settings.valid_fraction, unbroken=settings.unbroken)
+    train, valid = train_valid_split(corpus.sentences, settings.valid_fraction, unbroken=settings.unbroken)
     if vocabulary is None:
         size = settings.vocab_size
         if size is None and settings.level == "word":

@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from tinygrad_rnn.frames import CELL_FILE, owner
 from tinygrad_rnn.models.cell import Cell
 from tinygrad_rnn.models.language import CELLS
 from tinygrad_rnn.optim.formulas import SGD, AdaDelta, AdaGrad, Adam, RMSprop
@@ -173,7 +174,7 @@ def find_cell(name: str) -> type[Cell]:
         raise SettingsError(f"cell {name!r}: there is no file {path}")
     if (folder := str(Path(path).resolve().parent)) not in sys.path:
         sys.path.append(folder)  # for what it imports from beside it
-    spec = importlib.util.spec_from_file_location(f"{_OWN}{Path(path).stem}", path)
+    spec = importlib.util.spec_from_file_location(f"{CELL_FILE}{Path(path).stem}", path)
     if spec is None or spec.loader is None:
         raise SettingsError(f"cell {name!r}: {path} is not a Python file")
     module = importlib.util.module_from_spec(spec)
@@ -188,18 +189,10 @@ def find_cell(name: str) -> type[Cell]:
     return found
 
 
-_OWN = "tinygrad_rnn_user_"
-"""How the names of modules begin that `find_cell` imports."""
-
-
 def blame(error: BaseException) -> str:
     """ "FILE.py, line N: TypeError: ..." where the error comes from within a user's own cell, and otherwise ""."""
     frames = traceback.walk_tb(error.__traceback__)
-    lines = [
-        f"{frame.f_code.co_filename}, line {line}"
-        for frame, line in frames
-        if str(frame.f_globals.get("__name__")).startswith(_OWN)
-    ]
+    lines = [f"{frame.f_code.co_filename}, line {line}" for frame, line in frames if owner(frame) == "cell file"]
     return f"{lines[-1]}: {type(error).__name__}: {error}" if lines else ""
 
 

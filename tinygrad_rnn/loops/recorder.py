@@ -1,40 +1,24 @@
-"""Recording: a step runs once on placeholders, which have shapes and no numbers, and what it does is a Program.
-
-The program is in single assignment: every value is a `Var` that one equation makes. Parameters, captured Tensors and
-arrays are operands of it, never constants in it; options (axes, shapes, numbers) are part of it.
-"""
+"""A step runs once on placeholders, which have shapes and no numbers, and what it does is taken down as a Program."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from copy import deepcopy
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from tinygrad_rnn.backend import as_array, is_array
+from tinygrad_rnn.loops.program import Equation, Program, Var
 from tinygrad_rnn.loops.trees import flat, rebuild
-from tinygrad_rnn.surroundings import Where, recording_with, surroundings
+from tinygrad_rnn.surroundings import current_surroundings, recording_with
 from tinygrad_rnn.tape import Box, Joint, Primitive
 from tinygrad_rnn.tensor import Tensor
 
 
 class CannotRecord(RuntimeError):
     """A step did something that a recording cannot hold: it looked at numbers, or drew random ones."""
-
-
-class Var:
-    """A value of a program: a number to call it by, a shape and a dtype."""
-
-    __slots__ = ("dtype", "number", "shape")
-
-    def __init__(self, number: int, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
-        self.number, self.shape, self.dtype = number, shape, dtype
-
-    def __repr__(self) -> str:
-        return f"v{self.number}"
 
 
 class Placeholder(Tensor):
@@ -49,7 +33,7 @@ class Placeholder(Tensor):
 
     @property
     def data(self) -> Any:  # there is none
-        if surroundings.get().recorder is not self.recorder:
+        if current_surroundings.get().recorder is not self.recorder:
             raise CannotRecord("the step keeps a Tensor of one call for another: make it a state")
         raise CannotRecord("the step looks at the numbers of a Tensor (.data, bool(), item(), a random draw)")
 
@@ -76,49 +60,6 @@ class Placeholder(Tensor):
     @property
     def size(self) -> int:
         return math.prod(self.var.shape)
-
-
-@dataclass(frozen=True, eq=False)
-class Equation:
-    """`outs = primitive(*args, **params)`; args are Vars and options."""
-
-    primitive: Primitive[Any]
-    args: tuple[Any, ...]
-    params: dict[str, Any]
-    outs: tuple[Var, ...]
-    several: bool = False
-    graded: bool = True
-    """Whether a gradient goes through it: not where the step says no_grad()."""
-    where: Where = ()
-
-    @property
-    def reads(self) -> list[Var]:
-        """The Vars among its arguments."""
-        return [a for a in self.args if isinstance(a, Var)]
-
-
-@dataclass(frozen=True, eq=False)
-class Program:
-    """A recorded step: from states and inputs to new states and outputs; `captured` are the operands that it closes
-    over, and what stood there when it was recorded."""
-
-    equations: list[Equation]
-    captured: list[Var]
-    operands: list[Any]
-    states: list[Var]
-    xs: list[Var]
-    new_states: list[Any]
-    ys: list[Any]
-    count: int
-    key: Any
-    tags: dict[str, Var] = field(default_factory=dict)
-    """Names that the step gave to some of its values."""
-
-    def sorted(self, operands: Sequence[Any]) -> tuple[Sequence[Any], Sequence[Any], Sequence[Any]]:
-        """Operands of a scan, one after the other, as captured ones, states and inputs."""
-        a = len(self.captured)
-        b = a + len(self.states)
-        return operands[:a], operands[a:b], operands[b:]
 
 
 Specs = tuple[list[tuple[tuple[int, ...], np.dtype[Any]]], bool]
@@ -157,7 +98,7 @@ class Recorder:
         """Takes down one op and returns placeholders for its results."""
         if isinstance(primitive, Joint):
             return primitive.plain(*args, **params)
-        state = surroundings.get()
+        state = current_surroundings.get()
         params = deepcopy(params) if params else params  # a list among them may be changed later
         lifted = tuple(
             self.lift(as_array(a) if isinstance(a, list) and i < len(primitive.rules) else a)
