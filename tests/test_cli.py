@@ -22,11 +22,12 @@ from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
-import tinygrad_rnn.cli.commands as cli
+from tinygrad_rnn.cli import inspect_command, main, train_command
+from tinygrad_rnn.cli.options import DEFAULT_EPOCHS, seconds
 from tinygrad_rnn.data import TextError
 from tinygrad_rnn.models import checkpoint
-from tinygrad_rnn.training.runs import load_model
-from tinygrad_rnn.training.settings import Settings, SettingsError, seconds
+from tinygrad_rnn.training.building import load_model
+from tinygrad_rnn.training.settings import Settings, SettingsError
 
 SMALL = "--layers 1 --hidden 6 --embedding 6 --epochs 2 --batch-size 8 --steps 10 --sentences 2".split()
 CELLS = """
@@ -104,7 +105,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def invoke(*args: object, text: str | bytes | None = None) -> Any:
-    return CliRunner().invoke(cli.main, [str(arg) for arg in args], input=text, terminal_width=110)
+    return CliRunner().invoke(main, [str(arg) for arg in args], input=text, terminal_width=110)
 
 
 def works(*args: object, text: str | None = None) -> str:
@@ -213,7 +214,7 @@ def settings_from(monkeypatch: pytest.MonkeyPatch, out: Path, *args: str) -> Set
         seen.append(settings)
         raise TextError("far enough")
 
-    monkeypatch.setattr(cli, "read_corpus", stop)
+    monkeypatch.setattr(train_command, "read_corpus", stop)
     assert fails("train", *args, "--out", out) == "far enough\n"
     return seen[0]
 
@@ -221,7 +222,7 @@ def settings_from(monkeypatch: pytest.MonkeyPatch, out: Path, *args: str) -> Set
 def test_every_setting_has_an_option() -> None:
     names = {field.name for field in fields(Settings)}
     assert set(GIVEN) == names
-    assert names <= {option.name for option in cli.main.commands["train"].params}
+    assert names <= {option.name for option in main.commands["train"].params}
 
 
 @pytest.mark.parametrize("name", GIVEN)
@@ -230,20 +231,20 @@ def test_every_option_reaches_its_setting_and_no_other(
 ) -> None:
     line, value = GIVEN[name]
     found = settings_from(monkeypatch, tmp_path, *line.split()).to_json()
-    expected = Settings(epochs=cli.DEFAULT_EPOCHS).to_json() | {name: value}
+    expected = Settings(epochs=DEFAULT_EPOCHS).to_json() | {name: value}
     if name == "momentum":
         expected["optimizer"] = "sgd"
     assert found == expected and found[name] != Settings().to_json()[name]
 
 
 def test_without_options_everything_is_as_the_settings_say(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    assert settings_from(monkeypatch, tmp_path) == Settings(epochs=cli.DEFAULT_EPOCHS)
+    assert settings_from(monkeypatch, tmp_path) == Settings(epochs=DEFAULT_EPOCHS)
     assert settings_from(monkeypatch, tmp_path, "--time-budget", "5") == Settings(epochs=None)
 
 
 @pytest.mark.parametrize("command", ["train", "evaluate", "score", "generate", "inspect"])
 def test_every_option_has_help_and_every_line_fits(command: str) -> None:
-    for parameter in cli.main.commands[command].params:
+    for parameter in main.commands[command].params:
         assert not isinstance(parameter, click.Option) or parameter.help, parameter.name
     for flag in ("--help", "-h"):
         text = works(command, flag)
@@ -267,7 +268,7 @@ def test_the_commands_of_the_readme_are_ones_that_there_are() -> None:
     for line in found:
         name, *arguments = shlex.split(line)
         if name != "check":  # a command of the cells' own
-            cli.main.commands[name].make_context(name, arguments)
+            main.commands[name].make_context(name, arguments)
 
 
 def test_version_and_module() -> None:
@@ -774,7 +775,7 @@ def test_too_little_memory_is_one_sentence(place: Path, tmp_path: Path, monkeypa
     def fail(*args: Any) -> Any:
         raise MemoryError("Unable to allocate 71 PiB")
 
-    monkeypatch.setattr(cli, "read_corpus", fail)
+    monkeypatch.setattr(train_command, "read_corpus", fail)
     assert "not enough memory: Unable" in fails("train", "--text", place / "text.txt", "--out", tmp_path)
 
 
@@ -782,7 +783,7 @@ def test_an_error_that_is_no_user_s_mistake_is_not_hidden(words: Path, monkeypat
     def fail(*args: Any, **options: Any) -> Any:
         raise ZeroDivisionError("a bug")
 
-    monkeypatch.setattr(cli, "load_model", fail)
+    monkeypatch.setattr(inspect_command, "load_model", fail)
     assert isinstance(invoke("inspect", words).exception, ZeroDivisionError)
 
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from tinygrad_rnn.baselines.ngram import ngram_nats, ngram_nats_by_order
 from tinygrad_rnn.data import TextError, Vocabulary, read_text, stream, tokenize, train_valid_split
-from tinygrad_rnn.data.text import Ids
+from tinygrad_rnn.data.vocabulary import Ids
 
 WORDS = ["a", "b", "c", "d", "e"]
 VOCABULARY = Vocabulary(WORDS)

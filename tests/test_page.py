@@ -23,9 +23,9 @@ from tinygrad_rnn.data import TextError, Vocabulary
 from tinygrad_rnn.inspection.page import bars, curves, render_page, ticks
 from tinygrad_rnn.loops import ScanWarning
 from tinygrad_rnn.models import LanguageModel
-from tinygrad_rnn.tasks.reading import MOST, read
+from tinygrad_rnn.tasks.reading import MOST_TOKENS, read
 from tinygrad_rnn.tasks.speaking import spelled
-from tinygrad_rnn.training.runs import load_model
+from tinygrad_rnn.training.building import load_model
 
 WORDS = ["the", "cat", "sat", "on", "a", "mat", "</script>", "."]
 VOCABULARY = Vocabulary(WORDS)
@@ -139,8 +139,8 @@ def test_what_is_given_is_not_asked_for_and_of_a_long_text_the_beginning_is_read
     assert found.tokens == VOCABULARY.decode(ids_of())
     assert len(found.nats) == len(found.guesses) == len(found.depends) == len(found.tokens) - 1
     long = read(model, VOCABULARY, np.full(400, 5), spelling=["word"] * 400)
-    assert (long.tokens, long.total, len(long.nats)) == (["word"] * (MOST + 1), 399, MOST)
-    assert f"The first {MOST} of 399 tokens" in render_page("a model", [], {}, {}, long)
+    assert (long.tokens, long.total, len(long.nats)) == (["word"] * (MOST_TOKENS + 1), 399, MOST_TOKENS)
+    assert f"The first {MOST_TOKENS} of 399 tokens" in render_page("a model", [], {}, {}, long)
     with pytest.raises(TextError, match="nothing to read"):
         read(model, VOCABULARY, np.array([VOCABULARY.start]))
 

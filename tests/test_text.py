@@ -28,7 +28,8 @@ from tinygrad_rnn.data import (
     tokenize,
     train_valid_split,
 )
-from tinygrad_rnn.data.text import SPECIALS, Ids, characters, sentences, words
+from tinygrad_rnn.data.tokens import characters, sentences, words
+from tinygrad_rnn.data.vocabulary import SPECIALS, Ids
 
 START, END = Vocabulary.start, Vocabulary.end
 PLAIN = st.text(st.characters(codec="utf-8"), min_size=1, max_size=5)

@@ -21,8 +21,11 @@ from tinygrad_rnn.optim import SGD, Adam, clip_by_norm
 from tinygrad_rnn.rowsparse import RowSparse
 from tinygrad_rnn.tensor import Tensor
 from tinygrad_rnn.training import Evaluation, Progress, Record, evaluate, fit
-from tinygrad_rnn.training.runs import Listener, Run, baselines, load_model, measure, prepare, read_corpus, train
+from tinygrad_rnn.training.building import load_model
+from tinygrad_rnn.training.driving import Listener, train
+from tinygrad_rnn.training.runs import Run
 from tinygrad_rnn.training.settings import SCHEDULES, Settings
+from tinygrad_rnn.training.text_data import measure, ngram_baselines, prepare, read_corpus
 
 V = 7
 START = V - 1  # an id that no text has
@@ -334,7 +337,7 @@ def settings_of(text: Path, **options: Any) -> Settings:
 
 def run_of(settings: Settings) -> Run:
     data = prepare(settings, read_corpus(settings, print))
-    data.about["baselines"] = baselines(data, settings.level)
+    data.about["baselines"] = ngram_baselines(data, settings.level)
     return Run(settings, data)
 
 

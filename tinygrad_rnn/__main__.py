@@ -1,5 +1,5 @@
 """`python -m tinygrad_rnn`."""
 
-from tinygrad_rnn.cli.commands import main
+from tinygrad_rnn.cli import main
 
 main(prog_name="tinygrad-rnn")

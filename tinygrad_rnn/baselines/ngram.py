@@ -18,7 +18,8 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_rnn.data.text import Ids, TextError, Vocabulary
+from tinygrad_rnn.data.messages import TextError
+from tinygrad_rnn.data.vocabulary import Ids, Vocabulary
 
 
 def ngram_nats(train: Iterable[Ids], valid: Iterable[Ids], order: int, vocabulary: Vocabulary) -> float:

@@ -1,3 +1,18 @@
-"""The command line."""
+"""The command line: thin, over `training` and `tasks`; a file for each command. The program is `main`."""
 
-from tinygrad_rnn.cli.commands import main as main
+from tinygrad_rnn.cli import (
+    check_command,
+    evaluate_command,
+    generate_command,
+    inspect_command,
+    score_command,
+    train_command,
+)
+from tinygrad_rnn.cli.group import main as main
+
+main.add_command(check_command.check_command)
+main.add_command(evaluate_command.evaluate_command)
+main.add_command(generate_command.generate_command)
+main.add_command(inspect_command.inspect_command)
+main.add_command(score_command.score_command)
+main.add_command(train_command.train_command)

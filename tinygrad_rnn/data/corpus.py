@@ -16,11 +16,11 @@ import sys
 import sysconfig
 import tempfile
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from tinygrad_rnn.data.text import TextError
+from tinygrad_rnn.data.messages import Note, TextError
 
 CACHE_FORMAT = 1
 """Changes whenever the rules below do, so that no cache of another version is read."""
@@ -40,7 +40,7 @@ class Prose:
     sha256: str
 
 
-def standard_library(cache: str | os.PathLike[str] | None = None, note: Callable[[str], None] | None = None) -> Prose:
+def standard_library(cache: str | os.PathLike[str] | None = None, note: Note | None = None) -> Prose:
     """The sentences in the docstrings of this Python's standard library, about 110,000 words.
 
     Reading them takes some seconds, once; they are then kept in the folder `cache` (by default the user's own cache

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_rnn.data.text import Vocabulary
+from tinygrad_rnn.data.vocabulary import Vocabulary
 from tinygrad_rnn.inspection.page import Curves, render_page
 from tinygrad_rnn.models import LanguageModel
 from tinygrad_rnn.tasks.reading import read

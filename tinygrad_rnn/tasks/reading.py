@@ -9,7 +9,8 @@ import numpy as np
 
 import tinygrad_rnn.ops as ops
 from tinygrad_rnn.backend import HostArray, to_host
-from tinygrad_rnn.data.text import TextError, Vocabulary
+from tinygrad_rnn.data.messages import TextError
+from tinygrad_rnn.data.vocabulary import Vocabulary
 from tinygrad_rnn.inspection.page import Reading
 from tinygrad_rnn.inspection.tracing import Trace, trace
 from tinygrad_rnn.loops.recorder import CannotRecord
@@ -18,7 +19,7 @@ from tinygrad_rnn.rowsparse import RowSparse
 from tinygrad_rnn.tape import no_grad
 from tinygrad_rnn.tensor import Tensor
 
-MOST = 150
+MOST_TOKENS = 150
 """Tokens that are read at most."""
 
 
@@ -30,7 +31,7 @@ def read(
     total = len(ids) - lead
     if total < 1:
         raise TextError("there is nothing to read: the text has no token that the model would be asked for")
-    ids = ids[: MOST + lead]
+    ids = ids[: MOST_TOKENS + lead]
     spelled = vocabulary.decode(ids) if spelling is None else list(spelling[: len(ids)])
     vectors = Tensor(model.embedding(ids[:, None]).data, requires_grad=True)
     outputs, units, untraced = _traced(model, vectors)

@@ -7,7 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_rnn.data.text import TextError, Vocabulary, detokenize, tokenize
+from tinygrad_rnn.data.messages import TextError
+from tinygrad_rnn.data.tokens import detokenize, tokenize
+from tinygrad_rnn.data.vocabulary import Vocabulary
 from tinygrad_rnn.models import LanguageModel
 from tinygrad_rnn.models.sampling import generate
 from tinygrad_rnn.tape import no_grad

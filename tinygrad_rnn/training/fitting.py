@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_rnn.data.text import Batch
+from tinygrad_rnn.data.batches import Batch
 from tinygrad_rnn.models.language import LanguageModel, perplexity
 from tinygrad_rnn.optim.clipping import clip_by_norm, clip_by_value
 from tinygrad_rnn.optim.optimizer import Optimizer

@@ -12,9 +12,10 @@ from typing import Any, TextIO
 from tqdm import tqdm
 
 from tinygrad_rnn.models.language import perplexity
+from tinygrad_rnn.training.driving import Listener
 from tinygrad_rnn.training.fitting import Evaluation, Record
 from tinygrad_rnn.training.log import line_of, read_log
-from tinygrad_rnn.training.runs import Listener, Run
+from tinygrad_rnn.training.runs import Run
 
 ORDERS = {"1": "unigram", "2": "bigram", "3": "trigram", "4": "4-gram", "5": "5-gram"}
 
@@ -51,14 +52,18 @@ class Reporter(Listener):
         self.nats += record.loss * record.tokens
         self.seconds += record.seconds
         self.skipped += not record.applied
-        mean = self.nats / max(self.tokens, 1)
+        mean, speed = self._since_evaluation()
         self.bar.set_description_str(
             f"epoch {record.epoch + 1}: {figure(mean, 3)} nats, perplexity {figure(perplexity(mean), 1)}, "
             f"gradient {figure(record.gradient_norm, 2)}, "
-            f"{self.tokens / max(self.seconds, 1e-9):,.0f} tokens/s, {self._left()}",
+            f"{speed:,.0f} tokens/s, {self._left()}",
             refresh=False,
         )
         self.bar.update((self.run.progress.batch or self.batches) - self.bar.n)
+
+    def _since_evaluation(self) -> tuple[float, float]:
+        """Nats per token in training, and tokens a second."""
+        return self.nats / max(self.tokens, 1), self.tokens / max(self.seconds, 1e-9)
 
     def _left(self) -> str:
         """When it will end, by the epochs or by the clock, whichever comes first."""
@@ -85,12 +90,11 @@ class Reporter(Listener):
                 "best": better,
             }
         )
-        mean = self.nats / max(self.tokens, 1)
+        mean, speed = self._since_evaluation()
         line = (
             f"epoch {record.epoch + 1:>3}  train {figure(mean, 3)}  valid {figure(found.nats, 3)} nats/token  "
             f"perplexity {figure(found.perplexity, 1):>7}  "
-            f"{self.tokens / max(self.seconds, 1e-9):>7,.0f} tokens/s  "
-            f"lr {record.lr:.2g}{'  best' if better else ''}"
+            f"{speed:>7,.0f} tokens/s  lr {record.lr:.2g}{'  best' if better else ''}"
         )
         if self.skipped:
             name = self.run.optimizer.last_skip

@@ -2,35 +2,17 @@
 
 from __future__ import annotations
 
-import difflib
-import importlib.util
 import math
-import sys
-import traceback
 from dataclasses import asdict, dataclass, fields
-from pathlib import Path
 from typing import Any
-
-from tinygrad_rnn.frames import CELL_FILE, owner
-from tinygrad_rnn.models.cell import Cell
-from tinygrad_rnn.models.language import CELLS
-from tinygrad_rnn.optim.formulas import SGD, AdaDelta, AdaGrad, Adam, RMSprop
-from tinygrad_rnn.optim.optimizer import Optimizer
 
 
 class SettingsError(ValueError):
     """A setting that makes no sense; the message names it, what was expected and what came."""
 
 
-OPTIMIZERS: dict[str, type[Optimizer]] = {
-    "sgd": SGD,
-    "adagrad": AdaGrad,
-    "adadelta": AdaDelta,
-    "rmsprop": RMSprop,
-    "adam": Adam,
-}
 LEARNING_RATES = {"sgd": 1.0, "adagrad": 0.02, "adadelta": 1.0, "rmsprop": 5e-3, "adam": 2e-3}
-"""Where a run does not say; for SGD with the gradient's norm clipped."""
+"""By the name of the optimiser, where a run does not say; for SGD with the gradient's norm clipped."""
 
 SCHEDULES = ("halve", "cosine", "exponential", "constant")
 LARGEST = 2**31 - 1
@@ -101,7 +83,7 @@ class Settings:
         _need("weight_decay", self.weight_decay, 0 <= self.weight_decay < math.inf, "at least 0 and finite")
         _need("seed", self.seed, self.seed >= 0, "at least 0")
         _choice("level", self.level, ("word", "char"))
-        _choice("optimizer", self.optimizer, tuple(OPTIMIZERS))
+        _choice("optimizer", self.optimizer, tuple(LEARNING_RATES))
         _choice("schedule", self.schedule, SCHEDULES)
         _choice("batching", self.batching, ("stream", "sentences", None))
         _choice("dtype", self.dtype, ("float32", "float64"))
@@ -148,64 +130,6 @@ class Settings:
     def learning_rate(self) -> float:
         """The initial learning rate."""
         return LEARNING_RATES[self.optimizer] if self.lr is None else self.lr
-
-
-def make_optimizer(settings: Settings, parameters: Any) -> Optimizer:
-    """The optimiser that the settings name, over (name, Parameter) pairs."""
-    options: dict[str, Any] = {"lr": settings.learning_rate, "weight_decay": settings.weight_decay}
-    if settings.optimizer == "sgd":
-        options["momentum"] = settings.momentum
-    if settings.decay is not None:
-        options["decay"] = settings.decay
-    return OPTIMIZERS[settings.optimizer](parameters, **options)
-
-
-def find_cell(name: str) -> type[Cell]:
-    """The cell called "rnn", "gru", "lstm" or "FILE.py:Class". Raises SettingsError where there is none."""
-    if name.lower() in CELLS:
-        return CELLS[name.lower()]
-    path, colon, attribute = name.rpartition(":")
-    if not colon or not attribute:
-        file, meant = name.removesuffix(":"), difflib.get_close_matches(name.lower(), CELLS, 1)
-        hint = f"FILE.py:Class with the name of the class in {file}" if file.endswith(".py") else ""
-        hint = hint or f"{meant[0] if meant else ', '.join(CELLS)} or FILE.py:Class"
-        raise SettingsError(f"cell must be {hint}, got {name!r}")
-    if not Path(path).is_file():
-        raise SettingsError(f"cell {name!r}: there is no file {path}")
-    if (folder := str(Path(path).resolve().parent)) not in sys.path:
-        sys.path.append(folder)  # for what it imports from beside it
-    spec = importlib.util.spec_from_file_location(f"{CELL_FILE}{Path(path).stem}", path)
-    if spec is None or spec.loader is None:
-        raise SettingsError(f"cell {name!r}: {path} is not a Python file")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    try:
-        spec.loader.exec_module(module)
-    except (Exception, SystemExit) as error:
-        raise SettingsError(f"cell {name!r}: {path} cannot be imported: {type(error).__name__}: {error}") from error
-    found = getattr(module, attribute, None)
-    if not (isinstance(found, type) and issubclass(found, Cell)):
-        raise SettingsError(f"cell {name!r}: {path} has no class {attribute} made with Cell")
-    return found
-
-
-def blame(error: BaseException) -> str:
-    """ "FILE.py, line N: TypeError: ..." where the error comes from within a user's own cell, and otherwise ""."""
-    frames = traceback.walk_tb(error.__traceback__)
-    lines = [f"{frame.f_code.co_filename}, line {line}" for frame, line in frames if owner(frame) == "cell file"]
-    return f"{lines[-1]}: {type(error).__name__}: {error}" if lines else ""
-
-
-def seconds(text: str) -> float:
-    """A length of time: "90", "90s", "20m" or "1.5h" in seconds. Raises SettingsError for anything else."""
-    unit = {"s": 1, "m": 60, "h": 3600}.get(text[-1:].lower())
-    try:
-        value = float(text[:-1]) * unit if unit else float(text)
-    except ValueError:
-        value = math.nan
-    if not 0 < value < math.inf:
-        raise SettingsError(f"a time such as 90, 90s, 20m or 1.5h was expected, got {text!r}")
-    return value
 
 
 def _need(name: str, value: object, good: bool, expected: str) -> None:

@@ -1,0 +1,42 @@
+"""`tinygrad-rnn generate`: sentences that a model makes up."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+
+from tinygrad_rnn.cli.options import check_device, checkpoint_argument, device_option
+from tinygrad_rnn.tasks.speaking import speak
+from tinygrad_rnn.training.building import load_model
+
+
+@click.command("generate")
+@checkpoint_argument
+@click.option("--count", type=click.IntRange(1), default=10, show_default=True, help="How many.")
+@click.option(
+    "--temperature",
+    type=click.FloatRange(0),
+    default=0.8,
+    show_default=True,
+    help="0: always the most likely.",
+)
+@click.option("--top-k", type=click.IntRange(1), help="Only the k most likely tokens.")
+@click.option(
+    "--top-p",
+    type=click.FloatRange(0, 1, min_open=True),
+    help="Only the most likely tokens that reach this probability.",
+)
+@click.option("--prompt", default="", help="How it begins.")
+@click.option("--min-length", type=click.IntRange(0), default=5, show_default=True, help="Tokens at least.")
+@click.option("--max-length", type=click.IntRange(1), help="Tokens at most (60 words or 400 characters unless told).")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Same seed, same sentences.")
+@device_option
+def generate_command(checkpoint: Path, device: str, seed: int, **options: Any) -> None:
+    """Print sentences that a trained model makes up. It never prints the unknown token."""
+    check_device(device)
+    model, vocabulary, settings, _ = load_model(checkpoint, device)
+    for text in speak(model, vocabulary, settings, np.random.default_rng(seed), **options):
+        click.echo(text)

@@ -1,0 +1,56 @@
+"""The group that all commands are in: a user's mistake is one sentence on stderr and exit code 1 or 2, without a
+traceback."""
+
+from __future__ import annotations
+
+import errno
+import io
+import sys
+from typing import Any
+
+import click
+import numpy as np
+
+from tinygrad_rnn import __version__
+from tinygrad_rnn.backend import DeviceUnavailable
+from tinygrad_rnn.checks.cell_report import CellError
+from tinygrad_rnn.data.messages import TextError
+from tinygrad_rnn.models.checkpoint import CheckpointError
+from tinygrad_rnn.training.cell_files import blame
+from tinygrad_rnn.training.settings import SettingsError
+
+
+class _Group(click.Group):
+    """Turns the errors that users can make into one sentence."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except Exception as error:
+            raise _in_one_sentence(error) from None
+
+
+def _in_one_sentence(error: Exception) -> Exception:
+    """What click prints for an error that users can make; any other error as it is."""
+    if isinstance(error, SettingsError):
+        return click.UsageError(str(error))
+    if isinstance(error, TextError | CheckpointError | DeviceUnavailable | CellError):
+        return click.ClickException(str(error))
+    if found := blame(error):
+        return click.ClickException(f"the cell failed: {found}")
+    if isinstance(error, MemoryError):
+        return click.ClickException(f"there is not enough memory: {error}")
+    if isinstance(error, OSError) and error.errno != errno.EPIPE:  # a closed pipe, as with `| head`, click ends quietly
+        return click.ClickException(f"{error.filename}: {error.strerror}" if error.filename else str(error))
+    return error
+
+
+@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(__version__, prog_name="tinygrad-rnn")
+def main() -> None:
+    """Recurrent language models on a small, readable autodiff engine: train, measure and use them."""
+    # Where numbers overflow, the results say so; NumPy need not.
+    click.get_current_context().with_resource(np.errstate(over="ignore", invalid="ignore"))
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a terminal that cannot show é shows \xe9

@@ -1,0 +1,56 @@
+"""`tinygrad-rnn inspect`: what is in a checkpoint."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from tinygrad_rnn.cli.options import checkpoint_argument
+from tinygrad_rnn.cli.saying import say
+from tinygrad_rnn.tasks.looking import checkpoint_page
+from tinygrad_rnn.training.building import load_model
+from tinygrad_rnn.training.report import figure
+from tinygrad_rnn.training.settings import Settings, SettingsError
+
+
+@click.command("inspect", short_help="Show what is in a checkpoint, as text or as a page.")
+@checkpoint_argument
+@click.option("--html", type=click.Path(dir_okay=False, path_type=Path), help="Write a page to look at instead.")
+@click.option("--text", help="The text that the page shows the model reading (one of its own unless told).")
+def inspect_command(checkpoint: Path, html: Path | None, text: str | None) -> None:
+    """Show what is in a checkpoint: where it is from, how far it got, and its weights. With --html as a page, with
+    curves, and what the model does over a text: surprise, gates, what depends on what."""
+    model, vocabulary, settings, meta = load_model(checkpoint)
+    if html is not None:
+        if html.is_file() and html.read_bytes()[:9].lower() != b"<!doctype":
+            raise SettingsError(f"--html: {html} is there already, and is no page: it stays as it is")
+        whole = checkpoint_page(checkpoint, model, vocabulary, settings, meta, text)
+        if str(html) == "-":
+            click.echo(whole)
+            return
+        html.write_text(whole, encoding="utf-8")
+        say("page", str(html))
+        return
+    if text is not None:
+        raise SettingsError("--text is what a page shows: say --html as well")
+    about, progress = meta["corpus"], meta["progress"]
+    click.echo(f"{checkpoint}: language model, {settings.layers} x {settings.cell} {settings.hidden}")
+    say("corpus", f"{about['name']}: {about['tokens']:,} tokens, sha256 {about['sha256']}")
+    say("progress", f"{progress['step']:,} steps: {progress['epoch']} epochs and {progress['batch']} batches")
+    if meta["best"] is not None:
+        say("best", f"{figure(meta['best'], 4)} nats per token")
+    for each in meta["history"]:
+        nats = "not a finite number of" if each["valid_nats"] is None else figure(each["valid_nats"], 4)
+        say("", f"step {each['step']:>6}  {nats} nats per token")
+    default = Settings().to_json()
+    differing = {name: value for name, value in settings.to_json().items() if value != default[name]}
+    say("settings", f"{', '.join(f'{k}={v}' for k, v in differing.items()) or 'all defaults'}")
+    say("tokens", f"{len(vocabulary):,}: {' '.join(map(repr, vocabulary.tokens[:12]))} ...")
+    say("weights", f"{model.size:,} numbers")
+    for name, parameter in model.named_parameters():
+        values = parameter.numpy()
+        click.echo(
+            f"  {name:24} {'x'.join(map(str, parameter.shape)):>12}  mean {values.mean():+.3f}  "
+            f"deviation {values.std():.3f}  largest {abs(values).max():.3f}"
+        )

@@ -1,0 +1,43 @@
+"""`tinygrad-rnn score`: how likely a model takes lines of text to be."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from tinygrad_rnn.cli.options import check_device, checkpoint_argument, device_option
+from tinygrad_rnn.data.messages import TextError
+from tinygrad_rnn.data.readers import read_text
+from tinygrad_rnn.data.tokens import tokenize
+from tinygrad_rnn.tasks.speaking import sentence_score
+from tinygrad_rnn.training.building import load_model
+
+
+@click.command("score")
+@checkpoint_argument
+@click.argument("sentences", type=click.Path(path_type=Path, allow_dash=True), default="-")
+@device_option
+def score_command(checkpoint: Path, sentences: Path, device: str) -> None:
+    """Print the log-probability of each line of SENTENCES (a file, or standard input), in nats.
+
+    Prints three columns: log-probability, number of tokens, sentence."""
+    check_device(device)
+    model, vocabulary, settings, _ = load_model(checkpoint, device)
+    text = _standard_input() if str(sentences) == "-" else read_text(sentences)
+    for line in text.split("\n"):
+        if line.strip():
+            tokens = tokenize(line, level=settings.level, lines=True, lowercase=settings.lowercased)[0]
+            logprob, count = sentence_score(model, vocabulary, settings, tokens)
+            click.echo(f"{logprob:.4f}\t{count}\t{line}")
+
+
+def _standard_input() -> str:
+    raw = sys.stdin.buffer.read()
+    try:
+        return raw.decode("utf-8").removeprefix("\ufeff").replace("\r\n", "\n")
+    except UnicodeDecodeError as error:
+        raise TextError(
+            f"standard input: UTF-8 text was expected, got the byte 0x{raw[error.start]:02x} at byte {error.start:,}"
+        ) from None

@@ -1,0 +1,121 @@
+"""What a run of a language model learns from: the corpus that its settings name, split, encoded and in batches."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from tinygrad_rnn.baselines.ngram import ngram_nats_by_order
+from tinygrad_rnn.data.batches import Batch, bucketed, stream
+from tinygrad_rnn.data.corpus import standard_library
+from tinygrad_rnn.data.messages import Note
+from tinygrad_rnn.data.readers import read_csv, read_text
+from tinygrad_rnn.data.splits import train_valid_split
+from tinygrad_rnn.data.tokens import tokenize
+from tinygrad_rnn.data.vocabulary import Ids, Vocabulary
+from tinygrad_rnn.models.language import LanguageModel
+from tinygrad_rnn.training.fitting import Evaluation, evaluate
+from tinygrad_rnn.training.settings import Settings
+
+DEFAULT_VOCABULARY = 4000
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """Sentences of tokens, and where they are from."""
+
+    name: str
+    sentences: list[list[str]]
+    sha256: str
+
+    @property
+    def tokens(self) -> int:
+        """The number of tokens, sentence marks not counted."""
+        return sum(map(len, self.sentences))
+
+
+def read_corpus(settings: Settings, note: Note) -> Corpus:
+    """The corpus that the settings name, in tokens. Raises TextError."""
+    lines = settings.lines
+    texts: list[str]
+    if settings.csv is not None:
+        texts, name = read_csv(settings.csv, settings.column), settings.csv
+    elif settings.text:
+        texts, name = [read_text(path) for path in settings.text], ", ".join(settings.text)
+    else:
+        library = standard_library(note=note)
+        # One sentence a line: Punkt has split it already.
+        texts, name, lines = ["\n".join(library.sentences)], library.name, settings.level == "word" or lines
+    digest = hashlib.sha256("\x00".join(texts).encode()).hexdigest()
+    sentences = tokenize(texts, level=settings.level, lines=lines, lowercase=settings.lowercased, note=note)
+    return Corpus(name, sentences, digest)
+
+
+@dataclass(frozen=True)
+class Data:
+    """A corpus ready for a model: ids of its training and validation parts."""
+
+    vocabulary: Vocabulary
+    train: list[Ids]
+    valid: list[Ids]
+    about: dict[str, Any]
+    """Name, size, hash and n-gram baselines, as JSON values."""
+
+
+def prepare(settings: Settings, corpus: Corpus, vocabulary: Vocabulary | None = None) -> Data:
+    """Splits a corpus, and encodes it with a vocabulary of its training part (or the given one)."""
+    train, valid = train_valid_split(corpus.sentences, settings.valid_fraction, unbroken=settings.unbroken)
+    if vocabulary is None:
+        size = settings.vocab_size
+        if size is None and settings.level == "word":
+            size = min(DEFAULT_VOCABULARY, len(Vocabulary.build(train)))
+        vocabulary = Vocabulary.build(train, size)
+    about = {
+        "name": corpus.name,
+        "tokens": corpus.tokens,
+        "sentences": len(corpus.sentences),
+        "sha256": corpus.sha256,
+    }
+    return Data(
+        vocabulary,
+        encode(train, vocabulary, settings),
+        encode(valid, vocabulary, settings),
+        about,
+    )
+
+
+def encode(sentences: list[list[str]], vocabulary: Vocabulary, settings: Settings) -> list[Ids]:
+    """Sentences as ids, each between its marks; an unbroken text as it is."""
+    return [vocabulary.encode(s) if settings.unbroken else vocabulary.encode_sentence(s) for s in sentences]
+
+
+def make_batches(
+    settings: Settings,
+    sentences: list[Ids],
+    device: str = "cpu",
+    rng: np.random.Generator | None = None,
+) -> list[Batch]:
+    """Batches of encoded sentences as the settings say, in a fixed order, or where sentences stand alone in one that
+    `rng` draws. Raises TextError where there is nothing to predict."""
+    found = (
+        stream(sentences, settings.batch_size, settings.steps, start=Vocabulary.start)
+        if settings.streams
+        else bucketed(sentences, settings.batch_size, padding=Vocabulary.padding, rng=rng)
+    )
+    return [batch.to(device) for batch in found]
+
+
+def measure(model: LanguageModel, settings: Settings, sentences: list[Ids], device: str = "cpu") -> Evaluation:
+    """What the model makes of encoded sentences."""
+    return evaluate(model, make_batches(settings, sentences, device), carry=settings.streams)
+
+
+def ngram_baselines(data: Data, level: str) -> dict[str, float]:
+    """Nats per token of interpolated n-grams on the same split and vocabulary, over the tokens that the model is
+    asked for: orders 1 to 3 for words, 1 to 5 for characters."""
+    highest = 3 if level == "word" else 5
+    found = ngram_nats_by_order(data.train, data.valid, highest, data.vocabulary)
+    return {str(order): nats for order, nats in enumerate(found, 1)}
