@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -130,40 +130,39 @@ class Recurrent(Module):
         steps, batch = xs.shape[:2]
         if steps == 0:
             return Tensor(xp(xs.data).zeros((0, batch, cell.output_size), dtype=xs.dtype)), state
-        if rng is not None and self.recurrent_dropout:
-            shape = (batch, cell.hidden_size)
-            cell = cell.masked(Tensor(dropout_mask(shape, self.recurrent_dropout, rng, xs)))
-        kept = self._zoned_out(steps, state, xs, rng)
         if backward:  # padding then comes first, and leaves the state as it was
             xs, live = ops.flip(xs, 0), None if live is None else live[::-1]
-
-        def step(old: State, inputs: tuple[Any, ...]) -> tuple[State, Tensor]:
-            x, alive, keep = inputs
-            new = cell.advance(x, old)
-            if keep:
-                new = tuple(ops.where(k, o, n) for k, o, n in zip(keep, old, new, strict=True))
-            elif self.zoneout:
-                new = tuple(self.zoneout * o + (1 - self.zoneout) * n for o, n in zip(old, new, strict=True))
-            if alive:
-                new = tuple(ops.where(_rows(alive[0], n), n, o) for n, o in zip(new, old, strict=True))
-            y = cell.output(*new)
-            return new, ops.where(alive[0], y, 0.0) if alive else y
-
-        step.__qualname__ = f"{type(cell).__name__}.step"  # as warnings call it
-        inputs = (xs, () if live is None else (Tensor(live),), kept)
+        masks = self._masks(cell, xs, state, live, rng)
+        if masks.recurrent is not None:
+            cell = cell.masked(masks.recurrent)
+        step = _advancing(cell)
+        if masks.keep:
+            step = _zoned_out(step)
+        elif self.zoneout:
+            step = _zoned_out_on_average(step, self.zoneout)
+        if masks.live:
+            step = _standing_still_past_the_end(step)
+        driven = _putting_out(cell, step)
+        inputs = _Inputs(xs, masks.live, masks.keep)
         options: dict[str, Any] = {"truncate": self.truncate, "checkpoint_every": self.checkpoint_every}
         if (tracer := current_trace()) is None:
-            last, ys = scan(step, state, inputs, **options)
+            last, ys = scan(driven, state, inputs, **options)
         else:
-            last, ys = tracer.scan(self, step, state, inputs, cell.states, backward, **options)
+            last, ys = tracer.scan(self, driven, state, inputs, cell.states, backward, **options)
         return (ops.flip(ys, 0) if backward else ys), last
 
-    def _zoned_out(self, steps: int, state: State, xs: Tensor, rng: np.random.Generator | None) -> tuple[Tensor, ...]:
-        """Per state, which entries keep their old value at which step: (T,B,H) booleans."""
-        if rng is None or not self.zoneout:
-            return ()
+    def _masks(self, cell: Cell, xs: Tensor, state: State, live: Any, rng: np.random.Generator | None) -> _Masks:
+        """All that one cell is masked with over the sequence."""
         asarray = xp(xs.data).asarray
-        return tuple(Tensor(asarray(rng.random((steps, *s.shape), dtype=np.float32) < self.zoneout)) for s in state)
+        recurrent: Tensor | None = None
+        keep: tuple[Tensor, ...] = ()
+        if rng is not None and self.recurrent_dropout:
+            shape = (xs.shape[1], cell.hidden_size)
+            recurrent = Tensor(dropout_mask(shape, self.recurrent_dropout, rng, xs))
+        if rng is not None and self.zoneout:
+            draws = (rng.random((len(xs), *s.shape), dtype=np.float32) for s in state)
+            keep = tuple(Tensor(asarray(drawn < self.zoneout)) for drawn in draws)
+        return _Masks(recurrent, keep, () if live is None else (Tensor(live),))
 
     def _checked(self, xs: Tensor) -> Tensor:
         if xs.ndim != 3 or xs.shape[2] != self.input_size:
@@ -204,6 +203,79 @@ class Recurrent(Module):
                     "cast one of them with astype"
                 )
         return [tuple(each) for each in zip(*columns, strict=True)]
+
+
+class _Masks(NamedTuple):
+    """What is drawn, or known, of a sequence before it begins. `recurrent` (B,H) is put on the state where gates read
+    it; `keep` has for each state which entries stay as they were, (T,B,H) booleans; `live` holds which rows are within
+    their length, (T,B,1) booleans. The latter two are empty where there are none."""
+
+    recurrent: Tensor | None
+    keep: tuple[Tensor, ...]
+    live: tuple[Tensor, ...]
+
+
+class _Inputs(NamedTuple):
+    """What a step is given beside the state: of x and of the masks the part for its time step."""
+
+    x: Tensor
+    live: tuple[Tensor, ...]
+    keep: tuple[Tensor, ...]
+
+
+_Step = Callable[[State, _Inputs], State]
+
+
+def _advancing(cell: Cell) -> _Step:
+    """The equations of the cell, to be wrapped by what the layer adds to them."""
+
+    def advanced(old: State, given: _Inputs) -> State:
+        return cell.advance(given.x, old)
+
+    return advanced
+
+
+def _zoned_out(step: _Step) -> _Step:
+    """Entries that were drawn keep their old value (Krueger et al. 2017, eq. 4)."""
+
+    def zoned_out(old: State, given: _Inputs) -> State:
+        new = step(old, given)
+        return tuple(ops.where(k, o, n) for k, o, n in zip(given.keep, old, new, strict=True))
+
+    return zoned_out
+
+
+def _zoned_out_on_average(step: _Step, rate: float) -> _Step:
+    """The expectation of that, for evaluation."""
+
+    def averaged(old: State, given: _Inputs) -> State:
+        new = step(old, given)
+        return tuple(rate * o + (1 - rate) * n for o, n in zip(old, new, strict=True))
+
+    return averaged
+
+
+def _standing_still_past_the_end(step: _Step) -> _Step:
+    """Rows past their length keep their state."""
+
+    def within(old: State, given: _Inputs) -> State:
+        new = step(old, given)
+        (live,) = given.live
+        return tuple(ops.where(_rows(live, n), n, o) for n, o in zip(new, old, strict=True))
+
+    return within
+
+
+def _putting_out(cell: Cell, step: _Step) -> Callable[[State, _Inputs], tuple[State, Tensor]]:
+    """The step as `scan` wants it: the new state, and the output, which past a row's length is 0."""
+
+    def driven(old: State, given: _Inputs) -> tuple[State, Tensor]:
+        new = step(old, given)
+        y = cell.output(*new)
+        return new, ops.where(given.live[0], y, 0.0) if given.live else y
+
+    driven.__qualname__ = f"{type(cell).__name__}.step"  # as warnings call it
+    return driven
 
 
 def within_lengths(xs: Tensor, lengths: Any) -> Any:

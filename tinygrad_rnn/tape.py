@@ -15,10 +15,9 @@ from __future__ import annotations
 import inspect
 import itertools
 from collections.abc import Callable, Iterable
-from contextlib import nullcontext
 from functools import partial
 from heapq import heappop, heappush
-from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, Self, TypeVar
 
 import numpy as np
 
@@ -87,6 +86,10 @@ class Node:
         self.parents = parents
         self.where = where
 
+    def let_go(self) -> None:
+        """Frees its values and what it came from: a backward pass is done with it."""
+        self.args = self.out = self.parents = None
+
 
 class Leaf(Node):
     """Where a gradient is collected: a Parameter, or a Tensor made with `requires_grad=True`."""
@@ -137,10 +140,22 @@ class Primitive(Generic[P]):
         self.every: Callable[..., Any] | None = None
         self.__doc__ = forward.__doc__
         self.__name__ = forward.__name__
+        self.__module__ = forward.__module__
         self.__wrapped__ = forward
 
     def __repr__(self) -> str:
         return f"<primitive {self.name}>"
+
+    @property
+    def __signature__(self) -> inspect.Signature:
+        """Names and defaults of its arguments. The types are those of arrays, and Tensors do as well."""
+        signature = inspect.signature(self.forward)
+        bare = [p.replace(annotation=p.empty) for p in signature.parameters.values()]
+        return inspect.Signature(bare)
+
+    def __get__(self, instance: object, owner: type | None = None) -> Self:
+        """Itself, as an attribute of a class. That it is there makes `help(ops.tanh)` show a function."""
+        return self
 
     def vjp(self, *rules: Rule | None) -> None:
         """Declares `rule(g, out, *args, **params)` for each argument; None for one that carries no gradient."""
@@ -151,13 +166,37 @@ class Primitive(Generic[P]):
         self.every = rule
 
     def __call__(self, *args: P.args, **params: P.kwargs) -> Tensor:
-        state = current_surroundings.get()
-        if state.recorder is not None and any(isinstance(a, Box) for a in (*args, *params.values())):
-            return self._taken_down(state.recorder, args, params)  # type: ignore[no-any-return]  # a placeholder
+        here = current_surroundings.get()
+        if here.recorder is not None and any(isinstance(a, Box) for a in (*args, *params.values())):
+            return self._taken_down(here.recorder, args, params)  # type: ignore[no-any-return]  # a placeholder
+        for key, value in params.items():
+            if isinstance(value, Box):
+                return self(*self._positional(args, params))  # type: ignore[call-arg]  # bound by signature
+            if isinstance(value, np.generic):
+                params[key] = value.item()
+        box, live, values, parents = self._unboxed(args)
+        if box is None:
+            return self.forward(*values, **params)  # type: ignore[no-any-return]  # arrays in, array out
+        if here.watcher is None:
+            out = self.forward(*values, **params)
+        else:
+            with np.errstate(all="ignore"):  # the watcher reports it, with the place
+                out = self.forward(*values, **params)
+        if isinstance(out, np.generic):
+            out = np.asarray(out)
+        made = None
+        if live and here.recording and self.differentiable:
+            made = Node(self, values, params, out, parents, here.where)
+        if here.watcher is not None:
+            here.watcher.forward(made, self, out, here.where)
+        return _boxed(box, out, made)  # type: ignore[no-any-return]  # the box is a Tensor, as its class says
+
+    def _unboxed(self, args: tuple[Any, ...]) -> tuple[Box | None, bool, list[Any], list[Node | None]]:
+        """Of an op's arguments: a box among them, whether one of them is on the tape, their raw values, their nodes."""
         box = None
         live = scalars = False
-        values = []
-        parents = []
+        values: list[Any] = []
+        parents: list[Node | None] = []
         for a in args:
             if isinstance(a, Box):
                 box = a
@@ -166,36 +205,16 @@ class Primitive(Generic[P]):
                 parents.append(node)
                 if node is not None:
                     live = True
-            else:
-                if isinstance(a, np.generic):
-                    scalars = True
-                elif isinstance(a, list) and len(values) < len(self.rules):  # in an array's place
-                    a = as_array(a)  # noqa: PLW2901
-                values.append(a)
-                parents.append(None)
-        if params:
-            for key, value in params.items():
-                if isinstance(value, Box):
-                    return self(*self._positional(args, params))  # type: ignore[call-arg]  # bound by signature
-                if isinstance(value, np.generic):
-                    params[key] = value.item()
-        if box is None:
-            return self.forward(*values, **params)  # type: ignore[no-any-return]  # arrays in, array out
-        if scalars:  # NumPy's become Python's, so that they take the other operand's dtype
+                continue
+            if isinstance(a, np.generic):
+                scalars = True
+            elif isinstance(a, list) and len(values) < len(self.rules):  # in an array's place
+                a = as_array(a)  # noqa: PLW2901
+            values.append(a)
+            parents.append(None)
+        if scalars and box is not None:  # NumPy's become Python's, so that they take the other operand's dtype
             values = [v.item() if isinstance(v, np.generic) else v for v in values]
-        if state.watcher is None:
-            out = self.forward(*values, **params)
-        else:
-            with np.errstate(all="ignore"):  # the watcher reports it, with the place
-                out = self.forward(*values, **params)
-        if isinstance(out, np.generic):
-            out = np.asarray(out)
-        made = None
-        if live and state.recording and self.differentiable:
-            made = Node(self, values, params, out, parents, state.where)
-        if state.watcher is not None:
-            state.watcher.forward(made, self, out, state.where)
-        return _boxed(box, out, made)  # type: ignore[no-any-return]  # the box is a Tensor, as its class says
+        return box, live, values, parents
 
     def _taken_down(self, recorder: OpRecorder, args: tuple[Any, ...], params: dict[str, Any]) -> Any:
         if any(isinstance(value, Box) for value in params.values()):
@@ -269,6 +288,11 @@ class Joint(Primitive[P]):
     def __init__(self, forward: Callable[Concatenate[tuple[bool, ...], P], Any]) -> None:
         super().__init__(forward)  # type: ignore[arg-type]  # called with `needs` in front
 
+    @property
+    def __signature__(self) -> inspect.Signature:
+        whole = super().__signature__
+        return whole.replace(parameters=[*whole.parameters.values()][1:])
+
     def vjp(self, *rules: Rule | None) -> None:
         """Declares the one rule: `rule(g, saved, *args, **params)` returns a gradient (or None) per argument."""
         assert len(rules) == 1 and rules[0] is not None
@@ -279,21 +303,21 @@ class Joint(Primitive[P]):
         self.plain = plain
 
     def __call__(self, *args: P.args, **params: P.kwargs) -> Tensor:
-        state = current_surroundings.get()
+        here = current_surroundings.get()
         boxes = [a for a in args if isinstance(a, Box)]
-        if state.recorder is not None and boxes:
-            return self._taken_down(state.recorder, args, params)  # type: ignore[no-any-return]  # a placeholder
+        if here.recorder is not None and boxes:
+            return self._taken_down(here.recorder, args, params)  # type: ignore[no-any-return]  # a placeholder
         values = [a.data if isinstance(a, Box) else a for a in args]
         parents = [a.node if isinstance(a, Box) else None for a in args]
-        needs = tuple(p is not None and state.recording for p in parents)
+        needs = tuple(p is not None and here.recording for p in parents)
         out, saved = self.forward(needs, *values, **params)
         if type(out) is not tuple:
             out = xp(values[0]).asarray(out)
         if not boxes:
             return out  # type: ignore[no-any-return]  # arrays in, array out
-        made = JointNode(self, values, params, out, parents, state.where, saved) if any(needs) else None
-        if state.watcher is not None:
-            state.watcher.forward(made, self, out, state.where)
+        made = JointNode(self, values, params, out, parents, here.where, saved) if any(needs) else None
+        if here.watcher is not None:
+            here.watcher.forward(made, self, out, here.where)
         return _boxed(boxes[0], out, made)  # type: ignore[no-any-return]  # the box is a Tensor, as its class says
 
     def gradients(self, node: Node, g: Any, wrap: Wrap | None, wanted: list[Node | None]) -> Iterable[Any]:
@@ -334,6 +358,11 @@ class JointNode(Node):
         super().__init__(primitive, args, params, out, parents, where)
         self.saved = saved
 
+    def let_go(self) -> None:
+        """Frees what the forward pass saved, too."""
+        super().let_go()
+        self.saved = None
+
 
 def joint(forward: Callable[Concatenate[tuple[bool, ...], P], Any]) -> Joint[P]:
     """Makes `(needs, *args) -> (out, saved)` a primitive with a joint rule; see Joint."""
@@ -341,9 +370,6 @@ def joint(forward: Callable[Concatenate[tuple[bool, ...], P], Any]) -> Joint[P]:
 
 
 # --- The backward walk -----------------------------------------------------------------------------------------
-
-
-_nothing = nullcontext()
 
 
 class Given(list[Any]):
@@ -366,80 +392,117 @@ def walk(
     are Boxes and the rules are recorded, so what comes back can be differentiated again.
 
     Nodes let go of their values as soon as they are done with, unless `retain`."""
-    found: dict[Node, Any] = {}
     if root is None:
         return [None for _ in targets or ()]
-    needed = None if targets is None else _leading_to(root, targets)
-    sought = () if targets is None else frozenset(targets)
-    grads: dict[Node, Any] = {root: seed}
-    heap = [(-root.number, root)] if needed is None or root in needed else []
-    ours: set[Node] = set()  # nodes whose gradient was made here or given away: it may be added to in place
-    watcher = current_surroundings.get().watcher
-    while heap:
-        node = heappop(heap)[1]
-        g = grads.pop(node)
-        if node in sought:
-            found[node] = g.dense() if isinstance(g, RowSparse) else g
-            continue
-        if isinstance(node, Leaf):
-            _collect(node, g, node in ours)
-            continue
+    walking = _Walk(wrap, retain, targets, None if targets is None else _leading_to(root, targets))
+    walking.run(root, seed)
+    return [walking.found.get(target) for target in targets or ()]
+
+
+class _Walk:
+    """One backward pass: the gradients known so far, and the nodes that have one and wait for their turn."""
+
+    __slots__ = ("found", "grads", "needed", "ours", "retain", "sought", "waiting", "watcher", "wrap")
+
+    def __init__(self, wrap: Wrap | None, retain: bool, targets: list[Node] | None, needed: set[Node] | None) -> None:
+        self.wrap, self.retain, self.needed = wrap, retain, needed
+        self.sought = frozenset(targets or ())
+        self.found: dict[Node, Any] = {}  # the gradients of what is sought
+        self.grads: dict[Node, Any] = {}
+        self.waiting: list[tuple[int, Node]] = []  # a heap, the newest node first
+        self.ours: set[Node] = set()  # whose gradient was made here or given away: it may be added to in place
+        self.watcher = current_surroundings.get().watcher
+
+    def run(self, root: Node, seed: Any) -> None:
+        """Visits all that `root` came from."""
+        if self.needed is not None and root not in self.needed:
+            return
+        grads, waiting, sought = self.grads, self.waiting, self.sought
+        grads[root] = seed
+        waiting.append((-root.number, root))
+        while waiting:
+            node = heappop(waiting)[1]
+            g = grads.pop(node)
+            if node in sought:
+                self.found[node] = g.dense() if isinstance(g, RowSparse) else g
+            elif isinstance(node, Leaf):
+                _collect(node, g, node in self.ours)
+            elif isinstance(node, Output):
+                self._output(node, g)
+            else:
+                self._operation(node, g)
+
+    def _output(self, node: Output, g: Any) -> None:
+        """One result of several: its gradient waits beside those of the others, until all that came later is done."""
+        several = _there(node).parents[0]
+        of_all = self.grads.get(several)
+        if of_all is None:
+            of_all = self.grads[several] = [None] * len(_there(several).out)
+            heappush(self.waiting, (-several.number, several))
+        g = g.dense() if isinstance(g, RowSparse) else g
+        before = of_all[node.index]
+        of_all[node.index] = g if before is None else before + g
+        if not self.retain:
+            node.out = node.parents = None
+
+    def _operation(self, node: Node, g: Any) -> None:
+        """The result of a primitive: its rules say what share of the gradient each argument has."""
         if node.parents is None:
-            raise FreedTapeError(
-                f"the tape was freed by an earlier backward() (met at {_describe(node)}); "
-                "pass retain=True to the earlier call to walk over it twice"
-            )
+            raise _freed(node)
         if isinstance(g, RowSparse):
             g = g.dense()
-        if isinstance(node, Output):
-            several = node.parents[0]
-            if several.out is None:
-                raise FreedTapeError(
-                    f"the tape was freed by an earlier backward() (met at {_describe(several)}); "
-                    "pass retain=True to the earlier call to walk over it twice"
-                )
-            if several not in grads:
-                grads[several] = [None] * len(several.out)
-                heappush(heap, (-several.number, several))
-            before = grads[several][node.index]
-            grads[several][node.index] = g if before is None else before + g
-            if not retain:
-                node.out = node.parents = None
-            continue
-        if watcher is not None:
-            watcher.backward(node)
-        primitive = node.primitive
+        watcher, primitive = self.watcher, node.primitive
         assert primitive is not None
         wanted = node.parents
-        if needed is not None:
-            wanted = [p if p in needed else None for p in wanted]
-        with np.errstate(all="ignore") if watcher is not None else _nothing:
-            shares = primitive.gradients(node, g, wrap, wanted)
-        given = type(shares) is Given and not retain
+        if self.needed is not None:
+            wanted = [p if p in self.needed else None for p in wanted]
+        if watcher is None:
+            shares = primitive.gradients(node, g, self.wrap, wanted)
+        else:
+            watcher.backward(node)
+            with np.errstate(all="ignore"):
+                shares = primitive.gradients(node, g, self.wrap, wanted)
+        given = type(shares) is Given and not self.retain
         for i, (parent, share, value) in enumerate(zip(wanted, shares, node.args, strict=True)):
             if parent is None or share is None:
                 continue
             if share.shape != value.shape or share.dtype != value.dtype:
-                share = _fit(share, value, node)  # noqa: PLW2901
+                share = fitted(share, value, partial(_describe, node))  # noqa: PLW2901
             if watcher is not None:
                 watcher.gradient(node, i, share)
-            before = grads.get(parent)
-            if before is None:
-                grads[parent] = share
-                heappush(heap, (-parent.number, parent))
-                if given:
-                    ours.add(parent)
-            elif wrap is None and parent in ours:
-                before += share
-                grads[parent] = before
-            else:
-                grads[parent] = before + share
-                ours.add(parent)
-        if not retain:
-            node.args = node.out = node.parents = None
-            if isinstance(node, JointNode):
-                node.saved = None
-    return [] if targets is None else [found.get(target) for target in targets]
+            self._give(parent, share, given)
+        if not self.retain:
+            node.let_go()
+
+    def _give(self, node: Node, share: Any, given: bool) -> None:
+        """Adds a share to the gradient of a node; `given` tells that nobody else holds it."""
+        grads, ours = self.grads, self.ours
+        before = grads.get(node)
+        if before is None:
+            grads[node] = share
+            heappush(self.waiting, (-node.number, node))
+            if given:
+                ours.add(node)
+        elif self.wrap is None and node in ours:
+            before += share
+            grads[node] = before
+        else:
+            grads[node] = before + share
+            ours.add(node)
+
+
+def _there(node: Node) -> Node:
+    """The node, with what it came from and what it is."""
+    if node.parents is None:
+        raise _freed(node)
+    return node
+
+
+def _freed(node: Node) -> FreedTapeError:
+    return FreedTapeError(
+        f"the tape was freed by an earlier backward() (met at {_describe(node)}); "
+        "pass retain=True to the earlier call to walk over it twice"
+    )
 
 
 def _leading_to(root: Node, targets: list[Node]) -> set[Node]:
@@ -472,16 +535,17 @@ def _collect(leaf: Leaf, g: Any, ours: bool) -> None:
         leaf.grad = xp(g).array(g, copy=True)
 
 
-def _fit(share: Any, value: Array, node: Node) -> Any:
-    """Un-broadcasts a gradient to the shape of its argument, and gives it the argument's dtype."""
+def fitted(share: Any, value: Any, op: Callable[[], str]) -> Any:
+    """A gradient in the shape and the dtype of its argument `value`: a rule may leave un-broadcasting to the walk.
+    `op` says whose rule it was. Raises RuntimeError for a shape that broadcasting cannot have made of the argument's
+    own."""
     if isinstance(share, RowSparse):
         share = share.dense()
     if share.shape != value.shape:
         extra = len(share.shape) - len(value.shape)
         if extra < 0 or any(b not in (1, a) for a, b in zip(share.shape[extra:], value.shape, strict=True)):
             raise RuntimeError(
-                f"the rule of {_describe(node)} gave a gradient of shape {share.shape} "
-                f"for an argument of shape {value.shape}"
+                f"the rule of {op()} gave a gradient of shape {share.shape} for an argument of shape {value.shape}"
             )
         share = sum_to(share, value.shape)
     return share if share.dtype == value.dtype else astype(share, value.dtype)

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
-import tinygrad_rnn.ops as ops
 from tinygrad_rnn.loops.program import Equation, Program, Var
 from tinygrad_rnn.loops.recorder import Placeholder, Recorder, frozen
 from tinygrad_rnn.surroundings import recording_with
+from tinygrad_rnn.tape import fitted
 from tinygrad_rnn.tensor import Tensor
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Backward:
     """One step backwards: from the gradients of new states and outputs (and any value of the forward step) to those of
     states, inputs and captured operands; None where none is wanted or nothing depends on it."""
 
     equations: list[Equation]
     constants: list[Var]
+    """What the rules close over, and in `operands` what stood there."""
     operands: list[Any]
     g_new_states: list[Var]
     g_ys: list[Var]
@@ -30,61 +33,71 @@ class Backward:
 
 
 def differentiate(program: Program, wanted: set[Var]) -> Backward:
-    """Records the backward step. `wanted` are those of the inputs and captured operands whose gradient is asked for;
-    the states always are."""
+    """Records the backward step: the walk over the tape once more (`tape.walk`), over the equations of a recorded step
+    instead of nodes, and on placeholders. `wanted` are those of the inputs and captured operands whose gradient is
+    asked for; the states always are."""
     recorder = Recorder(program.count)
-    active = {v for v in program.states if v.dtype.kind == "f"} | wanted
-    for equation in program.equations:
-        if equation.graded and any(a in active for a in equation.reads):
-            active.update(out for out in equation.outs if out.dtype.kind == "f")
+    active = _active(program, wanted)
     grads: dict[Var, Tensor] = {}
-
-    def give(var: Var, share: Tensor) -> None:
-        if share.shape != var.shape:
-            share = ops.sum_to(share, var.shape)
-        if share.dtype != var.dtype:
-            share = ops.astype(share, var.dtype)
-        grads[var] = grads[var] + share if var in grads else share
-
     with recording_with(recorder):
         ends = [*program.new_states, *program.ys]
         seeds = [recorder.var(v.shape, v.dtype) for v in ends]
         for end, seed in zip(ends, seeds, strict=True):
             if end in active:
-                give(end, Placeholder(seed, recorder))
+                _give(grads, end, Placeholder(seed, recorder))
         for equation in reversed(program.equations):
-            gs = [grads.get(out) for out in equation.outs]
-            if all(g is None for g in gs) or not equation.graded:
-                continue
-            outs = tuple(Placeholder(out, recorder) for out in equation.outs)
-            args = [Placeholder(a, recorder) if isinstance(a, Var) else a for a in equation.args]
-            g, out = (tuple(gs), outs) if equation.several else (gs[0], outs[0])
-            for i, a in enumerate(equation.args):
-                rule = equation.primitive.rule_of(i) if isinstance(a, Var) and a in active else None
-                share = None if rule is None else rule(g, out, *args, **equation.params)
-                if share is not None:
-                    give(a, share)
+            if equation.graded and any(out in grads for out in equation.outs):
+                for a, share in _shares(equation, grads, active, recorder):
+                    _give(grads, a, share)
 
     equations, same = _each_once(recorder.equations, program.equations)
 
-    def found(var: Var, asked: bool = True) -> Any:
-        if not asked or var not in grads:
+    def found(var: Var) -> Var | None:
+        if var not in grads:
             return None
-        g = recorder.lift(grads[var])
+        g: Var = recorder.lift(grads[var])
         return same.get(g, g)
 
-    count = len(program.new_states)
     return Backward(
-        equations,
-        [var for var, _ in recorder.captured.values()],
-        [value for _, value in recorder.captured.values()],
-        seeds[:count],
-        seeds[count:],
-        [found(v) for v in program.states],
-        [found(v, v in wanted) for v in program.xs],
-        [found(v, v in wanted) for v in program.captured],
-        {same.get(g.var, g.var): v for v, g in grads.items() if isinstance(g, Placeholder)},
+        equations=equations,
+        constants=[var for var, _ in recorder.captured.values()],
+        operands=[value for _, value in recorder.captured.values()],
+        g_new_states=seeds[: len(program.new_states)],
+        g_ys=seeds[len(program.new_states) :],
+        g_states=[found(v) for v in program.states],
+        g_xs=[found(v) if v in wanted else None for v in program.xs],
+        g_captured=[found(v) if v in wanted else None for v in program.captured],
+        gradients={same.get(g.var, g.var): v for v, g in grads.items() if isinstance(g, Placeholder)},
     )
+
+
+def _active(program: Program, wanted: set[Var]) -> set[Var]:
+    """The values through which a gradient goes to a state or to what is wanted."""
+    active = {v for v in program.states if v.dtype.kind == "f"} | wanted
+    for equation in program.equations:
+        if equation.graded and any(a in active for a in equation.reads):
+            active.update(out for out in equation.outs if out.dtype.kind == "f")
+    return active
+
+
+def _shares(
+    equation: Equation, grads: dict[Var, Tensor], active: set[Var], recorder: Recorder
+) -> Iterator[tuple[Var, Tensor]]:
+    """The arguments of an equation through which a gradient goes, each with its share."""
+    gs = tuple(grads.get(out) for out in equation.outs)
+    outs = tuple(Placeholder(out, recorder) for out in equation.outs)
+    args = [Placeholder(a, recorder) if isinstance(a, Var) else a for a in equation.args]
+    g, out = (gs, outs) if equation.several else (gs[0], outs[0])
+    for i, a in enumerate(equation.args):
+        rule = equation.primitive.rule_of(i) if isinstance(a, Var) and a in active else None
+        share = None if rule is None else rule(g, out, *args, **equation.params)
+        if share is not None:
+            yield a, fitted(share, a, partial("op {!r}".format, equation.primitive.name))
+
+
+def _give(grads: dict[Var, Tensor], var: Var, share: Tensor) -> None:
+    """Adds a share to the gradient of a value."""
+    grads[var] = grads[var] + share if var in grads else share
 
 
 def _each_once(backward: list[Equation], forward: list[Equation]) -> tuple[list[Equation], dict[Var, Var]]:

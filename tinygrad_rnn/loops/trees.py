@@ -18,4 +18,5 @@ def rebuild(tree: Any, leaves: Iterator[Any]) -> Any:
 
 def like(tree: Any, parts: Iterable[Any]) -> Any:
     """A tuple of these, named as `tree` is."""
-    return type(tree)._make(parts) if hasattr(tree, "_fields") else tuple(parts)
+    # Without `_make`, which is Python: its local variables would be taken for a step's own by `explain`.
+    return tuple.__new__(type(tree), parts) if hasattr(tree, "_fields") else tuple(parts)
