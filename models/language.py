@@ -17,6 +17,7 @@ from tinygrad_rnn.models.layers import Dropout
 from tinygrad_rnn.models.module import Module
 from tinygrad_rnn.models.recurrent import Recurrent, State, within_lengths
 from tinygrad_rnn.models.variants import VARIANTS
+from tinygrad_rnn.ops.losses import Reduction
 from tinygrad_rnn.tensor import Parameter, Tensor
 
 CELLS: dict[str, type[Cell]] = {"rnn": RNNCell, "gru": GRUCell, "lstm": LSTMCell} | VARIANTS
@@ -114,7 +115,7 @@ class LanguageModel(Module):
         state: State | None = None,
         lengths: Any = None,
         rng: np.random.Generator | None = None,
-        reduction: str = "mean",
+        reduction: Reduction = "mean",
     ) -> tuple[Tensor, State]:
         """Teacher forcing: the model reads ids (T,B) and is asked for targets (T,B) at every step. Returns the mean
         nats per token over those with weight, and the state. By default all count that are within `lengths`. The

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -32,12 +32,16 @@ def _raw(x: Any) -> Any:
     return x.data if isinstance(x, Box) else x
 
 
-def _check_reduction(reduction: str) -> None:
+Reduction = Literal["mean", "sum", "none"]
+"""What becomes of the losses of the rows: their mean over what counts, their sum, or nothing."""
+
+
+def _check_reduction(reduction: Reduction) -> None:
     if reduction not in ("mean", "sum", "none"):
         raise ValueError(f'reduction must be "mean", "sum" or "none", got {reduction!r}')
 
 
-def _reduce(losses: Tensor, reduction: str) -> Tensor:
+def _reduce(losses: Tensor, reduction: Reduction) -> Tensor:
     _check_reduction(reduction)
     if reduction == "none":
         return losses
@@ -78,7 +82,7 @@ def _row_weights(name: str, like: Array, targets: Any, weights: Any, ignore_inde
     return rows if ignore_index is None else xp(rows).where(xp(rows).asarray(targets) == ignore_index, 0, rows)
 
 
-def _scaled(rows: Array, reduction: str) -> Array:
+def _scaled(rows: Array, reduction: Reduction) -> Array:
     """Row weights such that a weighted sum is the wanted mean or sum. With nothing to count the mean is 0."""
     _check_reduction(reduction)
     if reduction != "mean":
@@ -111,7 +115,7 @@ def _one_hot(targets: Array, classes: int, like: Array) -> Array:
 
 
 def softmax_cross_entropy(
-    logits: Any, targets: Any, weights: Any = None, ignore_index: int | None = None, reduction: str = "mean"
+    logits: Any, targets: Any, weights: Any = None, ignore_index: int | None = None, reduction: Reduction = "mean"
 ) -> Tensor:
     """-log softmax(logits)[target], in nats: logits (...,V), targets (...) of class indices -> a scalar, or (...)
     with reduction="none". Stable for logits up to the limits of their dtype.
@@ -233,7 +237,7 @@ def linear_cross_entropy(
     targets: Any,
     weights: Any = None,
     ignore_index: int | None = None,
-    reduction: str = "mean",
+    reduction: Reduction = "mean",
 ) -> Tensor:
     """softmax_cross_entropy(h @ W + b, targets, ...) in nats, in row blocks that fit in cache: h (...,H), W (H,V),
     b (V,) or None, targets (...). The (...,V) logits never exist, and for a scalar result the gradients are
@@ -260,7 +264,7 @@ def linear_cross_entropy(
 # --- Others ----------------------------------------------------------------------------------------------------
 
 
-def mse(prediction: Any, target: Any, reduction: str = "mean") -> Tensor:
+def mse(prediction: Any, target: Any, reduction: Reduction = "mean") -> Tensor:
     """The squared error (prediction - target)**2. Raises ValueError where the shapes differ."""
     if tuple(prediction.shape) != tuple(np.shape(_raw(target))):
         raise ValueError(
@@ -270,7 +274,7 @@ def mse(prediction: Any, target: Any, reduction: str = "mean") -> Tensor:
     return _reduce(square(sub(prediction, target)), reduction)
 
 
-def binary_cross_entropy_with_logits(logits: Any, targets: Any, reduction: str = "mean") -> Tensor:
+def binary_cross_entropy_with_logits(logits: Any, targets: Any, reduction: Reduction = "mean") -> Tensor:
     """-(t log s + (1-t) log(1-s)) with s = sigmoid(logits), in nats, as softplus(x) - t x, stable for any logit.
     `targets` are probabilities of the logits' shape. Raises ValueError where the shapes differ."""
     if tuple(logits.shape) != tuple(np.shape(_raw(targets))):

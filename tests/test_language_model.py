@@ -16,6 +16,7 @@ from substitution import gradcheck_of_everything, randomised
 
 from tinygrad_rnn import RowSparse, Tensor, ops
 from tinygrad_rnn.models import Cell, GRUCell, LanguageModel, LSTMCell, RNNCell, perplexity
+from tinygrad_rnn.ops.losses import Reduction
 
 F8 = NDArray[np.float64]
 V, E, H, T, B = 7, 4, 4, 5, 3
@@ -68,7 +69,9 @@ def test_logits_are_an_affine_map_of_what_the_cells_make_of_the_embeddings(name:
     reduction=st.sampled_from(["mean", "sum", "none"]),
     seed=st.integers(0, 2**32 - 1),
 )
-def test_the_loss_is_the_cross_entropy_of_the_logits(tied: bool, weighted: bool, reduction: str, seed: int) -> None:
+def test_the_loss_is_the_cross_entropy_of_the_logits(
+    tied: bool, weighted: bool, reduction: Reduction, seed: int
+) -> None:
     model = build(num_layers=2, tied=tied, seed=seed)
     weights = np.random.default_rng(seed).integers(0, 3, (T, B)) / 2 if weighted else np.ones((T, B))
     loss, state = model.loss(IDS, TARGETS, weights if weighted else None, reduction=reduction)

@@ -12,6 +12,7 @@ from substitution import randomised
 
 from tinygrad_rnn import Tensor, grad, ops
 from tinygrad_rnn.models import GRU, LSTM, RNN, Embedding, LayerNorm, Recurrent
+from tinygrad_rnn.ops.losses import Reduction
 from tinygrad_rnn.optim import SGD, AdaDelta, AdaGrad, Adam, RMSprop
 
 torch: Any = pytest.importorskip("torch")
@@ -228,7 +229,7 @@ def test_embeddings_agree() -> None:
 
 @pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
 @pytest.mark.parametrize("ignore_index", [None, 2])
-def test_cross_entropies_agree(reduction: str, ignore_index: int | None) -> None:
+def test_cross_entropies_agree(reduction: Reduction, ignore_index: int | None) -> None:
     h, W, b, targets = draw(6, 3), draw(3, 5), draw(5), np.array([0, 2, 4, 2, 1, 3])
     kwargs: dict[str, Any] = {} if ignore_index is None else {"ignore_index": ignore_index}
 

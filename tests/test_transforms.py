@@ -211,13 +211,13 @@ def test_arguments_that_are_not_differentiated_may_be_anything() -> None:
 
 
 @pytest.mark.parametrize("argnums", [2, -3, (0, 5)])
-def test_argnums_out_of_range_are_told(argnums: Any) -> None:
+def test_argnums_out_of_range_are_told(argnums: int | tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match=r"names argument -?\d, but 2 were given"):
         grad(lambda a, b: (a * b).sum(), argnums)(X, V)
 
 
 @pytest.mark.parametrize("argnums", [(0, 0), (1, -1)])
-def test_an_argument_named_twice_is_told(argnums: Any) -> None:
+def test_an_argument_named_twice_is_told(argnums: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match="twice"):
         grad(lambda a, b: (a * b).sum(), argnums)(X, V)
 

@@ -1,9 +1,18 @@
 """tinygrad_rnn: write the textbook equations; the gradient, the checks and the training program come with them."""
 
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tinygrad_rnn import ops as ops
+try:
+    from tinygrad_rnn import ops as ops
+except ImportError:
+    if Path(__file__).with_name("ops").is_dir():
+        raise
+    raise ImportError(
+        f"{Path(__file__).parent} is a copy without its symbolic links ops and models: install it with `pip install .` "
+        "and start Python in another folder"
+    ) from None
 from tinygrad_rnn.backend import DeviceUnavailable as DeviceUnavailable
 from tinygrad_rnn.checks.anomaly import AnomalyError as AnomalyError
 from tinygrad_rnn.checks.anomaly import detect_anomaly as detect_anomaly
@@ -35,20 +44,64 @@ from tinygrad_rnn.transforms import vjp as vjp
 
 __version__ = "0.1.0"
 
+__all__ = [
+    "AnomalyError",
+    "CellError",
+    "CellReport",
+    "DeviceUnavailable",
+    "FreedTapeError",
+    "GradientError",
+    "Parameter",
+    "RowSparse",
+    "ScanWarning",
+    "Tape",
+    "Tensor",
+    "Trace",
+    "check_cell",
+    "compiled",
+    "detect_anomaly",
+    "explain",
+    "grad",
+    "gradcheck",
+    "hvp",
+    "jacobian",
+    "joint",
+    "jvp",
+    "label",
+    "no_grad",
+    "ops",
+    "primitive",
+    "recording",
+    "scan",
+    "tag",
+    "trace",
+    "value_and_grad",
+    "vjp",
+]
+
 if TYPE_CHECKING:
+    from tinygrad_rnn import data as data
+    from tinygrad_rnn import loops as loops
+    from tinygrad_rnn import models as models
+    from tinygrad_rnn import optim as optim
+    from tinygrad_rnn import training as training
     from tinygrad_rnn.checks.cell_report import CellError as CellError
     from tinygrad_rnn.checks.cell_report import CellReport as CellReport
     from tinygrad_rnn.checks.cell_report import check_cell as check_cell
 
 _LATE = {"CellError": "checks.cell_report", "CellReport": "checks.cell_report", "check_cell": "checks.cell_report"}
 """Names whose modules are imported when they are first asked for: the engine does without models."""
+_ROOMS = ("data", "loops", "models", "optim", "training")
+"""The rooms that have names for users, `tg.models.GRU`: imported when they are first asked for, too."""
 
 
 def __getattr__(name: str) -> Any:
+    if name in _ROOMS:
+        return import_module(f"{__name__}.{name}")
     if name not in _LATE:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(f"{__name__}.{_LATE[name]}"), name)
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_LATE})
+    return sorted({*__all__, *_ROOMS, "__version__"})

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, overload
 
 import tinygrad_rnn.ops as ops
 from tinygrad_rnn.backend import xp
@@ -80,13 +80,19 @@ def _outside(out: Tensor, open_: bool) -> Tensor:
     return out if open_ and is_recording() else out.detach()
 
 
-def value_and_grad(f: Function, argnums: int | tuple[int, ...] = 0) -> Function:
+@overload
+def value_and_grad(f: Function, argnums: int = 0) -> Callable[..., tuple[Tensor, Tensor]]: ...
+@overload
+def value_and_grad(f: Function, argnums: tuple[int, ...]) -> Callable[..., tuple[Tensor, tuple[Tensor, ...]]]: ...
+@overload
+def value_and_grad(f: Function, argnums: int | tuple[int, ...]) -> Callable[..., tuple[Tensor, Any]]: ...
+def value_and_grad(f: Function, argnums: int | tuple[int, ...] = 0) -> Callable[..., tuple[Tensor, Any]]:
     """A function that returns `f`'s value and its gradient: a Tensor, or a tuple where `argnums` is one.
 
     `f` must return a scalar Tensor. Raises ValueError or TypeError where it does not."""
     positions = argnums if isinstance(argnums, tuple) else (argnums,)
 
-    def evaluate(*tensors: Any) -> tuple[Tensor, Any]:
+    def both(*tensors: Any) -> tuple[Tensor, Any]:
         with recording(True):
             arguments, nodes = _variables(tensors, positions, "grad")
             out = _result("grad", f(*arguments))
@@ -97,17 +103,23 @@ def value_and_grad(f: Function, argnums: int | tuple[int, ...] = 0) -> Function:
         gradients = _backward(out, ops.zeros_like(out.detach()) + 1, inputs, nodes, open_)
         return _outside(out, open_), gradients if isinstance(argnums, tuple) else gradients[0]
 
-    return evaluate
+    return both
 
 
-def grad(f: Function, argnums: int | tuple[int, ...] = 0) -> Function:
+@overload
+def grad(f: Function, argnums: int = 0) -> Callable[..., Tensor]: ...
+@overload
+def grad(f: Function, argnums: tuple[int, ...]) -> Callable[..., tuple[Tensor, ...]]: ...
+@overload
+def grad(f: Function, argnums: int | tuple[int, ...]) -> Callable[..., Any]: ...
+def grad(f: Function, argnums: int | tuple[int, ...] = 0) -> Callable[..., Any]:
     """The gradient of a scalar function: `grad(f)(x)` has the shape of `x`; `argnums` names the arguments to
     differentiate by, a tuple of them gives a tuple. `grad(grad(f))` is the second derivative. Raises as
     `value_and_grad` does."""
-    evaluate = value_and_grad(f, argnums)
+    both = value_and_grad(f, argnums)
 
     def gradient(*tensors: Any) -> Any:
-        return evaluate(*tensors)[1]
+        return both(*tensors)[1]
 
     return gradient
 
@@ -147,7 +159,7 @@ def jvp(f: Function, primals: tuple[Any, ...], tangents: tuple[Any, ...]) -> tup
     return _outside(out, open_), _outside(tangent, open_)
 
 
-def jacobian(f: Function, argnum: int = 0) -> Function:
+def jacobian(f: Function, argnum: int = 0) -> Callable[..., Tensor]:
     """The matrix of all partial derivatives: shape (*out.shape, *x.shape)."""
 
     def matrix(*tensors: Any) -> Tensor:
