@@ -1,14 +1,22 @@
-"""Hypothesis profiles: "quick" is reproducible and small, "thorough" is random and large. Chosen by
+"""What all tests share: the tests run in any order, one alone, beside each other, and without the checkout.
+
+Hypothesis profiles: "quick" is reproducible and small, "thorough" is random and large. Chosen by
 `--hypothesis-profile NAME` or the environment variable HYPOTHESIS_PROFILE."""
 
 import os
 import re
+from collections.abc import Iterator
+from types import ModuleType
+from typing import Any
 
 # Set before NumPy is loaded: on products this small, the threads of BLAS wait for each other longer than they compute.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings
+
+from tinygrad_rnn.loops import scanning
 
 settings.register_profile(
     "quick", max_examples=25, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
@@ -17,7 +25,34 @@ settings.register_profile("thorough", max_examples=200, deadline=None, suppress_
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Known without pyproject.toml too, which does not come with the tests everywhere."""
+    config.addinivalue_line("markers", "slow: takes minutes; run in CI with -m slow")
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Test ids must be the same in every process, or `pytest -n 2` does not start."""
     if wandering := [item.nodeid for item in items if re.search(r" at 0x[0-9a-f]{6,}", item.nodeid)]:
         raise pytest.UsageError(f"these test ids hold memory addresses: {wandering}")
+
+
+_first_states: dict[int, Any] = {}
+
+
+def rewind(module: ModuleType) -> None:
+    """The generators of a module of tests, as they were before its first test."""
+    for value in vars(module).values():
+        if isinstance(value, np.random.Generator):
+            value.bit_generator.state = _first_states.setdefault(id(value), value.bit_generator.state)
+
+
+@pytest.fixture(autouse=True)
+def any_order(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Each test draws the numbers that it would draw alone, hears what is said once in a process, and leaves no switch
+    turned: the next one does not depend on it."""
+    rewind(request.module)
+    scanning._explained.clear()
+    errors = np.geterr()
+    yield
+    assert scanning._switch.get(), "the test left compiled(False) in force"
+    assert np.geterr() == errors, "the test left another np.seterr in force"

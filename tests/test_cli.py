@@ -259,9 +259,10 @@ def test_defaults_are_shown() -> None:
         assert re.search(rf"--{name} .*?\[default: {getattr(Settings(), name)}\]", text), name
 
 
-README = Path(__file__).parent.parent / "README.md"
+README = Path(__file__).resolve().parent.parent / "README.md"
 
 
+@pytest.mark.skipif(not README.is_file(), reason="README.md is in the checkout, which is not here")
 def test_the_commands_of_the_readme_are_ones_that_there_are() -> None:
     found = re.findall(r"^ {4}.*?tinygrad-rnn ([a-z].*?)(?: #.*)?$", README.read_text(encoding="utf-8"), re.MULTILINE)
     assert len(found) > 5

@@ -160,7 +160,7 @@ def test_the_last_tenth_is_a_fair_sample(library: Prose) -> None:
 
 @pytest.mark.slow
 def test_another_process_with_another_hash_seed_finds_the_same(library: Prose, tmp_path: Path) -> None:
-    program = "import sys; from tinygrad_rnn.corpus import *; print(standard_library(sys.argv[1]).sha256)"
+    program = "import sys; from tinygrad_rnn.data.corpus import *; print(standard_library(sys.argv[1]).sha256)"
     for seed in ("1", "2"):
         command = [sys.executable, "-c", program, str(tmp_path / seed)]
         done = subprocess.run(command, env={**os.environ, "PYTHONHASHSEED": seed}, capture_output=True, check=True)

@@ -47,29 +47,38 @@ class _Detector(Watcher):
         before = self.sums.pop(node, None)
         if before is not None and before != _checksums(node):
             raise AnomalyError(
-                f"an array that {node.primitive.name if node.primitive else 'an op'} needs for its gradient was "
-                f"changed in place after the forward pass{_told(node.where)}"
+                f"an array that {_op_of(node)} needs for its gradient was changed in place after the forward "
+                f"pass{_told(node.where)}"
             )
 
     def gradient(self, node: Node, position: int, gradient: Any) -> None:
         bad = _not_finite(gradient)
         if bad:
-            name = node.primitive.name if node.primitive else "an op"
-            hint = (
-                "" if "line" in dict(node.where) else " (run the forward pass in detect_anomaly() too, to see the line)"
-            )
-            raise AnomalyError(
-                f"{name} produced {bad} in the gradient of its argument {position}{_told(node.where)}{hint}"
-            )
+            seen = "line" in dict(node.where)
+            hint = "" if seen else " (run the forward pass in detect_anomaly() too, to see the line)"
+            place = f"{_told(node.where)}{hint}"
+            raise AnomalyError(f"{_op_of(node)} produced {bad} in the gradient of its argument {position}{place}")
+
+
+def _op_of(node: Node) -> str:
+    """The name of the op that left it."""
+    return node.primitive.name if node.primitive else "an op"
 
 
 def _not_finite(value: Any) -> str:
     """ "NaN", "Inf" or nothing."""
     for part in value if isinstance(value, tuple) else (value,):
-        part = part.data if isinstance(part, Box) else part.values if isinstance(part, RowSparse) else part  # noqa: PLW2901
-        if part.dtype.kind == "f" and not bool(xp(part).isfinite(part).all()):
-            return "NaN" if bool(xp(part).isnan(part).any()) else "Inf"
+        numbers = _numbers(part)
+        if numbers.dtype.kind == "f" and not bool(xp(numbers).isfinite(numbers).all()):
+            return "NaN" if bool(xp(numbers).isnan(numbers).any()) else "Inf"
     return ""
+
+
+def _numbers(part: Any) -> Any:
+    """The array in it: a Tensor's, or that of the rows which a row-sparse gradient holds."""
+    if isinstance(part, Box):
+        return part.data
+    return part.values if isinstance(part, RowSparse) else part
 
 
 def _told(where: Where) -> str:

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from inspect import signature
 from typing import Any
 
-from tinygrad_rnn.checks.battery import Battery, Row
+from tinygrad_rnn.checks.battery import all_rows
+from tinygrad_rnn.checks.rows import Row
+from tinygrad_rnn.checks.subject import Subject
 from tinygrad_rnn.models.cell import Cell
 from tinygrad_rnn.models.recurrent import Recurrent
 
@@ -57,9 +59,9 @@ def check_cell(
         raise TypeError(f"check_cell: cell must be a class made with Cell, got {cell!r}")
     if of_layer := sorted(options.keys() & set(signature(Recurrent.__init__).parameters)):
         raise TypeError(f"check_cell: options are the cell's; of the layer is {', '.join(of_layer)}")
-    battery = Battery(cell, input_size, hidden_size, seed, options)
-    rows = battery.rows()
-    report = CellReport(battery.title, rows)
+    subject = Subject(cell, input_size, hidden_size, seed, options)
+    rows = all_rows(subject)
+    report = CellReport(subject.title, rows)
     if show:
         print(report)
     if not report.passed:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -58,14 +58,36 @@ def compare_gradients(
         error = np.abs(analytic - numeric) / scale
     wrong = ~(error <= tolerance)
     if wrong.any():
-        worst = np.where(np.isnan(error), np.inf, error)
-        index = tuple(int(i) for i in np.unravel_index(np.argmax(worst), error.shape))
+        index = worst_entry(error)
         raise GradientError(
             f"{what}, entry {list(index)}: the rules give {analytic[index]:.10g}, finite differences give "
             f"{numeric[index]:.10g}, relative error {error[index]:.3g} (allowed {tolerance:.3g}); "
             f"{int(wrong.sum())} of {error.size} entries are wrong"
         )
     return float(error.max(initial=0.0))
+
+
+def worst_entry(errors: np.ndarray[Any, Any]) -> tuple[int, ...]:
+    """The index of the largest; a NaN is the largest of all."""
+    worst = np.where(np.isnan(errors), np.inf, errors)
+    return tuple(int(i) for i in np.unravel_index(np.argmax(worst), errors.shape))
+
+
+def weighed_sum(values: Sequence[Tensor], weights: Sequence[np.ndarray[Any, Any]]) -> Tensor:
+    """One number of several arrays, in which each entry takes part with a weight of its own."""
+    parts: list[Tensor] = [(v * xp(v.data).asarray(w)).sum() for v, w in zip(values, weights, strict=True)]
+    return sum(parts[1:], parts[0])
+
+
+def gradient_along(f: Callable[..., Tensor], directions: Sequence[np.ndarray[Any, Any]]) -> Callable[..., Tensor]:
+    """The gradient of `f` by all its inputs, times `directions`: a number, and a function of the inputs again. The
+    gradient of that is a product with the Hessian."""
+    positions = tuple(range(len(directions)))
+
+    def along(*xs: Tensor) -> Tensor:
+        return weighed_sum(grad(f, positions)(*xs), directions)
+
+    return along
 
 
 def gradcheck(f: Callable[..., Any], *inputs: Any, order: int = 1, tolerance: float = 1e-6, seed: int = 0) -> bool:
@@ -97,23 +119,11 @@ def gradcheck(f: Callable[..., Any], *inputs: Any, order: int = 1, tolerance: fl
     weights = [_projection(rng, out.shape) for out in first]
 
     def scalar(*xs: Tensor) -> Tensor:
-        parts: list[Tensor] = [
-            (out * xp(out.data).asarray(w)).sum() for out, w in zip(_outputs(f(*xs)), weights, strict=True)
-        ]
-        return sum(parts[1:], parts[0])
+        return weighed_sum(_outputs(f(*xs)), weights)
 
-    positions = tuple(range(len(arrays)))
     _check_gradient(scalar, arrays, tolerance, "first derivative")
     if order == 2:
-        directions = [_projection(rng, x.shape) for x in arrays]
-
-        def along(*xs: Tensor) -> Tensor:
-            gradients = grad(scalar, positions)(*xs)
-            parts: list[Tensor] = [
-                (g * xp(g.data).asarray(v)).sum() for g, v in zip(gradients, directions, strict=True)
-            ]
-            return sum(parts[1:], parts[0])
-
+        along = gradient_along(scalar, [_projection(rng, x.shape) for x in arrays])
         _check_gradient(along, arrays, tolerance, "second derivative")
     return True
 

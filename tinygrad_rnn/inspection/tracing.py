@@ -7,7 +7,6 @@ activation after that (a sigmoid, tanh, softmax, relu...). Its gradient is that 
 from __future__ import annotations
 
 import os
-from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -15,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-import tinygrad_rnn.ops as ops
 from tinygrad_rnn.backend import to_host, xp
+from tinygrad_rnn.inspection.naming import named_values
 from tinygrad_rnn.inspection.plots import heat_maps
 from tinygrad_rnn.loops.program import Program, Var
 from tinygrad_rnn.loops.recorder import CannotRecord, Placeholder, record_step
@@ -25,10 +24,6 @@ from tinygrad_rnn.loops.trees import flat, rebuild
 from tinygrad_rnn.loops.unrolling import Step, length_of
 from tinygrad_rnn.surroundings import current_surroundings, is_recording
 from tinygrad_rnn.tensor import Tensor
-
-ACTIVATIONS = frozenset(
-    {ops.sigmoid, ops.hard_sigmoid, ops.tanh, ops.softmax, ops.relu, ops.leaky_relu, ops.elu, ops.softplus}
-)
 
 Values = dict[str, np.ndarray[Any, Any]]
 
@@ -161,62 +156,6 @@ def tag(name: str, value: Tensor) -> Tensor:
     if isinstance(value, Placeholder):
         value.recorder.tags[name] = value.var
     return value
-
-
-def named_values(program: Program, states: list[str]) -> dict[str, Var]:
-    """What is traced of a recorded step: gates and their sums, tags, states."""
-    gates: dict[str, list[Any]] = {}
-    for e in program.equations:
-        for key, name in e.where:
-            if key == "gate":
-                gates.setdefault(name, []).append(e)
-    found: dict[str, Var] = {}
-    for gate, equations in gates.items():
-        name = f"{gate}.gate" if gate in states else gate
-        read = {v for e in equations for v in e.reads}
-        ends = [v for e in equations for v in e.outs if v not in read]
-        sums: dict[Any, list[Var]] = {}  # by the activation behind them, None where there is none
-        for end in ends:
-            sums.setdefault(_nearest(program, [end]), []).append(end)
-        alone = sums.pop(None, [])
-        for count, (squashed, parts) in enumerate(sums.items(), 1):
-            numbered = name if count == 1 else f"{name}.{count}"
-            found[numbered] = squashed.outs[0]
-            found[f"{numbered}.pre"] = parts[0] if len(parts) == 1 else squashed.reads[0]
-        if len(ends) == 1 and alone:
-            found[name] = alone[0]
-        elif len(alone) == 2 and not sums:
-            inputs = _from(program, program.xs)
-            found |= {f"{name}.{'input' if v in inputs else 'recurrent'}": v for v in alone}
-    found |= program.tags
-    found |= dict(zip(states, program.new_states, strict=True))
-    return found
-
-
-def _from(program: Program, sources: list[Var]) -> set[Var]:
-    """All that is made from these values."""
-    found = set(sources)
-    for e in program.equations:
-        if found.intersection(e.reads):
-            found.update(e.outs)
-    return found
-
-
-def _nearest(program: Program, ends: list[Var]) -> Any:
-    """The equation of the first activation after these values, not past a product or a state."""
-    waiting = deque(ends)
-    seen = set(ends)
-    while waiting:
-        v = waiting.popleft()
-        for e in program.equations:
-            if v not in e.reads or e.primitive is ops.matmul:
-                continue
-            if e.primitive in ACTIVATIONS:
-                return e
-            fresh = [out for out in e.outs if out not in seen and out not in program.new_states]
-            seen.update(fresh)
-            waiting += fresh
-    return None
 
 
 def tapped(program: Program, new_state: Any, y: Any, watched: list[Var]) -> Step:

@@ -1,0 +1,100 @@
+"""The checks of check_cell that are about derivatives."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from tinygrad_rnn.checks.derivatives import gradient_along
+from tinygrad_rnn.checks.differences import KinkError, compare_with_differences
+from tinygrad_rnn.checks.rows import Remark
+from tinygrad_rnn.checks.subject import BATCH, Subject, told
+from tinygrad_rnn.loops.recorder import CannotRecord, record_step
+from tinygrad_rnn.tape import Box
+from tinygrad_rnn.tensor import Tensor
+
+FIRST, SECOND = 1e-6, 1e-6
+"""Relative errors allowed of first and second derivatives against finite differences."""
+
+
+def first_derivatives(subject: Subject) -> str:
+    """Every entry of the gradient, and again where inputs are large."""
+
+    def check() -> str:
+        return compare_with_differences(subject.number, _all_told(subject), FIRST, "the derivative")
+
+    figure = despite_kinks(subject, check)
+    kept = subject.xs
+    try:
+        subject.xs = 4 * kept
+        despite_kinks(subject, check)
+    finally:
+        subject.xs = kept
+    return figure
+
+
+def second_derivatives(subject: Subject) -> str:
+    """Every entry of the gradient of the gradient's product with a random direction."""
+
+    def check() -> str:
+        named = _all_told(subject)
+        rng = np.random.default_rng(4)
+        along = gradient_along(subject.number, [rng.standard_normal(a.shape) for a in named.values()])
+        return compare_with_differences(along, named, SECOND, "the second derivative")
+
+    return despite_kinks(subject, check)
+
+
+def despite_kinks(subject: Subject, check: Callable[[], str]) -> str:
+    """A check that may fail by chance where a function has a kink: two points of three must pass."""
+    try:
+        return check()
+    except KinkError as error:
+        for _ in range(2):
+            subject.move()
+            try:
+                figure = check()
+            except KinkError:
+                raise error from None
+        return f"{figure}; another point is too near a kink"
+
+
+def parameters_take_part(subject: Subject) -> str:
+    """A Parameter whose gradient is 0 throughout does not reach the output, or a state that is kept. And what asks for
+    a gradient must be found as a Parameter, or it is neither trained nor saved."""
+    strays = _strays(subject)
+    assert not strays, (
+        f"a Tensor of the shape {strays[0].shape} asks for a gradient and is no Parameter among the cell's "
+        "attributes: it would be neither trained nor saved"
+    )
+    idle = set(list(subject.named())[1 + len(subject.start) :])
+    count = len(idle)
+    for _ in range(3):
+        idle -= {name for name, g in subject.gradients().items() if g.any()}
+        if not idle:
+            return f"{count} of them"
+        subject.move()
+    raise Remark(f"declared, and never reaches the loss: {', '.join(map(told, sorted(idle)))}")
+
+
+def _strays(subject: Subject) -> list[Any]:
+    """Tensors that the step closes over and whose gradient is asked for, which are no Parameters of the cell."""
+    cell = subject.layer.cells[0]
+
+    def step(state: Any, x: Any) -> Any:
+        new = cell.advance(x, state)
+        return new, cell.output(*new)
+
+    try:
+        program, _, _ = record_step(step, cell.initial_state(BATCH), Tensor(subject.xs))
+    except CannotRecord:
+        return []
+    known = {id(p) for p in cell.parameters()}
+    return [v for v in program.operands if isinstance(v, Box) and v.node is not None and id(v) not in known]
+
+
+def _all_told(subject: Subject) -> dict[str, Any]:
+    """All that the number depends on, by the names that a message gives."""
+    return {told(name): array for name, array in subject.named().items()}

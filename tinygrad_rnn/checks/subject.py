@@ -1,0 +1,134 @@
+"""The cell under check: a layer of it, the point at which it is tried, and the number whose derivatives are taken."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+from tinygrad_rnn.checks.derivatives import weighed_sum
+from tinygrad_rnn.loops.scanning import reasons
+from tinygrad_rnn.loops.trees import flat
+from tinygrad_rnn.models.cell import Cell
+from tinygrad_rnn.models.recurrent import Recurrent
+from tinygrad_rnn.tape import no_grad
+from tinygrad_rnn.tensor import Tensor
+from tinygrad_rnn.transforms import grad
+
+STEPS, BATCH = 4, 3
+
+SCALE = 0.5
+"""The deviation of the weights that are drawn for the checks, biases and gains too: none is at a special place."""
+
+
+class Subject:
+    """A cell, and where the checks stand with it: they share one layer, and one point that some of them move."""
+
+    layer: Recurrent
+    xs: Any
+    start: list[Any]
+    first_call: list[Any]
+
+    def __init__(self, cell: type[Cell], input_size: int, hidden_size: int, seed: int, options: dict[str, Any]) -> None:
+        self.cell, self.sizes, self.options, self.seed = cell, (input_size, hidden_size), options, seed
+        self.rng = np.random.default_rng(seed)
+        self.title = f"{cell.__name__}({input_size}, {hidden_size})"
+
+    def begin(self) -> str:
+        """The layer that is checked, and a first call of its cell."""
+        self.layer = self.made()
+        cell = self.layer.cells[0]
+        gates = " ".join(gate.name for gate in cell.all_gates()) or "none"
+        self.title += f": gates {gates}; states {cell.state}; {cell.size} weights"
+        self.first_call = self.called(cell, BATCH)
+        self.move()
+        return ""
+
+    def made(self, dtype: Any = np.float64, **options: Any) -> Recurrent:
+        """A layer of the cell, every weight drawn anew."""
+        rng = np.random.default_rng([self.seed, 1])
+        layer = Recurrent(self.cell, *self.sizes, **{**self.options, **options, "dtype": dtype, "rng": rng})
+        for parameter in layer.parameters():
+            drawn = parameter.data + SCALE * rng.standard_normal(parameter.shape)
+            parameter.data = drawn.astype(parameter.dtype)
+        return layer
+
+    def move(self) -> None:
+        """To another point: other inputs, and states such as the cell comes to."""
+        self.xs = self.rng.standard_normal((STEPS, BATCH, self.sizes[0]))
+        with no_grad():
+            self.start = [s.numpy() for s in self.layer(Tensor(self.rng.standard_normal(self.xs.shape)))[1]]
+
+    # --- What it computes ---
+
+    def called(self, cell: Cell, batch: int) -> list[Any]:
+        """What a step makes of values that are always the same, for so many rows."""
+        rng = np.random.default_rng(batch)
+        x = Tensor(rng.standard_normal((batch, cell.input_size)))
+        state = tuple(Tensor(0.5 * rng.standard_normal(s.shape)) for s in cell.initial_state(batch))
+        with no_grad():
+            new = cell.advance(x, state)
+            return [part.numpy().copy() for part in (*new, cell.output(*new))]
+
+    def run(self, layer: Recurrent, xs: Any, start: Any = None, **options: Any) -> list[Any]:
+        """Outputs and last states, as arrays."""
+        with no_grad():
+            outputs, last = layer(Tensor(xs), None if start is None else tuple(map(Tensor, start)), **options)
+        return [outputs.numpy(), *(s.numpy() for s in flat(last))]
+
+    # --- A number, and all that it depends on ---
+
+    def named(self) -> dict[str, Any]:
+        """All that the number depends on: the inputs, the states, and every Parameter by its name in the cell."""
+        states = {f"state {name}": s for name, s in zip(self.layer.cells[0].states, self.start, strict=True)}
+        parameters = {name_in_cell(name): p.data for name, p in self.layer.named_parameters()}
+        return {"the inputs": self.xs} | states | parameters
+
+    def number(self, *values: Tensor) -> Tensor:
+        """The number as a function of all that is `named`."""
+        names = [name for name, _ in self.layer.named_parameters()]
+        given = len(self.start) + 1
+        layer = self.layer.with_values(dict(zip(names, values[given:], strict=True)))
+        return self._reduced(layer, *values[:given])
+
+    def _reduced(self, layer: Recurrent, xs: Tensor, *start: Tensor) -> Tensor:
+        """Outputs and last states in one number, each entry with a weight of its own."""
+        outputs, last = layer(xs, start)
+        results = [outputs, *flat(last)]
+        if self.cell.initial_state is not Cell.initial_state:  # one that may depend on Parameters
+            results.append(layer(xs)[0])
+        rng = np.random.default_rng(3)
+        weights = [rng.choice([-1.0, 1.0], r.shape) * rng.uniform(0.5, 1.5, r.shape) for r in results]
+        return weighed_sum(results, weights)
+
+    def gradients(self) -> dict[str, Any]:
+        """The gradient by all that is `named`."""
+        named = self.named()
+        found = grad(self.number, tuple(range(len(named))))(*map(Tensor, named.values()))
+        return {name: g.numpy() for name, g in zip(named, found, strict=True)}
+
+
+def name_in_cell(name: str) -> str:
+    """A Parameter's name in the layer, "cells.0.z.U", as the cell has it: "z.U"."""
+    return name.removeprefix("cells.0.")
+
+
+def told(name: str) -> str:
+    """What is `named`, as a reader calls it: "z.U" is "parameter U of gate z"."""
+    gate, dot, parameter = name.partition(".")
+    if dot:
+        return f"parameter {parameter} of gate {gate}"
+    return name if name.startswith(("state ", "the ")) else f"parameter {name}"
+
+
+@contextmanager
+def reasons_noted() -> Iterator[list[str]]:
+    """Within it a scan that runs as a plain loop does not warn, but writes down why, in the list."""
+    noted: list[str] = []
+    token = reasons.set(noted)
+    try:
+        yield noted
+    finally:
+        reasons.reset(token)

@@ -1,0 +1,136 @@
+"""named_values: which value of a recorded step is traced, and by which name.
+
+The equations of a step know in which gate they were recorded, and no more. The rules here find out what a gate is: its
+ends are what it makes and does not read again itself, and its value is the nearest activation after them.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+
+import tinygrad_rnn.ops as ops
+from tinygrad_rnn.loops.program import Equation, Program, Var
+
+ACTIVATIONS = frozenset(
+    {ops.sigmoid, ops.hard_sigmoid, ops.tanh, ops.softmax, ops.relu, ops.leaky_relu, ops.elu, ops.softplus}
+)
+
+
+def named_values(program: Program, states: list[str]) -> dict[str, Var]:
+    """What is traced of a recorded step: gates and their sums as the step comes to them, then tags, then states.
+
+    The step of an LSTM, with the gates i, f, o, g and the states h, c,
+
+        c = sigmoid(i(x, h)) * tanh(g(x, h)) + sigmoid(f(x, h)) * c
+        h = sigmoid(o(x, h)) * tanh(c)
+
+    gives i, i.pre, g, g.pre, f, f.pre, o, o.pre, h, c: "i" is what the sigmoid returns, "i.pre" the sum that it takes.
+
+    A gate that is used twice, in a step with the state h,
+
+        h = tanh(n(x, h))
+        return sigmoid(n(x, h))
+
+    gives n, n.pre, n.2, n.2.pre, h."""
+    found: dict[str, Var] = {}
+    for gate, equations in equations_of_gates(program).items():
+        found |= values_of_gate(program, gate_name(gate, states), ends_of(equations))
+    found |= program.tags
+    found |= dict(zip(states, program.new_states, strict=True))
+    return found
+
+
+def gate_name(gate: str, states: list[str]) -> str:
+    """A gate that is called as a state is "h.gate", since "h" is the state."""
+    return f"{gate}.gate" if gate in states else gate
+
+
+def values_of_gate(program: Program, name: str, ends: list[Var]) -> dict[str, Var]:
+    """What is traced of one gate: its activations; what is left without one stands for itself."""
+    squashed, bare = ends_by_activation(program, ends)
+    found: dict[str, Var] = {}
+    for count, (activation, parts) in enumerate(squashed.items(), 1):
+        found |= activated(numbered(name, count), activation, parts)
+    if bare and len(ends) == 1:
+        found[name] = bare[0]  # the sum of a gate that nothing squashes, as that of MinGRU's n
+    elif len(bare) == 2 and not squashed:
+        found |= parted(program, name, bare)
+    return found
+
+
+def numbered(name: str, count: int) -> str:
+    """The first use of a gate has its name, the others "n.2", "n.3"."""
+    return name if count == 1 else f"{name}.{count}"
+
+
+def activated(name: str, activation: Equation, parts: list[Var]) -> dict[str, Var]:
+    """A gate that is squashed: "n" is the activation, "n.pre" the gate's own sum, without what the cell adds to it (as
+    peepholes do). Where the cell itself adds the gate's parts (GRU's n), it is what the activation takes."""
+    return {name: activation.outs[0], f"{name}.pre": parts[0] if len(parts) == 1 else activation.reads[0]}
+
+
+def parted(program: Program, name: str, ends: list[Var]) -> dict[str, Var]:
+    """A gate whose two parts are never added, as the m of a multiplicative LSTM: "m.input" is made from the inputs,
+    "m.recurrent" is not."""
+    inputs = made_from(program, program.xs)
+    return {f"{name}.{'input' if v in inputs else 'recurrent'}": v for v in ends}
+
+
+# --- What a step tells of its gates ----------------------------------------------------------------------------
+
+
+def equations_of_gates(program: Program) -> dict[str, list[Equation]]:
+    """By the name of the gate that they were recorded in, in the order of the step."""
+    found: dict[str, list[Equation]] = {}
+    for e in program.equations:
+        for key, name in e.where:
+            if key == "gate":
+                found.setdefault(name, []).append(e)
+    return found
+
+
+def ends_of(equations: list[Equation]) -> list[Var]:
+    """What these equations make and do not read: a gate's sum, or its two parts, for every use of the gate."""
+    read = {v for e in equations for v in e.reads}
+    return [v for e in equations for v in e.outs if v not in read]
+
+
+def ends_by_activation(program: Program, ends: list[Var]) -> tuple[dict[Equation, list[Var]], list[Var]]:
+    """The ends by the activation that is nearest behind them, and those that have none. Parts of one sum meet in one
+    activation; the uses of a gate have one each."""
+    squashed: dict[Equation, list[Var]] = {}
+    bare = []
+    for end in ends:
+        activation = nearest_activation(program, end)
+        if activation is None:
+            bare.append(end)
+        else:
+            squashed.setdefault(activation, []).append(end)
+    return squashed, bare
+
+
+def nearest_activation(program: Program, end: Var) -> Equation | None:
+    """The first activation after this value, not past a product of matrices or a state: behind those it squashes
+    something else."""
+    waiting = deque([end])
+    seen = {end}
+    while waiting:
+        v = waiting.popleft()
+        for e in program.equations:
+            if v not in e.reads or e.primitive is ops.matmul:
+                continue
+            if e.primitive in ACTIVATIONS:
+                return e
+            fresh = [out for out in e.outs if out not in seen and out not in program.new_states]
+            seen.update(fresh)
+            waiting += fresh
+    return None
+
+
+def made_from(program: Program, sources: list[Var]) -> set[Var]:
+    """All that is made from these values, and they."""
+    found = set(sources)
+    for e in program.equations:
+        if found.intersection(e.reads):
+            found.update(e.outs)
+    return found
