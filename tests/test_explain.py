@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ast
+import sys
 import warnings
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -11,6 +13,7 @@ import pytest
 
 import tinygrad_rnn as tg
 from tinygrad_rnn import ops
+from tinygrad_rnn.loops.local_names import watched_locals
 from tinygrad_rnn.models import GRU, LSTM, RNN, Cell, LanguageModel, Recurrent
 from tinygrad_rnn.tensor import Parameter, Tensor
 
@@ -101,16 +104,68 @@ def test_explaining_changes_no_result(capsys: pytest.CaptureFixture[str]) -> Non
     np.testing.assert_array_equal(layer(xs)[0].numpy(), before)
 
 
-def test_a_step_that_cannot_be_recorded_is_said_to_run_as_a_plain_loop(capsys: pytest.CaptureFixture[str]) -> None:
-    def step(s: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
-        return (s if x.item() > 0 else s * 2.0), s
+def halting(s: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
+    return (s if x.item() > 0 else s * 2.0), s
 
+
+def test_a_step_that_cannot_be_recorded_is_said_to_run_as_a_plain_loop(capsys: pytest.CaptureFixture[str]) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        text = shown(capsys, tg.scan, step, Tensor(1.0), Tensor(np.ones(2)))
+        text = shown(capsys, tg.scan, halting, Tensor(1.0), Tensor(np.ones(2)))
     assert "runs as a plain loop: the step looks at the numbers" in text
 
 
 def test_what_scans_nothing_cannot_be_explained() -> None:
     with pytest.raises(ValueError, match=r"a function that scans was expected .* and sum does not"):
         tg.explain(ops.sum, np.ones(3))
+
+
+# --- Names are seen by a profiler, for a moment ----------------------------------------------------------------
+
+
+@pytest.fixture
+def profiler() -> Iterator[object]:
+    """One that was there before."""
+
+    def mine(*_: object) -> None: ...
+
+    before = sys.getprofile()
+    sys.setprofile(mine)
+    yield mine
+    sys.setprofile(before)
+
+
+def test_a_profiler_is_put_back_whether_the_step_can_be_recorded_or_not(
+    profiler: object, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shown(capsys, LSTM(5, 4), XS)
+    assert sys.getprofile() is profiler
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        shown(capsys, tg.scan, halting, Tensor(1.0), Tensor(np.ones(2)))
+    assert sys.getprofile() is profiler
+
+
+def test_variables_are_seen_of_every_function_but_the_engines() -> None:
+    seen: list[tuple[str, object]] = []
+
+    def inner(given: int) -> int:
+        made = given + 1
+        return made
+
+    with watched_locals(lambda name, value: seen.append((name, value))):
+        inner(1)
+        Tensor(2.0) + 3.0
+    assert {("given", 1), ("made", 2)} <= {(name, value) for name, value in seen if isinstance(value, int)}
+    assert not any(isinstance(value, Tensor) for _, value in seen)
+    count = len(seen)
+    inner(5)
+    assert len(seen) == count
+
+
+def test_training_never_asks_for_a_profiler(monkeypatch: pytest.MonkeyPatch) -> None:
+    def asked(_: object) -> None:
+        raise AssertionError("setprofile")
+
+    monkeypatch.setattr(sys, "setprofile", asked)
+    LSTM(5, 4)(XS)[0].sum().backward()

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 import tinygrad_rnn as tg
 from tinygrad_rnn import ops
 from tinygrad_rnn.loops import ScanWarning, compiling, splitting
-from tinygrad_rnn.loops.compiling import Compiled
+from tinygrad_rnn.loops.compiling import Compiled, compile_program
+from tinygrad_rnn.loops.executing import Loop
 from tinygrad_rnn.loops.layout import over_time
 from tinygrad_rnn.loops.program import Equation, Var
 from tinygrad_rnn.loops.recorder import record_step
@@ -662,9 +663,15 @@ def test_dtypes_beside_each_other_are_those_of_the_plain_loop(name: str) -> None
 # --- What becomes of a step ------------------------------------------------------------------------------------
 
 
+def backward_of(compiled: Compiled) -> Loop:
+    assert compiled.backward is not None
+    return compiled.backward.loop
+
+
 def made_of(step: Step, state: Any, xs: Any, graded: bool = True) -> Compiled:
     program, _, _ = record_step(step, state, xs)
-    return Compiled(program, tuple(graded and t.requires_grad for t in (*program.operands, *flat(state), *flat(xs))))
+    operands = (*program.operands, *flat(state), *flat(xs))
+    return compile_program(program, tuple(graded and t.requires_grad for t in operands))
 
 
 def named(equations: list[Equation]) -> list[str]:
@@ -676,20 +683,20 @@ def test_gates_of_one_left_operand_are_one_product_and_are_worked_on_together() 
         i, f, o = gates(s[0] + x, W, V, U)
         return (ops.tanh(i @ A + f @ Z), o * s[1]), i
 
-    loop = made_of(lambda s, x: ((g := gates(s + x, W, V, U))[0] * g[1] * g[2], s), S, X, False).forward_loop.parts.loop
+    loop = made_of(lambda s, x: ((g := gates(s + x, W, V, U))[0] * g[1] * g[2], s), S, X, False).forward.parts.loop
     assert named(loop) == ["add", "matmul", "sigmoid", "mul", "mul"]
     compiled = made_of(step, TWO, X)
-    assert named(compiled.forward_loop.parts.loop).count("sum_of_products") == 1
-    assert named(compiled.forward_loop.parts.loop).count("matmul") == 1
+    assert named(compiled.forward.parts.loop).count("sum_of_products") == 1
+    assert named(compiled.forward.parts.loop).count("matmul") == 1
 
 
 def test_a_sum_of_products_is_one_whatever_stands_between_them() -> None:
-    loop = made_of(products_of_products(0, 1), TWO, X).forward_loop.parts.loop
+    loop = made_of(products_of_products(0, 1), TWO, X).forward.parts.loop
     assert named(loop).count("matmul") == named(loop).count("sum_of_products") == 1
     for step in (products_of_products(0, 2), products_of_products(1, 0)):  # not neighbours
-        loop = made_of(step, TWO, X).forward_loop.parts.loop
+        loop = made_of(step, TWO, X).forward.parts.loop
         assert "sum_of_products" not in named(loop)
-    loop = made_of(a_sum_of_three, TWO, X).forward_loop.parts.loop
+    loop = made_of(a_sum_of_three, TWO, X).forward.parts.loop
     assert named(loop).count("sum_of_products") == 1
     assert "matmul" not in named(loop)
 
@@ -703,14 +710,14 @@ def test_gates_of_which_one_is_kept_are_stored_apart() -> None:
         p, q = s @ W, s @ V
         return p * q + x, p
 
-    loop = made_of(step, S, X, False).forward_loop
+    loop = made_of(step, S, X, False).forward
     assert named(loop.parts.loop).count("matmul") == 2
 
     def later(s: Any, x: Any) -> Any:
         i, f = gates(s, W, V)
         return i * f + x, i
 
-    loop = made_of(later, S, X, False).forward_loop
+    loop = made_of(later, S, X, False).forward
     assert named(loop.parts.loop).count("matmul") == 1
     assert named(loop.parts.loop).count("sigmoid") == 2
     assert sum(len(v.shape) == 3 for v in loop.layout.stored) == 0
@@ -721,7 +728,7 @@ def test_the_backward_loop_of_three_gates_works_on_all_of_them_at_once() -> None
         i, f, o = gates(s, W, V, U)
         return i * x + f * s + o, s
 
-    loop = made_of(step, S, X).backward_loop.parts.loop
+    loop = backward_of(made_of(step, S, X)).parts.loop
     assert named(loop).count("sum_of_products") == 1
     assert named(loop) == [*["mul"] * 5, "sum_of_products", "add", "add"]
 
@@ -731,14 +738,14 @@ def test_what_nothing_needs_is_not_there_and_what_need_not_wait_is_not_in_the_lo
         ops.exp(s @ V)
         return ops.tanh(s @ W + x @ V), ops.sin(s @ U)
 
-    parts = made_of(step, S, X, False).forward_loop.parts
+    parts = made_of(step, S, X, False).forward.parts
     assert named(parts.before) == ["matmul"]
     assert named(parts.loop) == ["matmul", "add", "tanh"]
     assert named(parts.after) == ["matmul", "sin"]
 
 
 def test_weight_gradients_are_no_equations_of_the_backward_step() -> None:
-    parts = made_of(lambda s, x: (ops.tanh(s @ W + x @ V + b), s), S, Tensor(X.data)).backward_loop.parts
+    parts = backward_of(made_of(lambda s, x: (ops.tanh(s @ W + x @ V + b), s), S, Tensor(X.data))).parts
     assert (named(parts.before), named(parts.after)) == (["mul", "sub"], [])  # 1 - tanh²
 
 
@@ -748,10 +755,10 @@ def test_what_the_backward_step_makes_again_is_not_kept_and_nothing_is_made_twic
         return (1.0 - f) * s + f * ops.tanh(f * s), s
 
     compiled = made_of(step, S, X)
-    kept = compiled.forward_loop.layout.stored
-    made = {v: e for e in compiled.forward_loop.parts.loop for v in e.outs}
+    kept = compiled.forward.layout.stored
+    made = {v: e for e in compiled.forward.parts.loop for v in e.outs}
     assert sorted(made[v].primitive.name for v in kept) == ["sigmoid", "tanh"]
-    backward = compiled.backward_loop.parts
+    backward = backward_of(compiled).parts
     inverted = [e for e in (*backward.before, *backward.loop) if e.primitive is ops.sub and e.args[0] == 1]
     assert len(inverted) == 2  # 1 - f and 1 - tanh²
 
@@ -760,7 +767,7 @@ def test_only_states_that_are_read_afterwards_are_kept_for_all_steps() -> None:
     def step(s: Any, x: Any) -> Any:
         return (s[0] * 0.5 + x, ops.tanh(s[1] + s[0])), s[1] * 2.0
 
-    layout = made_of(step, TWO, X, False).forward_loop.layout
+    layout = made_of(step, TWO, X, False).forward.layout
     assert (len(layout.paired), len(layout.ringed)) == (1, 1)
     assert layout.stored <= {v for pair in layout.paired for v in pair}
 
@@ -770,7 +777,7 @@ def test_entry_wise_work_on_large_inputs_is_done_in_the_loop(
     small: int, inside: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(splitting, "SINKS_FROM", small)
-    parts = made_of(lambda s, x: (ops.tanh(s + ops.exp(x) @ W * 0.5), s), S, X, False).forward_loop.parts
+    parts = made_of(lambda s, x: (ops.tanh(s + ops.exp(x) @ W * 0.5), s), S, X, False).forward.parts
     assert ("mul" in named(parts.loop), "mul" in named(parts.before)) == (inside, not inside)
     assert named(parts.before)[:2] == ["exp", "matmul"]
 

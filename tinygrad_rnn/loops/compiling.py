@@ -1,11 +1,20 @@
-"""From a recorded step to two loops: differentiate, split, merge, emit. And a scan made of them as one op."""
+"""From a recorded step to two loops, stage by stage, and running them.
+
+record          recorder.py         the step, run once on placeholders: a Program
+differentiate   differentiating.py  its backward step, by the same rules
+split           splitting.py        what goes before, into and after the loop
+fuse            fusing.py           a row that is added to a product becomes a row of it
+merge           merging.py          products, sums and neighbouring gates become one each
+lay out         layout.py           where every value lies
+emit            emitting.py         the loop as straight-line code
+"""
 
 from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from itertools import count
 from typing import Any
 
@@ -14,89 +23,29 @@ import numpy as np
 from tinygrad_rnn.backend import Array
 from tinygrad_rnn.loops.batching import whole
 from tinygrad_rnn.loops.differentiating import Backward, differentiate
-from tinygrad_rnn.loops.emitting import copy
 from tinygrad_rnn.loops.executing import Loop
 from tinygrad_rnn.loops.fusing import fuse
+from tinygrad_rnn.loops.kernels import copy
 from tinygrad_rnn.loops.layout import Env, Layout
-from tinygrad_rnn.loops.merging import Home, merge
+from tinygrad_rnn.loops.merging import merge
+from tinygrad_rnn.loops.places import Home
 from tinygrad_rnn.loops.program import Equation, Program, Var
 from tinygrad_rnn.loops.splitting import sink, split_step
-from tinygrad_rnn.loops.totals import Totals, operands, terms
+from tinygrad_rnn.loops.totals import Term, Totals, operands, terms
 from tinygrad_rnn.ops import zeros_like
 from tinygrad_rnn.tape import Box
 
+# --- The stages ------------------------------------------------------------------------------------------------
 
+
+@dataclass(frozen=True, eq=False)
 class Compiled:
-    """A program, and where gradients are asked for its backward step, each split and emitted. It knows the shapes of
-    one time step, not how many there are. `needs` tells for captured operands, states and inputs whether a gradient
-    may be asked for."""
+    """A program as loops. It knows the shapes of one time step, not how many there are."""
 
-    def __init__(self, program: Program, needs: tuple[bool, ...]) -> None:
-        program = replace(program, operands=[])  # the cache keeps no model alive
-        self.program = program
-        self.numbers = count(program.count + 10**6)
-        self.backward: Backward | None = None
-        kept: set[Var] = set(program.ys)
-        if any(needs):
-            a = len(program.captured)
-            asked = [*needs[:a], *needs[a + len(program.states) :]]
-            sources = [*program.captured, *program.xs]
-            wanted = {v for v, need in zip(sources, asked, strict=True) if need and v.dtype.kind == "f"}
-            self.backward = differentiate(program, wanted)
-            makers = {v: e for e in self.backward.equations for v in e.outs}
-            self.sums = sums = [None if g is None else terms(g, makers) for g in self.backward.g_captured]
-            results = {g for g in self.backward.g_xs if g is not None} | operands(sums)
-            own = {v for e in program.equations for v in e.outs} | set(program.states)
-            self.read = {a for e in self.backward.equations for a in e.reads} | results
-            kept |= self.read & own
-        self.forward_loop = self._loop(program.equations, program.states, program.new_states, program.xs, kept)
-        if self.backward is not None:
-            layout = self.forward_loop.layout
-            home = {v: place for v, place in layout.home.items() if v in kept and place.stack in layout.timed}
-            self.read |= {place.stack for place in home.values()}
-            self.backward_loop = self._loop(
-                self.backward.equations,
-                self.backward.g_new_states,
-                self.backward.g_states,
-                [*program.xs, *((kept | self.read) & layout.timed), *self.backward.g_ys],
-                results,
-                home,
-            )
-            self.totals = Totals(sums, self.backward_loop.layout)
-
-    def _loop(
-        self,
-        equations: list[Equation],
-        carry: list[Var],
-        next_carry: Sequence[Var | None],
-        timed: list[Var],
-        kept: set[Var],
-        home: Home | None = None,
-    ) -> Loop:
-        """Splits, merges and emits. What a step hands on must be made in the loop, each by an equation of its own:
-        otherwise it is copied. `home` is given for the backward loop."""
-        equations = list(equations)
-        made = {v for e in equations for v in e.outs}
-        ends: list[Var] = []
-        for old, new in zip(carry, next_carry, strict=True):
-            if new is not None and new in made and new not in ends:
-                ends.append(new)
-                continue
-            ends.append(Var(next(self.numbers), old.shape, old.dtype))
-            primitive, source = (zeros_like, old) if new is None else (copy, new)
-            equations.append(Equation(primitive, (source,), {}, (ends[-1],)))
-        parts = split_step(equations, carry, timed, ends, kept, whole)
-        looped = {v for e in parts.loop for v in e.outs}
-        for i, end in enumerate(ends):
-            if end not in looped:  # the state has no part in it
-                ends[i] = Var(next(self.numbers), end.shape, end.dtype)
-                parts.loop.append(Equation(copy, (end,), {}, (ends[i],)))
-        fuse(parts, [*carry, *timed], kept)
-        sink(parts, kept)
-        places = merge(parts, ends, [*carry, *timed], kept, home or {}, self.numbers)
-        return Loop(parts, Layout(parts, carry, ends, timed, kept, places, reverse=home is not None))
-
-    # --- Running ---
+    program: Program
+    forward: Loop
+    backward: BackwardLoop | None
+    """Where a gradient may be asked for."""
 
     def run_forward(self, operands: Sequence[Array]) -> tuple[tuple[Array, ...], Env]:
         """From captured operands, states and inputs to last states and outputs; and what the backward pass reads."""
@@ -104,33 +53,51 @@ class Compiled:
         captured, states, xs = program.sorted(operands)
         steps = len(xs[0])
         env = dict(zip((*program.captured, *program.xs), (*captured, *xs), strict=True))
-        last = self.forward_loop.run(steps, env, states)
+        last = self.forward.run(steps, env, states)
         ys: list[Array] = []
         for v in program.ys:  # each its own, and none of them the user's input
-            y = _over_time(env[v], v, self.forward_loop, steps)
+            y = _over_time(env[v], v, self.forward, steps)
             ys.append(y.copy() if any(np.may_share_memory(y, other) for other in (*operands, *ys)) else y)
-        saved = {} if self.backward is None else {v: env[v] for v in self.read if v in env}
+        saved = {} if self.backward is None else {v: env[v] for v in self.backward.reads if v in env}
         return (*(np.array(state) for state in last), *ys), saved
 
     def run_backward(self, saved: Env, g: Sequence[Array | None], operands: Sequence[Array]) -> list[Array | None]:
+        """See `BackwardLoop.run`; only where a gradient may be asked for."""
+        assert self.backward is not None
+        return self.backward.run(saved, g, operands)
+
+
+@dataclass(frozen=True, eq=False)
+class BackwardLoop:
+    """The backward step of a program as a loop."""
+
+    program: Program
+    step: Backward
+    loop: Loop
+    sums: list[list[Term] | None]
+    """Of each captured operand its gradient at one step, as terms to be summed over time."""
+    totals: Totals
+    reads: set[Var]
+    """What it reads of the forward pass, which saves it."""
+
+    def run(self, saved: Env, g: Sequence[Array | None], operands: Sequence[Array]) -> list[Array | None]:
         """The gradients of captured operands, states and inputs, given those of last states and outputs."""
-        program, backward, loop = self.program, self.backward, self.backward_loop
-        assert backward is not None
+        program, step, loop = self.program, self.step, self.loop
         steps, cut = len(operands[-1]), len(program.new_states)
         ends = [
             np.zeros(v.shape, v.dtype) if x is None else x for v, x in zip(program.new_states, g[:cut], strict=True)
         ]
         env = dict(saved)
-        for v, seed, x in zip(program.ys, backward.g_ys, g[cut:], strict=True):
+        for v, seed, x in zip(program.ys, step.g_ys, g[cut:], strict=True):
             env[seed] = np.broadcast_to(np.zeros((), v.dtype), (steps, *v.shape)) if x is None else x
-        for v, operand in zip(backward.constants, backward.operands, strict=True):
+        for v, operand in zip(step.constants, step.operands, strict=True):
             env[v] = operand.data if isinstance(operand, Box) else operand
         first = loop.run(steps, env, ends)
         of_captured = self.totals.run(env, steps)
         of_states = [np.array(x) if v.dtype.kind == "f" else None for v, x in zip(program.states, first, strict=True)]
         others = [*saved.values(), *operands, *(x for x in g if x is not None)]
         of_xs: list[Array | None] = []
-        for v in backward.g_xs:
+        for v in step.g_xs:
             x = None if v is None else _over_time(env[v], v, loop, steps)
             if x is not None and (not x.flags.writeable or any(np.may_share_memory(x, other) for other in others)):
                 x = x.copy()  # a gradient is given away, and these are not ours
@@ -141,6 +108,118 @@ class Compiled:
 
 def _over_time(value: Array, var: Var, loop: Loop, steps: int) -> Array:
     return value if var in loop.layout.timed else np.broadcast_to(value, (steps, *var.shape))
+
+
+def compile_program(program: Program, needs: tuple[bool, ...]) -> Compiled:
+    """All stages. `needs` tells for captured operands, states and inputs whether a gradient may be asked for."""
+    program = replace(program, operands=[])  # the cache keeps no model alive
+    numbers = count(program.count + 10**6)
+    if not any(needs):
+        return Compiled(program, _loop(_forward(program, set()), numbers), None)
+    step = differentiate(program, _wanted(program, needs))
+    makers = {v: e for e in step.equations for v in e.outs}
+    sums = [None if g is None else terms(g, makers) for g in step.g_captured]
+    results = {g for g in step.g_xs if g is not None} | operands(sums)
+    reads = {a for e in step.equations for a in e.reads} | results
+    made = {v for e in program.equations for v in e.outs} | set(program.states)
+    forward = _loop(_forward(program, reads & made), numbers)
+    backward = _backward(program, step, results, reads, forward)
+    loop = _loop(backward, numbers)
+    reads |= {place.stack for place in backward.home.values()}
+    return Compiled(program, forward, BackwardLoop(program, step, loop, sums, Totals(sums, loop.layout), reads))
+
+
+def _wanted(program: Program, needs: tuple[bool, ...]) -> set[Var]:
+    """The captured operands and inputs whose gradients are asked for."""
+    of_captured, _, of_xs = program.sorted(needs)
+    pairs = zip([*program.captured, *program.xs], [*of_captured, *of_xs], strict=True)
+    return {v for v, need in pairs if need and v.dtype.kind == "f"}
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Direction:
+    """One direction of a scan, forward or backward, before it is split: what is done at each step, and what is known of
+    its values."""
+
+    equations: list[Equation]
+    carry: list[Var]
+    """What comes from step to step."""
+    next_carry: Sequence[Var | None]
+    """What a step makes of each; None where that is zero."""
+    timed: list[Var]
+    """What differs from step to step and is known beforehand."""
+    kept: set[Var]
+    """What is wanted afterwards, of all steps."""
+    home: Home
+    """What lies in a stack already."""
+    reverse: bool
+    """Whether the last step comes first."""
+
+
+def _forward(program: Program, read_later: set[Var]) -> Direction:
+    return Direction(
+        equations=program.equations,
+        carry=program.states,
+        next_carry=program.new_states,
+        timed=program.xs,
+        kept={*program.ys, *read_later},
+        home={},
+        reverse=False,
+    )
+
+
+def _backward(program: Program, step: Backward, results: set[Var], reads: set[Var], forward: Loop) -> Direction:
+    """The backward direction: what the forward pass kept is known beforehand, and lies where that put it."""
+    layout, kept = forward.layout, {*program.ys, *reads}
+    home = {v: place for v, place in layout.home.items() if v in kept and place.stack in layout.timed}
+    stacks = {place.stack for place in home.values()}
+    return Direction(
+        equations=step.equations,
+        carry=step.g_new_states,
+        next_carry=step.g_states,
+        timed=[*program.xs, *((kept | stacks) & layout.timed), *step.g_ys],
+        kept=results,
+        home=home,
+        reverse=True,
+    )
+
+
+def _loop(direction: Direction, numbers: Iterator[int]) -> Loop:
+    """Split, fuse, merge, lay out, emit; `numbers` are for new Vars."""
+    carry, timed, kept = direction.carry, direction.timed, direction.kept
+    equations, ends = _handed_on(direction, numbers)
+    parts = split_step(equations, carry, timed, ends, kept, whole)
+    _into_the_loop(parts.loop, ends, numbers)
+    fuse(parts, [*carry, *timed], kept)
+    sink(parts, kept)
+    home = merge(parts, ends, [*carry, *timed], kept, direction.home, numbers)
+    return Loop(parts, Layout(parts, carry, ends, timed, kept, home, direction.reverse))
+
+
+def _handed_on(direction: Direction, numbers: Iterator[int]) -> tuple[list[Equation], list[Var]]:
+    """The equations, and for each carry the Var that a step hands on. Each must be made by an equation of its own: what
+    is not (a state that stays as it is, one value for two states, a gradient of zero) is copied."""
+    equations = list(direction.equations)
+    made = {v for e in equations for v in e.outs}
+    ends: list[Var] = []
+    for old, new in zip(direction.carry, direction.next_carry, strict=True):
+        if new is not None and new in made and new not in ends:
+            ends.append(new)
+            continue
+        ends.append(Var(next(numbers), old.shape, old.dtype))
+        primitive, source = (zeros_like, old) if new is None else (copy, new)
+        equations.append(Equation(primitive, (source,), {}, (ends[-1],)))
+    return equations, ends
+
+
+def _into_the_loop(loop: list[Equation], ends: list[Var], numbers: Iterator[int]) -> None:
+    """What a step hands on must be made in the loop. A state that no state has a part in was split off: it is copied
+    there. In place."""
+    looped = {v for e in loop for v in e.outs}
+    for i, end in enumerate(ends):
+        if end not in looped:
+            ends[i] = Var(next(numbers), end.shape, end.dtype)
+            loop.append(Equation(copy, (end,), {}, (ends[i],)))
 
 
 # --- The cache -------------------------------------------------------------------------------------------------
@@ -159,7 +238,7 @@ def compiled_program(program: Program, needs: tuple[bool, ...]) -> Compiled:
         if found is not None:
             _cache.move_to_end(key)
             return found
-    made = Compiled(program, needs)
+    made = compile_program(program, needs)
     with _lock:
         _cache[key] = made
         while len(_cache) > CACHE_SIZE:

@@ -1,4 +1,25 @@
-"""Where the values of a loop lie: with a time axis, side by side in a stack, or only as long as a step lasts."""
+"""Where the values of a loop lie: with a time axis, side by side in a stack, or only as long as a step lasts.
+
+T steps, B rows, H units; carry h goes into a step and h' comes out of it:
+
+    timed        x      │ x 0 │ x 1 │ ... │ x T-1 │          (T, B, H)
+                                                              step t has x[t]
+
+    a stack      z  z_i │  0  │  1  │ ... │  T-1  │          (3, T, B, H) in memory: a slice is in one piece
+    of three        z_f │  0  │  1  │ ... │  T-1  │          (T, 3, B, H) as it is seen: step t has z[t]
+    gates           z_o │  0  │  1  │ ... │  T-1  │          home[z_f] = Place(z, 1): all steps of it are z[:, 1]
+
+    paired       both   │ h 0 │ h 1 │ ... │ h T-1 │ h T │    (T + 1, B, H)
+                        └───────── h ─────────┘               step t reads both[t] and makes both[t + 1]
+                              └───────── h' ────────────┘     (in reverse it is the other way round: h is both[1:])
+
+    ringed       a, b   │ h 0 │  │ h 1 │                     2 arrays (B, H)
+                        │ h 2 │  │ h 3 │ ...                 h is a and h' is b, at the next step h is b and h' is a
+
+    scratch      s0     │ t1, then t2, ... │                 (B, H)
+                 s1     │ z_i │ z_f │ z_o  │                 (3, B, H): a stack of which no step is kept
+                                                              both as long as a step lasts: see scratch.py
+"""
 
 from __future__ import annotations
 
@@ -6,8 +27,8 @@ from collections.abc import Iterable, Sequence
 
 from tinygrad_rnn.backend import Array
 from tinygrad_rnn.buffers import empty_buffer
-from tinygrad_rnn.loops.merging import Home
-from tinygrad_rnn.loops.program import Var
+from tinygrad_rnn.loops.places import Home
+from tinygrad_rnn.loops.program import Equation, Var
 from tinygrad_rnn.loops.splitting import Parts
 
 Env = dict[Var, Array]
@@ -33,20 +54,19 @@ class Layout:
     ) -> None:
         self.equations = parts.loop
         self.carry, self.next_carry, self.home, self.reverse = carry, next_carry, home, reverse
-        made = {out for equation in parts.loop for out in equation.outs}
-        made |= {place.stack for v, place in home.items() if v in made}
-        made |= {v for v, place in home.items() if place.stack in made}
-        later = set(kept) | {a for equation in parts.after for a in equation.reads}
-        self.stored = {v for v in made if v in later}
-        self.stored |= {home[v].stack for v in self.stored if v in home}
-        pairs = [*zip(carry, next_carry, strict=True)]
-        self.paired = [(c, n) for c, n in pairs if c in later or n in self.stored]
-        self.ringed = [pair for pair in pairs if pair not in self.paired]
-        outside = {out for part in (parts.before, parts.after) for e in part for out in e.outs}
-        self.timed = set(timed) | outside | self.stored | {v for pair in self.paired for v in pair}
-        self.timed |= {v for v, place in home.items() if place.stack in self.timed}
-        self.made = made
         self.stacks = {place.stack for place in home.values()}
+        self.made = _made_by(parts.loop, home)
+        later = {*kept, *(a for equation in parts.after for a in equation.reads)}
+        self.stored = _stored(self.made, later, home)
+        pairs = [*zip(carry, next_carry, strict=True)]
+        # What a step makes of a state is what the next one reads: where either is wanted later, one array has both.
+        self.paired = [(c, n) for c, n in pairs if c in later or n in self.stored]
+        # Of the others nobody wants an earlier step: two arrays are enough, and stay in cache.
+        self.ringed = [pair for pair in pairs if pair not in self.paired]
+        # What is calculated for all steps at once has a time axis, and so has what is read or stored with one.
+        at_once = _made_by(parts.before, {}) | _made_by(parts.after, {})
+        self.timed = {*timed, *at_once, *self.stored, *(v for pair in self.paired for v in pair)}
+        self.timed |= {v for v, place in home.items() if place.stack in self.timed}
 
     def allocate(self, steps: int, env: Env, start: Sequence[Array]) -> tuple[dict[Var, tuple[Array, Array]], Env]:
         """Makes the arrays that the loop fills: into `env` those with a time axis; returned are the two arrays of each
@@ -76,6 +96,20 @@ class Layout:
         for v, place in self.home.items():
             if v not in env and place.stack in env:
                 env[v] = place.of(env[place.stack], place.stack in self.timed)
+
+
+def _made_by(equations: list[Equation], home: Home) -> set[Var]:
+    """What equations make; with a slice its stack, and with a stack all its slices."""
+    made = {out for equation in equations for out in equation.outs}
+    made |= {place.stack for v, place in home.items() if v in made}
+    return made | {v for v, place in home.items() if place.stack in made}
+
+
+def _stored(made: set[Var], later: set[Var], home: Home) -> set[Var]:
+    """Of what the loop makes, that which is read after the loop has ended: every step of it must still be there then. A
+    slice is stored with its stack."""
+    stored = made & later
+    return stored | {home[v].stack for v in stored if v in home}
 
 
 def over_time(v: Var, steps: int, stack: bool) -> Array:

@@ -1,10 +1,11 @@
 """Fewer, larger operations, the same function.
 
-Products with one left operand become one: `h @ W_i`, `h @ W_f`, ... are the slices of `h @ stack([W_i, W_f, ...])`.
-A sum of products becomes one: `dz_i @ V_i + dz_f @ V_f + ...`. And what is then done entry by entry to neighbouring
-slices is done to all of them at once. A slice is a view of the stacked array: nothing is copied to put values beside
-each other, since whoever makes one writes it in its place. The stack is on a leading axis, so that each slice is in
-one piece of memory: entry by entry, columns of a wide matrix take three times as long.
+    h @ W_i, h @ W_f, ...                    one product: the slices of h @ [W_i W_f ...]
+    dz_i @ W_iᵀ + dz_f @ W_fᵀ + ... + r      one sum of products: Σ [dz_i dz_f ...] @ [W_iᵀ W_fᵀ ...], plus r
+    i = sigmoid(z_i), f = sigmoid(z_f)       one call, where z_i and z_f lie beside each other: sigmoid([z_i z_f])
+
+Each makes values lie beside each other (see places.py), and so there is more for the next to do: the products of the
+gates come out in one stack, the gates follow, and their gradients are the left operands of one sum of products.
 """
 
 from __future__ import annotations
@@ -14,27 +15,11 @@ from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 import tinygrad_rnn.ops as ops
-from tinygrad_rnn.backend import Array
-from tinygrad_rnn.loops.batching import ELEMENTWISE
-from tinygrad_rnn.loops.products import affine, stacked, sum_of_products
+from tinygrad_rnn.loops.neighbours import merge_neighbours
+from tinygrad_rnn.loops.places import Home, Places
+from tinygrad_rnn.loops.products import affine, sum_of_products
 from tinygrad_rnn.loops.program import Equation, Var
 from tinygrad_rnn.loops.splitting import Parts
-
-
-class Place(NamedTuple):
-    """Where a value lies: `stack[lo]`, or `stack[lo:hi]` where `hi` is given (not counting the time axis)."""
-
-    stack: Var
-    lo: int
-    hi: int | None = None
-
-    def of(self, stack: Array, timed: bool) -> Array:
-        """The view of it."""
-        index = self.lo if self.hi is None else slice(self.lo, self.hi)
-        return stack[:, index] if timed else stack[index]
-
-
-Home = dict[Var, Place]
 
 
 def merge(
@@ -50,284 +35,139 @@ def merge(
     steps; `known` lie in stacks from before; `numbers` are for new Vars."""
     late = {out for e in parts.after for out in e.outs}
     kept = {*kept, *(a for e in parts.after for a in e.reads if a not in late)}
-    merging = _Merging(parts, set(ends), set(moving), kept, known, numbers)
+    places = Places(parts, ends, moving, known, numbers)
+    sources = {e.outs[0]: e.reads[0] for e in parts.once if e.reads}
     for part in (parts.before, parts.loop, parts.after):
-        merging.products(part)
-        merging.sums(part)
-        merging.neighbours(part)
-    return merging.home
+        _merge_products(part, places, kept)
+        _merge_sums(part, places, _uses(parts, kept | places.ends), sources)
+        merge_neighbours(part, places, kept)
+    return places.home
 
 
-class _Merging:
-    def __init__(
-        self, parts: Parts, ends: set[Var], moving: set[Var], kept: set[Var], known: Home, numbers: Iterator[int]
-    ) -> None:
-        self.parts, self.ends, self.kept, self.numbers = parts, ends, kept, numbers
-        self.made = {out for part in (parts.before, parts.loop, parts.after) for e in part for out in e.outs}
-        self.looped = {out for e in parts.loop for out in e.outs}
-        self.moving = moving | self.made
-        self.home: Home = dict(known)
-        self.stacks: dict[tuple[Any, ...], Var] = {}
-        self.sources = {e.outs[0]: e.reads[0] for e in parts.once if e.reads}
+def _uses(parts: Parts, wanted: set[Var]) -> Counter[Var]:
+    """How often each value is used: read by an equation, or wanted otherwise."""
+    uses = Counter(a for part in (parts.before, parts.loop, parts.after) for e in part for a in e.reads)
+    uses.update(wanted)
+    return uses
 
-    def _new(self, shape: tuple[int, ...], like: Var) -> Var:
-        return Var(next(self.numbers), shape, like.dtype)
 
-    def _stacked(self, constants: list[Var], rank: int) -> Var:
-        """Values that do not change, stacked before anything else is done, to be used beside values of `rank` axes."""
-        key = (rank, *constants)
-        if key not in self.stacks:
-            first = constants[0]
-            shape = (len(constants), *(1,) * (rank - len(first.shape)), *first.shape)
-            stack = self._new(shape, first)
-            self.parts.once.append(Equation(stacked, tuple(constants), {"shape": shape}, (stack,)))
-            self.stacks[key] = stack
-        return self.stacks[key]
+def _is_by_constant(e: Equation, places: Places) -> bool:
+    """Whether a product is that of a matrix with one that does not change, such as h @ W."""
+    left, right, *_ = e.args
+    return right not in places.moving and len(right.shape) == 2 and len(left.shape) == 2
 
-    def _settle(self, values: list[Var]) -> Var:
-        """A new stack in which these lie."""
-        stack = self._new((len(values), *values[0].shape), values[0])
-        for i, v in enumerate(values):
-            self.home[v] = Place(stack, i)
-        self.moving.add(stack)
-        if values[0] in self.looped:
-            self.looped.add(stack)
-        return stack
 
-    def _run(self, values: list[Var]) -> Var | None:
-        """The value of which these are the neighbouring slices, in order; None where they are not."""
-        places = [self.home.get(v) for v in values]
-        first = places[0]
-        if first is None or first.hi is not None:
-            return None
-        if any(place != Place(first.stack, first.lo + i) for i, place in enumerate(places)):
-            return None
-        if len(values) == first.stack.shape[0]:
-            return first.stack
-        place = Place(first.stack, first.lo, first.lo + len(values))
-        for v, other in self.home.items():
-            if other == place:
-                return v
-        run = self._new((len(values), *first.stack.shape[1:]), first.stack)
-        self.home[run] = place
-        return run
+# --- Products of one left operand ------------------------------------------------------------------------------
 
-    def _free(self, v: Var) -> bool:
-        return v in self.made and v not in self.home and v not in self.ends
 
-    # --- One left operand ---
+def _merge_products(part: list[Equation], places: Places, kept: set[Var]) -> None:
+    """`z_i = h @ W_i` and `z_f = h @ W_f` become `[z_i z_f] = h @ [W_i W_f]`, and so do products with a bias."""
+    groups: dict[Any, list[Equation]] = {}
+    for e in part:
+        out = e.outs[0]
+        if e.primitive in (ops.matmul, affine) and _is_by_constant(e, places) and places.is_free(out):
+            # What is kept and what is not are stored apart: no step's value is saved for its neighbour's sake.
+            kinds = [(a.shape, a.dtype) for a in e.args]
+            groups.setdefault((e.primitive, e.args[0], *kinds, out in kept), []).append(e)
+    for group in groups.values():
+        if len(group) > 1:
+            left, *columns = zip(*(e.args for e in group), strict=True)
+            args = (left[0], *(places.constants(column, 2) for column in columns))
+            stack = places.settle([e.outs[0] for e in group])
+            part[part.index(group[0])] = Equation(group[0].primitive, args, {}, (stack,))
+            part[:] = [e for e in part if e not in group]
 
-    def products(self, part: list[Equation]) -> None:
-        groups: dict[Any, list[Equation]] = {}
-        for e in part:
-            out = e.outs[0]
-            if e.primitive in (ops.matmul, affine) and self._by_constant(e) and self._free(out):
-                # What is kept and what is not are stored apart: no step's value is saved for its neighbour's sake.
-                kinds = [(a.shape, a.dtype) for a in e.args]
-                groups.setdefault((e.primitive, e.args[0], *kinds, out in self.kept), []).append(e)
-        for group in groups.values():
-            if len(group) > 1:
-                left, *columns = zip(*(e.args for e in group), strict=True)
-                args = (left[0], *(self._stacked([*column], 2) for column in columns))
-                stack = self._settle([e.outs[0] for e in group])
-                part[part.index(group[0])] = Equation(group[0].primitive, args, {}, (stack,))
-                part[:] = [e for e in part if e not in group]
 
-    def _by_constant(self, e: Equation) -> bool:
-        a, b, *_ = e.args
-        return b not in self.moving and len(b.shape) == 2 and len(a.shape) == 2
+# --- Sums of products ------------------------------------------------------------------------------------------
 
-    # --- A sum of products ---
 
-    def sums(self, part: list[Equation]) -> None:
-        uses = Counter(a for p in (self.parts.before, self.parts.loop, self.parts.after) for e in p for a in e.reads)
-        uses.update(self.kept | self.ends)
-        makers = {e.outs[0]: e for e in part}
+class _Sum(NamedTuple):
+    """A sum, written out: `a + (b + c)` has three terms."""
 
-        def inner(v: Any) -> bool:  # a sum within a sum
-            return v in makers and uses[v] == 1 and makers[v].primitive is ops.add and v not in self.ends
+    adds: list[Equation]
+    """The equations that make it: first the one whose result it is."""
+    terms: list[Any]
+    """From left to right; numbers may be among them."""
+    products: list[Equation]
+    """Those that make a term, a product with a constant that nothing else reads, in the order of the constants."""
 
-        nested = {a for e in part if e.primitive is ops.add for a in e.reads if inner(a) and a.shape == e.outs[0].shape}
-        for root in [e for e in part if e.primitive is ops.add and e.outs[0] not in nested]:
-            terms, adds = self._terms(root, makers, nested)
-            products = [
-                makers[t]
-                for t in terms
-                if t in makers
-                and makers[t].primitive is ops.matmul
-                and uses[t] == 1
-                and t not in self.home
-                and t.shape == root.outs[0].shape
-                and self._by_constant(makers[t])
-            ]
-            products.sort(key=lambda e: self.sources.get(e.args[1], e.args[1]).number)
-            lefts = [e.args[0] for e in products]
-            if len(set(lefts)) < 2 or len({(*e.args[1].shape, *(a.dtype for a in e.args)) for e in products}) > 1:
-                continue
-            # Only the loop writes results where it is told.
-            together = all(self._free(v) and v in self.looped for v in lefts) and len(set(lefts)) == len(lefts)
-            stack = self._settle(lefts) if together else self._run(lefts)
-            if stack is None:
-                continue
-            right = self._stacked([e.args[1] for e in products], 2)
-            summed = {e.outs[0] for e in products}
-            out = root.outs[0]
-            rest = [t for t in terms if t not in summed]
-            total = self._new(out.shape, out) if rest else out
-            new = [Equation(sum_of_products, (stack, right), {}, (total,))]
-            for i, t in enumerate(rest):
-                following = out if i == len(rest) - 1 else self._new(out.shape, out)
-                new.append(Equation(ops.add, (total, t), {}, (following,)))
-                total = following
-            self.made.update(e.outs[0] for e in new)
-            self.moving.update(e.outs[0] for e in new)
-            at = part.index(root)
-            part[at : at + 1] = new
-            part[:] = [e for e in part if e in new or not (e in adds or e in products)]
 
-    def _terms(self, root: Equation, makers: dict[Var, Equation], nested: set[Var]) -> tuple[list[Any], list[Equation]]:
-        terms: list[Any] = []
-        adds = [root]
-        stack = list(root.args[::-1])
-        while stack:
-            a = stack.pop()
-            if a in nested:
-                adds.append(makers[a])
-                stack.extend(makers[a].args[::-1])
-            else:
-                terms.append(a)
-        return terms, adds
+def _merge_sums(part: list[Equation], places: Places, uses: Counter[Var], sources: dict[Var, Var]) -> None:
+    """`dz_i @ W_iᵀ + dz_f @ W_fᵀ + r` becomes `Σ [dz_i dz_f] @ [W_iᵀ W_fᵀ] + r`, where dz_i and dz_f lie beside each
+    other or can be made so."""
+    for found in _sums(part, places, uses, sources):
+        lefts = _lefts(found.products, places)
+        if lefts is not None:
+            _rewrite(part, found, lefts, places)
 
-    # --- Neighbouring slices ---
 
-    def neighbours(self, part: list[Equation]) -> None:
-        at, order = 0, _Order(part, self.home)
-        while at < len(part):
-            group = self._alike(part, at, order)
-            if len(group) > 1:
-                first = group[0]
-                args = tuple(
-                    self._joined(column, first.outs[0]) for column in zip(*(e.args for e in group), strict=True)
-                )
-                outs = [e.outs[0] for e in group]
-                out = self._run(outs) or self._settle(outs)
-                _replace(part, group, Equation(first.primitive, args, first.params, (out,)), order)
-                order = _Order(part, self.home)
-            else:
-                at += 1
+def _sums(part: list[Equation], places: Places, uses: Counter[Var], sources: dict[Var, Var]) -> list[_Sum]:
+    """The sums of a part, and which of their terms are products that may be merged. `sources` tells for a constant of
+    what it is made (W for Wᵀ): sorted by that, the products of different sums have their left operands in one order,
+    in which a stack can serve them all."""
+    makers = {e.outs[0]: e for e in part}
+    additions = [e for e in part if e.primitive is ops.add]
 
-    def _alike(self, part: list[Equation], at: int, order: _Order) -> list[Equation]:
-        """The equations that do the same as number `at` to slices that follow one another."""
-        first = part[at]
-        places = [self.home.get(v) for v in (*first.reads, first.outs[0])]
-        if first.primitive not in ELEMENTWISE or not any(place and place.hi is None for place in places):
-            return [first]
-        candidates = [
-            e
-            for e in part[at + 1 :]
-            if e.primitive is first.primitive
-            and len(e.args) == len(first.args)
-            and e.params == first.params
-            and (e.outs[0].shape, e.outs[0].dtype) == (first.outs[0].shape, first.outs[0].dtype)
-            and (e.outs[0] in self.kept) == (first.outs[0] in self.kept)
-        ]
-        group = [first]
-        extended = True
-        while extended:
-            extended = False
-            for e in candidates:
-                if e in group or any(order.waits(e, m) or order.waits(m, e) for m in group):
-                    continue
-                for longer in ([*group, e], [e, *group]):
-                    if self._fit(longer):
-                        group, extended = longer, True
-                        break
-        return group
+    def is_inner(v: Var, outer: Var) -> bool:
+        """Whether a term of a sum is itself a sum, for it alone."""
+        return v in makers and makers[v].primitive is ops.add and uses[v] == 1 and v.shape == outer.shape
 
-    def _fit(self, group: list[Equation]) -> bool:
-        outs = [e.outs[0] for e in group]
-        if not (all(map(self._free, outs)) or self._neighbouring(outs)):
+    def is_mergeable(term: Any, total: Var) -> bool:
+        """Whether a term is a product that may be merged with others."""
+        if term not in makers or makers[term].primitive is not ops.matmul or not _is_by_constant(makers[term], places):
             return False
-        columns = [*zip(*(e.args for e in group), strict=True)]
-        pinned = self._neighbouring(outs) or any(self._neighbouring(column) for column in columns)
-        # A value has one place: two columns cannot both settle it.
-        apart = [v for column in columns if len({*map(id, column)}) > 1 for v in column if isinstance(v, Var)]
-        settled = [v for v in apart if v in self.moving and v not in self.home]
-        if not pinned or len(set(settled)) < len(settled):
-            return False
-        return all(self._joinable(column, group[0].outs[0]) for column in columns)
+        return uses[term] == 1 and term not in places.home and term.shape == total.shape
 
-    def _neighbouring(self, values: Any) -> bool:
-        if not all(isinstance(v, Var) for v in values):
-            return False
-        places = [self.home.get(v) for v in values]
-        first = places[0]
-        return (
-            first is not None
-            and first.hi is None
-            and all(place == Place(first.stack, first.lo + i) for i, place in enumerate(places))
-        )
+    def order(product: Equation) -> int:
+        constant: Var = product.args[1]
+        return sources.get(constant, constant).number
 
-    def _joinable(self, column: Any, out: Var) -> bool:
-        """Whether one argument of a group can be had as one value that broadcasts against a stack of results."""
-        first = column[0]
-        if not isinstance(first, Var):
-            return all(not isinstance(v, Var) and type(v) is type(first) and v == first for v in column)
-        if all(v is first for v in column):
-            return True
-        if not all(isinstance(v, Var) and v.shape == first.shape and v.dtype == first.dtype for v in column):
-            return False
-        if self._neighbouring(column):
-            return first.shape == out.shape
-        if all(v not in self.moving for v in column):
-            return True
-        apart = len(set(column)) == len(column)
-        return apart and first.shape == out.shape and all(self._free(v) and v in self.looped for v in column)
-
-    def _joined(self, column: Any, out: Var) -> Any:
-        first = column[0]
-        if not isinstance(first, Var) or all(v is first for v in column):
-            return first
-        if first not in self.moving:
-            return self._stacked(list(column), len(out.shape))
-        return self._run(list(column)) or self._settle(list(column))
+    inner = {v for e in additions for v in e.reads if is_inner(v, e.outs[0])}
+    found = []
+    for root in additions:
+        if root.outs[0] not in inner:
+            adds, terms = _written_out(root, makers, inner)
+            products = [makers[term] for term in terms if is_mergeable(term, root.outs[0])]
+            found.append(_Sum(adds, terms, sorted(products, key=order)))
+    return found
 
 
-class _Order:
-    """Which equations of a part must wait for which."""
-
-    def __init__(self, part: list[Equation], home: Home) -> None:
-        self.home = home
-        self.index = {e: i for i, e in enumerate(part)}
-        self.before: list[int] = []  # for each equation, a bit for every one that must have run
-        writers: dict[Var, list[tuple[int, int, int]]] = {}
-        for i, e in enumerate(part):
-            mask = 0
-            for v in e.reads:
-                stack, lo, hi = self._span(v)
-                for start, end, writer in writers.get(stack, ()):
-                    if start < hi and lo < end:
-                        mask |= 1 << writer | self.before[writer]
-            self.before.append(mask)
-            for v in e.outs:
-                stack, lo, hi = self._span(v)
-                writers.setdefault(stack, []).append((lo, hi, i))
-
-    def _span(self, v: Var) -> tuple[Var, int, int]:
-        if v not in self.home:
-            return v, 0, 1 << 60
-        stack, lo, hi = self.home[v]
-        return stack, lo, lo + 1 if hi is None else hi
-
-    def waits(self, e: Equation, other: Equation) -> bool:
-        """Whether `e` needs, perhaps by way of others, what `other` makes."""
-        return bool(self.before[self.index[e]] >> self.index[other] & 1)
+def _written_out(root: Equation, makers: dict[Var, Equation], inner: set[Var]) -> tuple[list[Equation], list[Any]]:
+    """The additions that make a sum, the last one first, and its terms from left to right."""
+    adds, terms = [root], []
+    waiting = list(root.args[::-1])
+    while waiting:
+        term = waiting.pop()
+        if term in inner:
+            adds.append(makers[term])
+            waiting.extend(makers[term].args[::-1])
+        else:
+            terms.append(term)
+    return adds, terms
 
 
-def _replace(part: list[Equation], group: list[Equation], merged: Equation, order: _Order) -> None:
-    """Puts `merged` in the place of the group: where its last member stood, before all that reads a result of it."""
-    at = max(order.index[e] for e in group)
-    others = [e for e in part[:at] if e not in group]
-    late = [e for e in others if any(order.waits(e, member) for member in group)]
-    early = [e for e in others if e not in late]
-    part[:] = [*early, merged, *late, *part[at + 1 :]]
+def _lefts(products: list[Equation], places: Places) -> Var | None:
+    """The stack of the left operands of products that can be one sum of products: a new one where none of them has its
+    place yet, or one in which they lie beside each other, in order. None where they cannot be one: where constants or
+    dtypes differ in kind, left operands lie elsewhere, or there is only one (then they are one product already)."""
+    lefts = [e.args[0] for e in products]
+    kinds = {(*e.args[1].shape, *(a.dtype for a in e.args)) for e in products}
+    if len(set(lefts)) < 2 or len(kinds) > 1:
+        return None
+    return places.settle(lefts) if places.can_settle(lefts) else places.run(lefts)
+
+
+def _rewrite(part: list[Equation], found: _Sum, lefts: Var, places: Places) -> None:
+    """Puts a sum of products, to which the other terms are added, in the place of the sum that was found."""
+    result = found.adds[0].outs[0]
+    right = places.constants([e.args[1] for e in found.products], 2)
+    merged = {e.outs[0] for e in found.products}
+    others = [term for term in found.terms if term not in merged]
+    totals = [*(places.new(result.shape, result) for _ in others), result]  # after each of them
+    new = [Equation(sum_of_products, (lefts, right), {}, (totals[0],))]
+    for term, before, after in zip(others, totals[:-1], totals[1:], strict=True):
+        new.append(Equation(ops.add, (before, term), {}, (after,)))
+    places.note(new)
+    at = part.index(found.adds[0])
+    gone = {*found.adds, *found.products}
+    part[:] = [*(e for e in part[:at] if e not in gone), *new, *(e for e in part[at:] if e not in gone)]
