@@ -290,6 +290,11 @@ def products_of_products(*order: int) -> Step:
     return step
 
 
+def gates_of_which_one_is_read_as_it_was(s: Any, x: Any) -> Any:
+    p, q = s @ W, s @ V
+    return ops.tanh(ops.sigmoid(p) * ops.sigmoid(q) + q * x), x
+
+
 def a_product_in_a_sum_and_elsewhere(s: Any, x: Any) -> Any:
     p = ops.sin(s[0]) @ W
     return (ops.tanh(p + ops.tanh(s[1]) @ V + x), ops.sin(p)), s[0]
@@ -446,6 +451,7 @@ MERGED: dict[str, tuple[Any, ...]] = {
     "a product read with a bias and without": (lambda s, x: (ops.tanh(s + ((p := x @ W) + b)) * p, s), S, X, W, b),
     "a bias on the left of a product": (lambda s, x: (ops.tanh(s + (b + x @ W)), s), S, X, W, b),
     "a product and an input": (lambda s, x: (ops.tanh(s + (x @ W + x)) + ops.tanh(x @ V + s), s), S, X, W, V),
+    "gates of which one is read as it was before": (gates_of_which_one_is_read_as_it_was, S, X, W, V),
     "a product in a sum and elsewhere": (a_product_in_a_sum_and_elsewhere, TWO, X, W, V),
     "a product in a sum that is a state": (a_product_in_a_sum_that_is_a_state, TWO, X, W, V),
     "a product in a sum that is put out": (a_product_in_a_sum_that_is_put_out, TWO, X, W, V),

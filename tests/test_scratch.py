@@ -179,6 +179,15 @@ def test_a_sigmoid_of_a_slice_leaves_a_run_alone_that_is_read_later() -> None:
     assert [workplaces[e] is e.reads[0] for e in step.equations[1:4]] == [False, False, True]
 
 
+def test_a_sigmoid_of_a_stack_leaves_its_slices_alone_that_are_read_later() -> None:
+    step = Step()
+    stack = step.add(ops.exp, step.stacked_W, out=step.var(G, B, H))
+    _, second, _ = step.slices(stack)
+    gates = step.add(ops.sigmoid, stack)
+    step.add(ops.tanh, second)
+    assert step.scratch().workplaces[step.equations[1]] is gates
+
+
 def test_products_are_summed_in_a_buffer_that_others_use_too() -> None:
     step = Step()
     a = step.add(ops.exp, step.stacked_W, out=step.var(G, B, H))
@@ -206,14 +215,14 @@ def steps(draw: st.DrawFn) -> Step:
         a, b = values[-1 - i % len(values)], values[-1 - j % len(values)]
         new: list[Var] = []
         if kind < 4:
-            args = [(ops.tanh, a), (ops.sqrt, a), (ops.add, a, b), (ops.matmul, a, step.W)][kind]
+            args = [(ops.tanh, a), (ops.sigmoid, a), (ops.add, a, b), (ops.matmul, a, step.W)][kind]
             new = [step.add(*args)]
         elif kind == 4:
             new = [step.add(ops.reshape, a, (B, H))]
         elif kind == 5 and stacks:
             new = [step.add(sum_of_products, stacks[i % len(stacks)], step.stacked_W, out=step.var(B, H))]
         elif kind == 6 and stacks:
-            stacks.append(step.add(ops.tanh, stacks[i % len(stacks)]))
+            stacks.append(step.add(ops.tanh if i % 3 else ops.sigmoid, stacks[i % len(stacks)]))
             new = step.slices(stacks[-1]) if j % 2 else []
         elif kind == 7:
             stacks.append(step.add(ops.matmul, a, step.stacked_W, out=step.var(G, B, H)))
@@ -225,7 +234,7 @@ def steps(draw: st.DrawFn) -> Step:
                 if (i + n) % 4 == 0:
                     step.add(ops.reshape, a, (B, H), out=v)
                 else:
-                    step.add(*[(ops.tanh, a), (ops.sqrt, b), (ops.add, a, b)][(i + n) % 3], out=v)
+                    step.add(*[(ops.tanh, a), (ops.sigmoid, b), (ops.add, a, b)][(i + n) % 3], out=v)
                 a, b = (v, a) if j % 2 else (a, b)
             stacks.append(stack)
         values += new

@@ -11,6 +11,7 @@ Slices of a stack live in the stack's buffer, and all of it is kept as long as a
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -114,7 +115,8 @@ class _Allocation:
         return self._holder(x) in self.scratch.buffer_of and all(self.last[v] <= at for v in others)
 
     def _place_of(self, v: Var) -> Place:
-        return self.home.get(v, Place(v, 0, 1))
+        """Where it lies: what is in no stack is all of itself, as a stack is."""
+        return self.home.get(v, Place(v, 0, sys.maxsize))
 
     # --- Buffers ---
 
