@@ -96,6 +96,17 @@ def test_a_scan_of_ones_own_and_a_whole_model_can_be_explained(capsys: pytest.Ca
     assert "hands on h'; puts out h'" in shown(capsys, model, np.zeros((3, 2), int))
 
 
+def test_names_longer_than_a_line_are_not_broken(capsys: pytest.CaptureFixture[str]) -> None:
+    weights = [Parameter(np.ones(3)) for _ in range(30)]  # w, w', w'', ...
+
+    def step(s: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
+        for w in weights:
+            s = s * w
+        return s + x, x
+
+    assert "_new" * 29 in shown(capsys, tg.scan, step, Tensor(np.ones(3)), Tensor(np.ones((4, 3))))
+
+
 def test_explaining_changes_no_result(capsys: pytest.CaptureFixture[str]) -> None:
     layer = GRU(5, 4)
     xs = np.random.default_rng(0).standard_normal(XS.shape).astype(np.float32)

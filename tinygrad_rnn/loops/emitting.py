@@ -104,7 +104,8 @@ def _sorted(those: Iterable[Var]) -> list[Var]:
 
 
 def _wrapped(names: Iterable[str], indent: int) -> str:
-    return fill(", ".join(names), 100, initial_indent=" " * indent, subsequent_indent=" " * indent)
+    margin = " " * indent
+    return fill(", ".join(names), 100, initial_indent=margin, subsequent_indent=margin, break_long_words=False)
 
 
 def _rows(x: Array) -> Any:
