@@ -64,11 +64,11 @@ def despite_kinks(subject: Subject, check: Callable[[], str]) -> str:
 def parameters_take_part(subject: Subject) -> str:
     """A Parameter whose gradient is 0 throughout does not reach the output, or a state that is kept. And what asks for
     a gradient must be found as a Parameter, or it is neither trained nor saved."""
-    strays = _strays(subject)
-    assert not strays, (
-        f"a Tensor of the shape {strays[0].shape} asks for a gradient and is no Parameter among the cell's "
-        "attributes: it would be neither trained nor saved"
-    )
+    if strays := _strays(subject):
+        raise AssertionError(
+            f"a Tensor of the shape {strays[0].shape} asks for a gradient and is no Parameter among the cell's "
+            "attributes: it would be neither trained nor saved"
+        )
     idle = set(list(subject.named())[1 + len(subject.start) :])
     count = len(idle)
     for _ in range(3):

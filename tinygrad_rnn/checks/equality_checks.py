@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_rnn.backend import DeviceUnavailable, cuda_namespace
-from tinygrad_rnn.checks.rows import Remark, agreement
+from tinygrad_rnn.checks.rows import Remark, agreement, require
 from tinygrad_rnn.checks.subject import BATCH, STEPS, Subject, name_in_cell, reasons_noted, told
 from tinygrad_rnn.loops import compiled
 from tinygrad_rnn.models import checkpoint
@@ -31,8 +31,9 @@ def step_is_a_function(subject: Subject) -> str:
         for layer in (subject.layer, other):
             cell = layer.cells[0]
             same = zip(subject.called(cell, BATCH), subject.first_call, strict=True)
-            assert all(np.array_equal(a, b, equal_nan=True) for a, b in same), (
-                "the same call gave two results: the step remembers something, or draws random numbers"
+            require(
+                all(np.array_equal(a, b, equal_nan=True) for a, b in same),
+                "the same call gave two results: the step remembers something, or draws random numbers",
             )
             if call % 3 == 0:
                 subject.called(cell, 1 + call % 5)
@@ -50,7 +51,7 @@ def compiled_as_plain_loop(subject: Subject) -> str:
     with compiled(False):
         plain = found()
     figure = agreement(fast, plain, "compiled and as a plain loop")
-    assert not any(_DIFFERS in reason for reason in noted), _DIFFERS
+    require(not any(_DIFFERS in reason for reason in noted), _DIFFERS)
     if noted:
         raise Remark("; ".join(sorted(set(noted))))
     return figure
@@ -112,7 +113,7 @@ def _padded_as_rows(subject: Subject, results: list[Any], lengths: Any) -> None:
         alone = subject.run(subject.layer, *_row(subject.xs, subject.start, b, length))
         outputs, last = _row(all_outputs, all_last, b, length)
         agreement([outputs, *last], alone, f"of a row of {length} steps, padded and not")
-        assert not all_outputs[length:, b].any(), "outputs past the length are not 0"
+        require(not all_outputs[length:, b].any(), "outputs past the length are not 0")
 
 
 def _padded_gradients_as_rows(subject: Subject, lengths: Any) -> None:
@@ -123,7 +124,7 @@ def _padded_gradients_as_rows(subject: Subject, lengths: Any) -> None:
     ]
     for name, gradient in together.items():
         what = f"the derivative by {told(name)}"
-        assert np.isfinite(gradient).all(), f"{what} is not finite where there is padding, which the step sees as 0"
+        require(np.isfinite(gradient).all(), f"{what} is not finite where there is padding, which the step sees as 0")
         agreement([gradient], [sum(each[name] for each in apart)], f"({what}), padded and not")
 
 
@@ -170,7 +171,7 @@ def other_sizes(subject: Subject) -> str:
     except ValueError as error:
         raise Remark(f"not tried: {error}") from None
     outputs, *_ = subject.run(layer, subject.rng.standard_normal((STEPS, 2, sizes[0])))
-    assert np.isfinite(outputs).all(), "outputs are not finite"
+    require(np.isfinite(outputs).all(), "outputs are not finite")
     return f"{sizes[0]} and {sizes[1]}"
 
 
@@ -180,8 +181,8 @@ def dropout_reproducible(subject: Subject) -> str:
     kinds = {"dropout": 0.5, "zoneout": 0.5} | ({"recurrent_dropout": 0.5} if masked else {})
     layer = subject.made(num_layers=2, **kinds)
     first, again, other = (subject.run(layer, subject.xs, rng=np.random.default_rng(seed))[0] for seed in (5, 5, 6))
-    assert np.isfinite(first).all(), "outputs are not finite"
-    assert np.array_equal(first, again), "one seed gave two results"
+    require(np.isfinite(first).all(), "outputs are not finite")
+    require(np.array_equal(first, again), "one seed gave two results")
     if np.array_equal(first, other):
         raise Remark("outputs do not depend on the noise")
     return ", ".join(kinds)
@@ -195,7 +196,7 @@ def single_precision(subject: Subject) -> str:
         p.data = other.data.astype(np.float32)
     narrow = subject.run(layer, subject.xs.astype(np.float32), [s.astype(np.float32) for s in subject.start])
     kept = {str(a.dtype) for a in narrow}
-    assert kept == {"float32"}, f"a float32 layer returned {', '.join(sorted(kept))}"
+    require(kept == {"float32"}, f"a float32 layer returned {', '.join(sorted(kept))}")
     return agreement(narrow, wide, "in float32 and in float64", 1e-4)
 
 
@@ -208,7 +209,7 @@ def weights_from_a_file(subject: Subject) -> str:
         other.load_state_dict(checkpoint.load(path).arrays)
     here, there = (subject.run(layer, subject.xs, subject.start) for layer in (subject.layer, other))
     equal = all(np.array_equal(a, b) for a, b in zip(here, there, strict=True))
-    assert equal, "the cell holds numbers that are not in its Parameters"
+    require(equal, "the cell holds numbers that are not in its Parameters")
     return "bit for bit"
 
 
