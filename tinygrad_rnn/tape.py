@@ -189,7 +189,8 @@ class Primitive(Generic[P]):
             made = Node(self, values, params, out, parents, here.where)
         if here.watcher is not None:
             here.watcher.forward(made, self, out, here.where)
-        return _boxed(box, out, made)  # type: ignore[no-any-return]  # the box is a Tensor, as its class says
+        # The box is a Tensor, as its class says.
+        return box.wrap(out, made) if type(out) is not tuple else _boxed_each(box, out, made)  # type: ignore[return-value]
 
     def _unboxed(self, args: tuple[Any, ...]) -> tuple[Box | None, bool, list[Any], list[Node | None]]:
         """Of an op's arguments: a box among them, whether one of them is on the tape, their raw values, their nodes."""
@@ -256,15 +257,13 @@ class Primitive(Generic[P]):
         return f"argument {names[position]!r}" if position < len(names) else f"argument number {position}"
 
 
-def _boxed(like: Box, out: Any, node: Node | None) -> Any:
-    """A result as a Box, several as a tuple of them."""
-    if type(out) is tuple:
-        live = [node is not None and o.dtype.kind == "f" for o in out]
-        return tuple(
-            like.wrap(o, Output(node, i, o) if node is not None and alive else None)
-            for i, (o, alive) in enumerate(zip(out, live, strict=True))
-        )
-    return like.wrap(out, node)
+def _boxed_each(like: Box, outs: tuple[Array, ...], node: Node | None) -> tuple[Any, ...]:
+    """Several results as boxes."""
+    live = [node is not None and o.dtype.kind == "f" for o in outs]
+    return tuple(
+        like.wrap(o, Output(node, i, o) if node is not None and alive else None)
+        for i, (o, alive) in enumerate(zip(outs, live, strict=True))
+    )
 
 
 def primitive(forward: Callable[P, Any]) -> Primitive[P]:
@@ -318,7 +317,8 @@ class Joint(Primitive[P]):
         made = JointNode(self, values, params, out, parents, here.where, saved) if any(needs) else None
         if here.watcher is not None:
             here.watcher.forward(made, self, out, here.where)
-        return _boxed(boxes[0], out, made)  # type: ignore[no-any-return]  # the box is a Tensor, as its class says
+        # The box is a Tensor, as its class says.
+        return boxes[0].wrap(out, made) if type(out) is not tuple else _boxed_each(boxes[0], out, made)  # type: ignore[return-value]
 
     def gradients(self, node: Node, g: Any, wrap: Wrap | None, wanted: list[Node | None]) -> Iterable[Any]:
         assert isinstance(node, JointNode)
@@ -462,6 +462,7 @@ class _Walk:
             watcher.backward(node)
             with np.errstate(all="ignore"):
                 shares = primitive.gradients(node, g, self.wrap, wanted)
+        grads, ours = self.grads, self.ours
         given = type(shares) is Given and not self.retain
         for i, (parent, share, value) in enumerate(zip(wanted, shares, node.args, strict=True)):
             if parent is None or share is None:
@@ -470,25 +471,20 @@ class _Walk:
                 share = fitted(share, value, partial(_describe, node))  # noqa: PLW2901
             if watcher is not None:
                 watcher.gradient(node, i, share)
-            self._give(parent, share, given)
+            before = grads.get(parent)
+            if before is None:
+                grads[parent] = share
+                heappush(self.waiting, (-parent.number, parent))
+                if given:
+                    ours.add(parent)
+            elif self.wrap is None and parent in ours:
+                before += share
+                grads[parent] = before
+            else:
+                grads[parent] = before + share
+                ours.add(parent)
         if not self.retain:
             node.let_go()
-
-    def _give(self, node: Node, share: Any, given: bool) -> None:
-        """Adds a share to the gradient of a node; `given` tells that nobody else holds it."""
-        grads, ours = self.grads, self.ours
-        before = grads.get(node)
-        if before is None:
-            grads[node] = share
-            heappush(self.waiting, (-node.number, node))
-            if given:
-                ours.add(node)
-        elif self.wrap is None and node in ours:
-            before += share
-            grads[node] = before
-        else:
-            grads[node] = before + share
-            ours.add(node)
 
 
 def _there(node: Node) -> Node:
