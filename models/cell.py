@@ -19,7 +19,7 @@ from tinygrad_rnn.models.module import Module, replaced, within
 from tinygrad_rnn.surroundings import label
 from tinygrad_rnn.tensor import Parameter, Tensor
 
-Two = tuple[Tensor, Tensor]
+TwoStates = tuple[Tensor, Tensor]
 """What a step of two states returns."""
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 import tinygrad_rnn.ops as ops
-from tinygrad_rnn.backend import is_array, to_device
+from tinygrad_rnn.backend import HostArray, is_array, to_device
 from tinygrad_rnn.models import init
 from tinygrad_rnn.models.module import Module
 from tinygrad_rnn.tensor import Parameter, Tensor
@@ -68,13 +68,13 @@ class Embedding(Module):
         return len(vectors)
 
 
-def read_vectors(path: str | PathLike[str], tokens: Iterable[str], size: int) -> dict[str, np.ndarray[Any, Any]]:
+def read_vectors(path: str | PathLike[str], tokens: Iterable[str], size: int) -> dict[str, HostArray]:
     """Word vectors of `size` numbers in the text format of GloVe (Pennington et al. 2014): a line per word, the word
     and its numbers apart by spaces; or of word2vec (Mikolov et al. 2013), which has a line "count size" above.
 
     Raises ValueError naming the file and the line where a line does not fit, OSError where it cannot be read."""
     wanted = set(tokens)
-    found: dict[str, np.ndarray[Any, Any]] = {}
+    found: dict[str, HostArray] = {}
     with Path(path).open(encoding="utf-8", errors="strict") as file:
         try:
             for number, line in enumerate(file, 1):

@@ -7,7 +7,9 @@ from typing import Any
 
 import numpy as np
 
-Weights = np.ndarray[Any, Any]
+from tinygrad_rnn.backend import HostArray
+
+Weights = HostArray
 
 
 def generator(rng: np.random.Generator | None) -> np.random.Generator:

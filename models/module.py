@@ -9,7 +9,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from tinygrad_rnn.backend import Array, as_array, device_of, to_device, to_host
+from tinygrad_rnn.backend import Array, HostArray, as_array, device_of, to_device, to_host
 from tinygrad_rnn.pictures import table
 from tinygrad_rnn.tensor import Parameter
 
@@ -37,7 +37,7 @@ class Module:
         """Where the Parameters are: `"cpu"` or `"cuda"`."""
         return next((device_of(p.data) for p in self.parameters()), "cpu")
 
-    def state_dict(self) -> dict[str, np.ndarray[Any, Any]]:
+    def state_dict(self) -> dict[str, HostArray]:
         """The weights by name, as NumPy arrays (copies)."""
         return {name: np.array(to_host(p.data)) for name, p in self.named_parameters()}
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from tinygrad_rnn.backend import Array, to_host, xp
 from tinygrad_rnn.models.language import LanguageModel
-from tinygrad_rnn.tape import no_grad
+from tinygrad_rnn.surroundings import no_grad
 
 
 def generate(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 
@@ -37,7 +37,7 @@ Reduction = Literal["mean", "sum", "none"]
 
 
 def _check_reduction(reduction: Reduction) -> None:
-    if reduction not in ("mean", "sum", "none"):
+    if reduction not in get_args(Reduction):
         raise ValueError(f'reduction must be "mean", "sum" or "none", got {reduction!r}')
 
 

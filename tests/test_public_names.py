@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib
+import inspect
 import pydoc
 import subprocess
 import sys
@@ -14,7 +15,7 @@ from typing import Any
 import pytest
 
 import tinygrad_rnn
-from tinygrad_rnn import ops
+from tinygrad_rnn import ops, tape
 from tinygrad_rnn.loops import scanning
 
 PROMISED = {
@@ -102,6 +103,11 @@ def test_help_shows_the_signature_and_the_docstring_of_an_op(op: Any, line: str)
     shown, *text = rest[0].split("\n")
     assert shown == line
     assert " ".join("".join(text).split()) == " ".join((op.__doc__ or "").split())
+
+
+def test_help_shows_how_primitives_are_made() -> None:
+    assert [*inspect.signature(tape.Primitive).parameters] == ["forward", "differentiable"]
+    assert [*inspect.signature(tape.Joint).parameters] == ["forward"]
 
 
 def test_an_op_as_an_attribute_of_a_class_takes_no_self() -> None:

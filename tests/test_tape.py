@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 
 from tinygrad_rnn import ops
 from tinygrad_rnn.rowsparse import RowSparse
-from tinygrad_rnn.tape import FreedTapeError, Given, Leaf, is_recording, joint, no_grad, primitive
+from tinygrad_rnn.surroundings import is_recording, no_grad
+from tinygrad_rnn.tape import FreedTapeError, Given, Leaf, joint, primitive
 from tinygrad_rnn.tensor import Parameter, Tensor
 from tinygrad_rnn.transforms import grad, hvp, jacobian, jvp, vjp
 

@@ -19,12 +19,13 @@ from tinygrad_rnn.data import Batch, bucketed, stream
 from tinygrad_rnn.models import LanguageModel, checkpoint, perplexity
 from tinygrad_rnn.optim import SGD, Adam, clip_by_norm
 from tinygrad_rnn.rowsparse import RowSparse
-from tinygrad_rnn.tensor import Tensor
+from tinygrad_rnn.tensor import Parameter, Tensor
 from tinygrad_rnn.training import Evaluation, Progress, Record, evaluate, fit
 from tinygrad_rnn.training.building import load_model
 from tinygrad_rnn.training.driving import Listener, train
+from tinygrad_rnn.training.optimizers import OPTIMIZERS, make_optimizer
 from tinygrad_rnn.training.runs import Run
-from tinygrad_rnn.training.settings import SCHEDULES, Settings
+from tinygrad_rnn.training.settings import LEARNING_RATES, SCHEDULES, Settings
 from tinygrad_rnn.training.text_data import measure, ngram_baselines, prepare, read_corpus
 
 V = 7
@@ -657,3 +658,10 @@ def test_a_resumed_run_keeps_a_better_model_that_the_parting_evaluation_found(te
     train(again, tmp_path, Listener())
     assert checkpoint.load(best).meta["best"] == 0.001
     assert again.best > 0.001  # the run itself goes on as if it had not been interrupted
+
+
+def test_every_optimiser_that_settings_know_can_be_made_and_has_a_rate() -> None:
+    assert [*OPTIMIZERS] == [*LEARNING_RATES]
+    parameter = Parameter(np.zeros(2))
+    for name, rate in LEARNING_RATES.items():
+        assert make_optimizer(Settings(optimizer=name), [("p", parameter)]).lr == rate

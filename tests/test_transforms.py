@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tinygrad_rnn import ops
 from tinygrad_rnn.checks.derivatives import gradcheck, numerical_gradient
-from tinygrad_rnn.tape import no_grad
+from tinygrad_rnn.surroundings import no_grad
 from tinygrad_rnn.tensor import Parameter, Tensor
 from tinygrad_rnn.transforms import grad, hvp, jacobian, jvp, value_and_grad, vjp
 

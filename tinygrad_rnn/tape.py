@@ -24,8 +24,6 @@ import numpy as np
 from tinygrad_rnn.backend import Array, as_array, xp
 from tinygrad_rnn.rowsparse import RowSparse
 from tinygrad_rnn.surroundings import OpRecorder, Where, current_surroundings, recording
-from tinygrad_rnn.surroundings import is_recording as is_recording
-from tinygrad_rnn.surroundings import no_grad as no_grad
 
 if TYPE_CHECKING:  # for type checkers only: to them, an op returns a Tensor
     from tinygrad_rnn.tensor import Tensor
@@ -142,16 +140,12 @@ class Primitive(Generic[P]):
         self.__name__ = forward.__name__
         self.__module__ = forward.__module__
         self.__wrapped__ = forward
+        # For `help`: the types of its arguments are those of arrays, and Tensors do as well.
+        bare = [p.replace(annotation=p.empty) for p in inspect.signature(forward).parameters.values()]
+        self.__signature__ = inspect.Signature(bare)
 
     def __repr__(self) -> str:
         return f"<primitive {self.name}>"
-
-    @property
-    def __signature__(self) -> inspect.Signature:
-        """Names and defaults of its arguments. The types are those of arrays, and Tensors do as well."""
-        signature = inspect.signature(self.forward)
-        bare = [p.replace(annotation=p.empty) for p in signature.parameters.values()]
-        return inspect.Signature(bare)
 
     def __get__(self, instance: object, owner: type | None = None) -> Self:
         """Itself, as an attribute of a class. That it is there makes `help(ops.tanh)` show a function."""
@@ -286,11 +280,7 @@ class Joint(Primitive[P]):
 
     def __init__(self, forward: Callable[Concatenate[tuple[bool, ...], P], Any]) -> None:
         super().__init__(forward)  # type: ignore[arg-type]  # called with `needs` in front
-
-    @property
-    def __signature__(self) -> inspect.Signature:
-        whole = super().__signature__
-        return whole.replace(parameters=[*whole.parameters.values()][1:])
+        self.__signature__ = inspect.Signature([*self.__signature__.parameters.values()][1:])
 
     def vjp(self, *rules: Rule | None) -> None:
         """Declares the one rule: `rule(g, saved, *args, **params)` returns a gradient (or None) per argument."""
@@ -434,16 +424,16 @@ class _Walk:
 
     def _output(self, node: Output, g: Any) -> None:
         """One result of several: its gradient waits beside those of the others, until all that came later is done."""
-        several = _there(node).parents[0]
+        several = _not_freed(node).parents[0]
         of_all = self.grads.get(several)
         if of_all is None:
-            of_all = self.grads[several] = [None] * len(_there(several).out)
+            of_all = self.grads[several] = [None] * len(_not_freed(several).out)
             heappush(self.waiting, (-several.number, several))
         g = g.dense() if isinstance(g, RowSparse) else g
         before = of_all[node.index]
         of_all[node.index] = g if before is None else before + g
         if not self.retain:
-            node.out = node.parents = None
+            node.let_go()
 
     def _operation(self, node: Node, g: Any) -> None:
         """The result of a primitive: its rules say what share of the gradient each argument has."""
@@ -487,8 +477,8 @@ class _Walk:
             node.let_go()
 
 
-def _there(node: Node) -> Node:
-    """The node, with what it came from and what it is."""
+def _not_freed(node: Node) -> Node:
+    """The node itself. Raises FreedTapeError where an earlier backward pass has freed it."""
     if node.parents is None:
         raise _freed(node)
     return node

@@ -10,7 +10,7 @@ from typing import Any, NoReturn, SupportsIndex
 import numpy as np
 
 import tinygrad_rnn.ops as ops
-from tinygrad_rnn.backend import Array, as_array, to_host, xp
+from tinygrad_rnn.backend import Array, HostArray, as_array, to_host, xp
 from tinygrad_rnn.pictures import heat_map
 from tinygrad_rnn.surroundings import is_recording
 from tinygrad_rnn.tape import Box, Leaf, Wrap, walk
@@ -109,7 +109,7 @@ class Tensor(Box):
         """The same array, off the tape."""
         return Tensor.wrap(self.data, None)
 
-    def numpy(self) -> np.ndarray[Any, Any]:
+    def numpy(self) -> HostArray:
         """The numbers as a NumPy array: shared on the CPU (do not change it in place), copied from a GPU."""
         return to_host(self.data)
 
@@ -307,7 +307,7 @@ class Tensor(Box):
 
     # --- NumPy's functions and other libraries ---
 
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> HostArray:
         if self.node is not None:
             raise TypeError(
                 "a Tensor on the tape was about to become a plain array, and its gradient would be lost: "

@@ -180,5 +180,4 @@ def jacobian(f: Function, argnum: int = 0) -> Callable[..., Tensor]:
 def hvp(f: Function, x: Any, v: Any) -> Tensor:
     """Hv, H being the Hessian of the scalar function `f` at `x`: the gradient of <grad f, v> (Pearlmutter 1994)."""
     direction = _direction("hvp", v, x)
-    result: Tensor = grad(lambda y: (grad(f)(y) * direction).sum())(x)
-    return result
+    return grad(lambda y: (grad(f)(y) * direction).sum())(x)

@@ -6,7 +6,7 @@ import numpy as np
 
 import tinygrad_rnn.ops as ops
 from tinygrad_rnn.models import init
-from tinygrad_rnn.models.cell import Cell, Two
+from tinygrad_rnn.models.cell import Cell, TwoStates
 from tinygrad_rnn.ops import relu, sigmoid, tanh
 from tinygrad_rnn.tensor import Parameter, Tensor
 
@@ -18,7 +18,7 @@ class RANCell(Cell):
     gates = "n:x i f"
     state = "h c"
 
-    def step(self, x: Tensor, h: Tensor, c: Tensor) -> Two:
+    def step(self, x: Tensor, h: Tensor, c: Tensor) -> TwoStates:
         c = sigmoid(self.i(x, h)) * self.n(x) + sigmoid(self.f(x, h)) * c
         return tanh(c), c
 
@@ -72,7 +72,7 @@ class SRUCell(Cell):
         if self.input_size != self.hidden_size:
             self.k = self.new_gate("k", "x")
 
-    def step(self, x: Tensor, h: Tensor, c: Tensor) -> Two:
+    def step(self, x: Tensor, h: Tensor, c: Tensor) -> TwoStates:
         f, r = sigmoid(self.f(x) + self.f_own * c), sigmoid(self.r(x) + self.r_own * c)
         c = f * c + (1 - f) * self.n(x)
         return r * c + (1 - r) * (x if self.input_size == self.hidden_size else self.k(x)), c
@@ -119,7 +119,7 @@ class SCRNCell(Cell):
     def output(self, h: Tensor, s: Tensor) -> Tensor:
         return ops.concatenate([h, s], axis=-1)
 
-    def step(self, x: Tensor, h: Tensor, s: Tensor) -> Two:
+    def step(self, x: Tensor, h: Tensor, s: Tensor) -> TwoStates:
         s = (1 - self.alpha) * self.slow(x) + self.alpha * s
         return sigmoid(self.n(x, h) + s @ self.P), s
 

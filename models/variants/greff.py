@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tinygrad_rnn.models.cell import Cell, Two
+from tinygrad_rnn.models.cell import Cell, TwoStates
 from tinygrad_rnn.ops import sigmoid, tanh
 from tinygrad_rnn.tensor import Parameter, Tensor
 
@@ -25,7 +25,7 @@ class NoInputGateCell(_Peepholes):
 
     gates, sees = "f o g", "f o"
 
-    def step(self, x: Tensor, h: Tensor, c: Tensor) -> Two:
+    def step(self, x: Tensor, h: Tensor, c: Tensor) -> TwoStates:
         f = sigmoid(self.f(x, h) + self.p["f"] * c)
         c = f * c + tanh(self.g(x, h))
         return sigmoid(self.o(x, h) + self.p["o"] * c) * tanh(c), c
@@ -36,7 +36,7 @@ class NoForgetGateCell(_Peepholes):
 
     gates, sees = "i o g", "i o"
 
-    def step(self, x: Tensor, h: Tensor, c: Tensor) -> Two:
+    def step(self, x: Tensor, h: Tensor, c: Tensor) -> TwoStates:
         i = sigmoid(self.i(x, h) + self.p["i"] * c)
         c = c + i * tanh(self.g(x, h))
         return sigmoid(self.o(x, h) + self.p["o"] * c) * tanh(c), c
@@ -47,7 +47,7 @@ class NoOutputGateCell(_Peepholes):
 
     gates, sees = "i f g", "i f"
 
-    def step(self, x: Tensor, h: Tensor, c: Tensor) -> Two:
+    def step(self, x: Tensor, h: Tensor, c: Tensor) -> TwoStates:
         i, f = sigmoid(self.i(x, h) + self.p["i"] * c), sigmoid(self.f(x, h) + self.p["f"] * c)
         c = f * c + i * tanh(self.g(x, h))
         return tanh(c), c
@@ -58,7 +58,7 @@ class NoInputActivationCell(_Peepholes):
 
     gates, sees = "i f o g", "i f o"
 
-    def step(self, x: Tensor, h: Tensor, c: Tensor) -> Two:
+    def step(self, x: Tensor, h: Tensor, c: Tensor) -> TwoStates:
         i, f = sigmoid(self.i(x, h) + self.p["i"] * c), sigmoid(self.f(x, h) + self.p["f"] * c)
         c = f * c + i * self.g(x, h)
         return sigmoid(self.o(x, h) + self.p["o"] * c) * tanh(c), c
@@ -69,7 +69,7 @@ class NoOutputActivationCell(_Peepholes):
 
     gates, sees = "i f o g", "i f o"
 
-    def step(self, x: Tensor, h: Tensor, c: Tensor) -> Two:
+    def step(self, x: Tensor, h: Tensor, c: Tensor) -> TwoStates:
         i, f = sigmoid(self.i(x, h) + self.p["i"] * c), sigmoid(self.f(x, h) + self.p["f"] * c)
         c = f * c + i * tanh(self.g(x, h))
         return sigmoid(self.o(x, h) + self.p["o"] * c) * c, c
@@ -81,7 +81,7 @@ class NoPeepholesCell(Cell):
     gates = "i f o g"
     state = "h c"
 
-    def step(self, x: Tensor, h: Tensor, c: Tensor) -> Two:
+    def step(self, x: Tensor, h: Tensor, c: Tensor) -> TwoStates:
         i, f, o = sigmoid(self.i(x, h)), sigmoid(self.f(x, h)), sigmoid(self.o(x, h))
         c = f * c + i * tanh(self.g(x, h))
         return o * tanh(c), c

@@ -6,7 +6,7 @@ import numpy as np
 
 import tinygrad_rnn.ops as ops
 from tinygrad_rnn.models import init
-from tinygrad_rnn.models.cell import Cell, Two
+from tinygrad_rnn.models.cell import Cell, TwoStates
 from tinygrad_rnn.models.layers import LayerNorm
 from tinygrad_rnn.ops import sigmoid, softmax, tanh
 from tinygrad_rnn.tensor import Parameter, Tensor
@@ -22,7 +22,7 @@ class PeepholeLSTMCell(Cell):
         self.i_peep, self.f_peep, self.o_peep = (Parameter(np.zeros(self.hidden_size)) for _ in range(3))
         self.f.b.data += forget_bias
 
-    def step(self, x: Tensor, h: Tensor, c: Tensor) -> Two:
+    def step(self, x: Tensor, h: Tensor, c: Tensor) -> TwoStates:
         i = sigmoid(self.i(x, h) + self.i_peep * c)
         f = sigmoid(self.f(x, h) + self.f_peep * c)
         c = f * c + i * tanh(self.g(x, h))
@@ -35,7 +35,7 @@ class CoupledLSTMCell(Cell):
     gates = "i o g"
     state = "h c"
 
-    def step(self, x: Tensor, h: Tensor, c: Tensor) -> Two:
+    def step(self, x: Tensor, h: Tensor, c: Tensor) -> TwoStates:
         i = sigmoid(self.i(x, h))
         c = (1 - i) * c + i * tanh(self.g(x, h))
         return sigmoid(self.o(x, h)) * tanh(c), c
@@ -57,7 +57,7 @@ class ProjectedLSTMCell(Cell):
     def state_shapes(self) -> list[tuple[int, ...]]:
         return [(self.hidden_size,), (self.memory_size,)]
 
-    def step(self, x: Tensor, h: Tensor, c: Tensor) -> Two:
+    def step(self, x: Tensor, h: Tensor, c: Tensor) -> TwoStates:
         i, f, o = sigmoid(self.i(x, h)), sigmoid(self.f(x, h)), sigmoid(self.o(x, h))
         c = f * c + i * tanh(self.g(x, h))
         return (o * tanh(c)) @ self.P, c
@@ -81,7 +81,7 @@ class LayerNormLSTMCell(Cell):
         total: Tensor = self.of_x[name](x @ gate.U) + self.of_h[name](gate.recurrent(h)) + gate.b
         return total
 
-    def step(self, x: Tensor, h: Tensor, c: Tensor) -> Two:
+    def step(self, x: Tensor, h: Tensor, c: Tensor) -> TwoStates:
         i, f, o = (sigmoid(self.total(name, x, h)) for name in "ifo")
         c = f * c + i * tanh(self.total("g", x, h))
         return o * tanh(self.of_c(c)), c
@@ -97,7 +97,7 @@ class MultiplicativeLSTMCell(Cell):
     def setup(self, forget_bias: float = 1.0) -> None:
         self.f.b.data += forget_bias
 
-    def step(self, x: Tensor, h: Tensor, c: Tensor) -> Two:
+    def step(self, x: Tensor, h: Tensor, c: Tensor) -> TwoStates:
         m = self.m.input(x) * self.m.recurrent(h)
         i, f, o = sigmoid(self.i(x, m)), sigmoid(self.f(x, m)), sigmoid(self.o(x, m))
         c = f * c + i * tanh(self.g(x, m))
@@ -123,7 +123,7 @@ class ONLSTMCell(Cell):
         shape = (*level.shape, self.chunk)
         return ops.broadcast_to(level.reshape((*level.shape, 1)), shape).reshape((level.shape[0], -1))
 
-    def step(self, x: Tensor, h: Tensor, c: Tensor) -> Two:
+    def step(self, x: Tensor, h: Tensor, c: Tensor) -> TwoStates:
         i, f, o = sigmoid(self.i(x, h)), sigmoid(self.f(x, h)), sigmoid(self.o(x, h))
         keep = self.spread(ops.cumsum(softmax(self.a(x, h)), axis=-1))
         write = self.spread(1 - ops.cumsum(softmax(self.e(x, h)), axis=-1))

@@ -14,10 +14,10 @@ ends, as in the papers, with all words equally likely.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
 
 import numpy as np
 
+from tinygrad_rnn.backend import HostArray
 from tinygrad_rnn.data.messages import TextError
 from tinygrad_rnn.data.vocabulary import Ids, Vocabulary
 
@@ -59,7 +59,7 @@ def ngram_nats_by_order(
     return nats
 
 
-def _histories(name: str, sequences: Iterable[Ids], order: int, start: int, nothing: int) -> np.ndarray[Any, Any]:
+def _histories(name: str, sequences: Iterable[Ids], order: int, start: int, nothing: int) -> HostArray:
     """(order, N): for each of the N tokens that count, that token, the one before it, the one before that, and so on.
     Before START stands START."""
     text = np.concatenate([np.full(order, nothing), *sequences])
@@ -73,6 +73,6 @@ def _histories(name: str, sequences: Iterable[Ids], order: int, start: int, noth
     return found
 
 
-def _numbered(keys: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+def _numbered(keys: HostArray) -> HostArray:
     """The keys (N,) as numbers from 0, equal keys as the same number, so that they stay small."""
     return np.unique(keys, return_inverse=True)[1]

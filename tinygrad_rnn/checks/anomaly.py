@@ -68,13 +68,13 @@ def _op_of(node: Node) -> str:
 def _not_finite(value: Any) -> str:
     """ "NaN", "Inf" or nothing."""
     for part in value if isinstance(value, tuple) else (value,):
-        numbers = _numbers(part)
+        numbers = _array_in(part)
         if numbers.dtype.kind == "f" and not bool(xp(numbers).isfinite(numbers).all()):
             return "NaN" if bool(xp(numbers).isnan(numbers).any()) else "Inf"
     return ""
 
 
-def _numbers(part: Any) -> Any:
+def _array_in(part: Any) -> Any:
     """The array in it: a Tensor's, or that of the rows which a row-sparse gradient holds."""
     if isinstance(part, Box):
         return part.data

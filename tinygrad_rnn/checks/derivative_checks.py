@@ -23,7 +23,7 @@ def first_derivatives(subject: Subject) -> str:
     """Every entry of the gradient, and again where inputs are large."""
 
     def check() -> str:
-        return compare_with_differences(subject.number, _all_told(subject), FIRST, "the derivative")
+        return compare_with_differences(subject.weighed_results, _by_told_name(subject), FIRST, "the derivative")
 
     figure = despite_kinks(subject, check)
     kept = subject.xs
@@ -39,9 +39,9 @@ def second_derivatives(subject: Subject) -> str:
     """Every entry of the gradient of the gradient's product with a random direction."""
 
     def check() -> str:
-        named = _all_told(subject)
+        named = _by_told_name(subject)
         rng = np.random.default_rng(4)
-        along = gradient_along(subject.number, [rng.standard_normal(a.shape) for a in named.values()])
+        along = gradient_along(subject.weighed_results, [rng.standard_normal(a.shape) for a in named.values()])
         return compare_with_differences(along, named, SECOND, "the second derivative")
 
     return despite_kinks(subject, check)
@@ -95,6 +95,6 @@ def _strays(subject: Subject) -> list[Any]:
     return [v for v in program.operands if isinstance(v, Box) and v.node is not None and id(v) not in known]
 
 
-def _all_told(subject: Subject) -> dict[str, Any]:
+def _by_told_name(subject: Subject) -> dict[str, Any]:
     """All that the number depends on, by the names that a message gives."""
     return {told(name): array for name, array in subject.named().items()}

@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_rnn.backend import as_array, xp
-from tinygrad_rnn.tape import Box, no_grad
+from tinygrad_rnn.backend import HostArray, as_array, xp
+from tinygrad_rnn.surroundings import no_grad
+from tinygrad_rnn.tape import Box
 from tinygrad_rnn.tensor import Tensor, as_tensor
 from tinygrad_rnn.transforms import grad
 
@@ -21,8 +22,8 @@ class GradientError(AssertionError):
 
 
 def numerical_gradient(
-    f: Callable[..., float], inputs: list[np.ndarray[Any, Any]], position: int, step: float = STEP
-) -> np.ndarray[Any, Any]:
+    f: Callable[..., float], inputs: list[HostArray], position: int, step: float = STEP
+) -> HostArray:
     """The gradient of a scalar function by one of its inputs, entry by entry: Richardson's extrapolation
     (4 D(h) - D(2h)) / 3 of central differences D, whose error is of order h**4, with h = `step` max(1, |x|)."""
     x = inputs[position]
@@ -46,9 +47,7 @@ def numerical_gradient(
     return result
 
 
-def compare_gradients(
-    analytic: np.ndarray[Any, Any], numeric: np.ndarray[Any, Any], tolerance: float, what: str
-) -> float:
+def compare_gradients(analytic: HostArray, numeric: HostArray, tolerance: float, what: str) -> float:
     """The largest relative error |a - n| / max(|a|, |n|, 1e-3 of the largest entry, 1e-6); the last is for
     derivatives that are 0 but for rounding. Raises GradientError where it is above `tolerance`, and for every NaN:
     a NaN never passes."""
@@ -67,19 +66,19 @@ def compare_gradients(
     return float(error.max(initial=0.0))
 
 
-def worst_entry(errors: np.ndarray[Any, Any]) -> tuple[int, ...]:
+def worst_entry(errors: HostArray) -> tuple[int, ...]:
     """The index of the largest; a NaN is the largest of all."""
     worst = np.where(np.isnan(errors), np.inf, errors)
     return tuple(int(i) for i in np.unravel_index(np.argmax(worst), errors.shape))
 
 
-def weighed_sum(values: Sequence[Tensor], weights: Sequence[np.ndarray[Any, Any]]) -> Tensor:
+def weighed_sum(values: Sequence[Tensor], weights: Sequence[HostArray]) -> Tensor:
     """One number of several arrays, in which each entry takes part with a weight of its own."""
     parts: list[Tensor] = [(v * xp(v.data).asarray(w)).sum() for v, w in zip(values, weights, strict=True)]
     return sum(parts[1:], parts[0])
 
 
-def gradient_along(f: Callable[..., Tensor], directions: Sequence[np.ndarray[Any, Any]]) -> Callable[..., Tensor]:
+def gradient_along(f: Callable[..., Tensor], directions: Sequence[HostArray]) -> Callable[..., Tensor]:
     """The gradient of `f` by all its inputs, times `directions`: a number, and a function of the inputs again. The
     gradient of that is a product with the Hessian."""
     positions = tuple(range(len(directions)))
@@ -149,6 +148,6 @@ def _outputs(result: Any) -> list[Tensor]:
     return [as_tensor(r) for r in result] if isinstance(result, tuple | list) else [as_tensor(result)]
 
 
-def _projection(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray[Any, Any]:
+def _projection(rng: np.random.Generator, shape: tuple[int, ...]) -> HostArray:
     """Weights between 0.5 and 1.5 in size, of either sign: no entry is drowned."""
     return np.asarray(rng.uniform(0.5, 1.5, shape) * rng.choice([-1.0, 1.0], shape))

@@ -46,9 +46,9 @@ class Point:
 
 
 def compare_with_differences(f: Callable[..., Tensor], named: dict[str, Array], tolerance: float, which: str) -> str:
-    """Every entry of the gradient of `f`, at the arrays that are `named`, against finite differences: what is there to
-    say. Raises GradientError, which names all inputs by which a derivative is wrong; it is a KinkError where each of
-    them is wrong at a kink."""
+    """Every entry of the gradient of `f`, at the arrays that are `named`, against finite differences: the figure for
+    the row of the table. `which` is how messages begin ("the derivative"). Raises GradientError, which names all inputs
+    by which a derivative is wrong; it is a KinkError where each of them is wrong at a kink."""
     arrays = list(named.values())
 
     def value(*xs: Any) -> float:
@@ -63,7 +63,7 @@ def compare_with_differences(f: Callable[..., Tensor], named: dict[str, Array], 
         except GradientError as error:
             wrong[name] = error
     if wrong:
-        raise _all_told(wrong)
+        raise _one_error(wrong)
     entries = f"{sum(a.size for a in arrays)} entries"
     return f"{f'{worst:.1e} at most' if worst else 'equal but for rounding'}, allowed {tolerance:.0e}; {entries}"
 
@@ -126,7 +126,7 @@ def is_at_a_kink(point: Point, i: int, gaps: Array) -> bool:
     return bool(gaps[entry] <= abs(right - left))
 
 
-def _all_told(wrong: dict[str, GradientError]) -> GradientError:
+def _one_error(wrong: dict[str, GradientError]) -> GradientError:
     """One error for all inputs by which a derivative is wrong. A Parameter comes first, since inputs and states are
     wrong with it: they reach the output through it."""
     first = min(wrong, key=lambda name: not name.startswith("parameter "))

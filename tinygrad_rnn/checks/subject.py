@@ -13,7 +13,7 @@ from tinygrad_rnn.loops.scanning import reasons
 from tinygrad_rnn.loops.trees import flat
 from tinygrad_rnn.models.cell import Cell
 from tinygrad_rnn.models.recurrent import Recurrent
-from tinygrad_rnn.tape import no_grad
+from tinygrad_rnn.surroundings import no_grad
 from tinygrad_rnn.tensor import Tensor
 from tinygrad_rnn.transforms import grad
 
@@ -30,6 +30,7 @@ class Subject:
     xs: Any
     start: list[Any]
     first_call: list[Any]
+    """What the first call of the cell gave: see `called`."""
 
     def __init__(self, cell: type[Cell], input_size: int, hidden_size: int, seed: int, options: dict[str, Any]) -> None:
         self.cell, self.sizes, self.options, self.seed = cell, (input_size, hidden_size), options, seed
@@ -37,7 +38,8 @@ class Subject:
         self.title = f"{cell.__name__}({input_size}, {hidden_size})"
 
     def begin(self) -> str:
-        """The layer that is checked, and a first call of its cell."""
+        """Before all else: makes the layer that is checked (`layer`), calls its cell once (`first_call`), and goes to a
+        first point (`xs`, `start`). There is no figure to tell."""
         self.layer = self.made()
         cell = self.layer.cells[0]
         gates = " ".join(gate.name for gate in cell.all_gates()) or "none"
@@ -86,7 +88,7 @@ class Subject:
         parameters = {name_in_cell(name): p.data for name, p in self.layer.named_parameters()}
         return {"the inputs": self.xs} | states | parameters
 
-    def number(self, *values: Tensor) -> Tensor:
+    def weighed_results(self, *values: Tensor) -> Tensor:
         """The number as a function of all that is `named`."""
         names = [name for name, _ in self.layer.named_parameters()]
         given = len(self.start) + 1
@@ -106,7 +108,7 @@ class Subject:
     def gradients(self) -> dict[str, Any]:
         """The gradient by all that is `named`."""
         named = self.named()
-        found = grad(self.number, tuple(range(len(named))))(*map(Tensor, named.values()))
+        found = grad(self.weighed_results, tuple(range(len(named))))(*map(Tensor, named.values()))
         return {name: g.numpy() for name, g in zip(named, found, strict=True)}
 
 

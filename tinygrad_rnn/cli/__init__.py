@@ -10,9 +10,12 @@ from tinygrad_rnn.cli import (
 )
 from tinygrad_rnn.cli.group import main as main
 
-main.add_command(check_command.check_command)
-main.add_command(evaluate_command.evaluate_command)
-main.add_command(generate_command.generate_command)
-main.add_command(inspect_command.inspect_command)
-main.add_command(score_command.score_command)
-main.add_command(train_command.train_command)
+for _command in (
+    check_command.check_command,
+    evaluate_command.evaluate_command,
+    generate_command.generate_command,
+    inspect_command.inspect_command,
+    score_command.score_command,
+    train_command.train_command,
+):
+    main.add_command(_command)

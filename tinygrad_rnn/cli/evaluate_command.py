@@ -47,4 +47,4 @@ def evaluate_command(checkpoint: Path, text: tuple[str, ...], device: str) -> No
     )
     say("", f"vocabulary {len(vocabulary):,}, {model.size:,} parameters, corpus sha256 {corpus.sha256[:12]}")
     if not text:
-        say("baseline", f"{baseline_line(meta['corpus'])}")
+        say("baseline", baseline_line(meta["corpus"]))

@@ -45,7 +45,7 @@ def inspect_command(checkpoint: Path, html: Path | None, text: str | None) -> No
         say("", f"step {each['step']:>6}  {nats} nats per token")
     default = Settings().to_json()
     differing = {name: value for name, value in settings.to_json().items() if value != default[name]}
-    say("settings", f"{', '.join(f'{k}={v}' for k, v in differing.items()) or 'all defaults'}")
+    say("settings", ", ".join(f"{k}={v}" for k, v in differing.items()) or "all defaults")
     say("tokens", f"{len(vocabulary):,}: {' '.join(map(repr, vocabulary.tokens[:12]))} ...")
     say("weights", f"{model.size:,} numbers")
     for name, parameter in model.named_parameters():

@@ -11,7 +11,6 @@ from typing import Any
 import click
 
 from tinygrad_rnn.backend import cuda_namespace
-from tinygrad_rnn.training.optimizers import OPTIMIZERS
 from tinygrad_rnn.training.settings import LEARNING_RATES, SCHEDULES, Settings, SettingsError
 
 DEFAULT_OUT = Path("runs/lm")
@@ -98,7 +97,7 @@ _SETTINGS_OPTIONS = [
     _setting("dropout", "On embeddings, between layers and before the output."),
     _setting("recurrent_dropout", "On the state that gates read, one mask a sequence."),
     _setting("zoneout", "Probability that a unit keeps its old state."),
-    _setting("optimizer", "Which optimiser.", type=click.Choice(list(OPTIMIZERS))),
+    _setting("optimizer", "Which optimiser.", type=click.Choice(list(LEARNING_RATES))),
     _setting(
         "lr",
         f"Learning rate (unless told: {', '.join(f'{name} {rate:g}' for name, rate in LEARNING_RATES.items())}).",

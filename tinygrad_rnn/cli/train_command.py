@@ -119,7 +119,7 @@ def train_command(
         data.about["baselines"] = ngram_baselines(data, settings.level)
         run = Run(settings, data, device)
     if not quiet:
-        _describe(run)
+        _introduce(run)
     log = out / "log.jsonl" if log is None else log
     reporter = Reporter(run, log, budget, quiet)
     try:
@@ -140,7 +140,7 @@ def _must_be_writable(folder: Path) -> None:
         raise click.ClickException(f"{folder}: this folder cannot be written to")
 
 
-def _describe(run: Run) -> None:
+def _introduce(run: Run) -> None:
     about, settings = run.data.about, run.settings
     train, valid, unit = run.data.train, run.data.valid, "sentences"
     sizes = len(train), len(valid)
@@ -148,7 +148,7 @@ def _describe(run: Run) -> None:
         sizes, unit = (sum(map(len, train)), sum(map(len, valid))), "characters"
     say("corpus", f"{about['name']}: {about['tokens']:,} tokens, sha256 {about['sha256'][:12]}")
     say("split", f"{sizes[0]:,} training and {sizes[1]:,} validation {unit}, vocabulary {len(run.data.vocabulary):,}")
-    say("baseline", f"{baseline_line(about)}")
+    say("baseline", baseline_line(about))
     say("", "(interpolated Witten-Bell n-grams on the same split, in nats per token)")
     tied = " (tied)" if run.model.output_weight is None else ""
     say(

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 
-from tinygrad_rnn.backend import to_device
+from tinygrad_rnn.backend import HostArray, to_device
 from tinygrad_rnn.data.messages import TextError
 from tinygrad_rnn.data.vocabulary import Ids
 
@@ -26,7 +25,7 @@ class Batch:
 
     inputs: Ids
     targets: Ids
-    weights: np.ndarray[Any, Any]
+    weights: HostArray
     lengths: Ids | None = None
 
     @property

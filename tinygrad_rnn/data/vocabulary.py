@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from tinygrad_rnn.backend import HostArray
 from tinygrad_rnn.data.messages import TextError
 
 PADDING = "PADDING"
@@ -17,7 +18,7 @@ SENTENCE_START = "SENTENCE_START"
 SENTENCE_END = "SENTENCE_END"
 SPECIALS = (PADDING, UNKNOWN_TOKEN, SENTENCE_START, SENTENCE_END)
 
-Ids = np.ndarray[Any, Any]
+Ids = HostArray
 """A sequence of token ids, (T,) int64."""
 
 

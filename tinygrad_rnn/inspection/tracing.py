@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_rnn.backend import to_host, xp
+from tinygrad_rnn.backend import HostArray, to_host, xp
 from tinygrad_rnn.inspection.naming import named_values
 from tinygrad_rnn.inspection.plots import heat_maps
 from tinygrad_rnn.loops.program import Program, Var
@@ -25,10 +25,10 @@ from tinygrad_rnn.loops.unrolling import Step, length_of
 from tinygrad_rnn.surroundings import current_surroundings, is_recording
 from tinygrad_rnn.tensor import Tensor
 
-Values = dict[str, np.ndarray[Any, Any]]
+Values = dict[str, HostArray]
 
 
-class Trace(Mapping[str, np.ndarray[Any, Any]]):
+class Trace(Mapping[str, HostArray]):
     """Arrays (T,B,H) by name: "0.forward.z" is gate z of layer 0, "0.forward.z.pre" the sum that it squashes,
     "0.forward.h" the state that each step left (a gate of a state's name is "0.forward.h.gate"); what a cell named with
     `tag` stands beside them. A second recurrent network in the same model is "1/0.forward.z", and so on. A later
@@ -43,7 +43,7 @@ class Trace(Mapping[str, np.ndarray[Any, Any]]):
         self._taps: dict[str, tuple[Tensor, bool]] = {}
         self._owners: list[Any] = []
 
-    def __getitem__(self, name: str) -> np.ndarray[Any, Any]:
+    def __getitem__(self, name: str) -> HostArray:
         if name not in self._values:
             raise KeyError(f"nothing was traced as {name!r}, only {', '.join(self._values) or 'nothing at all'}")
         return self._values[name]

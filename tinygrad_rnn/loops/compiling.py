@@ -4,6 +4,7 @@ record          recorder.py         the step, run once on placeholders: a Progra
 differentiate   differentiating.py  its backward step, by the same rules
 split           splitting.py        what goes before, into and after the loop
 fuse            fusing.py           a row that is added to a product becomes a row of it
+sink            splitting.py        cheap work on large values goes back into the loop, where they are in cache
 merge           merging.py          products, sums and neighbouring gates become one each
 lay out         layout.py           where every value lies
 emit            emitting.py         the loop as straight-line code
@@ -111,22 +112,23 @@ def _over_time(value: Array, var: Var, loop: Loop, steps: int) -> Array:
 
 
 def compile_program(program: Program, needs: tuple[bool, ...]) -> Compiled:
-    """All stages. `needs` tells for captured operands, states and inputs whether a gradient may be asked for."""
+    """All stages after the recording. `needs` tells for captured operands, states and inputs whether a gradient may be
+    asked for."""
     program = replace(program, operands=[])  # the cache keeps no model alive
     numbers = count(program.count + 10**6)
     if not any(needs):
-        return Compiled(program, _loop(_forward(program, set()), numbers), None)
+        return Compiled(program, _loop(_forward_direction(program, set()), numbers), None)
     step = differentiate(program, _wanted(program, needs))
     makers = {v: e for e in step.equations for v in e.outs}
     sums = [None if g is None else terms(g, makers) for g in step.g_captured]
     results = {g for g in step.g_xs if g is not None} | operands(sums)
     reads = {a for e in step.equations for a in e.reads} | results
     made = {v for e in program.equations for v in e.outs} | set(program.states)
-    forward = _loop(_forward(program, reads & made), numbers)
-    backward = _backward(program, step, results, reads, forward)
+    forward = _loop(_forward_direction(program, reads & made), numbers)
+    backward = _backward_direction(program, step, results, reads, forward)
     loop = _loop(backward, numbers)
-    reads |= {place.stack for place in backward.home.values()}
-    return Compiled(program, forward, BackwardLoop(program, step, loop, sums, Totals(sums, loop.layout), reads))
+    saved = reads | {place.stack for place in backward.home.values()}
+    return Compiled(program, forward, BackwardLoop(program, step, loop, sums, Totals(sums, loop.layout), saved))
 
 
 def _wanted(program: Program, needs: tuple[bool, ...]) -> set[Var]:
@@ -156,7 +158,7 @@ class Direction:
     """Whether the last step comes first."""
 
 
-def _forward(program: Program, read_later: set[Var]) -> Direction:
+def _forward_direction(program: Program, read_later: set[Var]) -> Direction:
     return Direction(
         equations=program.equations,
         carry=program.states,
@@ -168,7 +170,9 @@ def _forward(program: Program, read_later: set[Var]) -> Direction:
     )
 
 
-def _backward(program: Program, step: Backward, results: set[Var], reads: set[Var], forward: Loop) -> Direction:
+def _backward_direction(
+    program: Program, step: Backward, results: set[Var], reads: set[Var], forward: Loop
+) -> Direction:
     """The backward direction: what the forward pass kept is known beforehand, and lies where that put it."""
     layout, kept = forward.layout, {*program.ys, *reads}
     home = {v: place for v, place in layout.home.items() if v in kept and place.stack in layout.timed}

@@ -58,6 +58,8 @@ _INFIX |= {ops.equal: "==", ops.not_equal: "!=", ops.less: "<", ops.greater: ">"
 
 
 class _Explanation:
+    """What there is to say of one program: all values have names first."""
+
     def __init__(self, program: Program, names: Names) -> None:
         self.program, self.names = program, names
         everything = (*program.operands, *program.states, *program.xs)

@@ -32,6 +32,7 @@ from tinygrad_rnn.loops.program import Equation, Var
 from tinygrad_rnn.loops.splitting import Parts
 
 Env = dict[Var, Array]
+"""What values are: an array for each Var, with a leading time axis where the layout has it timed."""
 
 
 class Layout:

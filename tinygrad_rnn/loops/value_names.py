@@ -14,11 +14,13 @@ from __future__ import annotations
 
 import math
 import re
+from keyword import iskeyword
 from typing import Any
 
 import tinygrad_rnn.ops as ops
 from tinygrad_rnn.loops.compiling import BackwardLoop
 from tinygrad_rnn.loops.executing import Loop
+from tinygrad_rnn.loops.kernels import KERNELS
 from tinygrad_rnn.loops.local_names import watched_locals
 from tinygrad_rnn.loops.program import Program, Var
 from tinygrad_rnn.loops.recorder import Placeholder, record_step
@@ -147,7 +149,8 @@ def _name_constants(loop: Loop, names: Names) -> None:
 
 # --- In the source ---------------------------------------------------------------------------------------------
 
-_RESERVED = {"steps", "cycle", "options", "copy", "where", "clip", "sum", "mean", "broadcast", *dir(math), *vars(ops)}
+_RESERVED = {*KERNELS, "steps", "cycle", "options", "range", "zip", *dir(math), *vars(ops)}
+"""What the source of a loop uses already."""
 
 
 def identifiers(names: Names) -> Names:
@@ -156,7 +159,7 @@ def identifiers(names: Names) -> Names:
     taken: set[str] = set()
     for v, name in names.items():
         text = re.sub(r"\W+", "_", name.replace("'", "_new")).strip("_")
-        text = text if text.isidentifier() and text not in _RESERVED else f"v_{text}"
+        text = text if text.isidentifier() and not iskeyword(text) and text not in _RESERVED else f"v_{text}"
         while text in taken:
             text += "_"
         taken.add(text)

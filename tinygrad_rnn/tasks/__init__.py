@@ -1,1 +1,1 @@
-"""Tasks: what recurrent networks are shown for."""
+"""Tasks: what a trained model is used for."""

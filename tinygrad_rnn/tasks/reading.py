@@ -16,7 +16,7 @@ from tinygrad_rnn.inspection.tracing import Trace, trace
 from tinygrad_rnn.loops.recorder import CannotRecord
 from tinygrad_rnn.models import LanguageModel
 from tinygrad_rnn.rowsparse import RowSparse
-from tinygrad_rnn.tape import no_grad
+from tinygrad_rnn.surroundings import no_grad
 from tinygrad_rnn.tensor import Tensor
 
 MOST_TOKENS = 150

@@ -7,12 +7,13 @@ from typing import Any
 
 import numpy as np
 
+from tinygrad_rnn.backend import HostArray
 from tinygrad_rnn.data.messages import TextError
 from tinygrad_rnn.data.tokens import detokenize, tokenize
 from tinygrad_rnn.data.vocabulary import Vocabulary
 from tinygrad_rnn.models import LanguageModel
 from tinygrad_rnn.models.sampling import generate
-from tinygrad_rnn.tape import no_grad
+from tinygrad_rnn.surroundings import no_grad
 from tinygrad_rnn.training.settings import Settings, SettingsError
 
 
@@ -77,7 +78,7 @@ def _first(vocabulary: Vocabulary) -> int:
     return int(vocabulary.encode(["\n"])[0]) if "\n" in vocabulary else vocabulary.end + 1
 
 
-def spelled(text: str, vocabulary: Vocabulary, settings: Settings) -> tuple[np.ndarray[Any, Any], int, list[str]]:
+def spelled(text: str, vocabulary: Vocabulary, settings: Settings) -> tuple[HostArray, int, list[str]]:
     """The ids of a text as the model reads it, how many of them are given and not asked for, and how the text spells
     them, unknown ones too. Raises TextError for a text without tokens."""
     tokens = _tokens(text, settings)

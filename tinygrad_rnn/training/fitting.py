@@ -14,7 +14,7 @@ from tinygrad_rnn.data.batches import Batch
 from tinygrad_rnn.models.language import LanguageModel, perplexity
 from tinygrad_rnn.optim.clipping import clip_by_norm, clip_by_value
 from tinygrad_rnn.optim.optimizer import Optimizer
-from tinygrad_rnn.tape import no_grad
+from tinygrad_rnn.surroundings import no_grad
 
 Batches = Callable[[int], Iterable[Batch]]
 """Gives the batches of an epoch, the same ones each time it is asked for the same epoch."""

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 LogLine = dict[str, Any]
+"""A line: "event" is "step" or "evaluation", "step" its number; the rest is what Record and Evaluation have."""
 
 
 def line_of(record: LogLine) -> str:

@@ -18,6 +18,7 @@ OPTIMIZERS: dict[str, type[Optimizer]] = {
     "rmsprop": RMSprop,
     "adam": Adam,
 }
+"""By the names that settings have for them."""
 
 
 def make_optimizer(settings: Settings, parameters: Any) -> Optimizer:

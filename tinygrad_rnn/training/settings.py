@@ -15,6 +15,7 @@ LEARNING_RATES = {"sgd": 1.0, "adagrad": 0.02, "adadelta": 1.0, "rmsprop": 5e-3,
 """By the name of the optimiser, where a run does not say; for SGD with the gradient's norm clipped."""
 
 SCHEDULES = ("halve", "cosine", "exponential", "constant")
+"""Of the learning rate."""
 LARGEST = 2**31 - 1
 """Of a size."""
 

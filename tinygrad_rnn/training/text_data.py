@@ -21,6 +21,7 @@ from tinygrad_rnn.training.fitting import Evaluation, evaluate
 from tinygrad_rnn.training.settings import Settings
 
 DEFAULT_VOCABULARY = 4000
+"""Tokens at most, of words, where a run does not say."""
 
 
 @dataclass(frozen=True)
