@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import threading
 import warnings
 from collections.abc import Callable
@@ -10,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from garbage import nothing_left_for_the_collector
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -310,9 +310,7 @@ def test_results_are_the_users_own_and_no_garbage_is_left() -> None:
     layer = GRU(2, 3, dtype=np.float64)
     xs = R.standard_normal((3, 2, 2))
     layer(xs)[0].sum().backward()
-    gc.collect()
-    gc.disable()
-    try:
+    with nothing_left_for_the_collector():
         outputs, (last,) = layer(xs)
         kept = outputs.numpy().copy(), last.numpy().copy()
         outputs.sum().backward()
@@ -320,9 +318,6 @@ def test_results_are_the_users_own_and_no_garbage_is_left() -> None:
         np.testing.assert_array_equal(outputs.numpy(), kept[0])
         np.testing.assert_array_equal(last.numpy(), kept[1])
         del outputs, last
-        assert gc.collect() == 0
-    finally:
-        gc.enable()
 
 
 def test_threads_scan_beside_each_other() -> None:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import gc
 import threading
 import tracemalloc
 import weakref
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
+from garbage import nothing_left_for_the_collector
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -42,17 +41,15 @@ X, W = np.random.default_rng(3).uniform(-1, 1, (4, 3)), np.random.default_rng(4)
 # --- Memory ----------------------------------------------------------------------------------------------------
 
 
-@contextmanager
-def nothing_left_for_the_collector() -> Iterator[None]:
-    """Everything must have been freed by reference counting alone."""
-    gc.collect()
-    gc.disable()
-    try:
-        yield
-        found = gc.collect()
-    finally:
-        gc.enable()
-    assert found == 0
+def test_a_cycle_of_ours_is_found_and_one_of_others_is_not() -> None:
+    with nothing_left_for_the_collector():
+        others: list[object] = []
+        others.append(others)
+        del others
+    with pytest.raises(AssertionError, match="Tensor"), nothing_left_for_the_collector():
+        ring: list[object] = [leaf(X)]
+        ring.append(ring)
+        del ring
 
 
 def forward_and_backward() -> None:
