@@ -52,7 +52,7 @@ def leaky_relu(x: Array, slope: float = 0.01) -> Array:
     return xp(x).where(x > 0, x, slope * x)
 
 
-leaky_relu.vjp(lambda g, out, x, slope=0.01: where(x > 0, g, slope * g))
+leaky_relu.vjp(lambda g, out, x, slope: where(x > 0, g, slope * g))
 
 
 @primitive
@@ -61,7 +61,7 @@ def elu(x: Array, alpha: float = 1.0) -> Array:
     return xp(x).where(x > 0, x, alpha * xp(x).expm1(xp(x).minimum(x, 0)))
 
 
-elu.vjp(lambda g, out, x, alpha=1.0: where(x > 0, g, g * (alpha * exp(where(x > 0, 0.0, x)))))
+elu.vjp(lambda g, out, x, alpha: where(x > 0, g, g * (alpha * exp(where(x > 0, 0.0, x)))))
 
 
 def gelu(x: Any, approximate: str = "none") -> Tensor:
@@ -92,7 +92,7 @@ def softmax(x: Array, axis: int = -1) -> Array:
     return out
 
 
-softmax.vjp(lambda g, out, x, axis=-1: out * (g - (g * out).sum(axis=axis, keepdims=True)))
+softmax.vjp(lambda g, out, x, axis: out * (g - (g * out).sum(axis=axis, keepdims=True)))
 
 
 @primitive
@@ -103,4 +103,4 @@ def log_softmax(x: Array, axis: int = -1) -> Array:
     return out - xp(x).log(xp(x).exp(out).sum(axis=axis, keepdims=True))
 
 
-log_softmax.vjp(lambda g, out, x, axis=-1: g - exp(out) * g.sum(axis=axis, keepdims=True))
+log_softmax.vjp(lambda g, out, x, axis: g - exp(out) * g.sum(axis=axis, keepdims=True))

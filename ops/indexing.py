@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from tinygrad_rnn.backend import Array, is_array, xp
 from tinygrad_rnn.ops.arithmetic import add
 from tinygrad_rnn.rowsparse import RowSparse
+from tinygrad_rnn.sums import SUMMED_AT_ONCE, accumulator
 from tinygrad_rnn.tape import Box, primitive
 
 if TYPE_CHECKING:
@@ -24,10 +27,13 @@ def _plain(index: Any) -> Any:
     return index
 
 
-def _may_repeat(index: Any) -> bool:
-    """Whether an index can name an entry twice: only arrays of integers can."""
-    parts = index if isinstance(index, tuple) else (index,)
-    return any(isinstance(part, list) or (is_array(part) and part.dtype.kind in "iu") for part in parts)
+def _parts(index: Any) -> tuple[Any, ...]:
+    return index if isinstance(index, tuple) else (index,)
+
+
+def _is_of_integers(part: Any) -> bool:
+    """Whether a part of an index is what can name an entry twice: an array of integers, or a list."""
+    return isinstance(part, list) or (is_array(part) and part.dtype.kind in "iu")
 
 
 @primitive
@@ -52,12 +58,18 @@ def getitem(x: Any, index: Any) -> Tensor:
 def scatter(updates: Array, index: Any, shape: tuple[int, ...]) -> Array:
     """Zeros of `shape` with `updates` added at `index`; an index named twice receives both."""
     index = _plain(index)
-    out = xp(updates).zeros(shape, dtype=updates.dtype)
-    if _may_repeat(index):
-        xp(updates).add.at(out, index, updates)
-    else:
+    lib, named = xp(updates), [part for part in _parts(index) if _is_of_integers(part)]
+    if not named:
+        out = lib.zeros(shape, dtype=updates.dtype)
         out[index] = updates
-    return out
+        return out
+    count = max(map(np.size, named))
+    if len(_parts(index)) == 1 and count > SUMMED_AT_ONCE:
+        rows = lib.asarray(named[0])
+        return RowSparse.from_indices(rows, lib.broadcast_to(updates, (*rows.shape, *shape[1:])), shape).dense()
+    out = lib.zeros(shape, dtype=accumulator(updates.dtype, count))
+    lib.add.at(out, index, updates.astype(out.dtype, copy=False))
+    return out.astype(updates.dtype, copy=False)
 
 
 scatter.vjp(lambda g, out, updates, index, shape: getitem(g, index))
@@ -83,7 +95,9 @@ def take(x: Array, indices: Array, axis: int = 0) -> Array:
     return xp(x).take(x, indices, axis=axis)
 
 
-def _take_rule(g: Any, out: Any, x: Any, indices: Any, axis: int = 0) -> Any:
+def _take_rule(g: Any, out: Any, x: Any, indices: Any, axis: int) -> Any:
+    if not x.ndim:
+        return g.sum()
     axis %= x.ndim
     if axis == 0 and not isinstance(g, Box):
         return RowSparse.from_indices(indices, g, x.shape)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import string
 from typing import TYPE_CHECKING, Any
 
-from tinygrad_rnn.backend import Array, xp
+from tinygrad_rnn.backend import Array, as_array, xp
 from tinygrad_rnn.ops.arithmetic import mul
 from tinygrad_rnn.tape import Box, primitive
 
@@ -98,6 +98,7 @@ def einsum(subscripts: str, *operands: Any) -> Tensor:
     Raises ValueError where the subscripts do not fit the operands."""
     if not isinstance(subscripts, str):
         raise TypeError(f'einsum: subscripts such as "ij,jk->ik" were expected first, got {type(subscripts).__name__}')
+    operands = tuple(as_array(x) if isinstance(x, list | tuple) else x for x in operands)
     explicit = _spell_out(subscripts.replace(" ", ""), [x.ndim for x in operands])
     return _einsum(explicit, *operands)
 

@@ -12,6 +12,7 @@ from tinygrad_rnn.backend import Array, xp
 from tinygrad_rnn.ops.arithmetic import square, where
 from tinygrad_rnn.ops.elementary import exp
 from tinygrad_rnn.ops.shapes import concatenate, flip, moveaxis
+from tinygrad_rnn.sums import accumulated, total
 from tinygrad_rnn.tape import astype, broadcast_to, primitive
 
 if TYPE_CHECKING:
@@ -19,16 +20,23 @@ if TYPE_CHECKING:
 
 Axis = int | tuple[int, ...] | None
 
+LARGEST_OF_FLOAT16 = 65504
+
 
 def _axes(x: Any, axis: Axis) -> tuple[int, ...]:
-    """The axes as non-negative numbers, in order."""
+    """The axes as non-negative numbers, in order. A number has none, and is its own reduction over 0 or -1."""
     if axis is None:
         return tuple(range(x.ndim))
     axes = axis if isinstance(axis, tuple) else (axis,)
     for a in axes:
-        if not -x.ndim <= a < x.ndim:
+        if not -x.ndim <= a < x.ndim and (x.ndim or a not in (0, -1)):
             raise np.exceptions.AxisError(a, x.ndim)
-    return tuple(sorted(a % x.ndim for a in axes))
+    return tuple(sorted(a % x.ndim for a in axes)) if x.ndim else ()
+
+
+def _over(x: Array, axis: Axis) -> Axis:
+    """The axis as NumPy takes it: of a number, most of its functions take none."""
+    return axis if x.ndim else _axes(x, axis)
 
 
 def _kept(x: Any, axis: Axis) -> tuple[int, ...]:
@@ -41,29 +49,36 @@ def _count(x: Any, axis: Axis) -> int:
     return math.prod(x.shape[a] for a in _axes(x, axis))
 
 
+def _divided(x: Any, count: int) -> Any:
+    """x / count, also where a count is beyond what the dtype of x can hold."""
+    return x / count if count <= LARGEST_OF_FLOAT16 else x * (1 / count)
+
+
 @primitive
 def sum(x: Array, axis: Axis = None, keepdims: bool = False) -> Array:
-    """The sum over `axis`."""
-    return xp(x).sum(x, axis=axis, keepdims=keepdims)
+    """The sum over `axis`, in blocks where it is long."""
+    return total(x, _over(x, axis), keepdims)
 
 
-sum.vjp(lambda g, out, x, axis=None, keepdims=False: broadcast_to(g.reshape(_kept(x, axis)), x.shape))
+sum.vjp(lambda g, out, x, axis, keepdims: broadcast_to(g.reshape(_kept(x, axis)), x.shape))
 
 
 @primitive
 def mean(x: Array, axis: Axis = None, keepdims: bool = False) -> Array:
     """The mean over `axis`."""
-    return xp(x).mean(x, axis=axis, keepdims=keepdims)
+    if x.dtype.kind != "f" or not x.size:
+        return xp(x).mean(x, axis=_over(x, axis), keepdims=keepdims)
+    return (accumulated(x, _over(x, axis), keepdims) / _count(x, axis)).astype(x.dtype, copy=False)
 
 
 mean.vjp(
-    lambda g, out, x, axis=None, keepdims=False: broadcast_to(
-        g.reshape(_kept(x, axis)) / builtins.max(_count(x, axis), 1), x.shape
+    lambda g, out, x, axis, keepdims: broadcast_to(
+        _divided(g.reshape(_kept(x, axis)), builtins.max(_count(x, axis), 1)), x.shape
     )
 )
 
 
-def _share_of_extreme(g: Any, out: Any, x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
+def _share_of_extreme(g: Any, out: Any, x: Any, axis: Axis, keepdims: bool) -> Any:
     kept = _kept(x, axis)
     chosen = astype(x == out.reshape(kept), x.dtype)
     return g.reshape(kept) * (chosen / chosen.sum(axis=axis, keepdims=True))
@@ -72,7 +87,7 @@ def _share_of_extreme(g: Any, out: Any, x: Any, axis: Axis = None, keepdims: boo
 @primitive
 def max(x: Array, axis: Axis = None, keepdims: bool = False) -> Array:
     """The largest value over `axis`; ties share the gradient equally."""
-    return xp(x).max(x, axis=axis, keepdims=keepdims)
+    return xp(x).max(x, axis=_over(x, axis), keepdims=keepdims)
 
 
 max.vjp(_share_of_extreme)
@@ -81,7 +96,7 @@ max.vjp(_share_of_extreme)
 @primitive
 def min(x: Array, axis: Axis = None, keepdims: bool = False) -> Array:
     """The smallest value over `axis`; ties share the gradient equally."""
-    return xp(x).min(x, axis=axis, keepdims=keepdims)
+    return xp(x).min(x, axis=_over(x, axis), keepdims=keepdims)
 
 
 min.vjp(_share_of_extreme)
@@ -118,7 +133,7 @@ def logsumexp(x: Array, axis: Axis = None, keepdims: bool = False) -> Array:
     return out if keepdims else out.reshape(tuple(n for i, n in enumerate(x.shape) if i not in _axes(x, axis)))
 
 
-def _logsumexp_rule(g: Any, out: Any, x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
+def _logsumexp_rule(g: Any, out: Any, x: Any, axis: Axis, keepdims: bool) -> Any:
     kept = _kept(x, axis)
     with np.errstate(over="ignore"):
         shares = exp(x - where(out == -math.inf, 0.0, out).reshape(kept))
@@ -135,7 +150,7 @@ def cumsum(x: Array, axis: int | None = None) -> Array:
     return xp(x).cumsum(x, axis=axis)
 
 
-def _cumsum_rule(g: Any, out: Any, x: Any, axis: int | None = None) -> Any:
+def _cumsum_rule(g: Any, out: Any, x: Any, axis: int | None) -> Any:
     along = 0 if axis is None else axis
     return flip(cumsum(flip(g, along), along), along).reshape(x.shape)
 
@@ -155,7 +170,5 @@ def norm(x: Array, axis: Axis = None, keepdims: bool = False) -> Array:
 
 
 norm.vjp(
-    lambda g, out, x, axis=None, keepdims=False: (
-        where(out == 0, 0.0, g / where(out == 0, 1.0, out)).reshape(_kept(x, axis)) * x
-    )
+    lambda g, out, x, axis, keepdims: where(out == 0, 0.0, g / where(out == 0, 1.0, out)).reshape(_kept(x, axis)) * x
 )

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import builtins
+import itertools
 import operator
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tinygrad_rnn.backend import Array, xp
+from tinygrad_rnn.backend import Array, as_array, xp
 from tinygrad_rnn.ops.arithmetic import zeros_like
 from tinygrad_rnn.tape import primitive
 
@@ -29,13 +30,13 @@ reshape.vjp(lambda g, out, x, shape: g.reshape(x.shape))
 
 
 @primitive
-def transpose(x: Array, axes: tuple[int, ...] | None = None) -> Array:
+def transpose(x: Array, axes: Axes | None = None) -> Array:
     """The axes in another order (reversed by default)."""
     return xp(x).transpose(x, axes)
 
 
-def _transpose_rule(g: Any, out: Any, x: Any, axes: tuple[int, ...] | None = None) -> Any:
-    if axes is None:
+def _transpose_rule(g: Any, out: Any, x: Any, axes: Axes | None) -> Any:
+    if axes is None or isinstance(axes, int):  # a number is the one axis of a vector
         return transpose(g)
     return transpose(g, tuple(int(i) for i in np.argsort([a % x.ndim for a in axes])))
 
@@ -76,7 +77,7 @@ def squeeze(x: Array, axis: Axes | None = None) -> Array:
     return xp(x).squeeze(x, axis=axis)
 
 
-squeeze.vjp(lambda g, out, x, axis=None: g.reshape(x.shape))
+squeeze.vjp(lambda g, out, x, axis: g.reshape(x.shape))
 
 
 @primitive
@@ -85,7 +86,7 @@ def flip(x: Array, axis: Axes | None = None) -> Array:
     return xp(x).flip(x, axis=axis)
 
 
-flip.vjp(lambda g, out, x, axis=None: flip(g, axis))
+flip.vjp(lambda g, out, x, axis: flip(g, axis))
 
 
 def _pad_pairs(pad_width: Any, ndim: int) -> list[tuple[int, int]]:
@@ -100,10 +101,22 @@ def pad(x: Array, pad_width: Any, constant_values: float = 0.0) -> Array:
 
 
 pad.vjp(
-    lambda g, out, x, pad_width, constant_values=0.0: g[
+    lambda g, out, x, pad_width, constant_values: g[
         tuple(slice(a, a + n) for (a, _), n in zip(_pad_pairs(pad_width, x.ndim), x.shape, strict=True))
     ]
 )
+
+
+def _arrays(name: str, xs: Sequence[Any]) -> Sequence[Any]:
+    """What is to be joined: lists as arrays, numbers in the dtype of what has one."""
+    if not len(xs):
+        raise ValueError(f"{name}: at least one array was expected, got none")
+    if all(hasattr(x, "dtype") for x in xs):
+        return xs
+    xs = [as_array(x) if isinstance(x, list | tuple) else x for x in xs]
+    dtypes = [x.dtype for x in xs if hasattr(x, "dtype")]
+    dtype = np.result_type(*dtypes) if dtypes else None
+    return [x if hasattr(x, "dtype") else as_array(x, dtype) for x in xs]
 
 
 @primitive
@@ -116,9 +129,7 @@ _stack.vjp_each(lambda n, g, out, *xs, axis: g[(slice(None),) * (axis % len(g.sh
 
 def stack(xs: Sequence[Any], axis: int = 0) -> Tensor:
     """Arrays of one shape joined along a new axis."""
-    if not len(xs):
-        raise ValueError("stack: at least one array was expected, got none")
-    return _stack(*xs, axis=axis)
+    return _stack(*_arrays("stack", xs), axis=axis)
 
 
 @primitive
@@ -137,8 +148,7 @@ _concatenate.vjp_each(_concatenate_rule)
 
 def concatenate(xs: Sequence[Any], axis: int | None = 0) -> Tensor:
     """Arrays joined along an axis that they have (None: all of them flattened)."""
-    if not len(xs):
-        raise ValueError("concatenate: at least one array was expected, got none")
+    xs = _arrays("concatenate", xs)
     return _concatenate(*xs, axis=axis) if axis is not None else _concatenate(*[reshape(x, -1) for x in xs], axis=0)
 
 
@@ -148,7 +158,7 @@ def _unstack(x: Array, axis: int = 0) -> tuple[Array, ...]:
     return tuple(moved[i, ...] for i in range(len(moved)))
 
 
-def _unstack_rule(g: Any, out: Any, x: Any, axis: int = 0) -> Any:
+def _unstack_rule(g: Any, out: Any, x: Any, axis: int) -> Any:
     zero = zeros_like(next(part for part in g if part is not None))
     return stack([zero if part is None else part for part in g], axis)
 
@@ -167,8 +177,19 @@ def _split(x: Array, indices_or_sections: int | Sequence[int], axis: int = 0) ->
     return tuple(xp(x).split(x, indices_or_sections, axis=axis))
 
 
-def _split_rule(g: Any, out: Any, x: Any, indices_or_sections: Any, axis: int = 0) -> Any:
-    return concatenate([zeros_like(o) if part is None else part for part, o in zip(g, out, strict=True)], axis)
+def _split_rule(g: Any, out: Any, x: Any, indices_or_sections: Any, axis: int) -> Any:
+    axis, n = axis % x.ndim, x.shape[axis]
+    parts = [zeros_like(o) if part is None else part for part, o in zip(g, out, strict=True)]
+    if builtins.sum(part.shape[axis] for part in parts) == n:
+        return concatenate(parts, axis)
+    cuts = [0, *indices_or_sections, n]  # which do not ascend: pieces overlap, or leave some out
+    places = [slice(*cut).indices(n) for cut in itertools.pairwise(cuts)]
+    width = (
+        tuple((start, n - start - part.shape[axis]) if a == axis else (0, 0) for a in range(x.ndim))
+        for part, (start, _, _) in zip(parts, places, strict=True)
+    )
+    padded = [pad(part, pairs) for part, pairs in zip(parts, width, strict=True)]
+    return builtins.sum(padded[1:], padded[0])
 
 
 _split.vjp(_split_rule)

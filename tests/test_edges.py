@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tinygrad_rnn import ops
+from tinygrad_rnn import compiled, ops, scan
 from tinygrad_rnn.checks.derivatives import gradcheck
 from tinygrad_rnn.ops import losses
 from tinygrad_rnn.ops.losses import Reduction
@@ -392,3 +392,93 @@ def test_indices_of_take_are_integers_in_a_list_too() -> None:
     np.testing.assert_array_equal(ops.take(x, [2, 0]).numpy(), [3.0, 1.0])
     with pytest.raises(TypeError, match="indices must be integers"):
         ops.take(x, [0.5, 1.7])
+
+
+# --- What gave a value, and then no gradient ---------------------------------------------------------------------
+
+REDUCTIONS = ["sum", "mean", "max", "min", "prod", "var", "norm", "logsumexp", "softmax", "log_softmax"]
+
+
+@pytest.mark.parametrize("axis", [0, -1])
+@pytest.mark.parametrize("name", REDUCTIONS)
+def test_a_number_is_its_own_reduction_over_axis_0_or_minus_1_as_in_pytorch(name: str, axis: int) -> None:
+    op = getattr(ops, name)
+    value, gradient = {"var": (0.0, 0.0), "softmax": (1.0, 0.0), "log_softmax": (0.0, 0.0)}.get(name, (3.0, 1.0))
+    x = Tensor(np.array(3.0), requires_grad=True)
+    out = op(x, axis=axis)
+    out.backward()
+    assert (out.shape, out.item(), x.grad) == ((), value, gradient)
+    assert gradcheck(lambda x: op(x, axis=axis), np.array(3.0), order=2)
+    with pytest.raises(np.exceptions.AxisError):
+        op(x, axis=1)
+
+
+@pytest.mark.parametrize("axis", [0, -1])
+@pytest.mark.parametrize("name", REDUCTIONS)
+def test_a_number_of_each_time_step_is_not_summed_over_time(name: str, axis: int) -> None:
+    op, xs = getattr(ops, name), np.linspace(0.5, 2, 4)
+
+    def step(s: Any, x: Any) -> Any:
+        return s * 0.5 + op(x, axis=axis), op(s * x, axis=axis) + op(x, axis=axis)
+
+    found = []
+    for kind in (True, False):
+        with compiled(kind):
+            leaf = Tensor(xs, requires_grad=True)
+            last, ys = scan(step, Tensor(np.array(0.3)), leaf)
+            (last + (ys * xs).sum()).backward()
+            found.append((ys.numpy(), leaf.grad))
+    np.testing.assert_allclose(found[0][0], found[1][0], rtol=1e-14)
+    np.testing.assert_allclose(found[0][1], found[1][1], rtol=1e-14)
+
+
+def test_taking_from_a_number_repeats_it() -> None:
+    x = Tensor(np.array(3.0), requires_grad=True)
+    out = ops.take(x, [0, 0, -1])
+    (out * np.array([1.0, 2.0, 4.0])).sum().backward()
+    assert out.numpy().tolist() == [3, 3, 3] and x.grad == 7
+    assert gradcheck(lambda x: ops.take(x, np.zeros((2, 2), int)) ** 2, np.array(3.0), order=2)
+
+
+def test_lists_among_the_arrays_of_an_op_are_arrays() -> None:
+    x = Tensor(np.array([[4.0, 5, 6]]), requires_grad=True)
+    row = [[1.0, 2, 3]]
+    for op in (
+        lambda x: ops.concatenate([row, x]),
+        lambda x: ops.concatenate([x, tuple(row)], axis=None),
+        lambda x: ops.stack([row, x, row]),
+        lambda x: ops.einsum("ij,ij->i", row, x),
+        lambda x: ops.einsum("ij,kj", x, row),
+        lambda x: ops.where([True, False, True], x, row),
+        lambda x: x * (1.0, 2.0, 3.0),
+    ):
+        assert gradcheck(op, x.numpy(), order=2)
+    assert ops.concatenate([row, x]).numpy().tolist() == [[1, 2, 3], [4, 5, 6]]
+    assert ops.einsum("ij,ij->i", row, x).numpy().tolist() == [32]
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+def test_numbers_among_what_is_joined_take_the_dtype_of_the_others(dtype: Any) -> None:
+    x = Tensor(dtype(2).reshape(()), requires_grad=True)
+    joined = ops.stack([1, x, 0.5, True])
+    assert joined.dtype == dtype and joined.numpy().tolist() == [1, 2, 0.5, 1]
+    assert ops.stack([1, 2.5]).dtype == np.float32
+
+
+@pytest.mark.parametrize("cuts", [[3, 1], [1, 3], [-1], [9], [3, 1, 4], [-9, 2]])
+def test_pieces_may_overlap_as_numpy_cuts_them_and_each_gives_its_gradient(cuts: list[int]) -> None:
+    x, weight = np.arange(8.0).reshape(4, 2), [1.0, 10, 100, 1000]
+    leaf = Tensor(x, requires_grad=True)
+    pieces = ops.split(leaf, cuts)
+    expected = np.zeros(4)
+    for number, piece, rows in zip(weight, pieces, np.split(np.arange(4), cuts), strict=False):
+        assert piece.numpy().tolist() == x[rows].tolist()
+        expected[rows] += number
+    ops.concatenate([number * piece for number, piece in zip(weight, pieces, strict=False)]).sum().backward()
+    assert leaf.grad[:, 0].tolist() == expected.tolist()
+    assert gradcheck(lambda x: ops.concatenate([p * p for p in ops.split(x, cuts)]), x, order=2)
+
+
+def test_the_axis_of_a_vector_may_be_named_in_a_transposition() -> None:
+    assert gradcheck(lambda v: ops.transpose(v, 0) ** 2, np.arange(3.0), order=2)
+    assert gradcheck(lambda v: v.transpose(-1) ** 2, np.arange(3.0), order=2)

@@ -303,3 +303,11 @@ def test_repr_tells_values_shape_dtype_and_place() -> None:
     assert len(repr(Tensor(np.zeros((1000, 1000))))) < 500
     assert repr(Tensor(np.zeros((0, 3)))) == "Tensor([], shape=(0, 3), dtype=float64)"
     assert repr(Tensor(np.array(True))) == "Tensor(True, shape=(), dtype=bool)"
+
+
+def test_questions_about_shape_and_type_lose_no_gradient_and_are_answered() -> None:
+    t = leaf()
+    assert np.ndim(t) == 2 and np.shape(t) == (2, 3)
+    assert np.size(t) == 6 and np.size(t, 1) == 3 and np.size(t, (0, -1)) == 6
+    assert not np.iscomplexobj(t) and np.isrealobj(t)
+    assert np.result_type(t, np.float32(1)) == np.float64 and np.result_type(np.int8, t) == np.float64

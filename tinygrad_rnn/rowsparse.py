@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_rnn.backend import Array, is_array, xp
+from tinygrad_rnn.sums import group_sums
 
 
 class RowSparse:
@@ -62,7 +63,7 @@ class RowSparse:
         starts = lib.flatnonzero(first)
         values = lib.take(values, order, axis=0)
         if len(starts) < len(flat):
-            values = _sums(values, starts)
+            values = group_sums(values, starts)
         return cls(flat[starts], values, shape)
 
     @property
@@ -131,15 +132,3 @@ class RowSparse:
 
     def __repr__(self) -> str:
         return f"RowSparse({len(self.rows)} of {self.shape[0]} rows, shape={self.shape}, dtype={self.dtype})"
-
-
-def _sums(values: Array, starts: Array) -> Array:
-    """The sum of each group of rows; group k begins at row starts[k]."""
-    if not values.size:
-        return values[starts]
-    # NumPy walks down one column at a time: two columns seen as one of complex numbers take half the time, for the
-    # same sums.
-    if isinstance(values, np.ndarray) and values.ndim > 1 and values.shape[-1] % 2 == 0 and values.dtype.char in "fd":
-        pairs = np.add.reduceat(values.view(values.dtype.char.upper()), starts, axis=0)
-        return pairs.view(values.dtype)
-    return xp(values).add.reduceat(values, starts, axis=0)

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import inspect
 import itertools
+import sys
 from collections.abc import Callable, Iterable
 from functools import partial
 from heapq import heappop, heappush
@@ -23,6 +24,7 @@ import numpy as np
 
 from tinygrad_rnn.backend import Array, as_array, xp
 from tinygrad_rnn.rowsparse import RowSparse
+from tinygrad_rnn.sums import total
 from tinygrad_rnn.surroundings import OpRecorder, Where, current_surroundings, recording
 
 if TYPE_CHECKING:  # for type checkers only: to them, an op returns a Tensor
@@ -136,6 +138,8 @@ class Primitive(Generic[P]):
         self.name = forward.__name__.strip("_")
         self.rules: tuple[Rule | None, ...] = ()
         self.every: Callable[..., Any] | None = None
+        self.arrays = 0
+        """How many of its leading arguments are arrays; the others are options."""
         self.__doc__ = forward.__doc__
         self.__name__ = forward.__name__
         self.__module__ = forward.__module__
@@ -143,6 +147,8 @@ class Primitive(Generic[P]):
         # For `help`: the types of its arguments are those of arrays, and Tensors do as well.
         bare = [p.replace(annotation=p.empty) for p in inspect.signature(forward).parameters.values()]
         self.__signature__ = inspect.Signature(bare)
+        self._names = [p.name for p in bare if p.kind is p.POSITIONAL_OR_KEYWORD]
+        self._defaults = {p.name: p.default for p in bare if p.default is not p.empty}
 
     def __repr__(self) -> str:
         return f"<primitive {self.name}>"
@@ -152,12 +158,15 @@ class Primitive(Generic[P]):
         return self
 
     def vjp(self, *rules: Rule | None) -> None:
-        """Declares `rule(g, out, *args, **params)` for each argument; None for one that carries no gradient."""
+        """Declares `rule(g, out, *args, **params)` for each argument; None for one that carries no gradient. The rules
+        are given every option of the op, the defaults too."""
         self.rules = rules
+        self.arrays = len(rules)
 
     def vjp_each(self, rule: Rule) -> None:
         """Declares one rule for all arguments of a variadic primitive: `rule(n, g, out, *args, **params)`."""
         self.every = rule
+        self.arrays = sys.maxsize
 
     def __call__(self, *args: P.args, **params: P.kwargs) -> Tensor:
         here = current_surroundings.get()
@@ -203,7 +212,7 @@ class Primitive(Generic[P]):
                 continue
             if isinstance(a, np.generic):
                 scalars = True
-            elif isinstance(a, list) and len(values) < len(self.rules):  # in an array's place
+            elif isinstance(a, list | tuple) and len(values) < self.arrays:
                 a = as_array(a)  # noqa: PLW2901
             values.append(a)
             parents.append(None)
@@ -215,6 +224,10 @@ class Primitive(Generic[P]):
         if any(isinstance(value, Box) for value in params.values()):
             args, params = self._positional(args, params), {}
         return recorder(self, args, params)
+
+    def all_options(self, args: Any, params: dict[str, Any]) -> dict[str, Any]:
+        """The options of a call that are not among its positional arguments, the defaults too."""
+        return {name: self._defaults[name] for name in self._names[len(args) :] if name in self._defaults} | params
 
     def rule_of(self, position: int) -> Rule | None:
         """The rule of one argument, as `rule(g, out, *args, **params)`; None where it carries no gradient."""
@@ -240,6 +253,8 @@ class Primitive(Generic[P]):
                 tuple(wrap(o, Output(node, i, o)) for i, o in enumerate(out)) if type(out) is tuple else wrap(out, node)
             )
         params = node.params
+        if len(args) + len(params) < len(self._names):
+            params = self.all_options(args, params)
         found: list[Any] = []
         for i, parent in enumerate(wanted):
             rule = None if parent is None else self.rule_of(i)
@@ -569,7 +584,7 @@ def sum_to(x: Array, shape: tuple[int, ...]) -> Array:
     extra = x.ndim - len(shape)
     stretched = tuple(i + extra for i, n in enumerate(shape) if n == 1 and x.shape[i + extra] != 1)
     axes = (*range(extra), *stretched)
-    return xp(x).sum(x, axis=axes).reshape(shape) if axes else x
+    return total(x, axes).reshape(shape) if axes else x
 
 
 sum_to.vjp(lambda g, out, x, shape: broadcast_to(g, x.shape))

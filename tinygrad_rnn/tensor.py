@@ -342,6 +342,8 @@ class Tensor(Box):
 
     def __array_function__(self, function: Callable[..., Any], types: Any, args: Any, options: Any) -> Any:
         op = _FUNCTIONS.get(function)
+        if function in _QUESTIONS:
+            return function(*(x.data if isinstance(x, Box) else x for x in args), **options)
         if op is None:
             raise TypeError(
                 f"numpy.{function.__name__} has no gradient here: use tinygrad_rnn.ops, or t.numpy() for arrays"
@@ -426,6 +428,11 @@ _FUNCTIONS: dict[Callable[..., Any], Callable[..., Any]] = {
         "stack concatenate split where outer einsum clip argmax zeros_like"
     ).split()
 } | {np.linalg.norm: lambda x, ord=None, axis=None, keepdims=False: _euclidean(x, ord, axis, keepdims)}
+
+_QUESTIONS: frozenset[Callable[..., Any]] = frozenset(
+    {np.ndim, np.shape, np.size, np.iscomplexobj, np.isrealobj, np.result_type}
+)
+"""NumPy's functions of which shape or dtype is all that the answer depends on."""
 
 
 def _euclidean(x: Any, ord: Any, axis: Any, keepdims: bool) -> Any:

@@ -16,6 +16,7 @@ from tinygrad_rnn.loops.program import Equation, Var
 from tinygrad_rnn.ops.arithmetic import _clip
 from tinygrad_rnn.ops.indexing import _getitem
 from tinygrad_rnn.ops.shapes import _concatenate, _split, _stack, _unstack
+from tinygrad_rnn.sums import total
 from tinygrad_rnn.tape import Primitive, _astype, _truncated
 
 BatchRule = Callable[[Equation, list[Array], list[bool], int], Any]
@@ -61,7 +62,9 @@ def _options(equation: Equation) -> dict[str, Any]:
 
 
 def _negative(axis: Any, rank: int) -> Any:
-    """Axes counted from the end, where a new leading one does not move them."""
+    """Axes counted from the end, where a new leading one does not move them. A number has none."""
+    if not rank:
+        return ()
     axes = range(rank) if axis is None else axis if isinstance(axis, tuple) else (axis,)
     return tuple(a - rank if a >= 0 else a for a in axes)
 
@@ -75,8 +78,11 @@ def _reduction(equation: Equation, values: list[Array], timed: list[bool], steps
 
 
 def _along(equation: Equation, values: list[Array], timed: list[bool], steps: int) -> Any:
-    (axis,) = _negative(_options(equation)["axis"], len(equation.args[0].shape))
-    return equation.primitive.forward(values[0], axis=axis)
+    x, rank = values[0], len(equation.args[0].shape)
+    if not rank:
+        return equation.primitive.forward(x[..., None], axis=-1)[..., 0]
+    (axis,) = _negative(_options(equation)["axis"], rank)
+    return equation.primitive.forward(x, axis=axis)
 
 
 def _reshaped(equation: Equation, values: list[Array], timed: list[bool], steps: int) -> Any:
@@ -104,7 +110,7 @@ def _summed_to(equation: Equation, values: list[Array], timed: list[bool], steps
     extra = len(x.shape) - len(shape)
     stretched = tuple(1 + extra + i for i, n in enumerate(shape) if n == 1 and x.shape[extra + i] != 1)
     axes = (*range(1, 1 + extra), *stretched)
-    return (values[0].sum(axis=axes) if axes else values[0]).reshape((steps, *shape))
+    return (total(values[0], axes) if axes else values[0]).reshape((steps, *shape))
 
 
 def _index(index: Any) -> tuple[Any, ...]:

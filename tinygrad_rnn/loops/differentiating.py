@@ -88,9 +88,10 @@ def _shares(
     outs = tuple(Placeholder(out, recorder) for out in equation.outs)
     args = [Placeholder(a, recorder) if isinstance(a, Var) else a for a in equation.args]
     g, out = (gs, outs) if equation.several else (gs[0], outs[0])
+    params = equation.primitive.all_options(args, equation.params)
     for i, a in enumerate(equation.args):
         rule = equation.primitive.rule_of(i) if isinstance(a, Var) and a in active else None
-        share = None if rule is None else rule(g, out, *args, **equation.params)
+        share = None if rule is None else rule(g, out, *args, **params)
         if share is not None:
             yield a, fitted(share, a, partial("op {!r}".format, equation.primitive.name))
 

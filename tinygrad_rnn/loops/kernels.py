@@ -14,6 +14,7 @@ from tinygrad_rnn.blas import product, rows_at_a_time
 from tinygrad_rnn.loops.products import sum_of_products
 from tinygrad_rnn.loops.program import Equation
 from tinygrad_rnn.ops.arithmetic import _clip
+from tinygrad_rnn.sums import is_added_up_well
 from tinygrad_rnn.tape import Primitive, primitive
 
 
@@ -58,12 +59,15 @@ def _copy(x: Array, out: Array) -> None:
 
 
 def _sum(x: Array, axis: Any = None, keepdims: bool = False, *, out: Array) -> None:
-    np.add.reduce(x, axis=axis, keepdims=keepdims, out=out)
+    if is_added_up_well(x, axis):
+        np.add.reduce(x, axis=axis, keepdims=keepdims, out=out)
+    else:
+        np.copyto(out, ops.sum.forward(x, axis, keepdims))
 
 
 def _mean(x: Array, axis: Any = None, keepdims: bool = False, *, out: Array) -> None:
-    if x.dtype.itemsize < 4 or x.dtype.kind != "f" or not x.size:
-        np.copyto(out, np.mean(x, axis=axis, keepdims=keepdims))
+    if x.dtype.kind != "f" or not x.size or not is_added_up_well(x, axis):
+        np.copyto(out, ops.mean.forward(x, axis, keepdims))
     else:  # the same, in less than half the time
         np.add.reduce(x, axis=axis, keepdims=keepdims, out=out)
         np.divide(out, x.size // out.size, out=out)

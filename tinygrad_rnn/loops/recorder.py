@@ -101,7 +101,7 @@ class Recorder:
         state = current_surroundings.get()
         params = deepcopy(params) if params else params  # a list among them may be changed later
         lifted = tuple(
-            self.lift(as_array(a) if isinstance(a, list) and i < len(primitive.rules) else a)
+            self.lift(as_array(a) if isinstance(a, list | tuple) and i < primitive.arrays else a)
             for i, a in enumerate(args)
         )
         options = frozen(params)

@@ -12,6 +12,7 @@ from tinygrad_rnn.backend import Array
 from tinygrad_rnn.buffers import empty_buffer
 from tinygrad_rnn.loops.layout import Env, Layout
 from tinygrad_rnn.loops.program import Equation, Var
+from tinygrad_rnn.sums import total
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,7 +112,7 @@ class Totals:
         else:
             g = g[None]
         if left is None:
-            return g.sum(axis=1) if timed else g * steps
+            return total(g, 1) if timed else g * steps
         x = env[left]
         if left in self.layout.timed and timed:
             rows = steps * left.shape[0]
@@ -119,8 +120,8 @@ class Totals:
             out = empty_buffer((len(g), left.shape[-1], right.shape[-1]), right.dtype)
             return np.matmul(x.reshape(rows, left.shape[-1]).T, g, out=out)
         if left in self.layout.timed:
-            return x.sum(axis=0).T @ g
-        return x.T @ (g.sum(axis=1) if timed else g * steps)
+            return total(x, 0).T @ g
+        return x.T @ (total(g, 1) if timed else g * steps)
 
 
 def operands(asked: list[list[Term] | None]) -> set[Var]:
