@@ -10,12 +10,13 @@ outside all brackets, as here, 1.2907 and 1.7504.
 
 from __future__ import annotations
 
+import argparse
 import json
-import sys
 import time
 from pathlib import Path
 from typing import Any
 
+import blas_kernel
 import numpy as np
 
 from tinygrad_rnn import Tensor, ops
@@ -110,7 +111,14 @@ def shipped() -> dict[str, tuple[Any, dict[str, Any]]]:
 
 def main() -> None:
     """Measures everything and writes it."""
-    cells, target = shipped(), Path(sys.argv[1])
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("target", type=Path, metavar="FILE", help="where the figures go, as JSON")
+    parser.add_argument("--anyway", action="store_true", help="also with a slower BLAS kernel than the processor has")
+    chosen = parser.parse_args()
+    kernel = blas_kernel.running()
+    if not chosen.anyway and (sentence := blas_kernel.below_the_processors(kernel)):
+        parser.error(sentence)
+    cells, target = shipped(), chosen.target
     seconds = speed(cells)
     results = {}
     for name, (cell, options) in cells.items():
@@ -119,7 +127,7 @@ def main() -> None:
             "adding": round(learn_to_add(cell, options), 4),
             "dyck": round(learn_brackets(cell, options), 4),
         }
-        print(name, results[name], flush=True)
+        print(kernel, name, results[name], flush=True)
         target.write_text(json.dumps(results, indent=1) + "\n")
 
 

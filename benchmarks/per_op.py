@@ -17,6 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import blas_kernel
 import numpy as np
 
 from tinygrad_rnn import Tensor, ops
@@ -67,7 +68,11 @@ def main() -> int:
     """Prints the table; writes it as JSON where asked."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--json", type=Path, help="also write the figures here")
+    parser.add_argument("--anyway", action="store_true", help="also with a slower BLAS kernel than the processor has")
     options = parser.parse_args()
+    kernel = blas_kernel.running()
+    if not options.anyway and (sentence := blas_kernel.below_the_processors(kernel)):
+        parser.error(sentence)
     rng = np.random.default_rng(0)
     x, seed = rng.uniform(-1, 1, (8, 8)), rng.uniform(-1, 1, (8, 8))
     cases: dict[str, tuple[Callable[[Any], Any], Callable[..., Any]]] = {
@@ -75,7 +80,8 @@ def main() -> int:
         "add": (lambda t: t + CONSTANT, numpy_add),
     }
     rows = []
-    print(f"{'op':6} {'tape µs':>9} {'NumPy µs':>9} {'more µs':>9}   (8x8, forward + backward, median of {ROUNDS})")
+    what = f"(8x8, forward + backward, median of {ROUNDS})"
+    print(f"{kernel:14} {'op':6} {'tape µs':>9} {'NumPy µs':>9} {'more µs':>9}   {what}")
     for name, (op, by_hand) in cases.items():
         np.testing.assert_allclose(tape_chain(op, x, seed), by_hand(x, seed), rtol=1e-12)
         pairs = [
@@ -84,9 +90,11 @@ def main() -> int:
         ]
         ours, theirs = (statistics.median(side) for side in zip(*pairs, strict=True))
         rows.append({"op": name, "tape_us": ours, "numpy_us": theirs, "more_us": ours - theirs})
-        print(f"{name:6} {ours:9.2f} {theirs:9.2f} {ours - theirs:9.2f}")
+        print(f"{kernel:14} {name:6} {ours:9.2f} {theirs:9.2f} {ours - theirs:9.2f}")
     if options.json:
-        options.json.write_text(json.dumps({"numpy": np.__version__, "python": sys.version, "rows": rows}, indent=1))
+        options.json.write_text(
+            json.dumps({"kernel": kernel, "numpy": np.__version__, "python": sys.version, "rows": rows}, indent=1)
+        )
     return 0
 
 

@@ -39,7 +39,7 @@ def accumulated(x: Array, axis: Any = None, keepdims: bool = False) -> Array:
 
 def is_added_up_well(x: Array, axis: Any) -> bool:
     """Whether the array library's own sum over `axis` does not add up long columns one after the other."""
-    kind = x.dtype.char
+    kind: str = x.dtype.char
     if kind != "f" or x.size <= SUMMED_AT_ONCE or not isinstance(x, np.ndarray):  # CuPy adds up in blocks
         return kind != "e"
     if x.flags.c_contiguous and (axis is None or axis == -1):  # as NumPy does itself
