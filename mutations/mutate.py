@@ -1,0 +1,186 @@
+"""Mutation testing: one small fault at a time, put into a copy of the source, and the tests that ought to see it.
+
+    pip install -e '.[test,mutation]'
+    python mutations/mutate.py                            # 40 faults, drawn with seed 0: half an hour on one core
+    python mutations/mutate.py ops/losses.py --sample 0   # all faults of a file
+    python mutations/mutate.py loops --sample 100 --seed 3 --jobs 2
+
+A fault (of cosmic-ray's kinds: another operator, another comparison, a number one more or less, a condition turned, a
+loop that does not run) counts as seen when a test fails, or ends in no time. First the tests of the file's own subject
+run, then, if these saw nothing, the whole quick suite. Faults that nothing sees are printed; those of `survivors.toml`
+are known, each with the reason why it is none. The exit status is 1 where there is another.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import difflib
+import os
+import random
+import shutil
+import subprocess
+import sys
+import tempfile
+import tomllib
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from queue import SimpleQueue
+
+from cosmic_ray.ast import ast_nodes, get_ast
+from cosmic_ray.mutating import mutate_code
+from cosmic_ray.plugins import get_operator
+
+ROOT = Path(__file__).parents[1]
+KNOWN = Path(__file__).with_name("survivors.toml")
+PATIENCE = 900  # seconds that tests may take
+
+KINDS = (
+    *(f"ReplaceBinaryOperator_{kind}" for kind in ("Add_Sub", "Sub_Add", "Mul_Div", "Div_Mul", "Pow_Mul")),
+    *(f"ReplaceBinaryOperator_{kind}" for kind in ("Mod_Mul", "FloorDiv_Mul", "BitAnd_BitOr")),
+    *(f"ReplaceComparisonOperator_{kind}" for kind in ("Lt_LtE", "LtE_Lt", "Gt_GtE", "GtE_Gt", "Eq_NotEq", "NotEq_Eq")),
+    *(f"ReplaceComparisonOperator_{kind}" for kind in ("Lt_Gt", "Gt_Lt", "Is_IsNot", "IsNot_Is")),
+    *("ReplaceUnaryOperator_Delete_USub", "ReplaceUnaryOperator_Delete_Not", "ReplaceTrueWithFalse"),
+    *("ReplaceFalseWithTrue", "ReplaceAndWithOr", "ReplaceOrWithAnd", "NumberReplacer", "AddNot"),
+    *("ReplaceBreakWithContinue", "ReplaceContinueWithBreak", "ZeroIterationForLoop"),
+)
+
+SUBJECTS = {
+    "ops": "test_edges test_sums test_known_numbers test_numpy_protocol test_ops test_backends",
+    "optim": "test_optim test_rowsparse test_training",
+    "loops": "test_scratch test_compiled_edges test_compiled_scan test_optimised_programs test_explain "
+    "test_compiled_cells test_compiled_recurrent",
+}
+"""The folders that are mutated, and the tests of their subject."""
+
+
+@dataclass(frozen=True)
+class Fault:
+    """A file (from the root), and one line of it as it is and as it becomes."""
+
+    file: str
+    line: int
+    before: str
+    after: str
+    source: str
+
+    @property
+    def key(self) -> tuple[str, str, str]:
+        """What a known survivor is recognised by, wherever its line moves."""
+        return self.file, self.before, self.after
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}\n  - {self.before}\n  + {self.after}"
+
+
+def faults(file: Path) -> Iterator[Fault]:
+    """All faults of a file, each once."""
+    name, source = file.relative_to(ROOT).as_posix(), file.read_text()
+    tree, quiet, seen = get_ast(source), _annotated(source), set()
+    for kind in KINDS:
+        operator = get_operator(f"core/{kind}")()
+        places = [place for node in ast_nodes(tree) for place in operator.mutation_positions(node)]
+        for number, ((line, column), _) in enumerate(places):
+            if any(first <= (line, column) < last for first, last in quiet):
+                continue
+            changed = mutate_code(source, operator, number)
+            if changed is None or changed in seen:
+                continue
+            seen.add(changed)
+            pairs = difflib.ndiff(source.splitlines(), changed.splitlines())
+            lines = [each for each in pairs if each[0] in "-+"]
+            before, after = (" ".join(x[2:].strip() for x in lines if x[0] == sign) for sign in "-+")
+            yield Fault(name, line, before, after, changed)
+
+
+def _annotated(source: str) -> list[tuple[tuple[int, int], tuple[int, int]]]:
+    """Where annotations stand, which nothing evaluates."""
+    found = []
+    for node in ast.walk(ast.parse(source)):
+        for part in (getattr(node, "annotation", None), getattr(node, "returns", None)):
+            if isinstance(part, ast.expr) and part.end_lineno is not None and part.end_col_offset is not None:
+                found.append(((part.lineno, part.col_offset), (part.end_lineno, part.end_col_offset)))
+    return found
+
+
+def is_seen(fault: Fault, tree: Path) -> bool:
+    """Whether a test fails in this copy of the source, once the fault is in it."""
+    file = tree / fault.file
+    whole = file.read_text()
+    file.write_text(fault.source)
+    try:
+        subject = next(name for name in SUBJECTS if f"/{name}/" in f"/{fault.file}")
+        return any(_fails(tree, tests) for tests in (SUBJECTS[subject].split(), []))
+    finally:
+        file.write_text(whole)
+
+
+def _fails(tree: Path, tests: list[str]) -> bool:
+    command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "-p", "no:randomly"]
+    environment = os.environ | {"PYTHONPATH": str(tree / "src"), "PYTHONDONTWRITEBYTECODE": "1"}
+    try:
+        done = subprocess.run(
+            [*command, *(f"tests/{name}.py" for name in tests)],
+            cwd=tree,
+            env=environment,
+            capture_output=True,
+            timeout=PATIENCE,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        return True
+    return done.returncode != 0
+
+
+def chosen_files(names: list[str]) -> list[Path]:
+    """The files of these folders and files, all that are mutated by default."""
+    found: list[Path] = []
+    for name in names or list(SUBJECTS):
+        place = next((p for p in (ROOT / name, ROOT / "tinygrad_rnn" / name) if p.exists()), None)
+        if place is None:
+            raise SystemExit(f"mutate.py: {name} is no file or folder of {ROOT}")
+        found += sorted(place.rglob("*.py")) if place.is_dir() else [place]
+    return [file for file in found if file.name != "__init__.py"]
+
+
+def main() -> int:
+    """Draws, tries, and prints what nothing saw."""
+    parser = argparse.ArgumentParser(prog="mutate.py", description=__doc__.splitlines()[0])
+    parser.add_argument(
+        "what", nargs="*", metavar="FILE", help=f"files or folders, of {', '.join(SUBJECTS)} by default"
+    )
+    parser.add_argument("--sample", type=int, default=40, help="how many faults are drawn (40); 0 for all")
+    parser.add_argument("--seed", type=int, default=0, help="of the draw")
+    parser.add_argument("--jobs", type=int, default=1, help="how many are tried beside each other")
+    chosen = parser.parse_args()
+    every = [fault for file in chosen_files(chosen.what) for fault in faults(file)]
+    drawn = random.Random(chosen.seed).sample(every, min(chosen.sample or len(every), len(every)))
+    known = {(each["file"], each["before"], each["after"]) for each in tomllib.loads(KNOWN.read_text())["survivor"]}
+    print(f"{len(drawn)} of {len(every)} faults", flush=True)
+    trees: SimpleQueue[Path] = SimpleQueue()
+    with tempfile.TemporaryDirectory() as folder:
+        for number in range(chosen.jobs):
+            copy = Path(folder) / str(number)
+            shutil.copytree(ROOT, copy, symlinks=True, ignore=shutil.ignore_patterns(".git", ".*_cache", ".hypothesis"))
+            trees.put(copy)
+
+        def survives(fault: Fault) -> bool:
+            tree = trees.get()
+            try:
+                return fault.key not in known and not is_seen(fault, tree)
+            finally:
+                trees.put(tree)
+
+        new = 0
+        with ThreadPoolExecutor(chosen.jobs) as pool:
+            for fault, left in zip(drawn, pool.map(survives, drawn), strict=True):
+                new += left
+                print(f"{'survives' if left else 'known   ' if fault.key in known else 'seen    '} {fault}", flush=True)
+    print(f"{new} survive that are not in {KNOWN.name}")
+    return 1 if new else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
