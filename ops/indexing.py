@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,21 +12,52 @@ from tinygrad_rnn.backend import Array, is_array, xp
 from tinygrad_rnn.ops.arithmetic import add
 from tinygrad_rnn.rowsparse import RowSparse
 from tinygrad_rnn.sums import SUMMED_AT_ONCE, accumulator
+from tinygrad_rnn.surroundings import current_surroundings
 from tinygrad_rnn.tape import Box, primitive
 
 if TYPE_CHECKING:
     from tinygrad_rnn.tensor import Tensor
 
 
-def _plain(index: Any) -> Any:
-    """An index with the arrays of its Tensors in their place, lists as arrays."""
+@dataclass(frozen=True)
+class Slot:
+    """The place in an index of the array with this number: arrays are arguments of an op, the rest is an option."""
+
+    number: int
+
+
+def _taken_apart(index: Any) -> tuple[Any, list[Any]]:
+    """An index with slots for its arrays, and these. In a recording a mask becomes the numbers of its entries: how many
+    there are decides the shape of the result."""
+    if type(index) is int or type(index) is slice:
+        return index, []
+    arrays: list[Any] = []
+    in_numbers = current_surroundings.get().recorder is not None
+
+    def slots(part: Any) -> Iterator[Any]:
+        if not (isinstance(part, Box) or is_array(part)):
+            yield _plain(part)
+            return
+        mask = in_numbers and part.dtype.kind == "b"
+        for array in _plain(part).nonzero() if mask else (part,):
+            yield Slot(len(arrays))
+            arrays.append(array)
+
+    parts = [slot for part in _parts(index) for slot in slots(part)]
+    return tuple(parts) if isinstance(index, tuple) or len(parts) != 1 else parts[0], arrays
+
+
+def _put_together(index: Any, arrays: tuple[Array, ...]) -> Any:
     if isinstance(index, tuple):
-        return tuple(_plain(part) for part in index)
-    if isinstance(index, Box):
-        index = index.data
+        return tuple(_put_together(part, arrays) for part in index)
+    return arrays[index.number] if isinstance(index, Slot) else index
+
+
+def _plain(index: Any) -> Any:
+    """What an index has in place of Tensors: their arrays."""
     if isinstance(index, list):
         return [_plain(part) for part in index]
-    return index
+    return index.data if isinstance(index, Box) else index
 
 
 def _parts(index: Any) -> tuple[Any, ...]:
@@ -37,12 +70,12 @@ def _is_of_integers(part: Any) -> bool:
 
 
 @primitive
-def _getitem(x: Array, index: Any) -> Array:
-    return x[index]
+def _getitem(x: Array, index: Any, *arrays: Array) -> Array:
+    return x[_put_together(index, arrays)]
 
 
-def _getitem_rule(g: Any, out: Any, x: Any, index: Any) -> Any:
-    return scatter(g, index, x.shape)
+def _getitem_rule(g: Any, out: Any, x: Any, index: Any, *arrays: Any) -> Any:
+    return _scatter(g, index, x.shape, *arrays)
 
 
 _getitem.vjp(_getitem_rule)
@@ -51,13 +84,13 @@ _getitem.vjp(_getitem_rule)
 def getitem(x: Any, index: Any) -> Tensor:
     """x[index], for every index that NumPy knows: numbers, slices with steps, `...`, None, integer and boolean
     arrays and Tensors. Entries read twice receive both gradients. Raises IndexError out of range."""
-    return _getitem(x, _plain(index))
+    index, arrays = _taken_apart(index)
+    return _getitem(x, index, *arrays)
 
 
 @primitive
-def scatter(updates: Array, index: Any, shape: tuple[int, ...]) -> Array:
-    """Zeros of `shape` with `updates` added at `index`; an index named twice receives both."""
-    index = _plain(index)
+def _scatter(updates: Array, index: Any, shape: tuple[int, ...], *arrays: Array) -> Array:
+    index = _put_together(index, arrays)
     lib, named = xp(updates), [part for part in _parts(index) if _is_of_integers(part)]
     if not named:
         out = lib.zeros(shape, dtype=updates.dtype)
@@ -72,7 +105,13 @@ def scatter(updates: Array, index: Any, shape: tuple[int, ...]) -> Array:
     return out.astype(updates.dtype, copy=False)
 
 
-scatter.vjp(lambda g, out, updates, index, shape: getitem(g, index))
+_scatter.vjp(lambda g, out, updates, index, shape, *arrays: _getitem(g, index, *arrays))
+
+
+def scatter(updates: Any, index: Any, shape: tuple[int, ...]) -> Tensor:
+    """Zeros of `shape` with `updates` added at `index`; an index named twice receives both."""
+    index, arrays = _taken_apart(index)
+    return _scatter(updates, index, shape, *arrays)
 
 
 def scatter_add(x: Any, index: Any, updates: Any) -> Tensor:
@@ -80,7 +119,7 @@ def scatter_add(x: Any, index: Any, updates: Any) -> Tensor:
     index named twice receives both."""
     if not hasattr(updates, "shape"):  # numbers and lists take the dtype of `x`
         updates = xp(x.data if isinstance(x, Box) else x).asarray(updates, dtype=x.dtype)
-    return add(x, scatter(updates, _plain(index), tuple(x.shape)))
+    return add(x, scatter(updates, index, tuple(x.shape)))
 
 
 @primitive
@@ -101,7 +140,7 @@ def _take_rule(g: Any, out: Any, x: Any, indices: Any, axis: int) -> Any:
     axis %= x.ndim
     if axis == 0 and not isinstance(g, Box):
         return RowSparse.from_indices(indices, g, x.shape)
-    return scatter(g, (slice(None),) * axis + (_plain(indices),), x.shape)
+    return scatter(g, (slice(None),) * axis + (indices,), x.shape)
 
 
 take.vjp(_take_rule)

@@ -17,6 +17,7 @@ import tinygrad_rnn as tg
 from tinygrad_rnn import ops
 from tinygrad_rnn.loops import ScanWarning, compiling
 from tinygrad_rnn.models import GRU
+from tinygrad_rnn.tape import primitive
 from tinygrad_rnn.tensor import Parameter, Tensor
 
 R = np.random.default_rng(0)
@@ -54,6 +55,7 @@ W, V, E, U = leaf(3, 3), leaf(3, 3), leaf(5, 3, 3), leaf(3, 0)
 MASK = Tensor((R.random((4, 2, 1)) > 0.5).astype(float))
 
 W32 = Tensor(R.standard_normal((3, 3)).astype(np.float32), requires_grad=True)
+COLUMNS, IDS, ROUND = np.array([2, 0, 0]), Tensor(R.integers(0, 2, (4, 2))), np.array([[1, 0, 1], [0, 0, 1]]) > 0
 B, C, M = leaf(3), leaf(2, 3), leaf(4, 3, 3)
 
 
@@ -119,6 +121,31 @@ CASES: dict[str, tuple[Any, ...]] = {
     "no features": (lambda s, x: (ops.tanh(s + x @ U), s), leaf(2, 0), X),
     "a product that is put out": (
         lambda s, x: ((n := (p := ops.tanh(s[0]) @ W) + ops.tanh(s[1] + x) @ V, n * 0.5), p), (H, leaf(2, 3)), X, W, V,
+    ),
+    "constant arrays in an index": (
+        lambda s, x: (ops.tanh(s[:, COLUMNS] @ W + x[COLUMNS[1:] % 2] + x[None, 0, COLUMNS]), s[:, Tensor(COLUMNS)]),
+        H, X,
+    ),
+    "constant arrays in an index, of what differs with time": (
+        lambda s, x: (ops.tanh(s @ W + ops.square(x)[..., COLUMNS] + ops.sin(x)[:, 0, None]), x[0, COLUMNS]), H, X, W,
+    ),
+    "arrays that move their axis to the front": (
+        lambda s, x: (ops.tanh(s @ W + E[0, :, COLUMNS].sum(axis=1)), E[COLUMNS[1], x.shape[0]:, COLUMNS] * x[0]),
+        H, X, E,
+    ),
+    "lists in an index": (lambda s, x: (ops.tanh(s[:, [2, 0, 0]] @ W + x), x[[1, 0], [2, 0]]), H, X, W),
+    "a constant mask": (
+        lambda s, x: (s * 0.5, (s[:, COLUMNS > 0], x[MASK.data[0, :, 0] > 0], E[:, COLUMNS == 0])), H, X, E,
+    ),
+    "a mask of two axes": (lambda s, x: (ops.tanh(s @ W), (s[ROUND], ops.scatter(x[ROUND], ROUND, (2, 3)))), H, X, W),
+    "whole numbers of no axes in an index": (
+        lambda s, x: (ops.tanh(s @ W + x), (s[:, np.array(1)], x[Tensor(np.array(1))], s[np.int64(0), COLUMNS[0]])),
+        H, X,
+    ),
+    "a table of one row": (lambda s, x: (ops.tanh(s @ W + ops.take(V[:1], COLUMNS[1:] * 0)), x), H, X, V),
+    "an index that comes with each step": (
+        lambda s, x: (ops.tanh(s @ W + V[x[1]]), (s[:, x[1]], x[0][x[1], x[1]], ops.square(x[0])[..., x[1]])),
+        H, (X, IDS), V,
     ),
     "a sum of products that is put out": (
         lambda s, x: (
@@ -258,16 +285,24 @@ def test_a_row_sparse_gradient_of_one_of_several_results_is_made_dense() -> None
     np.testing.assert_array_equal(x.grad, expected)
 
 
-def test_a_step_whose_rules_look_at_numbers_runs_as_a_plain_loop() -> None:
-    table = leaf(7, 3)
-    ids = Tensor(R.integers(0, 7, (4, 2)))
+@primitive
+def halved(x: Any) -> Any:
+    """x / 2."""
+    return x / 2
 
-    def step(s: Tensor, i: Tensor) -> Any:
-        return ops.tanh(s @ W + ops.take(table, i)), s
 
-    with pytest.warns(ScanWarning, match="looks at the numbers"):
-        _, ys = tg.scan(step, H, ids)
+halved.vjp(lambda g, out, x: g * (0.5 if x.data.size else 0.0))
+
+
+def test_a_step_with_an_op_whose_rule_looks_at_numbers_runs_as_a_plain_loop_and_that_rule_is_named() -> None:
+    with pytest.warns(ScanWarning, match=r"the rule of op 'halved' looks at the numbers.*py:\d+: halved\.vjp"):
+        _, ys = tg.scan(lambda s, x: (ops.tanh(halved(s @ W) + x), s), H, X)
     assert ys.shape == (4, 2, 3)
+
+
+def test_a_table_that_a_step_reads_by_numbers_has_its_gradient() -> None:
+    table, ids = leaf(7, 3), Tensor(R.integers(0, 7, (4, 2)))
+    agree(lambda s, i: (ops.tanh(s @ W + ops.take(table, i) + table[i]), ops.take(table, i, axis=0)), H, ids, table, W)
 
 
 def test_a_step_may_name_a_dtype_by_its_numpy_class() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import warnings
 from collections.abc import Callable
@@ -65,6 +66,9 @@ UNARY: list[Callable[[Any], Any]] = [
     lambda v: ops.scatter_add(v, (slice(None), 0), v[:, -1]),
     lambda v: ops.einsum("bh->b", v).reshape((-1, 1)) * 0.1 + v,
     lambda v: ops.prod(1.0 + 0.1 * v, axis=1, keepdims=True) * v,
+    lambda v: v[:, np.arange(2 * v.shape[1]) % v.shape[1]].sum(axis=1, keepdims=True) - v,
+    lambda v: v * v[:, np.arange(v.shape[1]) % 2 == 0].sum(axis=1, keepdims=True),
+    lambda v: v[np.arange(v.shape[0]), np.zeros(v.shape[0], int)].reshape((-1, 1)) - v,
 ]  # fmt: skip
 BINARY: list[Callable[[Any, Any], Any]] = [
     ops.add,
@@ -410,6 +414,31 @@ def test_a_state_that_changes_its_shape_runs_as_a_plain_loop() -> None:
     (last, _), caught = plainly(step, Tensor(np.zeros(1)), Tensor(np.ones((3, 2))))
     assert last.shape == (7,)
     assert "changes its shape" in str(caught[0].message)
+
+
+def test_the_reason_is_said_once_for_a_step_and_place_whatever_the_step_is_called() -> None:
+    def made(name: str) -> Step:
+        def step(s: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
+            return s + x.item(), s
+
+        step.__qualname__ = name
+        return step
+
+    xs = Tensor(np.ones(3))
+    first = [str(w.message) for w in plainly(made("first"), Tensor(0.0), xs)[1]]
+    assert (
+        len(first) == 1 and "scan of first" in first[0] and re.search(r"py:\d+: return s \+ x.item\(\), s$", first[0])
+    )
+    assert not plainly(made("second"), Tensor(0.0), xs)[1]
+
+
+def test_a_reason_that_no_line_of_the_step_has_names_the_step() -> None:
+    def step(s: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
+        return s.astype(np.float64), s
+
+    (caught,) = plainly(step, Tensor(0.0), Tensor(np.ones(3)))[1]
+    assert "from float32 of () to float64 of ()" in str(caught.message)
+    assert re.search(r"py:\d+: def step\(", str(caught.message))
 
 
 def test_an_error_in_a_step_is_the_one_of_the_plain_loop() -> None:

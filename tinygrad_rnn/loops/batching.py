@@ -14,7 +14,7 @@ from tinygrad_rnn.buffers import empty_buffer
 from tinygrad_rnn.loops.products import affine, sum_of_products
 from tinygrad_rnn.loops.program import Equation, Var
 from tinygrad_rnn.ops.arithmetic import _clip
-from tinygrad_rnn.ops.indexing import _getitem
+from tinygrad_rnn.ops.indexing import Slot, _getitem, _scatter
 from tinygrad_rnn.ops.shapes import _concatenate, _split, _stack, _unstack
 from tinygrad_rnn.sums import total
 from tinygrad_rnn.tape import Primitive, _astype, _truncated
@@ -29,10 +29,8 @@ def whole(equation: Equation) -> bool:
     """Whether an equation can run for all time steps at once."""
     if equation.primitive is ops.matmul:
         return all(len(a.shape) >= 2 for a in equation.reads)
-    if equation.primitive in (_getitem, ops.scatter):
-        return all(
-            part is None or part is Ellipsis or isinstance(part, int | slice) for part in _index(equation.args[1])
-        )
+    if equation.primitive in (_getitem, _scatter):
+        return _stays_in_place(equation)
     if equation.primitive in (_stack, _concatenate) and len(equation.reads) < len(equation.args):
         return False  # a list or a number among them
     return equation.primitive in _rules
@@ -117,12 +115,37 @@ def _index(index: Any) -> tuple[Any, ...]:
     return index if isinstance(index, tuple) else (index,)
 
 
+def _stays_in_place(equation: Equation) -> bool:
+    """Whether an index reads the same axes where there is one more in front: so do numbers and slices, and one constant
+    array among slices, which does not move its axes to the front."""
+    parts = _index(equation.args[1])
+    arrays = sum(isinstance(part, Slot) for part in parts)
+    return (
+        all(
+            part is None or part is Ellipsis or isinstance(part, slice | Slot | (slice if arrays else int))
+            for part in parts
+        )
+        and arrays < 2
+    )
+
+
+def _step_by_step(equation: Equation, values: list[Array], timed: list[bool], steps: int) -> Any:
+    given = ([x[t] if late else x for x, late in zip(values, timed, strict=True)] for t in range(steps))
+    results = [equation.primitive.forward(*args, **equation.params) for args in given]
+    return xp(results[0]).stack(results)
+
+
 def _read(equation: Equation, values: list[Array], timed: list[bool], steps: int) -> Any:
-    return values[0][(slice(None), *_index(equation.args[1]))]
+    if any(timed[2:]):  # the index differs from step to step
+        return _step_by_step(equation, values, timed, steps)
+    return _getitem.forward(values[0], (slice(None), *_index(equation.args[1])), *values[2:])
 
 
 def _written(equation: Equation, values: list[Array], timed: list[bool], steps: int) -> Any:
-    return ops.scatter.forward(values[0], (slice(None), *_index(equation.args[1])), (steps, *equation.outs[0].shape))
+    if any(timed[3:]):
+        return _step_by_step(equation, values, timed, steps)
+    index, shape = (slice(None), *_index(equation.args[1])), (steps, *equation.outs[0].shape)
+    return _scatter.forward(values[0], index, shape, *values[3:])
 
 
 def _product(equation: Equation, values: list[Array], timed: list[bool], steps: int) -> Any:
@@ -188,7 +211,7 @@ for _name in "reshape expand_dims squeeze".split():
     _rules[getattr(ops, _name)] = _reshaped
 _rules |= {ops.softmax: _along, ops.log_softmax: _along, ops.swapaxes: _swapped, ops.transpose: _transposed}
 _rules |= {ops.broadcast_to: _broadcast, ops.sum_to: _summed_to, ops.matmul: _product}
-_rules |= {_getitem: _read, ops.scatter: _written, _stack: _joined, _concatenate: _joined}
+_rules |= {_getitem: _read, _scatter: _written, _stack: _joined, _concatenate: _joined}
 _rules |= {_split: _parted, _unstack: _parted, sum_of_products: _summed_product, affine: _affine}
 
 ELEMENTWISE = frozenset(primitive for primitive, rule in _rules.items() if rule is _elementwise)

@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 from tinygrad_rnn.loops.program import Equation, Program, Var
-from tinygrad_rnn.loops.recorder import Placeholder, Recorder, frozen
+from tinygrad_rnn.loops.recorder import CannotRecord, Placeholder, Recorder, frozen
 from tinygrad_rnn.surroundings import recording_with
 from tinygrad_rnn.tape import fitted
 from tinygrad_rnn.tensor import Tensor
@@ -91,7 +91,13 @@ def _shares(
     params = equation.primitive.all_options(args, equation.params)
     for i, a in enumerate(equation.args):
         rule = equation.primitive.rule_of(i) if isinstance(a, Var) and a in active else None
-        share = None if rule is None else rule(g, out, *args, **params)
+        try:
+            share = None if rule is None else rule(g, out, *args, **params)
+        except CannotRecord as error:  # it is not the step that does so
+            what = str(error).removeprefix("the step ")
+            raise CannotRecord(f"the rule of op {equation.primitive.name!r} {what}").with_traceback(
+                error.__traceback__
+            ) from None
         if share is not None:
             yield a, fitted(share, a, partial("op {!r}".format, equation.primitive.name))
 

@@ -15,7 +15,7 @@ from tinygrad_rnn.loops.recorder import CannotRecord
 from tinygrad_rnn.loops.scanning import Heard, listener
 from tinygrad_rnn.loops.totals import Term
 from tinygrad_rnn.loops.value_names import Names, called, identifiers, name_compiled, named_recording
-from tinygrad_rnn.ops.indexing import _getitem
+from tinygrad_rnn.ops.indexing import Slot, _getitem
 
 _WIDTH = 100
 
@@ -139,7 +139,7 @@ class _Explanation:
         if e.primitive is ops.neg:
             return f"-{args[0]}"
         if e.primitive is _getitem:
-            return f"{args[0]}[{_index(e.args[1])}]"
+            return f"{args[0]}[{_index(e.args[1], args[2:])}]"
         if e.primitive is ops.swapaxes and len(e.reads[0].shape) == 2:
             return f"{args[0]}ᵀ"
         if e.primitive.name == "affine":
@@ -155,8 +155,10 @@ class _Explanation:
         return called(v, self.names)
 
 
-def _index(index: Any) -> str:
+def _index(index: Any, arrays: list[str]) -> str:
     def one(part: Any) -> str:
+        if isinstance(part, Slot):
+            return arrays[part.number]
         if not isinstance(part, slice):
             return "..." if part is Ellipsis else repr(part)
         ends = ["" if end is None else str(end) for end in (part.start, part.stop)]

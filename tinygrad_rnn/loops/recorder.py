@@ -12,6 +12,7 @@ import numpy as np
 from tinygrad_rnn.backend import as_array, is_array
 from tinygrad_rnn.loops.program import Equation, Program, Var
 from tinygrad_rnn.loops.trees import flat, rebuild
+from tinygrad_rnn.loops.unrolling import handed_on
 from tinygrad_rnn.surroundings import current_surroundings, recording_with
 from tinygrad_rnn.tape import Box, Joint, Primitive
 from tinygrad_rnn.tensor import Tensor
@@ -81,6 +82,10 @@ class Recorder:
         self.count += 1
         return Var(self.count, tuple(shape), np.dtype(dtype))
 
+    def placeholder(self, shape: tuple[int, ...], dtype: Any) -> Placeholder:
+        """What stands for it in the step."""
+        return Placeholder(self.var(shape, dtype), self)
+
     def lift(self, value: Any) -> Any:
         """The Var of a placeholder; a Tensor or an array from outside becomes an operand; the rest is an option."""
         if isinstance(value, Placeholder):
@@ -115,10 +120,11 @@ class Recorder:
 
 
 def _specs_of(primitive: Primitive[Any], args: tuple[Any, ...], params: dict[str, Any]) -> Specs:
-    """Shapes and dtypes of an op's results, found once by running it on ones."""
-    ones = [np.ones(a.shape, a.dtype) if isinstance(a, Var) else a for a in args]
+    """Shapes and dtypes of an op's results, found once by running it on ones, and on integers of 0: they may be
+    indices."""
+    given = [np.full(a.shape, a.dtype.kind not in "iu", a.dtype) if isinstance(a, Var) else a for a in args]
     with np.errstate(all="ignore"):
-        out = primitive.forward(*ones, **params)
+        out = primitive.forward(*given, **params)
     several = type(out) is tuple
     return [(np.shape(o), np.asarray(o).dtype) for o in (out if several else (out,))], several
 
@@ -145,15 +151,14 @@ def record_step(step: Callable[[Any, Any], Any], state: Any, xs: Any) -> tuple[P
     with recording_with(recorder):
         given = (iter([Placeholder(v, recorder) for v in group]) for group in (states, inputs))
         result = step(*(rebuild(tree, leaves) for tree, leaves in zip((state, xs), given, strict=True)))
-        if not isinstance(result, tuple) or len(result) != 2:
-            raise TypeError(f"scan: the step must return (state, y), got {type(result).__name__}")
-        new_state, y = result
-        new_states, ys = ([recorder.lift(v) for v in flat(part)] for part in (new_state, y))
+        new_state, y = handed_on(state, result)
+        new_states, ys = (
+            [recorder.lift(as_array(v) if _is_number(v) else v) for v in flat(part)] for part in (new_state, y)
+        )
     for old, new in zip(states, new_states, strict=True):
-        if not isinstance(new, Var) or new.shape != old.shape or new.dtype != old.dtype:
-            raise CannotRecord("a state changes its shape or dtype, or becomes a plain number")
-    if not all(isinstance(v, Var) for v in ys):
-        raise CannotRecord("an output is a plain number")
+        if new.shape != old.shape or new.dtype != old.dtype:
+            was, now = (f"{v.dtype} of {v.shape}" for v in (old, new))
+            raise CannotRecord(f"a state changes its shape or dtype, from {was} to {now}")
     captured = [var for var, _ in recorder.captured.values()]
     specs = tuple(tuple((v.number, v.shape, v.dtype) for v in group) for group in (states, inputs, captured))
     ends = tuple(tuple(v.number for v in group) for group in (new_states, ys))
@@ -170,6 +175,30 @@ def record_step(step: Callable[[Any, Any], Any], state: Any, xs: Any) -> tuple[P
         recorder.tags,
     )
     return program, new_state, y
+
+
+def with_numbers_as_tensors(step: Callable[[Any, Any], Any], state: Any, xs: Any) -> Any:
+    """The first state, with Tensors for its Python numbers, of the dtypes in which the step hands these on: a number
+    takes the dtype of what it is calculated with."""
+    leaves = flat(state)
+    if not any(map(_is_number, leaves)):
+        return state
+    found: list[Any] = []
+    try:
+        recorder = Recorder()
+        first = (recorder.placeholder(s.shape, s.dtype) if hasattr(s, "dtype") else s for s in leaves)
+        inputs = (recorder.placeholder(x.shape[1:], x.dtype) for x in flat(xs))
+        with recording_with(recorder):
+            found = flat(handed_on(state, step(rebuild(state, first), rebuild(xs, inputs)))[0])
+    except Exception:  # it can also not be recorded
+        found = leaves
+    dtypes = [getattr(new, "dtype", None) for new in found]
+    pairs = zip(leaves, dtypes, strict=True)
+    return rebuild(state, iter([Tensor(s, dtype=dtype) if _is_number(s) else s for s, dtype in pairs]))
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, bool | int | float | np.generic)
 
 
 def same_recording(program: Program, again: Program) -> tuple[bool, bool]:

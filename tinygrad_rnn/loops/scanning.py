@@ -8,18 +8,19 @@ import warnings
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from contextvars import ContextVar
+from functools import wraps
 from numbers import Integral
 from typing import Any
 
 import numpy as np
 
 import tinygrad_rnn.ops as ops
-from tinygrad_rnn.backend import Array
+from tinygrad_rnn.backend import DEFAULT_DTYPE, Array
 from tinygrad_rnn.frames import user_lines
 from tinygrad_rnn.loops import checkpointing
 from tinygrad_rnn.loops.compiling import compiled_program
 from tinygrad_rnn.loops.program import Program, Var
-from tinygrad_rnn.loops.recorder import CannotRecord, record_step, same_recording
+from tinygrad_rnn.loops.recorder import CannotRecord, record_step, same_recording, with_numbers_as_tensors
 from tinygrad_rnn.loops.trees import flat, rebuild
 from tinygrad_rnn.loops.unrolling import Step, length_of, unroll
 from tinygrad_rnn.ops import stack, unstack
@@ -114,7 +115,7 @@ reasons: ContextVar[list[str] | None] = ContextVar("tinygrad_rnn.reasons", defau
 _lock = threading.Lock()
 _REMEMBERED = 1024
 _pure: OrderedDict[Any, None] = OrderedDict()
-_explained: OrderedDict[str, None] = OrderedDict()
+_explained: OrderedDict[Any, None] = OrderedDict()
 
 
 def _first_time(seen: OrderedDict[Any, None], key: Any) -> bool:
@@ -128,12 +129,18 @@ def _first_time(seen: OrderedDict[Any, None], key: Any) -> bool:
 
 
 def _explain_once(step: Step, error: Exception) -> None:
-    lines = user_lines(error)
-    place = f", at {lines[-1][0]}:{lines[-1][1]}: {linecache.getline(*lines[-1]).strip()}" if lines else ""
-    message = f"scan of {step.__qualname__}: runs as a plain loop, because {error}{place}"
+    """Says why, once for a step (wherever it was written) and the line that is the reason."""
+    written = getattr(step, "__code__", None)
+    own = (written.co_filename, written.co_firstlineno) if written else ("", 0)
+    file, number = next(reversed(user_lines(error)), own)
+    line = linecache.getline(file, number).strip()
+    name = getattr(step, "__qualname__", type(step).__name__)
+    message = f"scan of {name}: runs as a plain loop, because {error}" + (
+        f", at {file}:{number}: {line}" if line else ""
+    )
     if (heard := reasons.get()) is not None:
         heard.append(message)
-    elif _first_time(_explained, message):
+    elif _first_time(_explained, (own, file, number, str(error))):
         warnings.warn(message, ScanWarning, stacklevel=3)
 
 
@@ -147,22 +154,30 @@ def scan(
     compiled: bool = True,
     truncate: int | None = None,
     checkpoint_every: int | None = None,
+    length: int | None = None,
 ) -> tuple[Any, Any]:
     """Runs `step(state, x) -> (state, y)` over the leading axis of `xs` and returns the last state and the `y`s stacked
     along a new leading axis, as `jax.lax.scan` does.
 
-    `state`, `xs` and `y` are each a Tensor or a tuple of Tensors (tuples within tuples too); all `xs` share the length
-    T of their first axis. The step may close over Parameters and Tensors. It runs as a compiled program, or as a plain
-    loop on the tape where `compiled` is False, `tinygrad_rnn.compiled(False)` is in force, `detect_anomaly` watches,
-    the arrays are not NumPy's, or the step cannot be recorded, which a ScanWarning explains once.
+    `state`, `xs` and `y` are each a Tensor, or tuples, lists and dicts of Tensors within each other; None holds none.
+    All `xs` share the length T of their first axis; without any (None), `length` says T. A Python number in the state
+    becomes a Tensor of the dtype in which the step hands it on. The step may close over Parameters and Tensors. It
+    runs as a compiled program, or as a plain loop on the tape where `compiled` is False, `tinygrad_rnn.compiled(False)`
+    is in force, `detect_anomaly` watches, the arrays are not NumPy's, or the step cannot be recorded, which a
+    ScanWarning explains once.
 
     `truncate=k` detaches the state every k steps: no gradient goes from one such part to the one before it.
     `checkpoint_every=k` saves only every k-th state for the backward pass, which runs the steps between again: memory
     for T/k + k steps instead of T, for one more forward pass. (A plain loop keeps its whole tape all the same.)
 
     Raises ValueError for T = 0, for lengths that differ and for k below 1, and TypeError where a step does not return
-    two things."""
+    two things, or a state that is nested in another way than the one it is given."""
+    if not flat(xs):
+        step, xs = _without_inputs(step, xs, length)
     steps = length_of(xs)
+    if length not in (None, steps):
+        raise ValueError(f"scan: length must be the number of steps that xs have, {steps}, got {length!r}")
+    state = with_numbers_as_tensors(step, state, xs)
     for name, k in (("truncate", truncate), ("checkpoint_every", checkpoint_every)):
         if k is not None and (not isinstance(k, Integral) or k < 1):
             raise ValueError(f"scan: {name} must be a whole number of at least 1, or None, got {k!r}")
@@ -190,6 +205,18 @@ def scan(
         return result
     leaves: Any = iter(_scan(*program.operands, *flat(state), *flat(xs), program=program, every=checkpoint_every))
     return rebuild(new_state, leaves), rebuild(y, leaves)
+
+
+def _without_inputs(step: Step, xs: Any, length: int | None) -> tuple[Step, Any]:
+    """The same step of inputs that have no entries, and these."""
+    if not isinstance(length, Integral) or length < 1:
+        raise ValueError(f"scan: without xs, length must be a whole number of at least 1, got {length!r}")
+
+    @wraps(step)
+    def alone(state: Any, _: Any) -> Any:
+        return step(state, xs)
+
+    return alone, as_tensor(np.empty((length, 0), DEFAULT_DTYPE))
 
 
 def _is_live(x: Any) -> bool:
