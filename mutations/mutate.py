@@ -35,7 +35,7 @@ from cosmic_ray.plugins import get_operator
 
 ROOT = Path(__file__).parents[1]
 KNOWN = Path(__file__).with_name("survivors.toml")
-PATIENCE = 900  # seconds that tests may take
+PATIENCE = 3600  # seconds that tests may take
 
 KINDS = (
     *(f"ReplaceBinaryOperator_{kind}" for kind in ("Add_Sub", "Sub_Add", "Mul_Div", "Div_Mul", "Pow_Mul")),
