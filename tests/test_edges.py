@@ -4,6 +4,7 @@ here, and no NaN comes out where there is a number to give."""
 from __future__ import annotations
 
 import tracemalloc
+from decimal import Decimal, localcontext
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 
 from tinygrad_rnn import compiled, ops, scan
 from tinygrad_rnn.checks.derivatives import gradcheck
+from tinygrad_rnn.loops import scan
 from tinygrad_rnn.ops import losses
 from tinygrad_rnn.ops.losses import Reduction
 from tinygrad_rnn.tensor import Tensor
@@ -177,6 +179,64 @@ def test_activations_saturate_without_a_warning(f: Any, dtype: Any) -> None:
     value, g = f(Tensor(x)).numpy(), gradients(f, x)[0]
     assert value.dtype == g.dtype == dtype
     assert np.isfinite(value).all() and np.isfinite(g).all()
+
+
+# --- As exact far out as near 0 ---------------------------------------------------------------------------------
+
+LOWEST = {np.float16: -17.3, np.float32: -88.0, np.float64: -708.0}
+"""Down to where: below it the logistic function comes to the end of what a dtype holds."""
+
+
+def logistic(x: Any) -> Any:
+    """1 / (1 + exp(-x)) of a float64 number, to 40 digits, and rounded once."""
+    with localcontext() as context:
+        context.prec = 40
+        return float(1 / (1 + (-Decimal(float(x))).exp()))
+
+
+def ulps(found: Any, expected: Any) -> float:
+    """The largest distance, in units of the last digit of `found`'s dtype where the right value (float64) lies."""
+    unit = np.spacing(np.abs(np.asarray(expected)).astype(found.dtype)).astype(np.float64)
+    return float(np.max(np.abs(found.astype(np.float64) - expected) / unit, initial=0))
+
+
+def far_out(dtype: Any, count: int = 400) -> Any:
+    """Numbers from the lowest one up to where the logistic function is 1."""
+    x = np.linspace(LOWEST[dtype], 45, count) + np.random.default_rng(0).uniform(-0.05, 0.05, count)
+    return np.maximum(x, LOWEST[dtype]).astype(dtype)
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+def test_the_logistic_function_is_exact_to_four_ulp_as_far_down_as_the_dtype_goes(dtype: Any) -> None:
+    x = far_out(dtype)
+    expected = np.array([logistic(v) for v in x])
+    assert ulps(ops.sigmoid(Tensor(x)).numpy(), expected) <= 4
+    _, ys = scan(lambda s, x: (s, ops.sigmoid(x + s)), Tensor(np.zeros((), dtype)), Tensor(x))
+    assert ulps(ys.numpy(), expected) <= 4
+    _, ys = scan(lambda s, x: ((y := ops.sigmoid(x + 0 * s)), y), Tensor(np.zeros((), dtype)), Tensor(x))
+    assert ulps(ys.numpy(), expected) <= 4  # in the loop itself, since the next state depends on it
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+def test_what_is_derived_from_the_logistic_function_is_exact_far_down_too(dtype: Any) -> None:
+    x = far_out(dtype)
+    x = x[x < -1]
+    exact = np.array([logistic(v) for v in x])
+    assert ulps(gradients(ops.softplus, x)[0], exact) <= 4
+    assert ulps(gradients(ops.sigmoid, x)[0], exact * (1 - exact)) <= 6
+    assert ulps(gradients(grad(lambda x: ops.softplus(x).sum()), x)[0], exact * (1 - exact)) <= 6
+    x, exact = (v[x > np.log(np.finfo(dtype).tiny)] for v in (x, exact))  # below, the result has fewer digits itself
+    assert ulps(gradients(lambda x: ops.log(ops.sigmoid(x)), x)[0], 1 - exact) <= 6
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+def test_the_logistic_function_ends_at_0_and_1_and_keeps_what_is_no_number(dtype: Any) -> None:
+    top = np.finfo(dtype).max
+    x = np.array([-np.inf, -top, -LOWEST[dtype], top, np.inf, np.nan], dtype)
+    np.testing.assert_array_equal(ops.sigmoid(Tensor(x)).numpy(), np.array([0, 0, 1, 1, 1, np.nan], dtype))
+    np.testing.assert_array_equal(gradients(ops.sigmoid, x)[0], np.array([0, 0, 0, 0, 0, np.nan], dtype))
+    _, ys = scan(lambda s, x: ((y := ops.sigmoid(x + 0 * s)), y), Tensor(np.zeros((), dtype)), Tensor(x[:-1]))
+    np.testing.assert_array_equal(ys.numpy(), np.array([0, 0, 1, 1, 1], dtype))
 
 
 def test_binary_cross_entropy_is_stable_for_any_logit() -> None:

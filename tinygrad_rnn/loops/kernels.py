@@ -13,6 +13,7 @@ from tinygrad_rnn.backend import Array
 from tinygrad_rnn.blas import product, rows_at_a_time
 from tinygrad_rnn.loops.products import sum_of_products
 from tinygrad_rnn.loops.program import Equation
+from tinygrad_rnn.ops.activations import saturation
 from tinygrad_rnn.ops.arithmetic import _clip
 from tinygrad_rnn.sums import is_added_up_well
 from tinygrad_rnn.tape import Primitive, primitive
@@ -31,16 +32,16 @@ copy.vjp(lambda g, out, x: g)
 
 
 @cache
-def _half(dtype: np.dtype[Any]) -> Array:
-    return np.array(0.5, dtype)
+def _sigmoids_numbers(dtype: np.dtype[Any]) -> tuple[Array, Array]:
+    return np.array(saturation(dtype), dtype), np.array(1, dtype)
 
 
 def _sigmoid(x: Array, scratch: Array, out: Array) -> None:
-    half = _half(out.dtype)
-    np.multiply(x, half, out=scratch)
-    np.tanh(scratch, out=scratch)
-    np.multiply(scratch, half, out=scratch)
-    np.add(scratch, half, out=out)
+    top, one = _sigmoids_numbers(out.dtype)
+    np.minimum(x, top, out=scratch)
+    np.exp(scratch, out=scratch)
+    np.add(scratch, one, out=out)
+    np.divide(scratch, out, out=out)
 
 
 def _hard_sigmoid(x: Array, out: Array) -> None:

@@ -104,9 +104,17 @@ class _Allocation:
                 buffer_of[out] = self._take(out.shape, out.dtype)
         if not early:
             self._give_back(dying)
-        if equation.primitive is ops.sigmoid:  # works where its argument lies, near, if nobody reads that again
-            (x,) = equation.reads
-            workplaces[equation] = x if self._is_worn(x, at) else equation.outs[0]
+        if equation.primitive is ops.sigmoid:
+            (x,), (out,) = equation.reads, equation.outs
+            if x.dtype == out.dtype and self._is_worn(x, at) and self._buffer(x) is not self._buffer(out):
+                workplaces[equation] = x  # works where its argument lies, near, if nobody reads that again
+            else:
+                workplaces[equation] = apart = self._take(out.shape, out.dtype)
+                self._free(apart)
+
+    def _buffer(self, v: Var) -> Buffer | None:
+        """In which buffer a value lies, if in any."""
+        return self.scratch.buffer_of.get(self._holder(v))
 
     def _is_worn(self, x: Var, at: int) -> bool:
         """Whether a value lies in a buffer, and nothing that lies there too is read after equation number `at`."""
