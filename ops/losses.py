@@ -10,7 +10,8 @@ from tinygrad_rnn.backend import Array, is_array, xp
 from tinygrad_rnn.blas import product
 from tinygrad_rnn.buffers import empty_buffer
 from tinygrad_rnn.ops.activations import softmax, softplus
-from tinygrad_rnn.ops.arithmetic import div, mul, square, sub, where
+from tinygrad_rnn.ops.arithmetic import div, mul, square, sub
+from tinygrad_rnn.ops.indexing import scatter
 from tinygrad_rnn.ops.reductions import sum
 from tinygrad_rnn.tape import Box, Given, joint, primitive
 
@@ -91,6 +92,21 @@ def _scaled(rows: Array, reduction: Reduction) -> Array:
     return rows / xp(rows).where(total == 0, 1, total).astype(rows.dtype)
 
 
+def _counting(rows: Array, weights: Any, ignore_index: int | None) -> Array | None:
+    """A mask (N,) of the rows whose weight is not 0, or None where all rows count. The others are left out of all that
+    follows: nothing that stands there, be it infinite or no number, reaches a loss or a gradient."""
+    if (weights is None and ignore_index is None) or rows.all():
+        return None
+    return rows.reshape(-1) != 0
+
+
+def _in_their_rows(losses: Any, counting: Array | None, shape: tuple[int, ...]) -> Tensor:
+    """The losses of the rows that count in the shape of all rows, with 0 for the others."""
+    if counting is not None:
+        losses = scatter(losses, counting, counting.shape)
+    return losses.reshape(shape)  # type: ignore[no-any-return]  # a Tensor's method
+
+
 # --- Softmax cross-entropy -------------------------------------------------------------------------------------
 
 
@@ -126,9 +142,12 @@ def softmax_cross_entropy(
     shape, classes = tuple(logits.shape[:-1]), logits.shape[-1]
     labels = _check_targets(name, targets, shape, classes, ignore_index)
     rows = _row_weights(name, _raw(logits), targets, weights, ignore_index)
-    losses = _cross_entropy_rows(logits.reshape((-1, classes)), labels.reshape(-1)).reshape(shape)
-    losses = where(rows == 0, 0.0, losses) * _scaled(rows, reduction)  # what does not count may be inf
-    return losses if reduction == "none" else sum(losses)
+    flat, labels, scale = logits.reshape((-1, classes)), labels.reshape(-1), _scaled(rows, reduction).reshape(-1)
+    counting = _counting(rows, weights, ignore_index)
+    if counting is not None:
+        flat, labels, scale = flat[counting], labels[counting], scale[counting]
+    losses = _cross_entropy_rows(flat, labels) * scale
+    return sum(losses) if reduction != "none" else _in_their_rows(losses, counting, shape)
 
 
 # --- The same behind a linear layer, without ever holding all logits -------------------------------------------
@@ -205,14 +224,14 @@ def _linear_cross_entropy_sum(
 ) -> tuple[Array, Any]:
     """sum(scale * losses), and its gradients, which are ready when the forward pass is."""
     losses, saved = _in_blocks(h, W, b, targets, scale if any(needs) else None, needs)
-    return (xp(h).where(scale == 0, 0, losses) * scale).sum(), saved
+    return (losses * scale).sum(), saved
 
 
 _linear_cross_entropy_sum.vjp(
     lambda g, saved, *args: Given([*(None if x is None else x if g == 1 else x * g for x in saved), None, None])
 )
 _linear_cross_entropy_sum.composite(
-    lambda h, W, b, targets, scale: sum(where(scale == 0, 0.0, _cross_entropy_rows(h @ W + b, targets)) * scale)
+    lambda h, W, b, targets, scale: sum(_cross_entropy_rows(h @ W + b, targets) * scale)
 )
 
 
@@ -254,11 +273,13 @@ def linear_cross_entropy(
         raise ValueError(f"{name}: b must have the shape ({classes},) that W (H,V) asks for, got {tuple(b.shape)}")
     labels = _check_targets(name, targets, shape, classes, ignore_index).reshape(-1)
     rows = _row_weights(name, _raw(h), targets, weights, ignore_index)
-    scale = _scaled(rows, reduction)
-    flat = h.reshape((-1, h.shape[-1]))
+    flat, scale = h.reshape((-1, h.shape[-1])), _scaled(rows, reduction).reshape(-1)
+    counting = _counting(rows, weights, ignore_index)
+    if counting is not None:
+        flat, labels, scale = flat[counting], labels[counting], scale[counting]
     if reduction == "none":
-        return mul(where(scale == 0, 0.0, _linear_cross_entropy_rows(flat, W, b, labels).reshape(shape)), scale)
-    return _linear_cross_entropy_sum(flat, W, b, labels, scale.reshape(-1))
+        return _in_their_rows(mul(_linear_cross_entropy_rows(flat, W, b, labels), scale), counting, shape)
+    return _linear_cross_entropy_sum(flat, W, b, labels, scale)
 
 
 # --- Others ----------------------------------------------------------------------------------------------------

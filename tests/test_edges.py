@@ -146,6 +146,82 @@ def test_rows_that_do_not_count_may_hold_masked_classes(fused: bool, reduction: 
         np.testing.assert_allclose(g.numpy()[1, 1:].sum(), 0, atol=1e-12)
 
 
+RUBBISH = {"minus infinity throughout": (-np.inf, -np.inf), "infinity": (np.inf, 0.0), "no number": (np.nan, 1.0)}
+
+
+@pytest.mark.parametrize("rubbish", RUBBISH)
+@pytest.mark.parametrize("fused", [False, True])
+@given(
+    counting=st.lists(st.booleans(), min_size=1, max_size=6),
+    reduction=st.sampled_from(["mean", "sum", "none"]),
+    by_weight=st.booleans(),
+    dtype=st.sampled_from(FLOATS),
+    order=st.sampled_from(["C", "F"]),
+)
+def test_what_stands_in_rows_that_do_not_count_reaches_neither_losses_nor_gradients(
+    rubbish: str, fused: bool, counting: list[bool], reduction: Reduction, by_weight: bool, dtype: Any, order: Any
+) -> None:
+    """All is as if the other rows were the whole batch, to the second derivative."""
+    rng, kept = np.random.default_rng(len(counting)), np.array(counting)
+    h, W, b = (rng.normal(size=shape).astype(dtype) for shape in ((len(kept), 3), (3, 4), (4,)))
+    if fused:
+        h[~kept, 0] = RUBBISH[rubbish][0]
+    else:
+        W, b = np.eye(3, dtype=dtype), np.zeros(3, dtype)
+        h[~kept] = RUBBISH[rubbish][1]
+        h[~kept, 0] = RUBBISH[rubbish][0]
+    W = np.asarray(W, order=order)
+    targets, weights = rng.integers(0, 3, len(kept)), rng.uniform(0.5, 1, len(kept))
+
+    def loss(targets: Any, options: dict[str, Any]) -> Any:
+        if fused:
+            return lambda h, W, b: ops.linear_cross_entropy(h, W, b, targets, **options, reduction=reduction)
+        return lambda h, W, b: ops.softmax_cross_entropy(h, targets, **options, reduction=reduction)
+
+    if by_weight:
+        ours = loss(targets, {"weights": np.where(kept, weights, 0)})
+    else:
+        ours = loss(np.where(kept, targets, -1), {"weights": weights, "ignore_index": -1})
+    theirs = loss(targets[kept], {"weights": weights[kept]})
+
+    def twice(f: Any) -> Any:
+        """The gradient of a gradient's squares."""
+        inner = grad(lambda *xs: f(*xs).sum(), argnums=(0, 1, 2))
+        return lambda *xs: sum(((g * g).sum() for g in inner(*xs) if g is not None), Tensor(np.zeros((), dtype)))
+
+    found, expected = ours(*map(Tensor, (h, W, b))).numpy(), theirs(*map(Tensor, (h[kept], W, b))).numpy()
+    np.testing.assert_array_equal(found[kept] if reduction == "none" else found, expected)
+    assert reduction != "none" or not found[~kept].any()
+    for f, g in ((ours, theirs), (twice(ours), twice(theirs))):
+        (by_h, *rest), (kept_by_h, *others) = gradients(f, h, W, b), gradients(g, h[kept], W, b)
+        np.testing.assert_array_equal(by_h[kept], kept_by_h)
+        assert not by_h[~kept].any()
+        for x, y in zip(rest, others, strict=True):
+            np.testing.assert_array_equal(x, y)
+            assert np.isfinite(x).all()
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sum"])
+def test_a_weight_that_is_no_number_is_not_taken_for_one_that_leaves_a_row_out(reduction: Reduction) -> None:
+    h, weights = Tensor(np.ones((3, 2))), [1.0, np.nan, 0.0]
+    plain = ops.softmax_cross_entropy(h, [0, 1, 0], weights, reduction=reduction)
+    fused = ops.linear_cross_entropy(h, np.eye(2), None, [0, 1, 0], weights, reduction=reduction)
+    assert np.isnan(plain.item()) and np.isnan(fused.item())
+
+
+def test_the_product_with_all_classes_is_made_for_the_rows_that_count_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+
+    def product(a: Any, b: Any, out: Any) -> None:
+        seen.append(a.shape)
+        np.matmul(a, b, out=out)
+
+    monkeypatch.setattr(losses, "product", product)
+    h, W = Tensor(np.ones((9, 2)), requires_grad=True), Tensor(np.ones((2, 5)), requires_grad=True)
+    ops.linear_cross_entropy(h, W, None, np.zeros(9, int), weights=np.arange(9) > 6).backward()
+    assert seen == [(2, 2), (2, 5), (2, 2)]  # the logits, the gradients of h and of W
+
+
 def test_a_batch_in_which_nothing_counts_costs_nothing() -> None:
     for f in (
         lambda z: ops.softmax_cross_entropy(z, [7, 7], ignore_index=7),
