@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tinygrad_rnn.backend import Array, xp
-from tinygrad_rnn.ops.arithmetic import mul, where
-from tinygrad_rnn.ops.elementary import erf, exp, tanh
+from tinygrad_rnn.ops.arithmetic import mul, square, where
+from tinygrad_rnn.ops.elementary import exp, floating
 from tinygrad_rnn.tape import primitive
 
 if TYPE_CHECKING:
@@ -76,11 +76,27 @@ elu.vjp(lambda g, out, x, alpha: where(x > 0, g, g * (alpha * exp(where(x > 0, 0
 def gelu(x: Any, approximate: str = "none") -> Tensor:
     """x * Phi(x), Phi the normal distribution function (Hendrycks & Gimpel 2016, sect. 2): exact by default, or
     their tanh form with `approximate="tanh"`. Raises ValueError for another name."""
-    if approximate == "tanh":
-        return mul(0.5 * x, 1 + tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)))
+    x = floating(x)
+    if approximate == "tanh":  # (1 + tanh(u)) / 2 is sigmoid(2 u), which does not cancel where u is far below 0
+        return mul(x, sigmoid(2 * math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)))
     if approximate != "none":
         raise ValueError(f'gelu: approximate must be "none" or "tanh", got {approximate!r}')
-    return mul(0.5 * x, 1 + erf(x * math.sqrt(0.5)))
+    return mul(x, _normal_distribution(x))
+
+
+@primitive
+def _normal_distribution(x: Array) -> Array:
+    """Phi: how likely a standard normal number is below x; exact far below 0, where (1 + erf(x / sqrt(2))) / 2 is 0."""
+    if xp(x).__name__ == "cupy":
+        import cupyx.scipy.special  # noqa: PLC0415  (optional)
+
+        return cupyx.scipy.special.ndtr(x)
+    return np.asarray(0.5 * _erfc(x.astype(np.float64) * -math.sqrt(0.5)), dtype=x.dtype)
+
+
+_erfc = np.frompyfunc(math.erfc, 1, 1)  # as in erf
+
+_normal_distribution.vjp(lambda g, out, x: g * (exp(-0.5 * square(x)) * (1 / math.sqrt(2 * math.pi))))
 
 
 @primitive
@@ -94,7 +110,8 @@ softplus.vjp(lambda g, out, x: g * sigmoid(x))
 
 @primitive
 def softmax(x: Array, axis: int = -1) -> Array:
-    """exp(x) over its sum along `axis`."""
+    """exp(x) over its sum along `axis`. Integers become float64."""
+    x = floating(x)
     with np.errstate(over="ignore"):  # the distance of two floats may be inf, and exp(-inf) is 0
         out = xp(x).exp(x - xp(x).max(x, axis=axis, keepdims=True))
     out /= out.sum(axis=axis, keepdims=True)
@@ -106,7 +123,8 @@ softmax.vjp(lambda g, out, x, axis: out * (g - (g * out).sum(axis=axis, keepdims
 
 @primitive
 def log_softmax(x: Array, axis: int = -1) -> Array:
-    """log(softmax(x)), without the loss of small probabilities."""
+    """log(softmax(x)), without the loss of small probabilities. Integers become float64."""
+    x = floating(x)
     with np.errstate(over="ignore"):  # as in softmax
         out = x - xp(x).max(x, axis=axis, keepdims=True)
     return out - xp(x).log(xp(x).exp(out).sum(axis=axis, keepdims=True))

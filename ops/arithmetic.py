@@ -7,7 +7,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from tinygrad_rnn.backend import DEFAULT_DTYPE, Array, xp
-from tinygrad_rnn.ops.comparisons import equal, greater, less
+from tinygrad_rnn.ops.comparisons import equal, greater, greater_equal, less, logical_and
 from tinygrad_rnn.ops.elementary import log
 from tinygrad_rnn.tape import primitive
 
@@ -62,7 +62,8 @@ div.vjp(lambda g, out, x, y: g / y, lambda g, out, x, y: -g * out / y)
 
 @primitive
 def pow(x: Array, y: Array) -> Array:
-    """x ** y. The gradient of the exponent is NaN where the base is negative, and 0 where it is 0."""
+    """x ** y. The gradient of the exponent is NaN where the base is negative. Where that is 0, it is 0 for y >= 0 and
+    -inf for y < 0."""
     return x**y
 
 
@@ -73,7 +74,10 @@ def _pow_base(g: Array, out: Array, x: Array, y: Array) -> Array:
 
 
 def _pow_exponent(g: Array, out: Array, x: Array, y: Array) -> Array:
-    return g * out * log(where(x == 0, 1.0, x))
+    flat = logical_and(
+        equal(x, 0), greater_equal(y, 0)
+    )  # the limit of 0 ** y * log 0 is 0 for y > 0, and is taken at 0
+    return g * out * log(where(flat, 1.0, x))
 
 
 pow.vjp(_pow_base, _pow_exponent)

@@ -7,8 +7,15 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_rnn.backend import Array, xp
-from tinygrad_rnn.tape import primitive
+from tinygrad_rnn.backend import Array, as_array, xp
+from tinygrad_rnn.tape import astype, primitive
+
+
+def floating(x: Any) -> Any:
+    """`x` as floating-point numbers: integers and booleans become float64, as in NumPy's mean and division. For what is
+    computed from sums and differences, in which the numbers of a small or unsigned integer type would wrap around."""
+    x = x if hasattr(x, "dtype") else as_array(x)
+    return x if x.dtype.kind == "f" else astype(x, np.float64)
 
 
 @primitive
@@ -26,7 +33,7 @@ def expm1(x: Array) -> Array:
     return xp(x).expm1(x)
 
 
-expm1.vjp(lambda g, out, x: g * (out + 1))
+expm1.vjp(lambda g, out, x: g * exp(x))  # out + 1 would have lost it where out is near -1
 
 
 @primitive

@@ -9,11 +9,12 @@ import numpy as np
 from tinygrad_rnn.backend import Array, is_array, xp
 from tinygrad_rnn.blas import product
 from tinygrad_rnn.buffers import empty_buffer
-from tinygrad_rnn.ops.activations import softmax, softplus
+from tinygrad_rnn.ops.activations import sigmoid, softmax
 from tinygrad_rnn.ops.arithmetic import div, mul, square, sub
+from tinygrad_rnn.ops.elementary import floating
 from tinygrad_rnn.ops.indexing import scatter
 from tinygrad_rnn.ops.reductions import sum
-from tinygrad_rnn.tape import Box, Given, joint, primitive
+from tinygrad_rnn.tape import Box, Given, astype, joint, primitive
 
 if TYPE_CHECKING:
     from tinygrad_rnn.tensor import Tensor
@@ -138,7 +139,7 @@ def softmax_cross_entropy(
 
     `weights` (...) weighs the rows, `ignore_index` leaves out those with that target; the mean is over what
     counts. Raises TypeError, ValueError or IndexError for targets that are no class indices."""
-    name = "softmax_cross_entropy"
+    name, logits = "softmax_cross_entropy", floating(logits)
     shape, classes = tuple(logits.shape[:-1]), logits.shape[-1]
     labels = _check_targets(name, targets, shape, classes, ignore_index)
     rows = _row_weights(name, _raw(logits), targets, weights, ignore_index)
@@ -266,6 +267,7 @@ def linear_cross_entropy(
         raise ValueError(f"{name}: h (...,H) and W (H,V) must share H, got {tuple(h.shape)} and {tuple(W.shape)}")
     if W.dtype != h.dtype:
         raise TypeError(f"{name}: h and W must have one dtype, got {h.dtype} and {W.dtype}; cast one with astype")
+    h, W = floating(h), floating(W)
     if b is None:
         b = xp(_raw(W)).zeros(W.shape[1], dtype=W.dtype)
     shape, classes = tuple(h.shape[:-1]), W.shape[1]
@@ -292,15 +294,34 @@ def mse(prediction: Any, target: Any, reduction: Reduction = "mean") -> Tensor:
             f"mse: prediction and target must have one shape, got {tuple(prediction.shape)} "
             f"and {tuple(np.shape(_raw(target)))}"
         )
-    return _reduce(square(sub(prediction, target)), reduction)
+    return _reduce(square(sub(floating(prediction), target)), reduction)
+
+
+@primitive
+def _binary_cross_entropy(x: Array, t: Array) -> Array:
+    """(1-t) softplus(x) + t softplus(-x), where softplus(x) = max(x, 0) + log1p(exp(-|x|)): no term cancels another,
+    and 0 times infinity is 0."""
+    np_ = xp(x)
+    size, wrong = np_.abs(x), np_.where(x > 0, 1 - t, t)
+    return np_.log1p(np_.exp(-size)) + wrong * np_.where(wrong == 0, 0, size)
+
+
+_binary_cross_entropy.vjp(
+    lambda g, out, x, t: g * ((1 - t) * sigmoid(x) - t * sigmoid(-x)),  # sigmoid(x) - t, which may cancel
+    lambda g, out, x, t: g * -x,
+)
 
 
 def binary_cross_entropy_with_logits(logits: Any, targets: Any, reduction: Reduction = "mean") -> Tensor:
-    """-(t log s + (1-t) log(1-s)) with s = sigmoid(logits), in nats, as softplus(x) - t x, stable for any logit.
-    `targets` are probabilities of the logits' shape. Raises ValueError where the shapes differ."""
+    """-(t log s + (1-t) log(1-s)) with s = sigmoid(logits), in nats, for any logit: that of a sure and right answer is
+    small, not 0, and 0 only where it is infinitely sure. `targets` are probabilities of the logits' shape. Raises
+    ValueError where the shapes differ."""
     if tuple(logits.shape) != tuple(np.shape(_raw(targets))):
         raise ValueError(
             f"binary_cross_entropy_with_logits: logits and targets must have one shape, got {tuple(logits.shape)} "
             f"and {tuple(np.shape(_raw(targets)))}"
         )
-    return _reduce(sub(softplus(logits), mul(logits, targets)), reduction)
+    logits = floating(logits)
+    if getattr(targets, "dtype", logits.dtype).kind != "f":
+        targets = astype(targets, logits.dtype)
+    return _reduce(_binary_cross_entropy(logits, targets), reduction)

@@ -8,6 +8,7 @@ import numpy as np
 
 from tinygrad_rnn.backend import Array, xp
 from tinygrad_rnn.ops.arithmetic import mul
+from tinygrad_rnn.ops.elementary import floating
 from tinygrad_rnn.tape import Box
 
 if TYPE_CHECKING:
@@ -30,5 +31,6 @@ def dropout_mask(shape: tuple[int, ...], rate: float, rng: np.random.Generator, 
 def dropout(x: Any, rate: float, rng: np.random.Generator) -> Tensor:
     """Each entry 0 with probability `rate`, the others scaled by 1/(1-rate) so that the mean stays (Srivastava et
     al. 2014, inverted). Raises as `dropout_mask` does."""
+    x = floating(x)
     mask = dropout_mask(tuple(x.shape), rate, rng, x)
     return mul(x, mask)

@@ -10,7 +10,7 @@ import numpy as np
 
 from tinygrad_rnn.backend import Array, xp
 from tinygrad_rnn.ops.arithmetic import square, where
-from tinygrad_rnn.ops.elementary import exp
+from tinygrad_rnn.ops.elementary import exp, floating
 from tinygrad_rnn.ops.shapes import concatenate, flip, moveaxis
 from tinygrad_rnn.sums import accumulated, total
 from tinygrad_rnn.tape import astype, broadcast_to, primitive
@@ -104,7 +104,9 @@ min.vjp(_share_of_extreme)
 
 def prod(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
     """The product over `axis`, as a tree of pairwise products: no quotient, so that zeros need no special case
-    in any derivative."""
+    in any derivative. Small integers and booleans become long ones, as in `sum`."""
+    if x.dtype.kind != "f":
+        x = astype(x, np.sum(np.empty(0, x.dtype)).dtype)
     axes, kept = _axes(x, axis), _kept(x, axis)
     rest = tuple(n for i, n in enumerate(x.shape) if i not in axes)
     flat = moveaxis(x, axes, tuple(range(len(axes)))).reshape((_count(x, axis), *rest))
@@ -118,14 +120,27 @@ def prod(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
 
 
 def var(x: Any, axis: Axis = None, ddof: int = 0, keepdims: bool = False) -> Tensor:
-    """The variance over `axis`, with the divisor n - ddof."""
+    """The variance over `axis`, with the divisor n - ddof. Where that is 0 or less, it is infinite, and NaN where all
+    entries are equal; its gradient is NaN."""
     centred = x - mean(x, axis=axis, keepdims=True)
-    return sum(square(centred), axis=axis, keepdims=keepdims) / (_count(x, axis) - ddof)
+    squares = sum(square(centred), axis=axis, keepdims=keepdims)
+    freedom = _count(x, axis) - ddof
+    return squares / freedom if freedom > 0 else _over_nothing(squares)
+
+
+@primitive
+def _over_nothing(x: Array) -> Array:
+    return xp(x).where(x > 0, math.inf, math.nan).astype(x.dtype)
+
+
+_over_nothing.vjp(lambda g, out, x: g * math.nan)
 
 
 @primitive
 def logsumexp(x: Array, axis: Axis = None, keepdims: bool = False) -> Array:
-    """log(sum(exp(x))) over `axis`, for numbers of any size; all -inf gives -inf, with gradient 0."""
+    """log(sum(exp(x))) over `axis`, for numbers of any size; all -inf gives -inf, with gradient 0, and one +inf gives
+    inf, with gradient NaN for it and 0 for the others. Integers become float64."""
+    x = floating(x)
     top = xp(x).max(x, axis=axis, keepdims=True)
     top = xp(x).where(xp(x).isfinite(top), top, 0)
     with np.errstate(divide="ignore", over="ignore"):
@@ -135,10 +150,10 @@ def logsumexp(x: Array, axis: Axis = None, keepdims: bool = False) -> Array:
 
 def _logsumexp_rule(g: Any, out: Any, x: Any, axis: Axis, keepdims: bool) -> Any:
     kept = _kept(x, axis)
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore", invalid="ignore"):
         shares = exp(x - where(out == -math.inf, 0.0, out).reshape(kept))
     total = shares.sum(axis=axis, keepdims=True)  # 1 but for rounding, which is all there is of `out` if x is large
-    return g.reshape(kept) * (shares / where(total == 0, 1.0, total))
+    return g.reshape(kept) * (shares / where(total > 0, total, 1.0))  # 0 if all are -inf, NaN if one is inf
 
 
 logsumexp.vjp(_logsumexp_rule)
@@ -160,7 +175,7 @@ cumsum.vjp(_cumsum_rule)
 
 @primitive
 def norm(x: Array, axis: Axis = None, keepdims: bool = False) -> Array:
-    """The Euclidean norm over `axis`; its gradient at the zero vector is 0."""
+    """The Euclidean norm over `axis`; its gradient at the zero vector is 0, and its second derivative NaN there."""
     if not x.size:
         return xp(x).sqrt(xp(x).sum(x * x, axis=axis, keepdims=keepdims))
     top = xp(x).max(xp(x).abs(x), axis=axis, keepdims=True)  # squares of x / top neither overflow nor vanish
@@ -169,6 +184,22 @@ def norm(x: Array, axis: Axis = None, keepdims: bool = False) -> Array:
     return out if keepdims else out.reshape(tuple(n for i, n in enumerate(x.shape) if i not in _axes(x, axis)))
 
 
-norm.vjp(
-    lambda g, out, x, axis, keepdims: where(out == 0, 0.0, g / where(out == 0, 1.0, out)).reshape(_kept(x, axis)) * x
+@primitive
+def _step_along(x: Array, length: Array, step: Array) -> Array:
+    """step * x / length, and 0 where the length is 0. It is not continuous there, so that its derivatives are NaN."""
+    return x * (step / xp(x).where(length == 0, 1, length))
+
+
+_step_along.vjp(
+    lambda g, out, x, length, step: where(length == 0, math.nan, g * (step / where(length == 0, 1.0, length))),
+    lambda g, out, x, length, step: where(length == 0, math.nan, -g * out / where(length == 0, 1.0, length)),
+    lambda g, out, x, length, step: g * (x / where(length == 0, 1.0, length)),
 )
+
+
+def _norm_rule(g: Any, out: Any, x: Any, axis: Axis, keepdims: bool) -> Any:
+    kept = _kept(x, axis)
+    return _step_along(x, out.reshape(kept), g.reshape(kept))
+
+
+norm.vjp(_norm_rule)

@@ -4,7 +4,9 @@ here, and no NaN comes out where there is a number to give."""
 from __future__ import annotations
 
 import tracemalloc
+import warnings
 from decimal import Decimal, localcontext
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -18,7 +20,7 @@ from tinygrad_rnn.loops import scan
 from tinygrad_rnn.ops import losses
 from tinygrad_rnn.ops.losses import Reduction
 from tinygrad_rnn.tensor import Tensor
-from tinygrad_rnn.transforms import grad, hvp, jacobian, value_and_grad, vjp
+from tinygrad_rnn.transforms import grad, jacobian, value_and_grad, vjp
 
 FLOATS = [np.float16, np.float32, np.float64]
 
@@ -42,6 +44,16 @@ def test_powers_of_zero_have_the_gradients_of_their_limits() -> None:
     np.testing.assert_array_equal(gradients(lambda y: 0.0**y, [1.0, 2.0])[0], [0, 0])
 
 
+@pytest.mark.filterwarnings("ignore:divide by zero")  # NumPy's, where there is a pole
+def test_a_power_of_zero_falls_without_bound_as_its_exponent_goes_below_zero() -> None:
+    """As PyTorch has it, and JAX: 0 ** y is infinite for y < 0."""
+    by_base, by_exponent = gradients(lambda x, y: x**y, [0.0, 0.0, 0.0, 0.0, -0.0], [-1.0, -0.5, 0.0, 1.0, -3.0])
+    np.testing.assert_array_equal(by_base, [-np.inf, -np.inf, 0, 1, -np.inf])
+    np.testing.assert_array_equal(by_exponent, [-np.inf, -np.inf, 0, 0, np.inf])
+    np.testing.assert_array_equal(gradients(lambda y: 0.0**y, [-1.0, 0.0, 1.0])[0], [-np.inf, 0, 0])
+    assert np.isnan(gradients(lambda x, y: x**y, [0.0], [np.nan])[1]).all()
+
+
 def test_negative_bases_with_whole_exponents_are_differentiable() -> None:
     assert gradcheck(lambda x: x**3, np.array([-1.5, -0.5, 2.0]), order=2)
     np.testing.assert_allclose(gradients(lambda x: x ** Tensor([3.0, 2.0]), [-1.5, -0.5])[0], [6.75, -1.0])
@@ -58,6 +70,18 @@ def test_the_norm_of_nothing_and_of_zero_has_gradient_zero() -> None:
     rows = gradients(lambda x: ops.norm(x, axis=1), [[0.0, 0.0], [3.0, 4.0]])[0]
     np.testing.assert_allclose(rows, [[0.0, 0.0], [0.6, 0.8]])
     assert gradients(ops.norm, np.zeros((0, 2)))[0].shape == (0, 2)
+
+
+@pytest.mark.parametrize("power", [1, 2, 3])
+def test_the_norm_has_no_second_derivative_at_zero(power: int) -> None:
+    """NaN, as PyTorch, JAX and HIPS autograd have it, and not the 0 that a constant gradient would have."""
+    first = grad(lambda x: ops.norm(x) ** power)
+    assert first(np.zeros(2)).numpy().tolist() == [0, 0]
+    assert np.isnan(jacobian(first)(np.zeros(2)).numpy()).all()
+    rows = jacobian(grad(lambda x: (ops.norm(x, axis=1) ** 2).sum()))(np.array([[0.0, 0.0], [3.0, 4.0]])).numpy()
+    assert np.isnan(rows[0, :, 0]).all()
+    np.testing.assert_allclose(rows[1, :, 1], 2 * np.eye(2), atol=1e-15)
+    assert not rows[0, :, 1].any()
 
 
 def test_kinks_have_the_gradients_that_the_documentation_names() -> None:
@@ -82,6 +106,22 @@ def test_bounds_that_cross_send_the_gradient_to_the_upper_one_as_numpy_does() ->
 def test_the_branch_that_was_not_chosen_gets_gradient_zero_even_if_it_is_not_a_number() -> None:
     chosen, other = gradients(lambda x, y: ops.where(np.array([True, False]), x, y), [1.0, np.nan], [np.inf, 2.0])
     assert chosen.tolist() == [1, 0] and other.tolist() == [0, 1]
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+def test_a_variance_without_degrees_of_freedom_is_infinite_and_never_negative(dtype: Any) -> None:
+    """As NumPy and PyTorch have it: a sum of squares over 0, which is NaN where that is 0 as well."""
+    x = np.array([[1.0, 2.0, 4.0], [2.0, 2.0, 2.0]], dtype)
+    for ddof in (3, 4, 9):
+        with np.errstate(all="ignore"), warnings.catch_warnings():
+            warnings.simplefilter("ignore", RuntimeWarning)
+            expected = np.var(x, axis=1, ddof=ddof)
+        found = ops.var(Tensor(x), axis=1, ddof=ddof)
+        np.testing.assert_array_equal(found.numpy(), expected)
+        assert found.dtype == dtype and expected[0] == np.inf
+        assert np.isnan(gradients(lambda x, n=ddof: ops.var(x, axis=1, ddof=n), x)[0]).all()
+    assert ops.var(Tensor(x), ddof=6).item() == np.inf
+    assert np.isnan(ops.var(Tensor(np.ones(1, dtype)), ddof=1).item())
 
 
 # --- Infinities and limits -------------------------------------------------------------------------------------
@@ -245,7 +285,21 @@ def test_logsumexp_of_nothing_but_minus_infinity_is_minus_infinity_with_gradient
     assert value.item() == -np.inf and g.numpy().tolist() == [0, 0, 0]
     value, g = value_and_grad(ops.logsumexp)(np.array([-np.inf, 1.0]))
     assert value.item() == 1 and g.numpy().tolist() == [0, 1]
-    assert ops.logsumexp(Tensor(np.array([np.inf, 1.0]))).item() == np.inf
+
+
+def test_logsumexp_of_plus_infinity_has_no_gradient_there_and_none_elsewhere() -> None:
+    """NaN for what is infinite and 0 for the rest, as PyTorch has it."""
+    for x, expected in (
+        ([np.inf, 1.0, 2.0], [np.nan, 0, 0]),
+        ([np.inf, np.inf, 0.0], [np.nan, np.nan, 0]),
+        ([-np.inf, np.inf], [0, np.nan]),
+        ([np.nan, 1.0], [np.nan, np.nan]),
+    ):
+        value, g = value_and_grad(ops.logsumexp)(np.array(x))
+        np.testing.assert_array_equal(value.numpy(), np.max(x))
+        np.testing.assert_array_equal(g.numpy(), expected)
+    rows = gradients(lambda x: ops.logsumexp(x, axis=1), [[np.inf, 1.0], [0.0, 0.0]])[0]
+    np.testing.assert_array_equal(rows, [[np.nan, 0], [0.5, 0.5]])
 
 
 @pytest.mark.parametrize("f", [ops.sigmoid, ops.tanh, ops.softplus, ops.hard_sigmoid, ops.elu, ops.relu, ops.erf])
@@ -315,12 +369,65 @@ def test_the_logistic_function_ends_at_0_and_1_and_keeps_what_is_no_number(dtype
     np.testing.assert_array_equal(ys.numpy(), np.array([0, 0, 1, 1, 1], dtype))
 
 
-def test_binary_cross_entropy_is_stable_for_any_logit() -> None:
+@pytest.mark.parametrize("dtype", FLOATS)
+def test_a_sure_and_right_answer_costs_what_it_costs(dtype: Any) -> None:
+    """log1p(exp(-x)), which softplus(x) - x is not: in float32 that is 0 from x = 17 on."""
+    x = np.array([3, 7, 9, *(() if dtype == np.float16 else (20, 40, 80))], dtype)
+    exact = np.array([-np.log1p(-logistic(-v)) for v in x])
+    for sign, target in ((1, np.ones_like(x)), (-1, np.zeros_like(x))):
+        loss = partial(ops.binary_cross_entropy_with_logits, targets=target, reduction="none")
+        assert ulps(loss(Tensor(sign * x)).numpy(), exact) <= 4
+        assert ulps(-sign * gradients(loss, sign * x)[0], np.array([logistic(-v) for v in x])) <= 4
+    if dtype == np.float32:
+        assert ops.binary_cross_entropy_with_logits(Tensor([20.0]), [1.0]).item() == pytest.approx(2.0611536e-9)
+
+
+def test_binary_cross_entropy_is_right_for_any_logit() -> None:
     x = np.array([1e30, -1e30, 800.0, -800.0])
     t = np.array([1.0, 0.0, 0.0, 1.0])
     value, g = value_and_grad(lambda x: ops.binary_cross_entropy_with_logits(x, t, "sum"))(x)
     assert value.item() == 1600
     assert g.numpy().tolist() == [0, 0, 1, -1]
+    assert np.isnan(ops.binary_cross_entropy_with_logits(Tensor([np.nan]), [1.0]).item())
+
+
+@pytest.mark.parametrize("kind", ["float32", "uint8", "int64", "bool", "list"])
+def test_binary_cross_entropy_of_infinite_logits_is_0_where_they_are_right_and_infinite_elsewhere(kind: str) -> None:
+    targets: Any = [1, 0, 0, 1] if kind == "list" else np.array([1, 0, 0, 1], kind)
+    x = np.array([np.inf, -np.inf, np.inf, -np.inf], np.float32)
+
+    def loss(x: Any) -> Any:
+        return ops.binary_cross_entropy_with_logits(x, targets, "none")
+
+    value = loss(Tensor(x)).numpy()
+    assert value.tolist() == [0, 0, np.inf, np.inf] and value.dtype == np.float32
+    assert gradients(loss, x)[0].tolist() == [0, 0, 1, -1]
+    assert gradients(grad(lambda x: loss(x).sum()), x)[0].tolist() == [0, 0, 0, 0]
+
+
+GELU = [-1.2668496733247969e-4, -1.0157295653584566e-18, -2.1317785344932148e-32]
+GELU_DERIVATIVE = [-5.0364966122642149e-4, -9.1389373739066393e-18, -2.5578956616748956e-31]
+GELU_TANH = [-7.024594819237269e-5, -1.3364595947348725e-28, -1.6359854493534811e-61]
+GELU_TANH_DERIVATIVE = [-3.3512319712267076e-4, -2.5157352850674252e-27, -5.2904033525225585e-60]
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_activations_that_go_to_zero_keep_their_digits_on_the_way(dtype: Any) -> None:
+    """Values and derivatives at -4, -9 and -12, where (1 + erf) and (1 + tanh) are made of the digits of 1 alone;
+    calculated with mpmath to 30 digits, of Phi the normal distribution function."""
+    x = np.array([-4.0, -9.0, -12.0], dtype)
+    near_minus_one = np.expm1([-4.0, -9.0, -12.0]), np.exp([-4.0, -9.0, -12.0])
+    cases: list[tuple[Any, Any, Any]] = [
+        (ops.gelu, GELU, GELU_DERIVATIVE),
+        (lambda x: ops.gelu(x, approximate="tanh"), GELU_TANH, GELU_TANH_DERIVATIVE),
+        (ops.softplus, np.log1p(np.exp([-4.0, -9.0, -12.0])), [logistic(v) for v in x]),
+        (ops.expm1, *near_minus_one),
+        (ops.elu, *near_minus_one),
+    ]
+    rtol = 300 * np.finfo(dtype).eps
+    for f, values, derivatives in cases:
+        np.testing.assert_allclose(f(Tensor(x)).numpy(), values, rtol=rtol, atol=np.finfo(dtype).tiny)
+        np.testing.assert_allclose(gradients(f, x)[0], derivatives, rtol=rtol, atol=np.finfo(dtype).tiny)
 
 
 # --- Blocks ----------------------------------------------------------------------------------------------------
@@ -504,12 +611,11 @@ def test_a_product_of_shapes_that_do_not_fit_names_both(a: tuple[int, ...], b: t
     assert str(b) in str(caught.value)
 
 
-def test_the_norm_is_right_where_squares_overflow_or_vanish_and_flat_at_zero_to_second_order() -> None:
+def test_the_norm_is_right_where_squares_overflow_or_vanish() -> None:
     for size in (1e-30, 1e20):
         x = np.full(2, size, np.float32)
         np.testing.assert_allclose(ops.norm(Tensor(x)).numpy(), size * np.sqrt(2), rtol=1e-6)
         np.testing.assert_allclose(gradients(ops.norm, x)[0], [np.sqrt(0.5)] * 2, rtol=1e-6)
-    np.testing.assert_array_equal(hvp(ops.norm, np.zeros(2), np.ones(2)).numpy(), [0.0, 0.0])
 
 
 def test_weights_of_a_loss_on_the_tape_are_refused_since_they_carry_no_gradient() -> None:

@@ -13,8 +13,11 @@ from tinygrad_rnn.blas import product
 from tinygrad_rnn.buffers import empty_buffer
 from tinygrad_rnn.loops.products import affine, sum_of_products
 from tinygrad_rnn.loops.program import Equation, Var
+from tinygrad_rnn.ops.activations import _normal_distribution
 from tinygrad_rnn.ops.arithmetic import _clip
 from tinygrad_rnn.ops.indexing import Slot, _getitem, _scatter
+from tinygrad_rnn.ops.losses import _binary_cross_entropy
+from tinygrad_rnn.ops.reductions import _step_along
 from tinygrad_rnn.ops.shapes import _concatenate, _split, _stack, _unstack
 from tinygrad_rnn.sums import total
 from tinygrad_rnn.tape import Primitive, _astype, _truncated
@@ -203,7 +206,7 @@ _BY_ENTRY = (
 ).split()
 for _name in _BY_ENTRY:
     _rules[getattr(ops, _name)] = _elementwise
-for _primitive in (_clip, _astype, _truncated):
+for _primitive in (_clip, _astype, _truncated, _normal_distribution, _binary_cross_entropy, _step_along):
     _rules[_primitive] = _elementwise
 for _name in "sum mean max min logsumexp norm".split():
     _rules[getattr(ops, _name)] = _reduction
