@@ -70,6 +70,17 @@ def sums_and_sigmoids(s: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
     return ops.tanh(gates + b), gates * a
 
 
+def small_integers(s: Tensor, x: Tensor) -> tuple[Tensor, Any]:
+    scores = ops.softmax(x) + ops.log_softmax(x) + ops.gelu(x) + ops.square(x > 3)
+    return s * 0.9 + scores, (ops.sum(x, axis=0), ops.prod(x, axis=0), ops.mean(x), ops.logsumexp(x, axis=1), s + x)
+
+
+def small_integers_in_the_loop(s: tuple[Tensor, Tensor], x: Tensor) -> tuple[tuple[Tensor, Tensor], Any]:
+    h, n = s
+    h = 0.5 * h + ops.softmax(n) * ops.sigmoid(n) + ops.square(n > 50) + 0.01 * ops.sum(n, axis=0)
+    return (h, n + x), (h, ops.mean(n, axis=0), ops.logsumexp(n, axis=1), ops.prod(n, axis=1))
+
+
 CASES: dict[str, tuple[Any, ...]] = {
     "a list beside a Tensor": (lambda s, x: (s * [0.1, 0.7, 0.2] + x, s), H, X),
     "an infinite limit": (lambda s, x: (ops.clip(s + x, a_max=1.0), s), H, X),
@@ -90,6 +101,11 @@ CASES: dict[str, tuple[Any, ...]] = {
     "numbers as inputs": (lambda s, x: (s + ops.norm(x), (x > 0).sum()), leaf(), leaf(4)),
     "an integer state": (
         lambda s, x: ((s[0] * ops.reciprocal(s[1]) + x, s[1] + 1), s[0]), (H, Tensor(np.ones(3, int))), X,
+    ),
+    "small integers as inputs": (small_integers, H, Tensor(R.integers(0, 100, (4, 2, 3)).astype(np.uint8))),
+    "a state of small integers": (
+        small_integers_in_the_loop,
+        (H, Tensor(np.ones((2, 3), np.int8))), Tensor(R.integers(0, 100, (4, 2, 3)).astype(np.int8)),
     ),
     "two gates that are not written in place": (lambda s, x: (ops.relu(s @ W) + ops.relu(s @ V) + x, s), H, X, W, V),
     "three of them": (lambda s, x: (ops.relu(s @ W) + ops.relu(s @ V) + ops.softplus(s @ W.T) + x, s), H, X, W, V),

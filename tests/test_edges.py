@@ -576,6 +576,95 @@ def test_integer_tensors_compute_as_numpy_computes() -> None:
     assert ops.clip(n, 2, None).dtype == ops.prod(n).dtype == np.int64
 
 
+INTEGERS = st.sampled_from([np.uint8, np.int8, np.uint16, np.int16, np.int32, np.uint64, np.int64, np.bool_])
+"""Of the long ones, numbers stay below a million, so that float64 holds their products."""
+
+AS_NUMPY: dict[str, tuple[Any, Any]] = {
+    name: (getattr(ops, name), getattr(np, name))
+    for name in ("sum mean max min prod var cumsum abs sign square exp sqrt outer maximum minimum add").split()
+} | {
+    "norm": (ops.norm, np.linalg.norm),
+    "neg": (ops.neg, np.negative),
+    "sub": (ops.sub, np.subtract),
+    "mul": (ops.mul, np.multiply),
+    "div": (lambda x, y: ops.div(x, y + 1.0), lambda x, y: np.divide(x, y + 1.0)),
+    "matmul": (ops.matmul, np.matmul),
+    "comparison": (ops.less, np.less),
+    "sum over an axis": (lambda x: ops.sum(x, axis=0, keepdims=True), lambda x: np.sum(x, axis=0, keepdims=True)),
+    "prod over an axis": (lambda x: ops.prod(x, axis=0, keepdims=True), lambda x: np.prod(x, axis=0, keepdims=True)),
+    "cumsum along an axis": (lambda x: ops.cumsum(x, 0), lambda x: np.cumsum(x, 0)),
+    "reductions of a mask": (lambda x: ops.sum(x > 1), lambda x: np.sum(x > 1)),
+}
+"""Ops that NumPy has, which wrap around where NumPy's do and nowhere else."""
+
+
+def whole_numbers(data: Any, dtype: Any, count: int) -> Any:
+    info = None if dtype is np.bool_ else np.iinfo(dtype)
+    low, high = (0, 1) if info is None else (max(int(info.min), -(10**6)), min(int(info.max), 10**6))
+    return np.array(data.draw(st.lists(st.integers(low, high), min_size=count, max_size=count)), dtype)
+
+
+@pytest.mark.parametrize("name", AS_NUMPY)
+@given(data=st.data())
+def test_integers_of_every_size_give_what_numpy_gives(name: str, data: Any) -> None:
+    ours, theirs = AS_NUMPY[name]
+    dtype, count = data.draw(INTEGERS), data.draw(st.integers(1, 5))
+    xs = [whole_numbers(data, dtype, count) for _ in range(2)]
+    xs = xs if name in ("outer", "maximum", "minimum", "sub", "mul", "add", "div", "matmul", "comparison") else xs[:1]
+    with np.errstate(all="ignore"):
+        try:
+            expected = np.asarray(theirs(*xs))
+        except TypeError:  # the difference of two booleans, and the sign of one
+            with pytest.raises(TypeError):
+                ours(*map(Tensor, xs))
+            return
+        found = ours(*map(Tensor, xs)).numpy()
+    np.testing.assert_allclose(found, expected, rtol=1e-12)
+    assert found.dtype == expected.dtype
+
+
+AS_FLOATS: dict[str, Any] = {
+    "softmax": ops.softmax,
+    "log_softmax": ops.log_softmax,
+    "logsumexp": ops.logsumexp,
+    "sigmoid": ops.sigmoid,
+    "gelu": ops.gelu,
+    "gelu's other form": lambda x: ops.gelu(x, approximate="tanh"),
+    "leaky_relu": ops.leaky_relu,
+    "hard_sigmoid": ops.hard_sigmoid,
+    "softmax_cross_entropy": lambda x: ops.softmax_cross_entropy(x.reshape((1, -1)), [0], weights=[0.5]),
+    "linear_cross_entropy": lambda x: ops.linear_cross_entropy(
+        x.reshape((-1, 1)), x[:1].reshape((1, 1)), None, [0] * len(x)
+    ),
+    "mse": lambda x: ops.mse(x, x[::-1]),
+    "binary_cross_entropy_with_logits": lambda x: ops.binary_cross_entropy_with_logits(x, x > 1),
+    "dropout": lambda x: ops.dropout(x, 0.5, np.random.default_rng(0)),
+    "var": ops.var,
+}
+"""Ops of which integers become float64 first."""
+
+
+@pytest.mark.parametrize("name", AS_FLOATS)
+@given(data=st.data())
+def test_integers_are_taken_as_float64_where_they_are_compared_summed_or_weighed(name: str, data: Any) -> None:
+    x = whole_numbers(data, data.draw(INTEGERS), data.draw(st.integers(1, 5)))
+    found, expected = AS_FLOATS[name](Tensor(x)), AS_FLOATS[name](Tensor(x.astype(np.float64)))
+    np.testing.assert_allclose(found.numpy(), expected.numpy(), rtol=1e-12)
+    assert found.dtype == np.float64
+
+
+def test_small_and_unsigned_integers_do_not_wrap_around() -> None:
+    """Calculated by hand: exp(-2), exp(-3) and 1 over their sum; log of e³ + e² + e⁵; 100 times 2."""
+    x: Any = Tensor(np.array([3, 2, 5], np.uint8))
+    np.testing.assert_allclose(ops.softmax(x).numpy(), [0.1141952, 0.0420101, 0.8437947], rtol=1e-6)
+    assert ops.logsumexp(x).item() == pytest.approx(5.1698460)
+    assert ops.softmax_cross_entropy(x.reshape((1, 3)), [0]).item() == pytest.approx(2.1698460)
+    assert ops.mse(x, np.array([5, 5, 5], np.uint8)).item() == pytest.approx(13 / 3)
+    product = ops.prod(Tensor(np.array([100, 2], np.int8)))
+    assert product.item() == 200 and product.dtype == np.int64
+    assert ops.norm(Tensor(np.array([-128, 0], np.int8))).item() == 128
+
+
 def test_methods_are_the_ops_under_numpys_names() -> None:
     t = Tensor(np.arange(6.0).reshape(2, 3))
     a = t.numpy()
