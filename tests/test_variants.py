@@ -645,6 +645,28 @@ def test_a_minlstm_whose_gates_are_both_shut_has_a_state_and_a_gradient(forget: 
 
 
 @pytest.mark.parametrize(
+    ("dtype", "forget", "rtol"),
+    [
+        ("float32", -24, 1e-5),
+        ("float32", -64, 1e-4),
+        ("float64", -44, 1e-13),
+        ("float64", -400, 1e-13),
+        ("float16", -12, 0.02),
+    ],
+)
+def test_of_a_minlstms_gates_that_are_nearly_shut_the_less_shut_one_wins(
+    dtype: str, forget: float, rtol: float
+) -> None:
+    """The shares are 1 / (1 + e⁴) of the old state, which is 1, and the rest of the candidate, which is 5."""
+    layer = Recurrent(MinLSTMCell, I, H, dtype=dtype)
+    (cell,) = layer.cells
+    for gate, bias in ((cell.f, forget), (cell.i, forget + 4), (cell.n, 5)):
+        gate.U.data, gate.b.data = np.zeros((I, H), dtype), np.full(H, bias, dtype)
+    outputs, _ = layer(np.zeros((1, B, I), dtype), (np.ones((1, B, H), dtype),))
+    np.testing.assert_allclose(outputs.numpy(), 5 - 4 / (1 + np.exp(4)), rtol=rtol)  # 4.928
+
+
+@pytest.mark.parametrize(
     ("kind", "options", "told"),
     [
         (SCRNCell, {"alpha": 2.0}, "alpha must be at least 0 and below 1, got 2.0"),

@@ -53,7 +53,9 @@ class MinLSTMCell(Cell):
     gates = "f:x i:x n:x"
 
     def step(self, x: Tensor, h: Tensor) -> Tensor:
-        f, i = (sigmoid(gate(x)) + 1e-14 for gate in (self.f, self.i))  # never 0 / 0
+        # Never 0 / 0; small beside gates that are nearly shut, and not so small that to divide by it overflows.
+        least = float(np.finfo(x.dtype).smallest_subnormal) ** 0.8
+        f, i = (sigmoid(gate(x)) + least for gate in (self.f, self.i))
         share = f / (f + i)
         h = share * h + (1 - share) * self.n(x)
         return h
