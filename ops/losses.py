@@ -114,21 +114,45 @@ def _in_their_rows(losses: Any, counting: Array | None, shape: tuple[int, ...]) 
 @primitive
 def _cross_entropy_rows(logits: Array, targets: Array) -> Array:
     """-log softmax(logits)[n, targets[n]] for every row n: (N,V), (N,) -> (N,)."""
+    _, chosen, others = _odds(logits, targets)
+    return _minus_log(xp(logits), chosen, others)
+
+
+def _odds(logits: Array, targets: Array) -> tuple[Array, Array, Array]:
+    """exp(logits - the largest of the row) (N,V), with 0 at the target; the target's logarithm of it (N,); and the sum
+    over the other classes (N,). Where the target is nearly certain, all there is to know is in that sum: in one over
+    all classes it would be lost beside the target's 1."""
+    np_ = xp(logits)
     with np.errstate(over="ignore"):  # the distance between the largest and smallest float is inf: exp gives 0
-        below = logits - xp(logits).max(logits, axis=-1, keepdims=True)
-    rows = xp(logits).arange(len(targets))
-    return xp(logits).log(xp(logits).exp(below).sum(axis=-1)) - below[rows, targets]
+        odds = logits - np_.max(logits, axis=-1, keepdims=True)
+    rows = np_.arange(len(targets))
+    chosen = odds[rows, targets]
+    np_.exp(odds, out=odds)
+    odds[rows, targets] = 0
+    return odds, chosen, odds.sum(axis=-1)
 
 
-def _cross_entropy_rule(g: Any, out: Any, logits: Any, targets: Any) -> Any:
-    return g.reshape((-1, 1)) * (softmax(logits) - _one_hot(targets, logits.shape[-1], _raw(logits)))
+def _minus_log(np_: Any, chosen: Array, others: Array) -> Array:
+    """Minus the logarithm of a target's share, from its odds' logarithm and the sum of the others' odds."""
+    return np_.where(chosen == 0, np_.log1p(others), np_.log(others + np_.exp(chosen)) - chosen)
 
 
-_cross_entropy_rows.vjp(_cross_entropy_rule, None)
+@primitive
+def _softmax_off_target(logits: Array, targets: Array) -> Array:
+    """softmax(logits), less 1 at the target: minus the sum of the others."""
+    odds, chosen, others = _odds(logits, targets)
+    odds[xp(logits).arange(len(targets)), targets] = -others
+    odds /= (others + xp(logits).exp(chosen))[:, None]
+    return odds
 
 
-def _one_hot(targets: Array, classes: int, like: Array) -> Array:
-    return (targets[:, None] == xp(like).arange(classes)).astype(like.dtype)
+def _off_target_rule(g: Any, out: Any, logits: Any, targets: Any) -> Any:
+    shares = softmax(logits)
+    return shares * (g - (g * shares).sum(axis=-1, keepdims=True))
+
+
+_softmax_off_target.vjp(_off_target_rule, None)
+_cross_entropy_rows.vjp(lambda g, out, logits, targets: g.reshape((-1, 1)) * _softmax_off_target(logits, targets), None)
 
 
 def softmax_cross_entropy(
@@ -176,17 +200,18 @@ def _in_blocks(
         block = memory[: len(each) * classes].reshape(len(each), classes)
         product(h[here], W, block)
         block += b
-        with np.errstate(over="ignore"):  # as in _cross_entropy_rows
+        with np.errstate(over="ignore"):  # as in _odds
             block -= block.max(axis=1, keepdims=True)
         chosen = block[each, label]
         np_.exp(block, out=block)
-        total = block @ ones[:classes]  # BLAS adds up three times as fast as sum()
-        losses[here] = np_.log(total) - chosen
+        block[each, label] = 0
+        others = block @ ones[:classes]  # BLAS adds up three times as fast as sum()
+        losses[here] = _minus_log(np_, chosen, others)
         if scale is None:
             continue
         # By the logits: (exp - total at the target) * scale / total. The factor goes to the small operands.
-        block[each, label] -= total
-        share = scale[here] / total
+        block[each, label] = -others
+        share = scale[here] / (others + np_.exp(chosen))
         if db is not None:  # before the products, while the end of the block is in a near cache
             db += share @ block
         if dh is not None:

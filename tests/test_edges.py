@@ -382,6 +382,25 @@ def test_a_sure_and_right_answer_costs_what_it_costs(dtype: Any) -> None:
         assert ops.binary_cross_entropy_with_logits(Tensor([20.0]), [1.0]).item() == pytest.approx(2.0611536e-9)
 
 
+@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize("fused", [False, True])
+def test_a_sure_and_right_class_costs_what_it_costs(dtype: Any, fused: bool) -> None:
+    """Of three classes with the logits x, 0, 0: log1p(2 exp(-x)), which is lost in the logarithm of a sum near 1."""
+    x = np.array([3, 7, 9, *(() if dtype == np.float16 else (20, 40, 80))], dtype)
+    odds = 2 * np.exp(-x.astype(np.float64))
+    logits = np.stack([0 * x, x, 0 * x], axis=1)
+
+    def loss(z: Any) -> Any:
+        if fused:
+            return ops.linear_cross_entropy(z, np.eye(3, dtype=dtype), None, np.ones(len(x), int), reduction="none")
+        return ops.softmax_cross_entropy(z, np.ones(len(x), int), reduction="none")
+
+    assert ulps(loss(Tensor(logits)).numpy(), np.log1p(odds)) <= 4
+    by_logits = gradients(loss, logits)[0]
+    share = odds / (1 + odds)
+    assert ulps(by_logits, np.stack([share / 2, -share, share / 2], axis=1)) <= 6
+
+
 def test_binary_cross_entropy_is_right_for_any_logit() -> None:
     x = np.array([1e30, -1e30, 800.0, -800.0])
     t = np.array([1.0, 0.0, 0.0, 1.0])
