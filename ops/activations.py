@@ -10,6 +10,7 @@ import numpy as np
 from tinygrad_rnn.backend import Array, xp
 from tinygrad_rnn.ops.arithmetic import mul, square, where
 from tinygrad_rnn.ops.elementary import exp, floating
+from tinygrad_rnn.sums import accumulated
 from tinygrad_rnn.tape import primitive
 
 if TYPE_CHECKING:
@@ -110,11 +111,16 @@ softplus.vjp(lambda g, out, x: g * sigmoid(x))
 @primitive
 def softmax(x: Array, axis: int = -1) -> Array:
     """exp(x) over its sum along `axis`. Integers become float64."""
-    x = floating(x)
-    with np.errstate(over="ignore"):  # the distance of two floats may be inf, and exp(-inf) is 0
-        out = xp(x).exp(x - xp(x).max(x, axis=axis, keepdims=True))
-    out /= out.sum(axis=axis, keepdims=True)
+    out = _below_the_largest(floating(x), axis)
+    xp(out).exp(out, out=out)
+    out /= accumulated(out, axis, keepdims=True)
     return out
+
+
+def _below_the_largest(x: Array, axis: int) -> Array:
+    with np.errstate(over="ignore"):  # the distance of two floats may be inf, and exp(-inf) is 0
+        below: Array = xp(x).asarray(x - xp(x).max(x, axis=axis, keepdims=True, initial=-math.inf))
+    return below
 
 
 softmax.vjp(lambda g, out, x, axis: out * (g - (g * out).sum(axis=axis, keepdims=True)))
@@ -123,10 +129,10 @@ softmax.vjp(lambda g, out, x, axis: out * (g - (g * out).sum(axis=axis, keepdims
 @primitive
 def log_softmax(x: Array, axis: int = -1) -> Array:
     """log(softmax(x)), without the loss of small probabilities. Integers become float64."""
-    x = floating(x)
-    with np.errstate(over="ignore"):  # as in softmax
-        out = x - xp(x).max(x, axis=axis, keepdims=True)
-    return out - xp(x).log(xp(x).exp(out).sum(axis=axis, keepdims=True))
+    out = _below_the_largest(floating(x), axis)
+    if out.size:
+        out -= xp(out).log(accumulated(xp(out).exp(out), axis, keepdims=True))
+    return out
 
 
 log_softmax.vjp(lambda g, out, x, axis: g - exp(out) * g.sum(axis=axis, keepdims=True))

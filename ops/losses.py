@@ -10,10 +10,11 @@ from tinygrad_rnn.backend import Array, is_array, xp
 from tinygrad_rnn.blas import product
 from tinygrad_rnn.buffers import empty_buffer
 from tinygrad_rnn.ops.activations import sigmoid, softmax
-from tinygrad_rnn.ops.arithmetic import div, mul, square, sub
+from tinygrad_rnn.ops.arithmetic import mul, square, sub
 from tinygrad_rnn.ops.elementary import floating
 from tinygrad_rnn.ops.indexing import scatter
-from tinygrad_rnn.ops.reductions import sum
+from tinygrad_rnn.ops.reductions import mean, sum
+from tinygrad_rnn.sums import accumulated, accumulator, weighted_sum
 from tinygrad_rnn.tape import Box, Given, astype, joint, primitive
 
 if TYPE_CHECKING:
@@ -47,8 +48,7 @@ def _reduce(losses: Tensor, reduction: Reduction) -> Tensor:
     _check_reduction(reduction)
     if reduction == "none":
         return losses
-    total = sum(losses)
-    return total if reduction == "sum" else div(total, max(losses.size, 1))
+    return mean(losses) if reduction == "mean" and losses.size else sum(losses)
 
 
 def _check_targets(name: str, targets: Any, shape: tuple[int, ...], classes: int, ignore_index: int | None) -> Array:
@@ -85,12 +85,14 @@ def _row_weights(name: str, like: Array, targets: Any, weights: Any, ignore_inde
 
 
 def _scaled(rows: Array, reduction: Reduction) -> Array:
-    """Row weights such that a weighted sum is the wanted mean or sum. With nothing to count the mean is 0."""
+    """Row weights such that a weighted sum is the wanted mean or sum, in the dtype in which that is added up. With
+    nothing to count the mean is 0."""
     _check_reduction(reduction)
+    rows = rows.astype(accumulator(rows.dtype, 1), copy=False)
     if reduction != "mean":
         return rows
-    total = rows.sum()
-    return rows / xp(rows).where(total == 0, 1, total).astype(rows.dtype)
+    weight = accumulated(rows)
+    return rows / xp(rows).where(weight == 0, 1, weight).astype(rows.dtype)
 
 
 def _counting(rows: Array, weights: Any, ignore_index: int | None) -> Array | None:
@@ -129,12 +131,13 @@ def _odds(logits: Array, targets: Array) -> tuple[Array, Array, Array]:
     chosen = odds[rows, targets]
     np_.exp(odds, out=odds)
     odds[rows, targets] = 0
-    return odds, chosen, odds.sum(axis=-1)
+    return odds, chosen, accumulated(odds, -1)
 
 
 def _minus_log(np_: Any, chosen: Array, others: Array) -> Array:
     """Minus the logarithm of a target's share, from its odds' logarithm and the sum of the others' odds."""
-    return np_.where(chosen == 0, np_.log1p(others), np_.log(others + np_.exp(chosen)) - chosen)
+    losses = np_.where(chosen == 0, np_.log1p(others), np_.log(others + np_.exp(chosen)) - chosen)
+    return losses.astype(chosen.dtype, copy=False)
 
 
 @primitive
@@ -172,7 +175,8 @@ def softmax_cross_entropy(
     if counting is not None:
         flat, labels, scale = flat[counting], labels[counting], scale[counting]
     losses = _cross_entropy_rows(flat, labels) * scale
-    return sum(losses) if reduction != "none" else _in_their_rows(losses, counting, shape)
+    losses = sum(losses) if reduction != "none" else _in_their_rows(losses, counting, shape)
+    return losses if losses.dtype == logits.dtype else astype(losses, logits.dtype)
 
 
 # --- The same behind a linear layer, without ever holding all logits -------------------------------------------
@@ -190,7 +194,7 @@ def _in_blocks(
     for_h, for_W, for_b = (scale is not None and need for need in needs[:3])
     dh = np_.empty_like(h) if for_h else None
     dW = np_.empty_like(W) if for_W else None
-    db = np_.zeros_like(b) if for_b else None
+    db = np_.zeros(b.shape, np.float64) if for_b else None  # to which many blocks add
     held = min(step, rows) * classes
     spare = 0 if dW is None or step >= rows else min(W.size, max(BLOCK_ENTRIES // 2, hidden))
     memory = empty_buffer((held + spare,), h.dtype, np_)
@@ -213,7 +217,7 @@ def _in_blocks(
         block[each, label] = -others
         share = scale[here] / (others + np_.exp(chosen))
         if db is not None:  # before the products, while the end of the block is in a near cache
-            db += share @ block
+            db += weighted_sum(share, block)
         if dh is not None:
             product(block, W.T, dh[here])
             dh[here] *= share[:, None]
@@ -223,7 +227,7 @@ def _in_blocks(
                 product(shared, block, dW)
             else:
                 _add_product(shared, block, dW, memory[held:])
-    return losses, [dh, dW, db]
+    return losses, [dh, dW, None if db is None else db.astype(b.dtype)]
 
 
 def _block_rows(rows: int, hidden: int, classes: int) -> int:
@@ -250,14 +254,14 @@ def _linear_cross_entropy_sum(
 ) -> tuple[Array, Any]:
     """sum(scale * losses), and its gradients, which are ready when the forward pass is."""
     losses, saved = _in_blocks(h, W, b, targets, scale if any(needs) else None, needs)
-    return (losses * scale).sum(), saved
+    return accumulated(losses * scale).astype(h.dtype), saved
 
 
 _linear_cross_entropy_sum.vjp(
     lambda g, saved, *args: Given([*(None if x is None else x if g == 1 else x * g for x in saved), None, None])
 )
 _linear_cross_entropy_sum.composite(
-    lambda h, W, b, targets, scale: sum(_cross_entropy_rows(h @ W + b, targets) * scale)
+    lambda h, W, b, targets, scale: astype(sum(_cross_entropy_rows(h @ W + b, targets) * scale), h.dtype)
 )
 
 
@@ -305,7 +309,8 @@ def linear_cross_entropy(
     if counting is not None:
         flat, labels, scale = flat[counting], labels[counting], scale[counting]
     if reduction == "none":
-        return _in_their_rows(mul(_linear_cross_entropy_rows(flat, W, b, labels), scale), counting, shape)
+        losses = mul(_linear_cross_entropy_rows(flat, W, b, labels), scale.astype(h.dtype))
+        return _in_their_rows(losses, counting, shape)
     return _linear_cross_entropy_sum(flat, W, b, labels, scale)
 
 

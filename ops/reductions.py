@@ -12,7 +12,7 @@ from tinygrad_rnn.backend import Array, xp
 from tinygrad_rnn.ops.arithmetic import square, where
 from tinygrad_rnn.ops.elementary import exp, floating
 from tinygrad_rnn.ops.shapes import concatenate, flip, moveaxis
-from tinygrad_rnn.sums import accumulated, total
+from tinygrad_rnn.sums import accumulated, accumulator, total
 from tinygrad_rnn.tape import astype, broadcast_to, primitive
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ mean.vjp(
 
 def _share_of_extreme(g: Any, out: Any, x: Any, axis: Axis, keepdims: bool) -> Any:
     kept = _kept(x, axis)
-    chosen = astype(x == out.reshape(kept), x.dtype)
+    chosen = astype(x == out.reshape(kept), accumulator(x.dtype, 1))  # which can count them
     return g.reshape(kept) * (chosen / chosen.sum(axis=axis, keepdims=True))
 
 
@@ -123,9 +123,8 @@ def var(x: Any, axis: Axis = None, ddof: int = 0, keepdims: bool = False) -> Ten
     """The variance over `axis`, with the divisor n - ddof. Where that is 0 or less, it is infinite, and NaN where all
     entries are equal; its gradient is NaN."""
     centred = x - mean(x, axis=axis, keepdims=True)
-    squares = sum(square(centred), axis=axis, keepdims=keepdims)
-    freedom = _count(x, axis) - ddof
-    return squares / freedom if freedom > 0 else _over_nothing(squares)
+    squares, count = mean(square(centred), axis=axis, keepdims=keepdims), _count(x, axis)
+    return squares * (count / (count - ddof)) if count > ddof else _over_nothing(squares)
 
 
 @primitive
@@ -138,13 +137,13 @@ _over_nothing.vjp(lambda g, out, x: g * math.nan)
 
 @primitive
 def logsumexp(x: Array, axis: Axis = None, keepdims: bool = False) -> Array:
-    """log(sum(exp(x))) over `axis`, for numbers of any size; all -inf gives -inf, with gradient 0, and one +inf gives
-    inf, with gradient NaN for it and 0 for the others. Integers become float64."""
-    x = floating(x)
-    top = xp(x).max(x, axis=axis, keepdims=True)
+    """log(sum(exp(x))) over `axis`, for numbers of any size; nothing and all -inf give -inf, with gradient 0, and one
+    +inf gives inf, with gradient NaN for it and 0 for the others. Integers become float64."""
+    x, axis = floating(x), _over(x, axis)
+    top = xp(x).max(x, axis=axis, keepdims=True, initial=-math.inf)
     top = xp(x).where(xp(x).isfinite(top), top, 0)
     with np.errstate(divide="ignore", over="ignore"):
-        out = xp(x).log(xp(x).sum(xp(x).exp(x - top), axis=axis, keepdims=True)) + top
+        out = xp(x).log(accumulated(xp(x).exp(x - top), axis, keepdims=True)).astype(x.dtype, copy=False) + top
     return out if keepdims else out.reshape(tuple(n for i, n in enumerate(x.shape) if i not in _axes(x, axis)))
 
 
@@ -162,7 +161,9 @@ logsumexp.vjp(_logsumexp_rule)
 @primitive
 def cumsum(x: Array, axis: int | None = None) -> Array:
     """The running sum along `axis` (None: of the flattened array)."""
-    return xp(x).cumsum(x, axis=axis)
+    if x.dtype.kind != "f":
+        return xp(x).cumsum(x, axis=axis)
+    return xp(x).cumsum(x, axis=axis, dtype=accumulator(x.dtype, x.size)).astype(x.dtype, copy=False)
 
 
 def _cumsum_rule(g: Any, out: Any, x: Any, axis: int | None) -> Any:
@@ -176,11 +177,13 @@ cumsum.vjp(_cumsum_rule)
 @primitive
 def norm(x: Array, axis: Axis = None, keepdims: bool = False) -> Array:
     """The Euclidean norm over `axis`; its gradient at the zero vector is 0, and its second derivative NaN there."""
+    axis = _over(x, axis)
     if not x.size:
         return xp(x).sqrt(xp(x).sum(x * x, axis=axis, keepdims=keepdims))
     top = xp(x).max(xp(x).abs(x), axis=axis, keepdims=True)  # squares of x / top neither overflow nor vanish
     top = xp(x).where(xp(x).isfinite(top) & (top > 0), top, 1)
-    out = top * xp(x).sqrt(xp(x).sum(xp(x).square(x / top), axis=axis, keepdims=True))
+    out = top * xp(x).sqrt(accumulated(xp(x).square(x / top), axis, keepdims=True))
+    out = out.astype((x / top).dtype, copy=False)
     return out if keepdims else out.reshape(tuple(n for i, n in enumerate(x.shape) if i not in _axes(x, axis)))
 
 

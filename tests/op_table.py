@@ -346,6 +346,12 @@ def _(draw: Draw, name: str) -> Call:
     if name not in ("sum", "prod", "norm"):
         shape = with_entries(draw, shape, axis)
     x = apart(draw, shape)[0] if name in ("max", "min") else numbers(draw, shape, away=(0,))
+    if name == "var" and draw(st.booleans()) and math.prod(shape) > math.prod(np.sum(x, axis=axis).shape):
+        return Call(
+            lambda x: ops.var(x, axis=axis, ddof=1, keepdims=keepdims),
+            (x,),
+            expected=lambda x: np.var(x, axis=axis, ddof=1, keepdims=keepdims),
+        )
     if axis is None and not keepdims and name not in ("norm", "logsumexp"):
         return Call(getattr(ops, name), (x,), expected=getattr(np, name))
     if name == "norm":

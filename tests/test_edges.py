@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tinygrad_rnn import compiled, ops, scan
+from tinygrad_rnn import compiled, ops
 from tinygrad_rnn.checks.derivatives import gradcheck
 from tinygrad_rnn.loops import scan
 from tinygrad_rnn.ops import losses
@@ -832,3 +832,16 @@ def test_pieces_may_overlap_as_numpy_cuts_them_and_each_gives_its_gradient(cuts:
 def test_the_axis_of_a_vector_may_be_named_in_a_transposition() -> None:
     assert gradcheck(lambda v: ops.transpose(v, 0) ** 2, np.arange(3.0), order=2)
     assert gradcheck(lambda v: v.transpose(-1) ** 2, np.arange(3.0), order=2)
+
+
+def test_softmax_of_nothing_is_nothing_and_logsumexp_of_nothing_is_minus_infinity() -> None:
+    for op in (ops.softmax, ops.log_softmax):
+        x = Tensor(np.zeros((3, 0)), requires_grad=True)
+        out = op(x)
+        out.sum().backward()
+        assert out.shape == (3, 0) and x.grad.shape == (3, 0) and op(x, axis=0).shape == (3, 0)
+    x = Tensor(np.zeros((3, 0)), requires_grad=True)
+    out = ops.logsumexp(x, axis=-1, keepdims=True)
+    assert out.numpy().tolist() == [[-np.inf]] * 3 and ops.logsumexp(x).item() == -np.inf
+    out.backward(np.ones((3, 1)))
+    assert x.grad.shape == (3, 0) and ops.logsumexp(x, 0).shape == (0,)

@@ -128,3 +128,71 @@ def test_a_mean_over_more_entries_than_float16_can_count_has_its_value_and_gradi
     mean.backward()
     assert mean.item() == 2
     np.testing.assert_allclose(x.grad, 1 / 70_000, rtol=3e-3)  # float16 has 8 bits there
+
+
+# --- Counts beyond what float16 holds ------------------------------------------------------------------------------
+
+MANY = 70_000
+
+
+def as_in_float64(f: Any, *arrays: Any, rtol: float, atol: float = 0.0) -> None:
+    """Value and gradients in the narrow dtype of the arrays are those of float64, rounded."""
+    narrow = [Tensor(x, requires_grad=True) for x in arrays]
+    exact = [Tensor(x.astype(np.float64), requires_grad=True) for x in arrays]
+    out, expected = f(*narrow), f(*exact)
+    assert out.dtype == arrays[0].dtype
+    np.testing.assert_allclose(out.numpy(), expected.numpy(), rtol=1e-3)
+    out.backward()
+    expected.backward()
+    for a, b in zip(narrow, exact, strict=True):
+        assert a.grad.dtype == a.dtype
+        np.testing.assert_allclose(a.grad, b.grad, rtol=rtol, atol=atol)
+
+
+R = np.random.default_rng(0)
+LOGITS, TARGETS = R.standard_normal((MANY, 4)).astype(np.float16), R.integers(0, 4, MANY)
+SMALLEST = 6e-8  # of float16, which a gradient of 1/70,000 is a few hundred of
+
+
+def test_losses_over_many_rows_of_float16_are_means_over_all_of_them() -> None:
+    as_in_float64(lambda z: ops.softmax_cross_entropy(z, TARGETS), LOGITS, rtol=1e-2, atol=2 * SMALLEST)
+    as_in_float64(lambda z: ops.mse(z, 0 * z.detach()), LOGITS, rtol=1e-2, atol=2 * SMALLEST)
+    ones = np.ones(MANY, np.float16)
+    as_in_float64(lambda z: ops.binary_cross_entropy_with_logits(z, ones), LOGITS[:, 0], rtol=1e-2, atol=2 * SMALLEST)
+    as_in_float64(
+        lambda h, W, b: ops.linear_cross_entropy(h, W, b, TARGETS),
+        *(LOGITS, R.standard_normal((4, 4)).astype(np.float16), np.zeros(4, np.float16)),
+        rtol=1e-2,
+        atol=4e-4,
+    )
+
+
+def test_reductions_over_many_entries_of_float16_count_them_all() -> None:
+    zeros = Tensor(np.zeros(MANY, np.float16), requires_grad=True)
+    np.testing.assert_allclose(ops.softmax(zeros).numpy(), 1 / MANY, rtol=3e-3)
+    np.testing.assert_allclose(ops.log_softmax(zeros).numpy(), -np.log(MANY), rtol=1e-3)
+    np.testing.assert_allclose(ops.logsumexp(zeros).numpy(), np.log(MANY), rtol=1e-3)
+    zeros.max().backward()
+    np.testing.assert_allclose(zeros.grad, 1 / MANY, rtol=3e-3)
+    halves = Tensor((np.arange(MANY) % 2).astype(np.float16))
+    assert ops.var(halves).item() == 0.25
+    np.testing.assert_allclose(ops.norm(halves).item(), np.sqrt(MANY / 2), rtol=1e-3)
+
+
+@pytest.mark.parametrize("classes", [2, 10, 300])
+def test_the_bias_of_a_linear_cross_entropy_over_many_rows_is_as_right(classes: int) -> None:
+    rows = MILLION if classes < 100 else 60_000
+    h, targets = Tensor(np.zeros((rows, 1), np.float32)), np.zeros(rows, np.int64)
+    W, b = Tensor(np.zeros((1, classes), np.float32)), Parameter(np.zeros(classes, np.float32))
+    ops.linear_cross_entropy(h, W, b, targets, reduction="sum").backward()
+    assert error(b.grad, rows * (1 / classes - (np.arange(classes) == 0))) < 1e-5
+
+
+def test_running_sums_are_as_right() -> None:
+    assert ops.cumsum(Tensor(np.ones(5000, np.float16))).numpy()[-1] == 5000
+    x = Tensor(np.full((MILLION, 1), 0.1, np.float32), requires_grad=True)
+    sums = ops.cumsum(x, 0)
+    sums.backward(np.full(x.shape, 0.1, np.float32))
+    expected = TENTH * np.arange(1, MILLION + 1)[:, None]
+    assert sums.dtype == x.grad.dtype == np.float32
+    assert error(sums.numpy(), expected) < 1e-6 and error(x.grad, expected[::-1]) < 1e-6

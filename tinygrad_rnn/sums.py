@@ -18,6 +18,9 @@ from tinygrad_rnn.backend import Array, xp
 SUMMED_AT_ONCE = 256
 """Summands that are added up one after the other: 10^6 equal ones in float32 then come out right to 4e-6."""
 
+MULTIPLIED_AT_ONCE = 512
+"""Rows of a product with a vector: BLAS adds up several of them side by side."""
+
 
 def accumulator(dtype: np.dtype[Any], count: int) -> np.dtype[Any]:
     """The dtype in which `count` summands may be added up one after the other."""
@@ -74,6 +77,17 @@ def _partial_sums(x: Array, axes: tuple[int, ...]) -> Array:
             sums = np.concatenate([sums, x[(*rest, slice(whole, None))].sum(axis=axis, keepdims=True)], axis)
         x = sums
     return x
+
+
+def weighted_sum(weights: Array, rows: Array) -> Array:
+    """Σ weights[n] * rows[n] of (N,) and (N,K), as products of few rows each: BLAS too adds one after the other."""
+    if len(rows) <= MULTIPLIED_AT_ONCE:
+        return weights @ rows
+    whole = len(rows) - len(rows) % MULTIPLIED_AT_ONCE
+    parts = weights[:whole].reshape(-1, 1, MULTIPLIED_AT_ONCE) @ rows[:whole].reshape(
+        -1, MULTIPLIED_AT_ONCE, rows.shape[1]
+    )
+    return total(parts, (0, 1)) + weights[whole:] @ rows[whole:]
 
 
 def group_sums(values: Array, starts: Array) -> Array:
