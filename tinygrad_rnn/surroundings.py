@@ -1,14 +1,18 @@
 """What an op finds around it: is a tape wanted, where in the model are we, is somebody watching.
 
-One immutable value per thread (and per asyncio task): setting it in one leaves the others alone.
+One immutable value per thread (and per asyncio task): setting it in one leaves the others alone. A thread begins
+anew, however it is started: it inherits no `no_grad()`, `label`, `detect_anomaly()`, `trace()` or `compiled(False)`.
 """
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from contextvars import ContextVar
-from typing import Any
+from contextvars import ContextVar, Token
+from typing import Any, Generic, TypeVar
+
+V = TypeVar("V")
 
 Where = tuple[tuple[str, Any], ...]
 """A place, from the outside in: (("layer", 0), ("cell", "GRUCell"), ("step", 3), ("gate", "z"))."""
@@ -16,6 +20,42 @@ Where = tuple[tuple[str, Any], ...]
 
 OpRecorder = Callable[[Any, tuple[Any, ...], dict[str, Any]], Any]
 """Takes down an op instead of computing it: `recorder(primitive, args, params)` returns what stands for its result."""
+
+
+class _Thread(threading.local):
+    """`mark` is another object in each thread. A thread's number would do, but for being given out again."""
+
+    def __init__(self) -> None:
+        self.mark = object()
+
+
+this_thread = _Thread()
+
+
+class PerThread(Generic[V]):
+    """A context variable whose value holds in the thread that set it (and in the asyncio task) and in no other.
+
+    A ContextVar alone is not that: a thread may start in a copy of its starter's context. `asyncio.to_thread` does so,
+    `contextvars.copy_context().run` in an executor does, and on a free-threaded Python 3.14 every thread does. What was
+    lent in such a way cannot be told from what was meant, so there is one rule for all: a thread begins with `default`.
+    """
+
+    def __init__(self, name: str, default: V) -> None:
+        self.default = default
+        self.held: ContextVar[tuple[object, V] | None] = ContextVar(name, default=None)
+
+    def get(self) -> V:
+        """The value in force in this thread."""
+        held = self.held.get()
+        return self.default if held is None or held[0] is not this_thread.mark else held[1]
+
+    def set(self, value: V) -> Token[Any]:
+        """Puts a value in force in this thread; what comes back is for `reset`."""
+        return self.held.set((this_thread.mark, value))
+
+    def reset(self, token: Token[Any]) -> None:
+        """Puts in force again what was so before the `set` that gave the token."""
+        self.held.reset(token)
 
 
 class Surroundings:
@@ -30,15 +70,23 @@ class Surroundings:
         watcher: Watcher | None = None,
         recorder: OpRecorder | None = None,
     ) -> None:
-        self.recording, self.where, self.watcher, self.recorder = recording, where, watcher, recorder
+        self.recording = recording
+        self.where = where
+        self.watcher = watcher
+        self.recorder = recorder
 
 
-current_surroundings: ContextVar[Surroundings] = ContextVar("tinygrad_rnn.tape", default=Surroundings())  # noqa: B039  (never mutated)
+BARE = Surroundings()
+"""The surroundings of an op where nothing is said."""
+
+current_surroundings = PerThread("tinygrad_rnn.tape", BARE)
+held_surroundings = current_surroundings.held
+"""What an op reads: `current_surroundings.get()` without a call of Python's."""
 
 
 @contextmanager
 def recording(on: bool = True) -> Iterator[None]:
-    """Within it ops leave nodes on the tape (or do not)."""
+    """Within it ops of this thread leave nodes on the tape (or do not)."""
     old = current_surroundings.get()
     token = current_surroundings.set(Surroundings(on, old.where, old.watcher, old.recorder))
     try:
@@ -48,7 +96,8 @@ def recording(on: bool = True) -> Iterator[None]:
 
 
 def no_grad() -> Any:
-    """`with no_grad():` — ops compute and leave nothing on the tape; results have no gradient."""
+    """`with no_grad():` — ops compute and leave nothing on the tape; results have no gradient. It holds for this thread
+    alone: one that is started within it records, however it is started."""
     return recording(False)
 
 
@@ -58,8 +107,8 @@ def is_recording() -> bool:
 
 
 class label:  # noqa: N801  (used as a statement: `with label("time", 3):`)
-    """Names the place (layer, cell, time step, gate) for the nodes made within it: printed by `Tape`, and told
-    by `detect_anomaly`."""
+    """Names the place (layer, cell, time step, gate) for the nodes that this thread makes within it: printed by `Tape`,
+    and told by `detect_anomaly`."""
 
     __slots__ = ("pair", "token")
 
@@ -67,13 +116,13 @@ class label:  # noqa: N801  (used as a statement: `with label("time", 3):`)
         self.pair = (key, value)
 
     def __enter__(self) -> None:
-        old = current_surroundings.get()
-        self.token = current_surroundings.set(
-            Surroundings(old.recording, (*old.where, self.pair), old.watcher, old.recorder)
-        )
+        held, mark = held_surroundings.get(), this_thread.mark  # every gate of every step comes here: as an op does
+        old = BARE if held is None or held[0] is not mark else held[1]
+        new = Surroundings(old.recording, old.where + (self.pair,), old.watcher, old.recorder)  # noqa: RUF005  (half the time)
+        self.token = held_surroundings.set((mark, new))
 
     def __exit__(self, *_: object) -> None:
-        current_surroundings.reset(self.token)
+        held_surroundings.reset(self.token)
 
 
 class Watcher:

@@ -25,7 +25,15 @@ import numpy as np
 from tinygrad_rnn.backend import Array, as_array, xp
 from tinygrad_rnn.rowsparse import RowSparse
 from tinygrad_rnn.sums import total
-from tinygrad_rnn.surroundings import OpRecorder, Where, current_surroundings, recording
+from tinygrad_rnn.surroundings import (
+    BARE,
+    OpRecorder,
+    Where,
+    current_surroundings,
+    held_surroundings,
+    recording,
+    this_thread,
+)
 
 if TYPE_CHECKING:  # for type checkers only: to them, an op returns a Tensor
     from tinygrad_rnn.tensor import Tensor
@@ -169,7 +177,8 @@ class Primitive(Generic[P]):
         self.arrays = sys.maxsize
 
     def __call__(self, *args: P.args, **params: P.kwargs) -> Tensor:
-        here = current_surroundings.get()
+        held = held_surroundings.get()
+        here = BARE if held is None or held[0] is not this_thread.mark else held[1]
         if here.recorder is not None and any(isinstance(a, Box) for a in (*args, *params.values())):
             return self._taken_down(here.recorder, args, params)  # type: ignore[no-any-return]  # a placeholder
         for key, value in params.items():

@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from contextvars import ContextVar
 from typing import Any
 
 import numpy as np
@@ -22,7 +21,7 @@ from tinygrad_rnn.loops.recorder import CannotRecord, Placeholder, record_step
 from tinygrad_rnn.loops.scanning import perform, scan
 from tinygrad_rnn.loops.trees import flat, rebuild
 from tinygrad_rnn.loops.unrolling import Step, length_of
-from tinygrad_rnn.surroundings import current_surroundings, is_recording
+from tinygrad_rnn.surroundings import PerThread, current_surroundings, is_recording
 from tinygrad_rnn.tensor import Tensor
 
 Values = dict[str, HostArray]
@@ -129,18 +128,17 @@ class Trace(Mapping[str, HostArray]):
         return last, ys
 
 
-_current: ContextVar[Trace | None] = ContextVar("tinygrad_rnn.trace", default=None)
+_current: PerThread[Trace | None] = PerThread("tinygrad_rnn.trace", None)
 
 
 @contextmanager
 def trace() -> Iterator[Trace]:
-    """`with trace() as tr:` — recurrent layers that are called within it leave their gates and states in `tr`. Costs
-    memory for every one of them. A step that looks at numbers, as AdaptiveTimeCell's does, cannot be recorded, and
-    neither be traced: the layer raises CannotRecord."""
-    token = _current.set(Trace())
+    """`with trace() as tr:` — recurrent layers that are called within it, by this thread, leave their gates and states
+    in `tr`. Costs memory for every one of them. A step that looks at numbers, as AdaptiveTimeCell's does, cannot be
+    recorded, and neither be traced: the layer raises CannotRecord."""
+    found = Trace()
+    token = _current.set(found)
     try:
-        found = _current.get()
-        assert found is not None
         yield found
     finally:
         _current.reset(token)

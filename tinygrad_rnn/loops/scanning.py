@@ -7,7 +7,6 @@ import threading
 import warnings
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from contextvars import ContextVar
 from functools import wraps
 from numbers import Integral
 from typing import Any
@@ -24,7 +23,7 @@ from tinygrad_rnn.loops.recorder import CannotRecord, record_step, same_recordin
 from tinygrad_rnn.loops.trees import flat, rebuild
 from tinygrad_rnn.loops.unrolling import Step, length_of, unroll
 from tinygrad_rnn.ops import stack, unstack
-from tinygrad_rnn.surroundings import is_interpreted, is_recording, recording
+from tinygrad_rnn.surroundings import PerThread, is_interpreted, is_recording, recording
 from tinygrad_rnn.tape import Box, Given, joint
 from tinygrad_rnn.tensor import as_tensor
 
@@ -88,12 +87,12 @@ class ScanWarning(RuntimeWarning):
     """A scan runs as a plain loop, and why."""
 
 
-_switch: ContextVar[bool] = ContextVar("tinygrad_rnn.compiled", default=True)
+_switch = PerThread("tinygrad_rnn.compiled", True)
 
 
 class compiled:  # noqa: N801  (used as a statement: `with compiled(False):`)
     """`compiled(False)` makes every scan of this thread a plain loop from here on, so that one can step through it and
-    read its tape; `with compiled(False):` does so within a block."""
+    read its tape; `with compiled(False):` does so within a block. Another thread, one started here too, compiles."""
 
     def __init__(self, on: bool = True) -> None:
         self._token = _switch.set(on)
@@ -106,10 +105,10 @@ class compiled:  # noqa: N801  (used as a statement: `with compiled(False):`)
 
 Heard = list[tuple[Step, Any, Any]]
 
-listener: ContextVar[Heard | None] = ContextVar("tinygrad_rnn.listener", default=None)
+listener: PerThread[Heard | None] = PerThread("tinygrad_rnn.listener", None)
 """Where it holds a list, every scan writes down what it was given."""
 
-reasons: ContextVar[list[str] | None] = ContextVar("tinygrad_rnn.reasons", default=None)
+reasons: PerThread[list[str] | None] = PerThread("tinygrad_rnn.reasons", None)
 """Where it holds a list, a scan that runs as a plain loop writes down why, instead of warning."""
 
 _lock = threading.Lock()
