@@ -30,6 +30,7 @@ from tinygrad_rnn.rowsparse import RowSparse as RowSparse
 from tinygrad_rnn.surroundings import label as label
 from tinygrad_rnn.surroundings import no_grad as no_grad
 from tinygrad_rnn.surroundings import recording as recording
+from tinygrad_rnn.tape import ChangedInPlaceError as ChangedInPlaceError
 from tinygrad_rnn.tape import FreedTapeError as FreedTapeError
 from tinygrad_rnn.tape import joint as joint
 from tinygrad_rnn.tape import primitive as primitive
@@ -48,6 +49,7 @@ __all__ = [
     "AnomalyError",
     "CellError",
     "CellReport",
+    "ChangedInPlaceError",
     "DeviceUnavailable",
     "FreedTapeError",
     "GradientError",

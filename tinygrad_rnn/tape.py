@@ -13,7 +13,6 @@ computes; given Boxes it is recorded like any other code, and that is all there 
 from __future__ import annotations
 
 import inspect
-import itertools
 import sys
 from collections.abc import Callable, Iterable
 from functools import partial
@@ -23,6 +22,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, Self, Ty
 import numpy as np
 
 from tinygrad_rnn.backend import Array, as_array, xp
+from tinygrad_rnn.changes import changes, order
 from tinygrad_rnn.rowsparse import RowSparse
 from tinygrad_rnn.sums import total
 from tinygrad_rnn.surroundings import (
@@ -68,9 +68,6 @@ class Box:
         return box
 
 
-_numbers = itertools.count(1)
-
-
 class Node:
     """One line of the tape. It holds raw values and parent nodes and never a Box: no reference cycles, and
     rebinding a Parameter's `data` after the forward pass cannot change a gradient."""
@@ -86,7 +83,7 @@ class Node:
         parents: Any,
         where: Where,
     ) -> None:
-        self.number = next(_numbers)
+        self.number = next(order)
         self.primitive = primitive
         self.args = args
         self.params = params
@@ -132,6 +129,10 @@ class Alias(Node):
 
 class FreedTapeError(RuntimeError):
     """A backward pass met a part of the tape that an earlier one has freed."""
+
+
+class ChangedInPlaceError(RuntimeError):
+    """A backward pass met an op whose argument an optimiser has changed in place since: its gradient would be wrong."""
 
 
 # --- Primitives ------------------------------------------------------------------------------------------------
@@ -416,7 +417,7 @@ def walk(
 class _Walk:
     """One backward pass: the gradients known so far, and the nodes that have one and wait for their turn."""
 
-    __slots__ = ("found", "grads", "needed", "ours", "retain", "sought", "waiting", "watcher", "wrap")
+    __slots__ = ("changed", "found", "grads", "needed", "ours", "retain", "sought", "waiting", "watcher", "wrap")
 
     def __init__(self, wrap: Wrap | None, retain: bool, targets: list[Node] | None, needed: set[Node] | None) -> None:
         self.wrap, self.retain, self.needed = wrap, retain, needed
@@ -426,9 +427,12 @@ class _Walk:
         self.waiting: list[tuple[int, Node]] = []  # a heap, the newest node first
         self.ours: set[Node] = set()  # whose gradient was made here or given away: it may be added to in place
         self.watcher = current_surroundings.get().watcher
+        self.changed = changes.newest  # no node after this number holds what was changed
 
     def run(self, root: Node, seed: Any) -> None:
         """Visits all that `root` came from."""
+        if root.parents is None:
+            raise FreedTapeError(f"{_met_freed(root)}; pass retain=True to the earlier call to walk over it twice")
         if self.needed is not None and root not in self.needed:
             return
         grads, waiting, sought = self.grads, self.waiting, self.sought
@@ -463,6 +467,8 @@ class _Walk:
         """The result of a primitive: its rules say what share of the gradient each argument has."""
         if node.parents is None:
             raise _freed(node)
+        if node.number < self.changed:
+            _check_unchanged(node)
         if isinstance(g, RowSparse):
             g = g.dense()
         watcher, primitive = self.watcher, node.primitive
@@ -509,10 +515,27 @@ def _not_freed(node: Node) -> Node:
 
 
 def _freed(node: Node) -> FreedTapeError:
+    """What to say where a result that was not freed itself leads to a node that was."""
     return FreedTapeError(
-        f"the tape was freed by an earlier backward() (met at {_describe(node)}); "
-        "pass retain=True to the earlier call to walk over it twice"
+        f"{_met_freed(node)}; detach() a state that is carried over from the earlier pass, or, for two losses of one "
+        "pass, give the earlier call retain=True"
     )
+
+
+def _met_freed(node: Node) -> str:
+    return f"the tape was freed by an earlier backward() (met at {_describe(node)})"
+
+
+def _check_unchanged(node: Node) -> None:
+    """Raises ChangedInPlaceError where an optimiser has written into an argument of the node after the node was made. A
+    view counts, a detached Tensor too; an array that was put in the place of another does not."""
+    for value in node.args:
+        change = changes.of(value)
+        if change is not None and change.number > node.number:
+            raise ChangedInPlaceError(
+                f"{_describe(node)}, was computed with parameter {change.name}, which an optimiser's step has changed "
+                "in place since: call every backward() before step(), or compute the loss anew"
+            )
 
 
 def _leading_to(root: Node, targets: list[Node]) -> set[Node]:

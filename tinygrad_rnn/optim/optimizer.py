@@ -15,8 +15,12 @@ from typing import Any
 import numpy as np
 
 from tinygrad_rnn.backend import Array, to_host, xp
+from tinygrad_rnn.changes import Change, changes
 from tinygrad_rnn.optim.clipping import BLOCK, Parameters, Trainable, checked, named, peak, sum_of_squares
 from tinygrad_rnn.rowsparse import RowSparse
+
+_ON_HOST = (np.ndarray, np.generic)
+"""Arrays that say whether they can be written to; a number, which NumPy makes of an array without axes, never can."""
 
 
 @dataclass
@@ -26,6 +30,7 @@ class _State:
     arrays: list[Array]  # the accumulators, each of the parameter's shape
     steps: int = 0  # steps applied to this parameter
     last: Array | None = None  # (rows,) the step that each row is up to date with; None: all of them with `steps`
+    change: Change | None = None  # of the parameter's array
 
 
 class Optimizer:
@@ -75,7 +80,8 @@ class Optimizer:
             p.grad = None
 
     def step(self) -> bool:
-        """Apply the gradients once; parameters whose gradient is None stay as they are.
+        """Apply the gradients once, in place; parameters whose gradient is None stay as they are. What was computed
+        from a parameter before cannot be differentiated after it: `backward()` then raises ChangedInPlaceError.
 
         Returns True. Where a gradient has a NaN or an infinite entry (or one whose square is infinite in its
         dtype, if the formula squares it) nothing is changed, False is returned, `skipped` counts and
@@ -87,33 +93,37 @@ class Optimizer:
             for name, p, g in due:
                 if not self._usable(g.values if isinstance(g, RowSparse) else g):
                     self.skipped += 1
-                    self.last_skip = getattr(p, "name", "") or name
+                    self.last_skip = _called(p, name)
                     return False
+        number = changes.number()
         for name, p, g in due:
-            if name not in self._state:
-                zeros = (xp(p.data).zeros(p.data.shape, p.data.dtype) for _ in self.accumulators)
-                self._state[name] = _State(list(zeros))
-            if isinstance(p.data, np.ndarray) and not p.data.flags.writeable:
-                p.data = p.data.copy()
-            state = self._state[name]
+            data, state = p.data, self._state.get(name)
+            if state is None:
+                state = self._state[name] = _State([xp(data).zeros(data.shape, data.dtype) for _ in self.accumulators])
+            if isinstance(data, _ON_HOST) and not data.flags.writeable:
+                p.data = data = np.array(data)
+            if state.change is None or state.change() is not data:
+                state.change = changes.to(data, _called(p, name))
+            state.change.number = number
             if isinstance(g, RowSparse) and self.fade is not None and not self.weight_decay:
-                self._step_rows(p.data, g, state)
+                self._step_rows(data, g, state)
             else:
                 self._catch_up(state)
                 dense = g.dense() if isinstance(g, RowSparse) else g
-                self._step_blocks(state.steps + 1, p.data, dense, state.arrays)
+                self._step_blocks(state.steps + 1, data, dense, state.arrays)
             state.steps += 1
         return True
 
     def _gradient(self, name: str, p: Trainable) -> Any:
         """The gradient in the parameter's dtype, an array or RowSparse. Raises where it cannot be applied."""
-        if p.grad.shape != p.data.shape:
-            found = f"the parameter's shape {p.data.shape}, got {p.grad.shape}"
+        g, data = p.grad, p.data
+        if g.shape != data.shape:
+            found = f"the parameter's shape {data.shape}, got {g.shape}"
             raise ValueError(f"the gradient of parameter {name} must have {found}")
         for a in self._state[name].arrays if name in self._state else ():
-            if xp(a) is not xp(p.data) or a.shape != p.data.shape or a.dtype != p.data.dtype:
+            if xp(a) is not xp(data) or a.shape != data.shape or a.dtype != data.dtype:
                 raise ValueError(f"parameter {name} was moved, cast or resized: make a new optimiser")
-        return p.grad.astype(p.data.dtype, copy=False)
+        return g.astype(data.dtype, copy=False)
 
     def _usable(self, g: Array) -> bool:
         """Every entry is finite, and so is its square where the formula needs it."""
@@ -210,6 +220,11 @@ class Optimizer:
             raise ValueError(f"the saved state has {min(left)!r}, unknown to this {type(self).__name__}")
         self.lr = lr
         self.skipped, self._state = skipped, states
+
+
+def _called(p: Trainable, name: str) -> str:
+    """What messages call a parameter: its own name, otherwise the one that it has here."""
+    return getattr(p, "name", "") or name
 
 
 def _blocks(arrays: list[Array]) -> Iterator[list[Array]]:
