@@ -95,6 +95,12 @@ class Node:
         """Frees its values and what it came from: a backward pass is done with it."""
         self.args = self.out = self.parents = None
 
+    def __reduce__(self) -> Any:
+        raise TypeError(
+            f"a Tensor on the tape ({_describe(self)}) cannot be copied or pickled, since its gradient would be lost: "
+            "take detach() of it first (copy.copy shares its array and its place on the tape)"
+        )
+
 
 class Leaf(Node):
     """Where a gradient is collected: a Parameter, or a Tensor made with `requires_grad=True`."""
@@ -105,6 +111,9 @@ class Leaf(Node):
         super().__init__(None, (), {}, None, (), ())
         self.grad: Any = None
         self.name = name
+
+    def __reduce__(self) -> Any:
+        return Leaf, (self.name,), (None, {"grad": self.grad})
 
 
 class Output(Node):
@@ -165,6 +174,10 @@ class Primitive(Generic[P]):
     def __get__(self, instance: object, owner: type | None = None) -> Self:
         """Itself, as an attribute of a class. That it is there makes `help(ops.tanh)` show a function."""
         return self
+
+    def __reduce__(self) -> str:
+        """Copied and pickled as the function is that it stands for: by its name."""
+        return self.forward.__qualname__
 
     def vjp(self, *rules: Rule | None) -> None:
         """Declares `rule(g, out, *args, **params)` for each argument; None for one that carries no gradient. The rules
@@ -629,7 +642,13 @@ def _astype(x: Array, dtype: Any) -> Array:
 
 _astype.vjp(lambda g, out, x, dtype: g)  # the walk gives it the dtype of x
 
-_truncated = undifferentiable(_astype.forward)
+
+@undifferentiable
+def _truncated(x: Array, dtype: Any) -> Array:
+    return x.astype(dtype)
+
+
+_truncated.name = _astype.name
 
 
 def astype(x: Any, dtype: Any) -> Tensor:

@@ -28,6 +28,9 @@ class Tensor(Box):
     and booleans, and for `requires_grad` of integers.
 
     Operators and indexing are those of NumPy. `t += x` makes a new Tensor; `t[i] = x` raises.
+
+    `copy.copy` shares the array and the place on the tape. `copy.deepcopy` and `pickle` copy what is off the tape, and
+    leaves: the copy of a leaf is a leaf of its own, with a copy of the `.grad`. A result on the tape raises TypeError.
     """
 
     __slots__ = ("__weakref__",)
@@ -379,11 +382,6 @@ class Parameter(Tensor):
     def wrap(cls, data: Array, node: Any) -> Any:
         """Results of ops on a Parameter are Tensors."""
         return Tensor.wrap(data, node)
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> Parameter:
-        copied = Parameter(self.data.copy(), name=self.name)
-        memo[id(self)] = copied
-        return copied
 
 
 def as_tensor(value: Any) -> Tensor:
