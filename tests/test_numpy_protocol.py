@@ -3,15 +3,20 @@ is lost in silence."""
 
 from __future__ import annotations
 
+import datetime
 import operator
+import re
 from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from tinygrad_rnn import ops
-from tinygrad_rnn.tensor import Parameter, Tensor
+from tinygrad_rnn import compiled, grad, ops, primitive, scan
+from tinygrad_rnn.backend import as_array
+from tinygrad_rnn.tensor import Parameter, Tensor, as_tensor
 
 ARRAY = np.array([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]])
 
@@ -167,6 +172,174 @@ def test_nothing_was_written_before_the_refusal() -> None:
         with pytest.raises(TypeError):
             attempt()
     np.testing.assert_array_equal(a, array())
+
+
+# --- What is no array of real numbers --------------------------------------------------------------------------
+
+OTHER_NUMBERS: dict[str, Any] = {
+    "complex": 1 + 0.2j,
+    "np.complex64": np.complex64(1j),
+    "np.complex128": np.complex128(1j),
+    "complex array": np.full((2, 3), 1 + 0.2j),
+    "complex64 array": np.full((2, 3), 1j, np.complex64),
+    "list of complex": [1j, 2.0, 3.0],
+    "tuple of complex": (1j, 2.0, 3.0),
+    "object array": np.array([1.0, 2.0, 3.0], dtype=object),
+    "timedelta array": np.array([1, 2, 3], dtype="m8[s]"),
+    "datetime array": np.array([1, 2, 3], dtype="M8[s]"),
+    "np.timedelta64": np.timedelta64(3, "ns"),
+    "timedelta": datetime.timedelta(1),
+    "Fraction": Fraction(1, 2),
+    "np.matrix": ARRAY[:1].view(np.matrix),
+    "masked array": np.ma.array([1.0, 2.0, 3.0], mask=[False, True, False]),
+    "masked": np.ma.masked,
+    "array with operators of its own": np.ones(3).view(
+        type("Metres", (np.ndarray,), {"__mul__": lambda a, b: NotImplemented})
+    ),
+}
+
+BINARY: dict[str, Callable[[Any, Any], Any]] = {
+    **{name: getattr(operator, name) for name in "add sub mul truediv pow".split()},
+    **{f"np.{name}": getattr(np, name) for name in "add multiply power maximum".split()},
+}
+
+COMPARED: dict[str, Callable[[Any, Any], Any]] = {name: getattr(operator, name) for name in "lt le gt ge".split()}
+
+
+DECIDES_ITSELF = {
+    (operator.pow, "matrix"): "a power of matrices, of integers alone",
+    (operator.pow, "Fraction"): "the power of a float",
+}
+
+
+def either_side(f: Callable[[Any, Any], Any], t: Tensor, other: Any) -> None:
+    sides = [(t, other), (other, t)]
+    for a, b in sides[:1] if (f, type(other).__name__) in DECIDES_ITSELF else sides:
+        with pytest.raises(TypeError) as caught:
+            f(a, b)
+        assert re.search(r"np\.asarray\(", str(caught.value)), (f, caught.value)
+
+
+@pytest.mark.parametrize("on_tape", [True, False])
+@pytest.mark.parametrize("kind", OTHER_NUMBERS)
+def test_other_numbers_than_real_ones_are_refused_on_either_side_by_a_sentence_that_names_asarray(
+    kind: str, on_tape: bool
+) -> None:
+    t = leaf() if on_tape else leaf().detach()
+    for f in BINARY.values():
+        either_side(f, t, OTHER_NUMBERS[kind])
+    if not isinstance(OTHER_NUMBERS[kind], list | tuple):  # those are compared by NumPy, and have no gradient to lose
+        for f in COMPARED.values():
+            if kind not in ("timedelta", "Fraction"):
+                either_side(f, t, OTHER_NUMBERS[kind])
+
+
+@pytest.mark.parametrize("kind", ["np.matrix", "masked array", "complex array"])
+def test_so_are_matrices_masked_and_complex_arrays_in_a_product(kind: str) -> None:
+    t, ones = leaf(np.ones((3, 3))), np.ones((3, 3))
+    other: Any = {"np.matrix": ones.view(np.matrix), "masked array": np.ma.array(ones)}.get(kind, ones * 1j)
+    either_side(operator.matmul, t, other)
+    either_side(np.matmul, t, other)
+    either_side(lambda a, b: ops.einsum("ij,jk->ik", a, b), t, other)
+    either_side(lambda a, b: ops.stack([a, b]), t, other)
+    either_side(lambda a, b: ops.concatenate([a, b]), t, other)
+    either_side(lambda a, b: ops.where(t > 0, a, b), t, other)
+
+
+complex_number: Any = 1j
+leaky_relu: Any = ops.leaky_relu
+OPTIONS: dict[str, Callable[[Any], Any]] = {
+    "slope": lambda t: ops.leaky_relu(t, slope=complex_number),
+    "slope by position": lambda t: ops.leaky_relu(t, complex_number),
+    "slope of NumPy's": lambda t: leaky_relu(t, slope=np.complex64(complex_number)),
+    "bound": lambda t: ops.clip(t, 1j, None),
+    "bound by name": lambda t: ops.clip(t, a_max=1j),
+    "exponent": lambda t: t ** np.array(1j),
+    "padding": lambda t: ops.pad(t, 1, complex_number),
+}
+
+
+@pytest.mark.parametrize("use", OPTIONS)
+def test_so_are_complex_options(use: str) -> None:
+    with pytest.raises(TypeError, match=r"real number.*np\.asarray"):
+        OPTIONS[use](leaf())
+
+
+@pytest.mark.parametrize("make", [Tensor, Parameter, as_tensor], ids=lambda f: f.__name__)
+@pytest.mark.parametrize("kind", OTHER_NUMBERS)
+def test_no_tensor_is_made_of_them(kind: str, make: Callable[[Any], Any]) -> None:
+    with pytest.raises(TypeError, match=r"np\.asarray\("):
+        make(OTHER_NUMBERS[kind])
+
+
+@pytest.mark.parametrize("dtype", [complex, np.complex64, object, "m8[s]", "U1"], ids=str)
+def test_no_tensor_becomes_complex_or_a_date(dtype: Any) -> None:
+    attempts: list[Any] = [lambda: Tensor([1.0], dtype=dtype), lambda: leaf().astype(dtype), lambda: as_array(1, dtype)]
+    for attempt in attempts:
+        with pytest.raises(TypeError, match="a dtype of real numbers or booleans was expected"):
+            attempt()
+
+
+def test_a_gradient_that_is_complex_is_refused() -> None:
+    with pytest.raises(TypeError, match="real numbers"):
+        (leaf() * 2.0).backward(np.full((2, 3), 1j))
+    with pytest.raises(TypeError, match="real number"):
+        grad(lambda x: (x * (1 + 0.2j)).sum())(leaf())
+
+
+CONSTANTS: dict[str, Any] = {
+    key: OTHER_NUMBERS[key] for key in ("complex", "complex array", "np.matrix", "masked array")
+}
+
+
+@pytest.mark.filterwarnings("ignore::tinygrad_rnn.ScanWarning")
+@pytest.mark.parametrize("kind", CONSTANTS)
+def test_a_scan_refuses_them_as_a_plain_loop_does(kind: str) -> None:
+    other = CONSTANTS[kind]
+
+    def step(h: Tensor, x: Tensor) -> tuple[Any, Any]:
+        h = h + x * other
+        return h, h
+
+    for on in (True, False):
+        with compiled(on), pytest.raises(TypeError, match=r"np\.asarray\("):
+            scan(step, leaf(np.zeros((1, 3))), Tensor(np.ones((4, 1, 3))))
+    if isinstance(other, np.ma.MaskedArray | np.matrix):
+        with pytest.raises(TypeError, match=r"np\.asarray\("):
+            scan(lambda h, x: (h + x, h), leaf(np.zeros(3)), other)
+
+
+def test_arrays_in_a_file_and_classes_that_compute_as_arrays_do_are_arrays(tmp_path: Path) -> None:
+    class Plain(np.ndarray[Any, Any]):
+        """It adds nothing that an op could mistake."""
+
+    mapped: Any = np.memmap(tmp_path / "numbers", np.float64, "w+", shape=(2, 3))
+    mapped[:] = ARRAY
+    others: list[Any] = [mapped, ARRAY.view(Plain), ARRAY.view(np.recarray)]
+    for other in others:
+        t: Any = leaf()
+        for out in (t * other, other * t, np.multiply(other, t), Tensor(other) * t):
+            np.testing.assert_array_equal(out.numpy(), ARRAY * ARRAY)
+        (t * other).sum().backward()
+        np.testing.assert_array_equal(t.grad, ARRAY)
+    assert Tensor(mapped).data is mapped
+
+
+def test_an_option_that_is_a_complex_array_is_the_business_of_its_op() -> None:
+    @primitive
+    def filtered(x: Any, response: Any) -> Any:
+        return np.fft.irfft(np.fft.rfft(x) * response, x.shape[-1])
+
+    filtered.vjp(lambda g, out, x, response: filtered(g, np.conj(response)))
+    x = leaf([1.0, 2.0, 3.0, 4.0])
+    filtered(x, np.exp(1j * np.pi * np.arange(3) / 2)).sum().backward()  # a shift by one
+    np.testing.assert_allclose(x.grad, np.ones(4))
+
+
+def test_numpys_masked_arrays_may_still_be_made_of_a_tensor_off_the_tape() -> None:
+    t = leaf().detach()
+    masked = np.ma.array(t, mask=ARRAY > 3)
+    assert masked.sum() == 6.0 and not hasattr(t, "_data")
 
 
 # --- Off the tape ----------------------------------------------------------------------------------------------

@@ -526,6 +526,11 @@ def test_numbers_and_lists_become_float32_and_arrays_keep_their_dtype() -> None:
     assert Tensor(np.zeros(2), dtype=np.float32).dtype == np.float32
 
 
+def test_numbers_that_are_given_a_dtype_are_not_rounded_on_the_way_to_it() -> None:
+    assert Tensor(0.1, dtype=np.float64).item() == Parameter([0.1], dtype=np.float64).item() == 0.1
+    assert Tensor(2**24 + 1, dtype=np.int64).item() == 2**24 + 1
+
+
 @pytest.mark.parametrize("scalar", [2, 2.5, True, np.float64(2.5), np.float32(2.5), np.int64(2), np.int8(2)], ids=repr)
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
 def test_scalars_take_the_dtype_of_the_other_operand(scalar: Any, dtype: Any) -> None:

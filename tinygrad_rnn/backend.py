@@ -21,6 +21,10 @@ DEFAULT_DTYPE = np.dtype(np.float32)
 """What Python numbers and lists become. NumPy arrays keep the dtype that they have."""
 
 
+REAL = "fiub"
+"""The kinds of dtype that there are here: floating-point, signed and unsigned integers, booleans."""
+
+
 class DeviceUnavailable(RuntimeError):
     """The device that was asked for is not there; the message says what is missing."""
 
@@ -50,10 +54,45 @@ def is_array(x: object) -> bool:
     return isinstance(x, np.ndarray) or (not isinstance(x, type) and xp(x) is not np and hasattr(x, "shape"))
 
 
+_OPERATORS = "__add__ __mul__ __matmul__ __pow__ __array_ufunc__ __array_function__".split()
+_computing: dict[type, bool] = {np.ndarray: True}
+
+
+def computes_as_numpy(kind: type) -> bool:
+    """Whether a class of NumPy arrays has NumPy's own operators. `np.memmap` has; `np.matrix`, masked arrays and arrays
+    with units have not, and would mean something else in an op than what it differentiates."""
+    found = _computing.get(kind)
+    if found is None:
+        found = all(getattr(kind, name) is getattr(np.ndarray, name) for name in _OPERATORS)
+        _computing[kind] = found
+    return found
+
+
+def real_dtype(dtype: Any) -> np.dtype[Any]:
+    """The dtype. Raises TypeError unless it is one of real numbers or booleans."""
+    found: np.dtype[Any] = np.dtype(dtype)
+    if found.kind not in REAL:
+        raise TypeError(f"a dtype of real numbers or booleans was expected, got {found}")
+    return found
+
+
+def _unfit(array: Array, value: Any) -> TypeError:
+    """What to say of an array that is none of real numbers; `value` is what it was made of."""
+    if array.dtype.kind not in REAL:
+        made = "np.asarray(x).real or .imag" if array.dtype.kind == "c" else "np.asarray(x, dtype=float)"
+        found = f"dtype {array.dtype} from {type(value).__name__}: pass {made}"
+        return TypeError(f"an array of real numbers or booleans was expected, got {found}")
+    kind = f"{type(array).__module__.removesuffix('.core')}.{type(array).__qualname__}"
+    return TypeError(f"a NumPy array was expected, got {kind}, whose operators mean something else: pass np.asarray(x)")
+
+
 def as_array(value: Any, dtype: Any = None) -> Array:
     """An array of `value`: arrays are kept (no copy, same dtype), DLPack producers are shared without a copy,
-    Python numbers and lists become float32 (booleans stay boolean). `dtype` overrides."""
-    if is_array(value):
+    Python numbers and lists become float32 (booleans stay boolean). `dtype` overrides.
+
+    Raises TypeError for complex numbers, objects, dates and strings, and for arrays whose operators are not NumPy's
+    (`np.matrix`, masked arrays); ValueError for ragged lists."""
+    if type(value) is np.ndarray or is_array(value):
         array = value
     elif isinstance(value, np.generic):
         array = np.asarray(value)
@@ -64,13 +103,14 @@ def as_array(value: Any, dtype: Any = None) -> Array:
             array = np.asarray(value)
         except ValueError as error:
             raise ValueError(f"an array was expected, got a ragged or mixed list: {error}") from None
-        if array.dtype.kind in "iuf":
-            array = array.astype(DEFAULT_DTYPE)
-    if array.dtype.kind not in "iufb":
-        raise TypeError(
-            f"an array of real numbers or booleans was expected, got dtype {array.dtype} from {type(value).__name__}"
-        )
-    return array if dtype is None else array.astype(dtype, copy=False)
+        if array.dtype.kind in "iuf":  # to another dtype at once: by way of the default one they would be rounded
+            return array.astype(DEFAULT_DTYPE if dtype is None else real_dtype(dtype))
+    kind = type(array)
+    if array.dtype.kind not in REAL or (
+        kind is not np.ndarray and isinstance(array, np.ndarray) and not computes_as_numpy(kind)
+    ):
+        raise _unfit(array, value)
+    return array if dtype is None else array.astype(real_dtype(dtype), copy=False)
 
 
 def device_of(x: Array) -> str:

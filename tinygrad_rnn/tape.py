@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, Self, Ty
 
 import numpy as np
 
-from tinygrad_rnn.backend import Array, as_array, xp
+from tinygrad_rnn.backend import REAL, Array, as_array, real_dtype, xp
 from tinygrad_rnn.changes import changes, order
 from tinygrad_rnn.rowsparse import RowSparse
 from tinygrad_rnn.sums import total
@@ -40,6 +40,11 @@ if TYPE_CHECKING:  # for type checkers only: to them, an op returns a Tensor
 
 P = ParamSpec("P")
 BoxT = TypeVar("BoxT", bound="Box")
+_ORDINARY = frozenset({float, int, bool, str, slice, type(None), type(...)})
+"""The types of most options, and of the numbers that take the dtype of the other operand: nothing is asked of them."""
+
+ndarray = np.ndarray
+
 Rule = Callable[..., Any]
 Wrap = Callable[[Array, "Node | None"], Any]
 
@@ -195,11 +200,11 @@ class Primitive(Generic[P]):
         here = BARE if held is None or held[0] is not this_thread.mark else held[1]
         if here.recorder is not None and any(isinstance(a, Box) for a in (*args, *params.values())):
             return self._taken_down(here.recorder, args, params)  # type: ignore[no-any-return]  # a placeholder
-        for key, value in params.items():
-            if isinstance(value, Box):
-                return self(*self._positional(args, params))  # type: ignore[call-arg]  # bound by signature
-            if isinstance(value, np.generic):
-                params[key] = value.item()
+        for key, value in params.items() if params else ():
+            if type(value) not in _ORDINARY:
+                if isinstance(value, Box):
+                    return self(*self._positional(args, params))  # type: ignore[call-arg]  # bound by signature
+                params[key] = self._option(value)
         box, live, values, parents = self._unboxed(args)
         if box is None:
             return self.forward(*values, **params)  # type: ignore[no-any-return]  # arrays in, array out
@@ -233,15 +238,44 @@ class Primitive(Generic[P]):
                 if node is not None:
                     live = True
                 continue
-            if isinstance(a, np.generic):
-                scalars = True
-            elif isinstance(a, list | tuple) and len(values) < self.arrays:
-                a = as_array(a)  # noqa: PLW2901
+            kind = type(a)
+            if kind is ndarray:
+                if a.dtype.kind != "f" and a.dtype.kind not in REAL:  # most often the former decides
+                    a = self._operand(a, len(values))  # noqa: PLW2901
+            elif kind not in _ORDINARY:
+                if isinstance(a, np.generic) and a.dtype.kind in REAL:
+                    scalars = True
+                elif kind is not tuple or self.every is not None or len(values) < len(self.rules):
+                    a = self._operand(a, len(values))  # noqa: PLW2901
             values.append(a)
             parents.append(None)
         if scalars and box is not None:  # NumPy's become Python's, so that they take the other operand's dtype
             values = [v.item() if isinstance(v, np.generic) else v for v in values]
         return box, live, values, parents
+
+    def _operand(self, a: Any, position: int) -> Any:
+        """An argument that is neither an array of real numbers nor an ordinary option. In an array's place, which has a
+        rule, it becomes an array; so does a list where there could be a rule. What has no rules at all, a comparison,
+        says nothing of places: numbers and arrays are known by what they are. Raises TypeError for other numbers."""
+        if position < len(self.rules):
+            taken = self.rules[position] is not None or type(a) is list
+        else:
+            taken = self.every is not None or (not self.differentiable and isinstance(a, np.ndarray | np.generic))
+        if not taken:
+            return self._option(a)
+        try:
+            return as_array(a)
+        except (TypeError, ValueError) as error:
+            raise type(error)(f"{self.name}: {error}") from None
+
+    def _option(self, value: Any) -> Any:
+        """An option that is not of an ordinary type: Python's number for one of NumPy's. Raises TypeError for a complex
+        one, which would make the result complex."""
+        if isinstance(value, np.generic):
+            value = value.item()
+        if isinstance(value, complex):
+            raise TypeError(f"{self.name}: a real number was expected, got {value!r}: pass np.asarray(x).real or .imag")
+        return value
 
     def _taken_down(self, recorder: OpRecorder, args: tuple[Any, ...], params: dict[str, Any]) -> Any:
         if any(isinstance(value, Box) for value in params.values()):
@@ -334,7 +368,7 @@ class Joint(Primitive[P]):
         boxes = [a for a in args if isinstance(a, Box)]
         if here.recorder is not None and boxes:
             return self._taken_down(here.recorder, args, params)  # type: ignore[no-any-return]  # a placeholder
-        values = [a.data if isinstance(a, Box) else a for a in args]
+        values = [a.data if isinstance(a, Box) else a if type(a) is ndarray else self._operand(a, 0) for a in args]
         parents = [a.node if isinstance(a, Box) else None for a in args]
         needs = tuple(p is not None and here.recording for p in parents)
         out, saved = self.forward(needs, *values, **params)
@@ -347,6 +381,10 @@ class Joint(Primitive[P]):
             here.watcher.forward(made, self, out, here.where)
         # The box is a Tensor, as its class says.
         return boxes[0].wrap(out, made) if type(out) is not tuple else _boxed_each(boxes[0], out, made)  # type: ignore[return-value]
+
+    def _operand(self, a: Any, position: int) -> Any:
+        """An argument that is no Box. Nothing is known of its place; an array with operators of its own has none."""
+        return as_array(a) if isinstance(a, np.ndarray) else a
 
     def gradients(self, node: Node, g: Any, wrap: Wrap | None, wanted: list[Node | None]) -> Iterable[Any]:
         assert isinstance(node, JointNode)
@@ -652,5 +690,5 @@ _truncated.name = _astype.name
 
 
 def astype(x: Any, dtype: Any) -> Tensor:
-    """The same numbers in another dtype. Integers and booleans carry no gradient."""
-    return (_astype if np.dtype(dtype).kind == "f" else _truncated)(x, dtype)
+    """The same numbers in another dtype. Integers and booleans carry no gradient. Raises TypeError for any other."""
+    return (_astype if real_dtype(dtype).kind == "f" else _truncated)(x, dtype)

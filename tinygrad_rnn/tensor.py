@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+import sys
 from collections.abc import Callable, Iterator
 from html import escape
 from typing import Any, NoReturn, SupportsIndex
@@ -317,6 +318,15 @@ class Tensor(Box):
                 "use .numpy() or .detach() if that is meant, or an op of tinygrad_rnn.ops"
             )
         return np.array(self.numpy(), dtype=dtype, copy=copy)
+
+    @property
+    def _data(self) -> NoReturn:
+        # numpy.ma asks this of an operand before anything else, and would go on with a plain array.
+        if str(sys._getframe(1).f_globals.get("__name__")).startswith("numpy.ma"):
+            raise TypeError(
+                "a masked array has no gradient, and would make a masked array of a Tensor: pass np.asarray(m) of it"
+            )
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute '_data'")
 
     def __dlpack__(self, **options: Any) -> Any:
         if self.node is not None:

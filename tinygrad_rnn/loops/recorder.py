@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_rnn.backend import as_array, is_array
+from tinygrad_rnn.backend import REAL, as_array, is_array
 from tinygrad_rnn.loops.program import Equation, Program, Var
 from tinygrad_rnn.loops.trees import flat, rebuild
 from tinygrad_rnn.loops.unrolling import handed_on
@@ -93,7 +93,7 @@ class Recorder:
                 raise CannotRecord("the step keeps a Tensor of one call for another")
             return value.var
         if isinstance(value, Box) or is_array(value):
-            array = value.data if isinstance(value, Box) else value
+            array = value.data if isinstance(value, Box) else as_array(value)
             if id(value) not in self.captured:
                 self.captured[id(value)] = (self.var(array.shape, array.dtype), value)
             return self.captured[id(value)][0]
@@ -126,7 +126,10 @@ def _specs_of(primitive: Primitive[Any], args: tuple[Any, ...], params: dict[str
     with np.errstate(all="ignore"):
         out = primitive.forward(*given, **params)
     several = type(out) is tuple
-    return [(np.shape(o), np.asarray(o).dtype) for o in (out if several else (out,))], several
+    specs = [(np.shape(o), np.asarray(o).dtype) for o in (out if several else (out,))]
+    if any(dtype.kind not in REAL for _, dtype in specs):
+        raise CannotRecord(f"{primitive.name} gives something else than real numbers")
+    return specs, several
 
 
 def frozen(value: Any) -> Any:
