@@ -93,7 +93,7 @@ class Recorder:
                 raise CannotRecord("the step keeps a Tensor of one call for another")
             return value.var
         if isinstance(value, Box) or is_array(value):
-            array = value.data if isinstance(value, Box) else as_array(value)
+            array = value.data if isinstance(value, Box) else value
             if id(value) not in self.captured:
                 self.captured[id(value)] = (self.var(array.shape, array.dtype), value)
             return self.captured[id(value)][0]
