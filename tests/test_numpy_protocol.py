@@ -402,6 +402,15 @@ def test_scalar_conversions() -> None:
             convert(leaf())
 
 
+def test_an_entry_of_an_array_that_is_set_to_a_tensor_is_a_number_which_the_documentation_says() -> None:
+    t, a = leaf(2.5), np.zeros(2)
+    a[0] = t  # NumPy calls float(t), as anybody may
+    assert a[0] == 2.5
+    assert "a[0] = t" in (Tensor.__float__.__doc__ or "")
+    with pytest.raises(TypeError, match=r"\.numpy\(\)"):
+        a[:1] = leaf([2.5])
+
+
 def test_integer_tensors_serve_as_indices_and_others_do_not() -> None:
     i = Tensor(np.array(1))
     assert [10, 20, 30][i] == 20 and list(range(i)) == [0] and array()[i].shape == (3,)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import tracemalloc
+import warnings
 import weakref
 from collections.abc import Callable
 from typing import Any
@@ -15,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tinygrad_rnn import ops
+from tinygrad_rnn.optim import clip_by_norm
 from tinygrad_rnn.rowsparse import RowSparse
 from tinygrad_rnn.surroundings import is_recording, no_grad
 from tinygrad_rnn.tape import FreedTapeError, Given, Leaf, joint, primitive
@@ -489,8 +491,33 @@ def test_plus_equals_rebinds_and_item_assignment_raises_with_advice() -> None:
 def test_a_gradient_is_only_settable_on_leaves() -> None:
     with pytest.raises(AttributeError, match="leaf"):
         (leaf([1.0]) * 2.0).grad = None
-    assert (leaf([1.0]) * 2.0).grad is None
     assert isinstance(Parameter([1.0]).node, Leaf)
+
+
+def test_the_gradient_of_a_result_is_none_with_a_warning_at_the_line_that_asked() -> None:
+    results = [leaf([1.0]) * 2.0, ops.split(leaf([1.0, 2.0]), 2)[0], ops.exp(leaf([1.0]))]
+    results[2].sum().backward()
+    for result in results:
+        with pytest.warns(UserWarning, match=r"leaves alone .* tinygrad_rnn\.grad or vjp") as caught:
+            assert result.grad is None
+        assert [one.filename for one in caught] == [__file__]
+    with pytest.warns(UserWarning) as caught, pytest.raises(ValueError, match="got a single one"):
+        clip_by_norm(results[0], 1.0)
+    assert [one.filename for one in caught] == [__file__]  # and none of ours, through which it was asked
+
+
+def test_it_is_said_once_for_a_line() -> None:
+    result = leaf([1.0]) * 2.0
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("default")
+        for _ in range(3):
+            result.grad  # noqa: B018  (the access is what is tested)
+    assert len(caught) == 1
+
+
+def test_a_leaf_and_a_tensor_off_the_tape_say_nothing_of_their_gradient() -> None:
+    for t in (leaf([1.0]), Parameter([1.0]), Tensor([1.0]), (leaf([1.0]) * 2.0).detach()):
+        assert t.grad is None
 
 
 def test_backward_asks_for_a_scalar_or_a_gradient_of_the_right_shape() -> None:

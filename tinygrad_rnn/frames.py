@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from traceback import walk_tb
 from types import FrameType
 from typing import Literal
@@ -26,6 +27,15 @@ def owner(frame: FrameType) -> Owner:
 def is_ours(frame: FrameType) -> bool:
     """Whether it is a line of this package, its cells included."""
     return owner(frame) in ("engine", "shipped cell")
+
+
+def user_frame() -> tuple[FrameType, int]:
+    """The innermost frame that is not ours, and the `stacklevel` by which a warning of the function that calls this is
+    one of that line."""
+    frame, level = sys._getframe(1), 1
+    while frame.f_back is not None and is_ours(frame):
+        frame, level = frame.f_back, level + 1
+    return frame, level
 
 
 def user_lines(error: BaseException) -> list[tuple[str, int]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import operator
 import sys
+import warnings
 from collections.abc import Callable, Iterator
 from html import escape
 from typing import Any, NoReturn, SupportsIndex
@@ -12,6 +13,7 @@ import numpy as np
 
 import tinygrad_rnn.ops as ops
 from tinygrad_rnn.backend import Array, HostArray, as_array, to_host, xp
+from tinygrad_rnn.frames import user_frame
 from tinygrad_rnn.pictures import heat_map
 from tinygrad_rnn.surroundings import is_recording
 from tinygrad_rnn.tape import Box, Leaf, Wrap, walk
@@ -76,8 +78,16 @@ class Tensor(Box):
     @property
     def grad(self) -> Any:
         """After `backward()`: an array of this shape, a RowSparse for an embedding table, or None. It adds up
-        until it is set to None."""
-        return self.node.grad if isinstance(self.node, Leaf) else None
+        until it is set to None. Of a result it is None always, with a UserWarning: leaves alone collect gradients."""
+        if isinstance(self.node, Leaf):
+            return self.node.grad
+        if self.node is not None:
+            warnings.warn(
+                "the .grad of a result is None: leaves alone (a Parameter, or a Tensor made with requires_grad=True) "
+                "collect their gradients; for that of a result use tinygrad_rnn.grad or vjp, with it as the argument",
+                stacklevel=user_frame()[1],
+            )
+        return None
 
     @grad.setter
     def grad(self, value: Any) -> None:
@@ -135,6 +145,9 @@ class Tensor(Box):
         return bool(self.data.reshape(()))
 
     def __float__(self) -> float:
+        """The only entry, as a number without a gradient. `a[0] = t` of a NumPy array is this call, and cannot be told
+        from it: to fill an array by parts, `ops.stack` them. (Where `t` has axes, NumPy asks `__array__`, which refuses
+        a Tensor on the tape.)"""
         return float(self._only("float()"))
 
     def __int__(self) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import linecache
-import sys
 import zlib
 from contextlib import AbstractContextManager
 from typing import Any
@@ -11,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_rnn.backend import is_array, to_host, xp
-from tinygrad_rnn.frames import is_ours
+from tinygrad_rnn.frames import user_frame
 from tinygrad_rnn.rowsparse import RowSparse
 from tinygrad_rnn.surroundings import Watcher, Where, watching
 from tinygrad_rnn.tape import Box, Node, Primitive
@@ -89,9 +88,7 @@ def _told(where: Where) -> str:
 
 def _user_line() -> str:
     """The innermost line that is not this package's own."""
-    frame = sys._getframe(1)
-    while frame.f_back is not None and is_ours(frame):
-        frame = frame.f_back
+    frame, _ = user_frame()
     path, number = frame.f_code.co_filename, frame.f_lineno
     source = linecache.getline(path, number).strip()
     return f"{path}:{number}" + (f": {source}" if source else "")
