@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from tinygrad_rnn import AnomalyError, Parameter, Tensor, compiled, detect_anomaly, ops
+from tinygrad_rnn import AnomalyError, Parameter, Tensor, compiled, detect_anomaly, grad, ops
 from tinygrad_rnn.models import LSTM
 
 
@@ -57,13 +57,119 @@ def test_layer_cell_time_step_and_gate_are_named() -> None:
     layer = LSTM(2, 3, num_layers=2)
     layer.cells[1].f.W.data[0, 0] = np.nan
     text = message(lambda: layer(np.ones((4, 1, 2), np.float32)))
-    assert "matmul produced NaN" in text
+    assert text.startswith("argument 'b' of matmul holds NaN already, first at [0, 0]: parameter f.W of shape (3, 3)")
     for place in ("layer 1", "cell LSTMCell", "step 0", "gate f"):
         assert place in text
     layer = LSTM(2, 3)
     xs = np.ones((4, 1, 2), np.float32)
     xs[2] = np.inf
     assert "step 2" in message(lambda: layer(xs))
+    assert "first at [2, 0, 0]" in message(lambda: layer(Tensor(xs)))
+    layer.cells[0].step = lambda x, h, c: (h * 1e30 / (c - c), c)
+    text = message(lambda: layer(np.ones((4, 1, 2), np.float32)))
+    assert text.startswith("div produced NaN in the forward pass (layer 0") and "step 0" in text
+
+
+# --- Where it was in the data ----------------------------------------------------------------------------------
+
+X = np.arange(6.0).reshape(2, 3)
+BAD = np.where(X == 4, np.nan, X)
+
+DATA: dict[str, tuple[Callable[[], object], str]] = {
+    "a Tensor": (
+        lambda: Tensor(BAD) @ Parameter(np.ones((3, 2))),
+        "argument 'a' of matmul holds NaN already, first at [1, 1]: an array of shape (2, 3) that is no result",
+    ),
+    "an array": (
+        lambda: Tensor(X, requires_grad=True) * BAD,
+        "argument 'y' of mul holds NaN already, first at [1, 1]: an array of shape (2, 3) that is no result",
+    ),
+    "a leaf": (
+        lambda: ops.exp(Tensor(-1 / np.arange(2.0)[::-1], requires_grad=True) * -1.0),
+        "argument 'x' of mul holds Inf already, first at [1]: a leaf of shape (2,)",
+    ),
+    "a Parameter": (
+        lambda: Tensor(X) + Parameter(BAD[1], name="b"),
+        "argument 'y' of add holds NaN already, first at [1]: parameter b of shape (3,)",
+    ),
+    "a number": (lambda: Parameter(X) - float("inf"), "argument 'y' of sub is the number inf"),
+    "one of many": (
+        lambda: ops.concatenate([Parameter(X), Parameter(X), BAD]),
+        "argument number 2 of concatenate holds NaN already, first at [1, 1]: an array of shape (2, 3)",
+    ),
+    "the variable of a derivative": (
+        lambda: grad(lambda x: (x * x).sum())(Tensor(BAD)),
+        "argument 'x' of mul holds NaN already, first at [1, 1]: an array of shape (2, 3) that is no result",
+    ),
+    "an operand of a joint rule": (
+        lambda: ops.linear_cross_entropy(Parameter(np.ones((1, 2))), Parameter(BAD, name="W"), None, [0]),
+        "argument 'W' of linear_cross_entropy_sum holds NaN already, first at [1, 1]: parameter W of shape (2, 3)",
+    ),
+    "a mask": (
+        lambda: ops.where(np.array([True, False]), Parameter(np.ones(2)), -np.inf),
+        "argument 'y' of where is the number -inf",
+    ),
+}
+
+
+@pytest.mark.filterwarnings("ignore:divide by zero")
+@pytest.mark.parametrize("kind", DATA)
+def test_data_that_was_not_finite_is_named_and_not_the_op_that_passed_it_on(kind: str) -> None:
+    work, expected = DATA[kind]
+    text = message(work)
+    assert text.startswith(expected), text
+    assert "passed it on" in text and "produced" not in text and "test_anomaly.py" in text
+
+
+@pytest.mark.filterwarnings("ignore:divide by zero")
+def test_a_result_from_before_is_named_with_its_op() -> None:
+    early = ops.log(Tensor(np.array([1.0, 0.0]), requires_grad=True))
+    part = ops.split(early, 2)[1]
+    for bad, name in ((early, "log"), (part, "split")):
+        text = message(lambda bad=bad: bad * 2.0)  # type: ignore[misc]  # of this turn of the loop
+        assert f"the result of {name}, number " in text and "from before detect_anomaly()" in text
+
+
+def test_an_op_that_fails_on_finite_data_is_the_culprit_whatever_other_data_holds() -> None:
+    other = Tensor(np.array([np.nan]), requires_grad=True)
+
+    def work() -> None:
+        ops.where(np.array([True]), 1.0, other)  # which is not chosen
+        ops.log(Tensor(np.array([-1.0]), requires_grad=True))
+
+    assert message(work).startswith("log produced NaN in the forward pass")
+
+
+def test_a_gradient_that_was_given_and_is_not_finite_is_named() -> None:
+    x = Tensor(X, requires_grad=True)
+
+    def work() -> None:
+        (x * 2.0).backward(BAD)  # the line to find
+
+    text = message(work)
+    assert text.startswith("the gradient that the backward pass was given holds NaN")
+    assert "the line to find" in text
+
+
+@pytest.mark.filterwarnings("ignore:overflow")
+def test_finite_gradients_that_add_up_to_infinity_are_told_from_a_rule_that_fails() -> None:
+    x = Tensor(np.ones(1, np.float32), requires_grad=True)
+
+    def both(y: Tensor) -> Tensor:
+        return ops.stack([y * 2e38, y * 3e38])
+
+    text = message(lambda: both(x * 1.0).backward(np.ones((2, 1), np.float32)))
+    assert text.startswith("the gradients by the uses of the result of mul, finite each, add up to Inf")
+
+
+def test_a_gradient_that_fails_on_data_names_the_data_too() -> None:
+    exponent = Tensor(np.array([-1.0]), requires_grad=True)
+    text = message(lambda: (np.array([np.inf]) ** exponent).sum().backward())
+    assert text.startswith("argument 'x' of pow holds Inf already, first at [0]: an array of shape (1,)")
+    assert "pow produced NaN in the gradient of its argument 1" in text
+
+
+# --- Changed in place ------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("which", ["argument", "result"])

@@ -128,11 +128,15 @@ class label:  # noqa: N801  (used as a statement: `with label("time", 3):`)
 class Watcher:
     """Sees every op while it is in force (see `detect_anomaly`)."""
 
-    def forward(self, node: Any, primitive: Any, out: Any, where: Where) -> None:
-        """After an op has computed `out`; `node` is what it left on the tape, or None."""
+    def forward(self, node: Any, primitive: Any, args: Any, parents: Any, out: Any, where: Where) -> None:
+        """After an op has computed `out` of the raw values `args`, which came from the nodes `parents` (None: from
+        none); `node` is what the op left on the tape, or None."""
 
-    def backward(self, node: Any) -> None:
-        """Before the rules of `node` run."""
+    def begin(self, seed: Any) -> None:
+        """Before a backward pass begins with the gradient `seed`."""
+
+    def backward(self, node: Any, gradient: Any) -> None:
+        """Before the rules of `node` run on the gradient of its result."""
 
     def gradient(self, node: Any, position: int, gradient: Any) -> None:
         """After a rule of `node` gave the gradient of its argument number `position`."""

@@ -219,7 +219,7 @@ class Primitive(Generic[P]):
         if live and here.recording and self.differentiable:
             made = Node(self, values, params, out, parents, here.where)
         if here.watcher is not None:
-            here.watcher.forward(made, self, out, here.where)
+            here.watcher.forward(made, self, values, parents, out, here.where)
         # The box is a Tensor, as its class says.
         return box.wrap(out, made) if type(out) is not tuple else _boxed_each(box, out, made)  # type: ignore[return-value]
 
@@ -291,7 +291,7 @@ class Primitive(Generic[P]):
         if self.every is not None:
             return partial(self.every, position)
         if position >= len(self.rules):
-            raise TypeError(f"{self.name} is not differentiable by its {self._argument(position)}; detach() it")
+            raise TypeError(f"{self.name} is not differentiable by its {self.argument(position)}; detach() it")
         return self.rules[position]
 
     def _positional(self, args: Any, params: dict[str, Any]) -> tuple[Any, ...]:
@@ -318,9 +318,12 @@ class Primitive(Generic[P]):
             found.append(None if rule is None else rule(g, out, *args, **params))
         return found
 
-    def _argument(self, position: int) -> str:
-        names = [*inspect.signature(self.forward).parameters]
-        return f"argument {names[position]!r}" if position < len(names) else f"argument number {position}"
+    def argument(self, position: int) -> str:
+        """What messages call an argument."""
+        named = [*self.__signature__.parameters.values()]
+        if position < len(named) and named[position].kind is not inspect.Parameter.VAR_POSITIONAL:
+            return f"argument {named[position].name!r}"
+        return f"argument number {position}"
 
 
 def _boxed_each(like: Box, outs: tuple[Array, ...], node: Node | None) -> tuple[Any, ...]:
@@ -378,7 +381,7 @@ class Joint(Primitive[P]):
             return out  # type: ignore[no-any-return]  # arrays in, array out
         made = JointNode(self, values, params, out, parents, here.where, saved) if any(needs) else None
         if here.watcher is not None:
-            here.watcher.forward(made, self, out, here.where)
+            here.watcher.forward(made, self, values, parents, out, here.where)
         # The box is a Tensor, as its class says.
         return boxes[0].wrap(out, made) if type(out) is not tuple else _boxed_each(boxes[0], out, made)  # type: ignore[return-value]
 
@@ -486,6 +489,8 @@ class _Walk:
             raise FreedTapeError(f"{_met_freed(root)}; pass retain=True to the earlier call to walk over it twice")
         if self.needed is not None and root not in self.needed:
             return
+        if self.watcher is not None:
+            self.watcher.begin(seed)
         grads, waiting, sought = self.grads, self.waiting, self.sought
         grads[root] = seed
         waiting.append((-root.number, root))
@@ -530,7 +535,7 @@ class _Walk:
         if watcher is None:
             shares = primitive.gradients(node, g, self.wrap, wanted)
         else:
-            watcher.backward(node)
+            watcher.backward(node, g)
             with np.errstate(all="ignore"):
                 shares = primitive.gradients(node, g, self.wrap, wanted)
         grads, ours = self.grads, self.ours

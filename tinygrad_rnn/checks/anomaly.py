@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import linecache
+import math
 import zlib
 from contextlib import AbstractContextManager
 from typing import Any
@@ -13,7 +14,7 @@ from tinygrad_rnn.backend import is_array, to_host, xp
 from tinygrad_rnn.frames import user_frame
 from tinygrad_rnn.rowsparse import RowSparse
 from tinygrad_rnn.surroundings import Watcher, Where, watching
-from tinygrad_rnn.tape import Box, Node, Primitive
+from tinygrad_rnn.tape import Alias, Box, Leaf, Node, Output, Primitive
 
 
 class AnomalyError(FloatingPointError):
@@ -21,9 +22,11 @@ class AnomalyError(FloatingPointError):
 
 
 def detect_anomaly() -> AbstractContextManager[None]:
-    """`with detect_anomaly():` — every op is looked at, forward and backward, and the first that produces NaN or Inf
-    raises AnomalyError naming it, the line of your code that called it, and the layer, cell, gate and time step where
-    known. An array that the tape still needs and that was changed in place since is found too. Slow: for debugging.
+    """`with detect_anomaly():` — every op of this thread is looked at, forward and backward, and the first that
+    produces NaN or Inf raises AnomalyError naming it, the line of your code that called it, and the layer, cell, gate
+    and time step where known. Where the NaN or Inf was in what the op was given, the data is named instead: which
+    argument, what it is (a Parameter by its name), and the index of its first such entry. An array that the tape still
+    needs and that was changed in place since is found too. Slow: for debugging.
 
     Run the forward pass inside it as well: only then are lines and checksums known to the backward pass."""
     return watching(_Detector())
@@ -33,21 +36,37 @@ class _Detector(Watcher):
     def __init__(self) -> None:
         self.sums: dict[Node, tuple[int, ...]] = {}
 
-    def forward(self, node: Node | None, primitive: Primitive[Any], out: Any, where: Where) -> None:
+    def forward(
+        self, node: Node | None, primitive: Primitive[Any], args: Any, parents: Any, out: Any, where: Where
+    ) -> None:
         line = _user_line()
         bad = _not_finite(out)
         if bad:
-            raise AnomalyError(f"{primitive.name} produced {bad} in the forward pass{_told(where)}, at {line}")
+            place = f"{_told(where)}, at {line}"
+            if data := _data_at_fault(primitive, args, parents):
+                raise AnomalyError(f"{data}; {primitive.name} passed it on{place}")
+            raise AnomalyError(f"{primitive.name} produced {bad} in the forward pass{place}")
         if node is not None:
             node.where = (*node.where, ("line", line))
             self.sums[node] = _checksums(node)
 
-    def backward(self, node: Node) -> None:
+    def begin(self, seed: Any) -> None:
+        bad = _not_finite(seed)
+        if bad:
+            raise AnomalyError(f"the gradient that the backward pass was given holds {bad}, at {_user_line()}")
+
+    def backward(self, node: Node, gradient: Any) -> None:
         before = self.sums.pop(node, None)
         if before is not None and before != _checksums(node):
             raise AnomalyError(
                 f"an array that {_op_of(node)} needs for its gradient was changed in place after the forward "
                 f"pass{_told(node.where)}"
+            )
+        bad = _not_finite(gradient)
+        if bad:  # and each share of it was looked at
+            raise AnomalyError(
+                f"the gradients by the uses of the result of {_op_of(node)}, finite each, add up to {bad}"
+                f"{_told(node.where)}"
             )
 
     def gradient(self, node: Node, position: int, gradient: Any) -> None:
@@ -55,8 +74,38 @@ class _Detector(Watcher):
         if bad:
             seen = "line" in dict(node.where)
             hint = "" if seen else " (run the forward pass in detect_anomaly() too, to see the line)"
-            place = f"{_told(node.where)}{hint}"
-            raise AnomalyError(f"{_op_of(node)} produced {bad} in the gradient of its argument {position}{place}")
+            said = f"{_op_of(node)} produced {bad} in the gradient of its argument {position}"
+            if node.primitive and (data := _data_at_fault(node.primitive, node.args, node.parents)):
+                said = f"{data}; {said}"
+            raise AnomalyError(f"{said}{_told(node.where)}{hint}")
+
+
+def _data_at_fault(primitive: Primitive[Any], args: Any, parents: Any) -> str:
+    """The first argument that holds NaN or Inf itself, and what it is; nothing where all are finite."""
+    for i, (value, parent) in enumerate(zip(args, parents, strict=True)):
+        if isinstance(value, float) and not math.isfinite(value):
+            return f"{primitive.argument(i)} of {primitive.name} is the number {value}"
+        bad = _not_finite(value) if is_array(value) else ""
+        if bad:
+            finite = to_host(xp(value).isfinite(value))
+            first = [int(index) for index in np.argwhere(~finite)[0]]
+            return f"{primitive.argument(i)} of {primitive.name} holds {bad} already, first at {first}: " + _source_of(
+                parent, value
+            )
+    return ""
+
+
+def _source_of(node: Node | None, value: Any) -> str:
+    """Where an argument came from."""
+    while isinstance(node, Alias):
+        node = node.parents[0]
+    if isinstance(node, Leaf):
+        return f"parameter {node.name} of shape {value.shape}" if node.name else f"a leaf of shape {value.shape}"
+    if isinstance(node, Output):
+        node = node.parents[0]
+    if node is not None:
+        return f"the result of {_op_of(node)}, number {node.number}, from before detect_anomaly()"
+    return f"an array of shape {value.shape} that is no result of an op on the tape"
 
 
 def _op_of(node: Node) -> str:
@@ -66,8 +115,10 @@ def _op_of(node: Node) -> str:
 
 def _not_finite(value: Any) -> str:
     """ "NaN", "Inf" or nothing."""
-    for part in value if isinstance(value, tuple) else (value,):
+    for part in value if isinstance(value, tuple | list) else (value,):
         numbers = _array_in(part)
+        if numbers is None:  # a result that nothing used
+            continue
         if numbers.dtype.kind == "f" and not bool(xp(numbers).isfinite(numbers).all()):
             return "NaN" if bool(xp(numbers).isnan(numbers).any()) else "Inf"
     return ""
