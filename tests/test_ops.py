@@ -69,7 +69,7 @@ class Seen(Watcher):
     def __init__(self) -> None:
         self.primitives: set[Any] = set()
 
-    def forward(self, node: Any, primitive: Any, out: Any, where: Any) -> None:
+    def forward(self, node: Any, primitive: Any, *_: Any) -> None:
         self.primitives.add(primitive)
 
 
