@@ -10,9 +10,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from garbage import nothing_left_for_the_collector
 
 import tinygrad_rnn as tg
 from tinygrad_rnn import ops
+from tinygrad_rnn.loops import compiling
 from tinygrad_rnn.loops.local_names import watched_locals
 from tinygrad_rnn.models import GRU, LSTM, RNN, Cell, LanguageModel, Recurrent
 from tinygrad_rnn.tensor import Parameter, Tensor
@@ -113,6 +115,42 @@ def test_explaining_changes_no_result(capsys: pytest.CaptureFixture[str]) -> Non
     before = layer(xs)[0].numpy()
     shown(capsys, layer, xs)
     np.testing.assert_array_equal(layer(xs)[0].numpy(), before)
+
+
+def looks_of_it() -> dict[str, Any]:
+    layer = LSTM(5, 4)
+
+    def traced() -> None:
+        with tg.trace() as seen:
+            layer(XS)[0].sum().backward()
+        assert seen.gradients
+
+    def plain_tape() -> None:
+        with tg.compiled(False):
+            tape = tg.Tape(layer(XS)[0].sum())
+        assert str(tape) and tape.to_dot()
+
+    return {
+        "explain": lambda: tg.explain(layer, XS),
+        "trace": traced,
+        "a printed tape": lambda: print(tg.Tape(layer(XS)[0].sum())),
+        "a plain loop's": plain_tape,
+    }
+
+
+@pytest.mark.parametrize("name", looks_of_it())
+def test_looking_leaves_nothing_for_the_garbage_collector(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    look = looks_of_it()[name]
+    look()  # what is kept from the first time on is no garbage
+    with nothing_left_for_the_collector():
+        look()
+
+
+def test_a_program_that_the_cache_forgets_is_no_garbage() -> None:
+    layer = LSTM(5, 4)
+    layer(XS)[0].sum().backward()
+    with nothing_left_for_the_collector():
+        compiling._cache.clear()
 
 
 def halting(s: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:

@@ -25,6 +25,9 @@ _ARITHMETIC = frozenset({ops.add, ops.sub, ops.mul, ops.div, ops.maximum, ops.mi
 
 _WORDS: dict[float, str] = {-1: "minus_one", 0.5: "half", 1: "one", 2: "two"}
 
+_TAKEN = {"loop", "options", "steps", *_WORDS.values()}
+"""What an op cannot be called in the source, nor by a name that ends with a digit, as those of values do."""
+
 
 class Emitted:
     """A loop as a Python function; `source` is its text. `names` are identifiers for values, where they have any."""
@@ -46,9 +49,9 @@ class Emitted:
         """What is the same at every step."""
         self._calls = _Calls(layout, self.scratch, names or {})
         self.source = self._written([self._calls.line(equation) for equation in equations] or ["pass"])
-        namespace: dict[str, Any] = {**self._calls.functions, "options": self._calls.options}
+        namespace: dict[str, Any] = {**self._calls.functions, "options": self._calls.options, "__name__": __name__}
         exec(self.source, namespace)
-        self.function = namespace["loop"]
+        self.function = namespace.pop("loop")  # which refers to them: left there it would be a cycle
 
     def _written(self, lines: list[str]) -> str:
         """The source of a function whose loop has these lines. It takes the number of steps and then the arrays that
@@ -156,7 +159,7 @@ class _Calls:
     def _function(self, equation: Equation) -> str:
         """The name of an op that returns its result; another's op of that name has one more underscore."""
         name, forward = equation.primitive.name, equation.primitive.forward
-        name = name if name.isidentifier() and name != "options" else "op"
+        name = name if name.isidentifier() and name not in _TAKEN and not name[-1].isdigit() else "op"
         while self.functions.setdefault(name, forward) is not forward:
             name += "_"
         return name
