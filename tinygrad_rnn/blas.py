@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,7 @@ WITH_SMALL_KERNELS = frozenset({"SkylakeX", "Cooperlake", "SapphireRapids"})
 
 FEWEST, MOST = 4, 64  # rows of a piece: with fewer, registers stay idle; with more, nothing is gained
 NARROWEST = 64  # columns of a piece
+REMEMBERED = 4096  # sizes of products
 
 
 @cache
@@ -29,7 +30,7 @@ def _numpys_openblas() -> Any:
     return None
 
 
-@cache
+@lru_cache(REMEMBERED)
 def rows_at_a_time(rows: int, inner: int, columns: int) -> int:
     """Of a product (rows,inner) @ (inner,columns): how many rows make a small product, 0 where all of them do, or
     where no number of them that divides `rows` would be of use."""
@@ -39,7 +40,7 @@ def rows_at_a_time(rows: int, inner: int, columns: int) -> int:
     return max((n for n in range(FEWEST, most + 1) if rows % n == 0), default=0)
 
 
-@cache
+@lru_cache(REMEMBERED)
 def columns_at_a_time(rows: int, inner: int, columns: int) -> int:
     """The same of columns, for a product of few rows and many columns."""
     if rows * inner * columns <= SMALL:

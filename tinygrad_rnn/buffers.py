@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_rnn.backend import Array
+from tinygrad_rnn.forks import in_each_child
 
 SMALLEST = 1 << 16
 """Bytes below which an array is made in the ordinary way: malloc uses such memory again by itself."""
@@ -56,3 +57,13 @@ def _give_back(memory: Array, capacity: int) -> None:
             _bytes = 0
         _idle.setdefault(capacity, []).append(memory)
         _bytes += capacity
+
+
+def _begin_anew() -> None:
+    global _lock, _bytes  # noqa: PLW0603  (as above)
+    _lock = threading.RLock()
+    _idle.clear()
+    _bytes = 0
+
+
+in_each_child(_begin_anew)

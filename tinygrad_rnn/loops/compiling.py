@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_rnn.backend import Array
+from tinygrad_rnn.forks import in_each_child
 from tinygrad_rnn.loops.batching import whole
 from tinygrad_rnn.loops.differentiating import Backward, differentiate
 from tinygrad_rnn.loops.executing import Loop
@@ -231,6 +232,14 @@ def _into_the_loop(loop: list[Equation], ends: list[Var], numbers: Iterator[int]
 CACHE_SIZE = 64
 _cache: OrderedDict[Any, Compiled] = OrderedDict()
 _lock = threading.Lock()
+
+
+def _new_lock() -> None:
+    global _lock  # noqa: PLW0603  (one for the process)
+    _lock = threading.Lock()
+
+
+in_each_child(_new_lock)
 
 
 def compiled_program(program: Program, needs: tuple[bool, ...]) -> Compiled:

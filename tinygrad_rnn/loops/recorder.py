@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import OrderedDict
 from collections.abc import Callable
 from copy import deepcopy
 from typing import Any
@@ -64,7 +65,8 @@ class Placeholder(Tensor):
 
 
 Specs = tuple[list[tuple[tuple[int, ...], np.dtype[Any]]], bool]
-_specs: dict[Any, Specs] = {}
+_specs: OrderedDict[Any, Specs] = OrderedDict()
+_REMEMBERED = 4096
 
 
 class Recorder:
@@ -111,12 +113,20 @@ class Recorder:
         )
         options = frozen(params)
         spec_key = (primitive, tuple((a.shape, a.dtype) if isinstance(a, Var) else frozen(a) for a in lifted), options)
-        specs, several = _specs.get(spec_key) or _specs.setdefault(spec_key, _specs_of(primitive, lifted, params))
+        specs, several = _specs.get(spec_key) or _found_specs(spec_key, primitive, lifted, params)
         outs = tuple(self.var(shape, dtype) for shape, dtype in specs)
         self.equations.append(Equation(primitive, lifted, params, outs, several, state.recording, state.where))
         self.keys.append((spec_key, tuple(a.number if isinstance(a, Var) else None for a in lifted), state.recording))
         found = tuple(Placeholder(out, self) for out in outs)
         return found if several else found[0]
+
+
+def _found_specs(key: Any, primitive: Primitive[Any], args: tuple[Any, ...], params: dict[str, Any]) -> Specs:
+    """Of an op that is not remembered; it then is, and the oldest is forgotten where there are too many."""
+    found = _specs[key] = _specs_of(primitive, args, params)
+    while len(_specs) > _REMEMBERED:
+        _specs.popitem(last=False)
+    return found
 
 
 def _specs_of(primitive: Primitive[Any], args: tuple[Any, ...], params: dict[str, Any]) -> Specs:

@@ -15,6 +15,7 @@ import numpy as np
 
 import tinygrad_rnn.ops as ops
 from tinygrad_rnn.backend import DEFAULT_DTYPE, Array
+from tinygrad_rnn.forks import in_each_child
 from tinygrad_rnn.frames import user_lines
 from tinygrad_rnn.loops import checkpointing
 from tinygrad_rnn.loops.compiling import compiled_program
@@ -112,7 +113,16 @@ reasons: PerThread[list[str] | None] = PerThread("tinygrad_rnn.reasons", None)
 """Where it holds a list, a scan that runs as a plain loop writes down why, instead of warning."""
 
 _lock = threading.Lock()
-_REMEMBERED = 1024
+
+
+def _new_lock() -> None:
+    global _lock  # noqa: PLW0603  (one for the process)
+    _lock = threading.Lock()
+
+
+in_each_child(_new_lock)
+
+_REMEMBERED = 256
 _pure: OrderedDict[Any, None] = OrderedDict()
 _explained: OrderedDict[Any, None] = OrderedDict()
 
