@@ -4,12 +4,12 @@ comes by (Chen et al. 2016, sect. 4.1)."""
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
 from tinygrad_rnn.backend import Array
 from tinygrad_rnn.loops.compiling import Compiled
+from tinygrad_rnn.loops.segments import Gathering
 
 States = Sequence[Array]
 
@@ -35,26 +35,14 @@ def backward(
 ) -> list[Array | None]:
     """`compiled.run_backward`, part by part from the last one, each run forward again first."""
     captured, state, xs = compiled.program.sorted(operands)
-    a, b = len(captured), len(captured) + len(state)
-    g_state: Sequence[Any] = g[: len(state)]
-    totals: list[Array | None] = [None] * a
-    g_xs: list[list[Array | None]] = []
+    cut = len(state)
+    gathering = Gathering(compiled.program, g[:cut])
     for number in reversed(range(len(starts))):
         part = slice(number * every, (number + 1) * every)
         again = [*captured, *starts[number], *(x[part] for x in xs)]
         _, saved = compiled.run_forward(again)
-        g_part = [*g_state, *(None if x is None else x[part] for x in g[len(state) :])]
+        g_part = [*gathering.of_states, *(None if x is None else x[part] for x in g[cut:])]
         found = compiled.run_backward(saved, g_part, again)
         del saved
-        totals = [_sum(before, new) for before, new in zip(totals, found[:a], strict=True)]
-        g_state = found[a:b]
-        g_xs.append(found[b:])
-    columns = zip(*reversed(g_xs), strict=True)
-    return [*totals, *g_state, *(None if column[0] is None else np.concatenate(column) for column in columns)]
-
-
-def _sum(before: Array | None, new: Array | None) -> Array | None:
-    if before is None or new is None:
-        return new
-    before += new
-    return before
+        gathering.add(found, len(again[-1]))
+    return gathering.all()

@@ -14,10 +14,11 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import count
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -32,10 +33,14 @@ from tinygrad_rnn.loops.layout import Env, Layout
 from tinygrad_rnn.loops.merging import merge
 from tinygrad_rnn.loops.places import Home
 from tinygrad_rnn.loops.program import Equation, Program, Var
+from tinygrad_rnn.loops.seeding import Pattern, Plan, active_values, planned
+from tinygrad_rnn.loops.segments import Gathering
 from tinygrad_rnn.loops.splitting import sink, split_step
 from tinygrad_rnn.loops.totals import Term, Totals, operands, terms
 from tinygrad_rnn.ops import zeros_like
 from tinygrad_rnn.tape import Box
+
+V = TypeVar("V")
 
 # --- The stages ------------------------------------------------------------------------------------------------
 
@@ -47,7 +52,9 @@ class Compiled:
     program: Program
     forward: Loop
     backward: BackwardLoop | None
-    """Where a gradient may be asked for."""
+    """Where a gradient may be asked for: that of steps to all of whose results one comes."""
+    others: BackwardLoops | None
+    """Those of other steps."""
 
     def run_forward(self, operands: Sequence[Array]) -> tuple[tuple[Array, ...], Env]:
         """From captured operands, states and inputs to last states and outputs; and what the backward pass reads."""
@@ -64,17 +71,46 @@ class Compiled:
         return (*(np.array(state) for state in last), *ys), saved
 
     def run_backward(self, saved: Env, g: Sequence[Array | None], operands: Sequence[Array]) -> list[Array | None]:
-        """See `BackwardLoop.run`; only where a gradient may be asked for."""
-        assert self.backward is not None
-        return self.backward.run(saved, g, operands)
+        """The gradients of captured operands, states and inputs, given those of last states and outputs (None where
+        none was asked for); only where a gradient may be asked for."""
+        assert self.backward is not None and self.others is not None
+        plan = self.others.plan_for(tuple(x is not None for x in g))
+        if plan is None:
+            return self.backward.run(saved, g, operands)
+        if self.backward.pattern in plan.patterns:
+            # Nearly always it is as good for the steps that it was not made for: there, zeros stay zeros.
+            with np.errstate(invalid="ignore", divide="ignore"):
+                found = self.backward.run(saved, g, operands)
+                if all(x is None or np.isfinite(np.add.reduce(x, axis=None)) for x in found):
+                    return found
+        return self._in_segments(plan, saved, g, operands)
+
+    def _in_segments(
+        self, plan: Plan, saved: Env, g: Sequence[Array | None], operands: Sequence[Array]
+    ) -> list[Array | None]:
+        """Each part of the steps by the loop that was made for it."""
+        assert self.others is not None
+        captured, states, xs = self.program.sorted(operands)
+        timed, cut = self.forward.layout.timed, len(states)
+        gathering = Gathering(self.program, g[:cut])
+        for pattern, part in plan.segments(len(xs[0])):
+            g_part = [*gathering.of_states, *(None if x is None else x[part] for x in g[cut:])]
+            kept = {v: value[part] if v in timed else value for v, value in saved.items()}
+            found = self.others.loop_for(pattern).run(kept, g_part, [*captured, *states, *(x[part] for x in xs)])
+            gathering.add(found, part.stop - part.start)
+        return gathering.all()
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class BackwardLoop:
     """The backward step of a program as a loop."""
 
     program: Program
+    pattern: Pattern
+    """Of each new state and output, whether a gradient comes to it."""
     step: Backward
+    carried: list[int]
+    """The numbers of the states whose gradient goes from step to step."""
     loop: Loop
     sums: list[list[Term] | None]
     """Of each captured operand its gradient at one step, as terms to be summed over time."""
@@ -86,9 +122,7 @@ class BackwardLoop:
         """The gradients of captured operands, states and inputs, given those of last states and outputs."""
         program, step, loop = self.program, self.step, self.loop
         steps, cut = len(operands[-1]), len(program.new_states)
-        ends = [
-            np.zeros(v.shape, v.dtype) if x is None else x for v, x in zip(program.new_states, g[:cut], strict=True)
-        ]
+        ends = [np.zeros(v.shape, v.dtype) if (x := g[i]) is None else x for i, v in self._of_carried(program.states)]
         env = dict(saved)
         for v, seed, x in zip(program.ys, step.g_ys, g[cut:], strict=True):
             env[seed] = np.broadcast_to(np.zeros((), v.dtype), (steps, *v.shape)) if x is None else x
@@ -96,7 +130,9 @@ class BackwardLoop:
             env[v] = operand.data if isinstance(operand, Box) else operand
         first = loop.run(steps, env, ends)
         of_captured = self.totals.run(env, steps)
-        of_states = [np.array(x) if v.dtype.kind == "f" else None for v, x in zip(program.states, first, strict=True)]
+        of_states: list[Array | None] = [None] * cut
+        for (i, v), x in zip(self._of_carried(step.g_states), first, strict=True):
+            of_states[i] = None if v is None else np.array(x)
         others = [*saved.values(), *operands, *(x for x in g if x is not None)]
         of_xs: list[Array | None] = []
         for v in step.g_xs:
@@ -106,6 +142,33 @@ class BackwardLoop:
             others += [] if x is None else [x]
             of_xs.append(x)
         return [*of_captured, *of_states, *of_xs]
+
+    def _of_carried(self, of_states: list[V]) -> list[tuple[int, V]]:
+        return [(i, of_states[i]) for i in self.carried]
+
+
+class BackwardLoops:
+    """The backward loops of a program, each made when a gradient first comes to just those results of a step. The
+    latest few are remembered."""
+
+    def __init__(
+        self, make: Callable[[Pattern], BackwardLoop], plan: Callable[[Pattern], Plan], usual: Pattern
+    ) -> None:
+        self._make, self._plan, self._usual = make, plan, usual
+        self._plans: OrderedDict[Pattern, Plan | None] = OrderedDict()
+        self._loops: OrderedDict[Pattern, BackwardLoop] = OrderedDict()
+
+    def plan_for(self, given: Pattern) -> Plan | None:
+        """Which patterns the steps have; None where it is the usual one alone."""
+        if given in self._plans:
+            return self._plans[given]
+        plan = self._plan(given)
+        return _remember(self._plans, given, None if {*plan.patterns} == {self._usual} else plan)
+
+    def loop_for(self, pattern: Pattern) -> BackwardLoop:
+        """The loop of steps of one pattern."""
+        found = self._loops.get(pattern)
+        return _remember(self._loops, pattern, self._make(pattern)) if found is None else found
 
 
 def _over_time(value: Array, var: Var, loop: Loop, steps: int) -> Array:
@@ -117,26 +180,70 @@ def compile_program(program: Program, needs: tuple[bool, ...]) -> Compiled:
     asked for."""
     program = replace(program, operands=[])  # the cache keeps no model alive
     numbers = count(program.count + 10**6)
-    if not any(needs):
-        return Compiled(program, _loop(_forward_direction(program, set()), numbers), None)
-    step = differentiate(program, _wanted(program, needs))
-    makers = {v: e for e in step.equations for v in e.outs}
-    sums = [None if g is None else terms(g, makers) for g in step.g_captured]
-    results = {g for g in step.g_xs if g is not None} | operands(sums)
-    reads = {a for e in step.equations for a in e.reads} | results
+    wanted = _wanted(program, needs)
+    if not wanted:
+        return Compiled(program, _loop(_forward_direction(program, set()), numbers), None, None)
+    active = active_values(program, wanted)
+    usual = (True,) * (len(program.new_states) + len(program.ys))
+    step = differentiate(program, wanted, active, usual)
     made = {v for e in program.equations for v in e.outs} | set(program.states)
-    forward = _loop(_forward_direction(program, reads & made), numbers)
-    backward = _backward_direction(program, step, results, reads, forward)
-    loop = _loop(backward, numbers)
-    saved = reads | {place.stack for place in backward.home.values()}
-    return Compiled(program, forward, BackwardLoop(program, step, loop, sums, Totals(sums, loop.layout), saved))
+    forward = _loop(_forward_direction(program, _read_by(step) & made), numbers)
+    backward = _backward_loop(program, usual, step, forward, numbers)
+
+    def make(pattern: Pattern) -> BackwardLoop:
+        if pattern == usual:
+            return backward
+        step = differentiate(program, wanted, active, pattern, backward.reads)
+        if not _read_by(step) & made <= backward.reads:
+            return backward  # it would need a state that was not saved
+        return _backward_loop(program, pattern, step, forward, numbers)
+
+    return Compiled(program, forward, backward, BackwardLoops(make, partial(planned, program, active), usual))
 
 
 def _wanted(program: Program, needs: tuple[bool, ...]) -> set[Var]:
-    """The captured operands and inputs whose gradients are asked for."""
-    of_captured, _, of_xs = program.sorted(needs)
-    pairs = zip([*program.captured, *program.xs], [*of_captured, *of_xs], strict=True)
+    """The captured operands, states and inputs whose gradients are asked for."""
+    pairs = zip([*program.captured, *program.states, *program.xs], needs, strict=True)
     return {v for v, need in pairs if need and v.dtype.kind == "f"}
+
+
+def _read_by(step: Backward) -> set[Var]:
+    """What a backward step reads, its own values among it."""
+    return {a for e in step.equations for a in e.reads} | _results(step, _sums(step))
+
+
+Sums = list[list[Term] | None]
+
+
+def _sums(step: Backward) -> Sums:
+    makers = {v: e for e in step.equations for v in e.outs}
+    return [None if g is None else terms(g, makers) for g in step.g_captured]
+
+
+def _results(step: Backward, sums: Sums) -> set[Var]:
+    """What a backward step is for, but for the gradients of states."""
+    return {g for g in step.g_xs if g is not None} | operands(sums)
+
+
+def _backward_loop(
+    program: Program, pattern: Pattern, step: Backward, forward: Loop, numbers: Iterator[int]
+) -> BackwardLoop:
+    sums, reads = _sums(step), _read_by(step)
+    pairs = zip(step.g_new_states, step.g_states, strict=True)
+    read = {*reads, *step.g_states}
+    carried = [i for i, (new, old) in enumerate(pairs) if old is not None or new in read]
+    direction = _backward_direction(program, step, carried, _results(step, sums), reads, forward)
+    loop = _loop(direction, numbers)
+    return BackwardLoop(
+        program=program,
+        pattern=pattern,
+        step=step,
+        carried=carried,
+        loop=loop,
+        sums=sums,
+        totals=Totals(sums, loop.layout),
+        reads=reads | {place.stack for place in direction.home.values()},
+    )
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -172,7 +279,7 @@ def _forward_direction(program: Program, read_later: set[Var]) -> Direction:
 
 
 def _backward_direction(
-    program: Program, step: Backward, results: set[Var], reads: set[Var], forward: Loop
+    program: Program, step: Backward, carried: list[int], results: set[Var], reads: set[Var], forward: Loop
 ) -> Direction:
     """The backward direction: what the forward pass kept is known beforehand, and lies where that put it."""
     layout, kept = forward.layout, {*program.ys, *reads}
@@ -180,8 +287,8 @@ def _backward_direction(
     stacks = {place.stack for place in home.values()}
     return Direction(
         equations=step.equations,
-        carry=step.g_new_states,
-        next_carry=step.g_states,
+        carry=[step.g_new_states[i] for i in carried],
+        next_carry=[step.g_states[i] for i in carried],
         timed=[*program.xs, *((kept | stacks) & layout.timed), *step.g_ys],
         kept=results,
         home=home,
@@ -242,6 +349,14 @@ def _new_lock() -> None:
 in_each_child(_new_lock)
 
 
+def _remember(found: OrderedDict[Any, V], key: Any, value: V, most: int = 8) -> V:
+    """Puts a value beside at most so many others; the oldest are forgotten."""
+    found[key] = value
+    while len(found) > most:
+        found.popitem(last=False)
+    return value
+
+
 def compiled_program(program: Program, needs: tuple[bool, ...]) -> Compiled:
     """From the cache, where the same program was compiled before: same ops, options, shapes and dtypes. So a step that
     is made anew on every call is compiled once, and one whose options changed is another."""
@@ -253,7 +368,4 @@ def compiled_program(program: Program, needs: tuple[bool, ...]) -> Compiled:
             return found
     made = compile_program(program, needs)
     with _lock:
-        _cache[key] = made
-        while len(_cache) > CACHE_SIZE:
-            _cache.popitem(last=False)
-    return made
+        return _remember(_cache, key, made, CACHE_SIZE)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
 from tinygrad_rnn.loops.program import Equation, Program, Var
 from tinygrad_rnn.loops.recorder import CannotRecord, Placeholder, Recorder, frozen
+from tinygrad_rnn.loops.seeding import Pattern
 from tinygrad_rnn.surroundings import recording_with
 from tinygrad_rnn.tape import fitted
 from tinygrad_rnn.tensor import Tensor
@@ -25,6 +26,7 @@ class Backward:
     operands: list[Any]
     g_new_states: list[Var]
     g_ys: list[Var]
+    """Of each new state and output, though a step may be made for some of them alone."""
     g_states: list[Var | None]
     g_xs: list[Var | None]
     g_captured: list[Var | None]
@@ -32,18 +34,21 @@ class Backward:
     """The values of the forward step by their gradients."""
 
 
-def differentiate(program: Program, wanted: set[Var]) -> Backward:
+def differentiate(
+    program: Program, wanted: set[Var], active: set[Var], pattern: Pattern, at_hand: Container[Var] | None = None
+) -> Backward:
     """Records the backward step: the walk over the tape once more (`tape.walk`), over the equations of a recorded step
-    instead of nodes, and on placeholders. `wanted` are those of the inputs and captured operands whose gradient is
-    asked for; the states always are."""
+    instead of nodes, and on placeholders. `wanted` are the states, inputs and captured operands whose gradient is
+    asked for, `active` the values through which it goes there, `pattern` tells of each new state and output whether a
+    gradient comes to it. `at_hand` are the values of the forward step that can be had, where not all can: the others
+    are made again."""
     recorder = Recorder(program.count)
-    active = _active(program, wanted)
     grads: dict[Var, Tensor] = {}
     with recording_with(recorder):
         ends = [*program.new_states, *program.ys]
         seeds = [recorder.var(v.shape, v.dtype) for v in ends]
-        for end, seed in zip(ends, seeds, strict=True):
-            if end in active:
+        for end, seed, has in zip(ends, seeds, pattern, strict=True):
+            if has and end in active:
                 _give(grads, end, Placeholder(seed, recorder))
         for equation in reversed(program.equations):
             if equation.graded and any(out in grads for out in equation.outs):
@@ -51,6 +56,8 @@ def differentiate(program: Program, wanted: set[Var]) -> Backward:
                     _give(grads, a, share)
 
     equations, same = _each_once(recorder.equations, program.equations)
+    if at_hand is not None:
+        equations = _made_again(equations, program, at_hand, recorder)
 
     def found(var: Var) -> Var | None:
         if var not in grads:
@@ -69,15 +76,6 @@ def differentiate(program: Program, wanted: set[Var]) -> Backward:
         g_captured=[found(v) if v in wanted else None for v in program.captured],
         gradients={same.get(g.var, g.var): v for v, g in grads.items() if isinstance(g, Placeholder)},
     )
-
-
-def _active(program: Program, wanted: set[Var]) -> set[Var]:
-    """The values through which a gradient goes to a state or to what is wanted."""
-    active = {v for v in program.states if v.dtype.kind == "f"} | wanted
-    for equation in program.equations:
-        if equation.graded and any(a in active for a in equation.reads):
-            active.update(out for out in equation.outs if out.dtype.kind == "f")
-    return active
 
 
 def _shares(
@@ -143,3 +141,24 @@ def _key(e: Equation, same: dict[Var, Var]) -> Any:
         return frozen(float(a) if floating and type(a) is int else a)
 
     return e.primitive, tuple(map(part, e.args)), frozen(e.params)
+
+
+def _made_again(
+    equations: list[Equation], program: Program, at_hand: Container[Var], recorder: Recorder
+) -> list[Equation]:
+    """The backward equations, and before them what makes those values of the forward step that they read and that are
+    not at hand."""
+    makers = {out: e for e in program.equations for out in e.outs if out not in at_hand}
+    again: set[Equation] = set()
+    waiting = [a for e in equations for a in e.reads if a in makers]
+    while waiting:
+        e = makers[waiting.pop()]
+        if e not in again:
+            again.add(e)
+            waiting += [a for a in e.reads if a in makers]
+    twins = {out: recorder.var(out.shape, out.dtype) for e in again for out in e.outs}
+    first = [replace(e, outs=tuple(twins[out] for out in e.outs)) for e in program.equations if e in again]
+    return [
+        replace(e, args=tuple(twins.get(a, a) if isinstance(a, Var) else a for a in e.args))
+        for e in [*first, *equations]
+    ]
