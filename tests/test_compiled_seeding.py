@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -106,7 +107,7 @@ def test_what_overflows_beside_the_gradient_does_not_count(case: Any) -> None:
 def test_neither_does_it_in_parts_with_saved_states(case: Any, every: int) -> None:
     with pytest.MonkeyPatch.context() as patch:
         scan = tg.scan
-        patch.setattr(tg, "scan", lambda *args: scan(*args, checkpoint_every=every))
+        patch.setattr(tg, "scan", partial(scan, checkpoint_every=every))
         fast = gradients(case, True)
     same_where_finite(fast, gradients(case, False))
 

@@ -36,7 +36,7 @@ from tinygrad_rnn.loops.program import Equation, Program, Var
 from tinygrad_rnn.loops.seeding import Pattern, Plan, active_values, planned
 from tinygrad_rnn.loops.segments import Gathering
 from tinygrad_rnn.loops.splitting import sink, split_step
-from tinygrad_rnn.loops.totals import Term, Totals, operands, terms
+from tinygrad_rnn.loops.totals import Group, Totals, operands, terms
 from tinygrad_rnn.ops import zeros_like
 from tinygrad_rnn.tape import Box
 
@@ -112,7 +112,7 @@ class BackwardLoop:
     carried: list[int]
     """The numbers of the states whose gradient goes from step to step."""
     loop: Loop
-    sums: list[list[Term] | None]
+    sums: list[Group | None]
     """Of each captured operand its gradient at one step, as terms to be summed over time."""
     totals: Totals
     reads: set[Var]
@@ -186,17 +186,19 @@ def compile_program(program: Program, needs: tuple[bool, ...]) -> Compiled:
     active = active_values(program, wanted)
     usual = (True,) * (len(program.new_states) + len(program.ys))
     step = differentiate(program, wanted, active, usual)
+    sums = _sums(step)
     made = {v for e in program.equations for v in e.outs} | set(program.states)
-    forward = _loop(_forward_direction(program, _read_by(step) & made), numbers)
-    backward = _backward_loop(program, usual, step, forward, numbers)
+    forward = _loop(_forward_direction(program, _read_by(step, sums) & made), numbers)
+    backward = _backward_loop(program, usual, step, sums, forward, numbers)
 
     def make(pattern: Pattern) -> BackwardLoop:
         if pattern == usual:
             return backward
         step = differentiate(program, wanted, active, pattern, backward.reads)
-        if not _read_by(step) & made <= backward.reads:
+        sums = _sums(step)
+        if not _read_by(step, sums) & made <= backward.reads:
             return backward  # it would need a state that was not saved
-        return _backward_loop(program, pattern, step, forward, numbers)
+        return _backward_loop(program, pattern, step, sums, forward, numbers)
 
     return Compiled(program, forward, backward, BackwardLoops(make, partial(planned, program, active), usual))
 
@@ -207,28 +209,30 @@ def _wanted(program: Program, needs: tuple[bool, ...]) -> set[Var]:
     return {v for v, need in pairs if need and v.dtype.kind == "f"}
 
 
-def _read_by(step: Backward) -> set[Var]:
+def _read_by(step: Backward, sums: list[Group | None]) -> set[Var]:
     """What a backward step reads, its own values among it."""
-    return {a for e in step.equations for a in e.reads} | _results(step, _sums(step))
+    return {a for e in step.equations for a in e.reads} | _results(step, sums)
 
 
-Sums = list[list[Term] | None]
-
-
-def _sums(step: Backward) -> Sums:
+def _sums(step: Backward) -> list[Group | None]:
     makers = {v: e for e in step.equations for v in e.outs}
     return [None if g is None else terms(g, makers) for g in step.g_captured]
 
 
-def _results(step: Backward, sums: Sums) -> set[Var]:
+def _results(step: Backward, sums: list[Group | None]) -> set[Var]:
     """What a backward step is for, but for the gradients of states."""
     return {g for g in step.g_xs if g is not None} | operands(sums)
 
 
 def _backward_loop(
-    program: Program, pattern: Pattern, step: Backward, forward: Loop, numbers: Iterator[int]
+    program: Program,
+    pattern: Pattern,
+    step: Backward,
+    sums: list[Group | None],
+    forward: Loop,
+    numbers: Iterator[int],
 ) -> BackwardLoop:
-    sums, reads = _sums(step), _read_by(step)
+    reads = _read_by(step, sums)
     pairs = zip(step.g_new_states, step.g_states, strict=True)
     read = {*reads, *step.g_states}
     carried = [i for i, (new, old) in enumerate(pairs) if old is not None or new in read]

@@ -8,6 +8,7 @@ from typing import Any
 
 import tinygrad_rnn.ops as ops
 from tinygrad_rnn.loops.compiling import compile_program
+from tinygrad_rnn.loops.contractions import Axes, Contraction
 from tinygrad_rnn.loops.emitting import Emitted
 from tinygrad_rnn.loops.executing import Loop
 from tinygrad_rnn.loops.program import Equation, Program
@@ -123,9 +124,21 @@ class _Explanation:
                 lines.append(f"    d{self.names[v]} = Σ " + " + ".join(map(self._term, group)))
         return [f"sums over time, as products over all T steps{'' if lines else ': none'}", *lines]
 
-    def _term(self, term: Term) -> str:
+    def _term(self, term: Term | Contraction) -> str:
+        if isinstance(term, Contraction):
+            return self._contraction(term)
         right = self._value(term.right)
         return right if term.left is None else f"{self._value(term.left)}ᵀ @ {right}"
+
+    def _contraction(self, term: Contraction) -> str:
+        letters: dict[int, str] = {}
+
+        def spelled(axes: Axes) -> str:
+            return "".join(letters.setdefault(n, chr(ord("a") + len(letters))) for n in axes if n is not None)
+
+        scale = "" if term.scale == 1 else f"{term.scale} * "
+        result = spelled(term.axes)
+        return f"{scale}[{result}] " + " ".join(f"{self._value(v)}[{spelled(axes)}]" for v, axes in term.factors)
 
     def _equation(self, e: Equation) -> str:
         left = f"{', '.join(map(self._value, e.outs))} = {self._right(e)}"

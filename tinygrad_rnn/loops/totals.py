@@ -10,6 +10,7 @@ import numpy as np
 import tinygrad_rnn.ops as ops
 from tinygrad_rnn.backend import Array
 from tinygrad_rnn.buffers import empty_buffer
+from tinygrad_rnn.loops.contractions import Contraction, contractions
 from tinygrad_rnn.loops.layout import Env, Layout
 from tinygrad_rnn.loops.program import Equation, Var
 from tinygrad_rnn.sums import total
@@ -24,20 +25,26 @@ class Term:
     shape: tuple[int, ...]
 
 
-def terms(var: Var, makers: dict[Var, Equation]) -> list[Term]:
+Group = list[Term | Contraction]
+"""The summands of one gradient."""
+
+
+def terms(var: Var, makers: dict[Var, Equation]) -> Group:
     """A gradient at one step as a sum. Since the sum over time of `x.T @ dz` is one product of all the rows of x and
     dz, neither the sum nor the products need be computed at any step."""
-    found: list[Term] = []
+    found: Group = []
     waiting = [var]
     while waiting:
         v = waiting.pop()
         e = makers.get(v)
         if e is not None and e.primitive is ops.add and all(isinstance(a, Var) and a.shape == v.shape for a in e.args):
             waiting += e.args
-        elif e is not None and e.primitive is ops.sum_to:
-            found.append(Term(None, e.args[0], var.shape))
         elif e is not None and e.primitive is ops.matmul and (x := _left(e, makers)) is not None:
             found.append(Term(x, e.args[1], var.shape))
+        elif products := contractions(v, makers):
+            found += products
+        elif e is not None and e.primitive is ops.sum_to:
+            found.append(Term(None, e.args[0], var.shape))
         else:
             found.append(Term(None, v, var.shape))
     return found
@@ -62,11 +69,11 @@ def _left(product: Equation, makers: dict[Var, Equation]) -> Var | None:
 class Totals:
     """The sums over time of what was asked for, each a list of terms."""
 
-    def __init__(self, asked: list[list[Term] | None], layout: Layout) -> None:
+    def __init__(self, asked: list[Group | None], layout: Layout) -> None:
         self.asked, self.layout = asked, layout
         # What is asked of neighbouring slices is calculated at once: for each left operand and stack, lo and hi.
         self.runs: dict[tuple[Var | None, Var], tuple[int, int]] = {}
-        for term in (term for group in asked for term in group or ()):
+        for term in (term for group in asked for term in group or () if isinstance(term, Term)):
             key, lo, hi = self._place(term)
             before = self.runs.get(key, (lo, hi))
             self.runs[key] = (min(before[0], lo), max(before[1], hi))
@@ -85,20 +92,23 @@ class Totals:
         results: list[Array | None] = []
         for group in self.asked:
             result = None if group is None else self._sum(group, env, steps, done)
-            key = (*map(self._place, group or ()),)
+            key = tuple(self._place(term) if isinstance(term, Term) else term for term in group or ())
             results.append(result.copy() if result is not None and key in given else result)
             given.add(key)
         return results
 
-    def _sum(self, group: list[Term], env: Env, steps: int, done: dict[tuple[Var | None, Var], Array]) -> Array:
+    def _sum(self, group: Group, env: Env, steps: int, done: dict[tuple[Var | None, Var], Array]) -> Array:
         result: Array = None
         for term in group:
-            key, lo, _ = self._place(term)
-            if key not in done:
-                done[key] = self._calculated(*key, env, steps)
-            value = done[key][lo - self.runs[key][0]]
-            if term.left is None:
-                value = ops.sum_to.forward(value, term.shape)
+            if isinstance(term, Contraction):
+                value = term.over_time(env, self.layout.timed)
+            else:
+                key, lo, _ = self._place(term)
+                if key not in done:
+                    done[key] = self._calculated(*key, env, steps)
+                value = done[key][lo - self.runs[key][0]]
+                if term.left is None:
+                    value = ops.sum_to.forward(value, term.shape)
             result = value if result is None else result + value
         return result
 
@@ -124,6 +134,12 @@ class Totals:
         return x.T @ (total(g, 1) if timed else g * steps)
 
 
-def operands(asked: list[list[Term] | None]) -> set[Var]:
+def operands(asked: list[Group | None]) -> set[Var]:
     """All that the terms are made of."""
-    return {v for group in asked for term in group or () for v in (term.left, term.right) if v is not None}
+    found: set[Var] = set()
+    for term in (term for group in asked for term in group or ()):
+        if isinstance(term, Contraction):
+            found.update(v for v, _ in term.factors)
+        else:
+            found.update(v for v in (term.left, term.right) if v is not None)
+    return found
