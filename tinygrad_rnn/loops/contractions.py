@@ -27,7 +27,7 @@ from tinygrad_rnn.loops.program import Equation, Var
 from tinygrad_rnn.ops.indexing import _getitem
 from tinygrad_rnn.ops.products import _einsum
 
-Axes = tuple[int | None, ...]
+AxisNumbers = tuple[int | None, ...]
 """A number for each axis; None for one of size 1, which has no part in it. Equal numbers are one axis."""
 
 TIME = -1
@@ -38,8 +38,8 @@ class Contraction:
     """At each time step `scale` times the product of two factors, or one alone, summed over all axes that the result
     does not have, and repeated along those that only the result has; then summed over time."""
 
-    factors: tuple[tuple[Var, Axes], ...]
-    axes: Axes
+    factors: tuple[tuple[Var, AxisNumbers], ...]
+    axes: AxisNumbers
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
     scale: float = 1.0
@@ -75,11 +75,11 @@ def contractions(v: Var, makers: dict[Var, Equation]) -> list[Contraction] | Non
 class _Search:
     """Looks for what makes a value, back through changes of shape."""
 
-    def __init__(self, result: Var, axes: Axes, makers: dict[Var, Equation]) -> None:
+    def __init__(self, result: Var, axes: AxisNumbers, makers: dict[Var, Equation]) -> None:
         self.result, self.axes, self.makers = result, axes, makers
         self.new = count(len(axes))
 
-    def terms(self, v: Var, axes: Axes, scale: float) -> list[Contraction] | None:
+    def terms(self, v: Var, axes: AxisNumbers, scale: float) -> list[Contraction] | None:
         """The contractions that make `v`, of which these are the axes."""
         v, axes, scale = self.seen_through(v, axes, scale)
         e = self.makers.get(v)
@@ -101,7 +101,7 @@ class _Search:
             return None
         return [Contraction(tuple((a, of) for a, of, _ in seen), self.axes, self.result.shape, v.dtype, scale)]
 
-    def seen_through(self, v: Var, axes: Axes, scale: float) -> tuple[Var, Axes, float]:
+    def seen_through(self, v: Var, axes: AxisNumbers, scale: float) -> tuple[Var, AxisNumbers, float]:
         """The value of which `v` is another view, its axes, and the number by which it is multiplied."""
         while (e := self.makers.get(v)) is not None:
             x = e.reads[0] if e.reads else v
@@ -128,7 +128,7 @@ class _Search:
             v = x
         return v, axes, scale
 
-    def _before_sum(self, x: Var, axes: Axes) -> Axes:
+    def _before_sum(self, x: Var, axes: AxisNumbers) -> AxisNumbers:
         """Of what was summed to something with these axes: new ones where it was summed."""
         extra = len(x.shape) - len(axes)
         old = (*(None for _ in range(extra)), *axes)
@@ -136,7 +136,7 @@ class _Search:
             None if size == 1 else next(self.new) if n is None else n for n, size in zip(old, x.shape, strict=True)
         )
 
-    def _factors(self, e: Equation, axes: Axes) -> list[tuple[Var, Axes]] | None:
+    def _factors(self, e: Equation, axes: AxisNumbers) -> list[tuple[Var, AxisNumbers]] | None:
         """Those of a product of which these are the axes."""
         if len(e.reads) != 2:
             return None
@@ -166,13 +166,13 @@ class _Search:
         return None
 
 
-def _aligned(x: Var, axes: Axes) -> Axes:
+def _aligned(x: Var, axes: AxisNumbers) -> AxisNumbers:
     """The axes of what is broadcast to something with these."""
     last = axes[len(axes) - len(x.shape) :]
     return tuple(None if size == 1 else n for n, size in zip(last, x.shape, strict=True))
 
 
-def _aligned_stack(x: Var, axes: Axes) -> Axes:
+def _aligned_stack(x: Var, axes: AxisNumbers) -> AxisNumbers:
     """The same of the leading axes of a stack of matrices."""
     lead = len(x.shape) - 2
     last = axes[len(axes) - 2 - lead : len(axes) - 2]
@@ -201,7 +201,7 @@ Operand = tuple[Array, tuple[int, ...]]
 """An array, and the numbers of its axes."""
 
 
-def _squeezed(value: Array, axes: Axes) -> Operand:
+def _squeezed(value: Array, axes: AxisNumbers) -> Operand:
     """Without the axes of size 1 that have no part in it."""
     shape = tuple(size for n, size in zip(axes, value.shape, strict=True) if n is not None)
     return value.reshape(shape), tuple(n for n in axes if n is not None)

@@ -127,8 +127,14 @@ def _each_once(backward: list[Equation], forward: list[Equation]) -> tuple[list[
     first.sort(key=lambda pair: pair[0])
     ordered = [e for _, e in first] + later
     same |= {v: twin for i, e in first for v, twin in zip(forward[i].outs, e.outs, strict=True)}
-    left = [replace(e, args=tuple(same.get(a, a) if isinstance(a, Var) else a for a in e.args)) for e in ordered]
-    return left, same
+    return [_reading(e, same) for e in ordered], same
+
+
+def _reading(e: Equation, others: dict[Var, Var]) -> Equation:
+    """The equation with others in the place of some of the values that it reads."""
+    if others.keys().isdisjoint(e.reads):
+        return e
+    return replace(e, args=tuple(others.get(a, a) if isinstance(a, Var) else a for a in e.args))
 
 
 def _key(e: Equation, same: dict[Var, Var]) -> Any:
@@ -158,7 +164,4 @@ def _made_again(
             waiting += [a for a in e.reads if a in makers]
     twins = {out: recorder.var(out.shape, out.dtype) for e in again for out in e.outs}
     first = [replace(e, outs=tuple(twins[out] for out in e.outs)) for e in program.equations if e in again]
-    return [
-        replace(e, args=tuple(twins.get(a, a) if isinstance(a, Var) else a for a in e.args))
-        for e in [*first, *equations]
-    ]
+    return [_reading(e, twins) for e in [*first, *equations]]

@@ -8,7 +8,7 @@ from typing import Any
 
 import tinygrad_rnn.ops as ops
 from tinygrad_rnn.loops.compiling import compile_program
-from tinygrad_rnn.loops.contractions import Axes, Contraction
+from tinygrad_rnn.loops.contractions import AxisNumbers, Contraction
 from tinygrad_rnn.loops.emitting import Emitted
 from tinygrad_rnn.loops.executing import Loop
 from tinygrad_rnn.loops.program import Equation, Program
@@ -133,7 +133,7 @@ class _Explanation:
     def _contraction(self, term: Contraction) -> str:
         letters: dict[int, str] = {}
 
-        def spelled(axes: Axes) -> str:
+        def spelled(axes: AxisNumbers) -> str:
             return "".join(letters.setdefault(n, chr(ord("a") + len(letters))) for n in axes if n is not None)
 
         scale = "" if term.scale == 1 else f"{term.scale} * "

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -41,7 +42,7 @@ class Equation:
     """Whether a gradient goes through it: not where the step says no_grad()."""
     where: Where = ()
 
-    @property
+    @cached_property
     def reads(self) -> list[Var]:
         """The Vars among its arguments."""
         return [a for a in self.args if isinstance(a, Var)]

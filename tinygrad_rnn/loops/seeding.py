@@ -31,14 +31,15 @@ Pattern = tuple[bool, ...]
 def active_values(program: Program, wanted: set[Var]) -> set[Var]:
     """The values through which a gradient goes to what is wanted, at their own step or at an earlier one."""
     active = set(wanted)
-    count = -1
-    while count < len(active):
-        count = len(active)
-        for equation in program.equations:
-            if equation.graded and any(a in active for a in equation.reads):
-                active.update(out for out in equation.outs if out.dtype.kind == "f")
-        pairs = zip(program.states, program.new_states, strict=True)
-        active.update(old for old, new in pairs if new in active and old.dtype.kind == "f")
+    flows = [(e.reads, [out for out in e.outs if out.dtype.kind == "f"]) for e in program.equations if e.graded]
+    pairs = [pair for pair in zip(program.states, program.new_states, strict=True) if pair[0].dtype.kind == "f"]
+    more: list[Var] | None = None
+    while more is None or more:
+        for reads, outs in flows:
+            if not active.isdisjoint(reads):
+                active.update(outs)
+        more = [old for old, new in pairs if new in active and old not in active]
+        active.update(more)
     return active
 
 
