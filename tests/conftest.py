@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings
 
-from tinygrad_rnn.loops import scanning
+from tinygrad_rnn.loops import changing_numbers, scanning
 
 settings.register_profile(
     "quick", max_examples=25, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
@@ -52,6 +52,7 @@ def any_order(request: pytest.FixtureRequest) -> Iterator[None]:
     turned: the next one does not depend on it."""
     rewind(request.module)
     scanning._explained.clear()
+    changing_numbers._families.clear()
     errors = np.geterr()
     yield
     assert scanning._switch.get(), "the test left compiled(False) in force"

@@ -155,10 +155,12 @@ def frozen(value: Any) -> Any:
     return (type(value), repr(value) if isinstance(value, float) else value)
 
 
-def record_step(step: Callable[[Any, Any], Any], state: Any, xs: Any) -> tuple[Program, Any, Any]:
+def record_step(
+    step: Callable[[Any, Any], Any], state: Any, xs: Any, recorder: Recorder | None = None
+) -> tuple[Program, Any, Any]:
     """Runs `step` on placeholders with the shapes of one time step: the program, and the tuples in which its new state
     and its outputs come. Raises CannotRecord."""
-    recorder = Recorder()
+    recorder = Recorder() if recorder is None else recorder
     states = [recorder.var(s.shape, s.dtype) for s in flat(state)]
     inputs = [recorder.var(x.shape[1:], x.dtype) for x in flat(xs)]
     with recording_with(recorder):

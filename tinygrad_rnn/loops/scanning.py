@@ -7,7 +7,7 @@ import threading
 import warnings
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from functools import wraps
+from functools import partial, wraps
 from numbers import Integral
 from typing import Any
 
@@ -18,6 +18,7 @@ from tinygrad_rnn.backend import DEFAULT_DTYPE, Array
 from tinygrad_rnn.forks import in_each_child
 from tinygrad_rnn.frames import user_lines
 from tinygrad_rnn.loops import checkpointing
+from tinygrad_rnn.loops.changing_numbers import about_changing_numbers
 from tinygrad_rnn.loops.compiling import compiled_program
 from tinygrad_rnn.loops.program import Program, Var
 from tinygrad_rnn.loops.recorder import CannotRecord, record_step, same_recording, with_numbers_as_tensors
@@ -85,7 +86,7 @@ _scan.composite(_replay)
 
 
 class ScanWarning(RuntimeWarning):
-    """A scan runs as a plain loop, and why."""
+    """A scan runs as a plain loop, or is compiled again and again, and why."""
 
 
 _switch = PerThread("tinygrad_rnn.compiled", True)
@@ -153,6 +154,12 @@ def _explain_once(step: Step, error: Exception) -> None:
         warnings.warn(message, ScanWarning, stacklevel=3)
 
 
+def _explain_changing_numbers(step: Step, state: Any, xs: Any, program: Program) -> None:
+    found = about_changing_numbers(program, partial(record_step, step, state, xs))
+    if found is not None and _first_time(_explained, f"{step.__qualname__}{found[0]}"):
+        warnings.warn(f"scan of {step.__qualname__}: {found[1]}", ScanWarning, stacklevel=3)
+
+
 # --- scan itself -----------------------------------------------------------------------------------------------
 
 
@@ -198,6 +205,7 @@ def scan(
     plain = not compiled or not _switch.get() or is_interpreted() or not _on_host(flat(state), flat(xs))
     if plain or (steps == 1 and not is_recording()):  # one step costs less than its recording
         return unroll(step, state, xs)
+    new = False
     try:
         program, new_state, y = record_step(step, state, xs)
         if program.key not in _pure:
@@ -205,13 +213,15 @@ def scan(
             if not same:
                 raise CannotRecord("the step does something else each time it is called")
             if for_sure:
-                _first_time(_pure, program.key)
+                new = _first_time(_pure, program.key)
         needs = tuple(_is_live(x) for x in (*program.operands, *flat(state), *flat(xs)))
         compiled_program(program, needs)
     except Exception as error:
         result = unroll(step, state, xs)  # where the step itself is wrong, this says so
         _explain_once(step, error)
         return result
+    if new:
+        _explain_changing_numbers(step, state, xs, program)
     leaves: Any = iter(_scan(*program.operands, *flat(state), *flat(xs), program=program, every=checkpoint_every))
     return rebuild(new_state, leaves), rebuild(y, leaves)
 
