@@ -112,10 +112,14 @@ def test_attention_however_it_is_written_has_the_gradients_of_the_plain_loop(
 S, B, H = 5, 2, 3
 
 
-def backward_of(step: Any, h: Any, x: Any) -> Any:
+def compiled_of(step: Any, h: Any, x: Any) -> Any:
     program, _, _ = record_step(step, h, x)
     count = len(program.captured) + len(program.states) + len(program.xs)
-    return compile_program(program, (True,) * count).backward
+    return compile_program(program, (True,) * count)
+
+
+def backward_of(step: Any, h: Any, x: Any) -> Any:
+    return compiled_of(step, h, x).backward
 
 
 @pytest.mark.parametrize("scores", SCORES)
@@ -124,16 +128,16 @@ def backward_of(step: Any, h: Any, x: Any) -> Any:
 def test_no_product_is_made_at_any_step(scores: str, context: str, into_the_state: bool) -> None:
     enc, W = Parameter(np.ones((S, B, H))), Parameter(np.ones((H, H)))
     step = attending(enc, enc, W, SCORES[scores], CONTEXTS[context], into_the_state)
-    backward = backward_of(step, Tensor(np.ones((B, H))), Tensor(np.ones((4, B, H))))
+    compiled = compiled_of(step, Tensor(np.ones((B, H))), Tensor(np.ones((4, B, H))))
+    backward = compiled.backward
     (group,) = (
         group for v, group in zip(backward.program.captured, backward.sums, strict=True) if v.shape == (S, B, H)
     )
     assert len(group) == (3 if scores == "both ways" else 2)
     assert all(isinstance(term, Contraction) for term in group)
-    layout, parts = backward.loop.layout, backward.loop.parts
-    if into_the_state:
-        assert not any(math.prod(v.shape) >= S * B * H for v in layout.stored)
-        assert not parts.after or max(math.prod(e.outs[0].shape) for e in parts.after) < S * B * H
+    for loop in (compiled.forward, backward.loop):
+        at_once = [out for e in (*loop.parts.before, *loop.parts.after) for out in e.outs]
+        assert not any(math.prod(v.shape) >= S * B * H for v in (*at_once, *loop.layout.stored))
 
 
 STILL_TERMS: dict[str, Any] = {
@@ -149,6 +153,39 @@ def test_products_no_larger_than_their_factors_are_summed_as_before(name: str) -
     backward = backward_of(make(Parameter(np.ones(shape))), Tensor(np.ones((B, H))), Tensor(np.ones((4, B, H))))
     ((term,),) = backward.sums
     assert not isinstance(term, Contraction)
+
+
+ENC, ROWS, STATE = (
+    Parameter(np.arange(30.0).reshape(5, 2, 3)),
+    Parameter(np.arange(6.0).reshape(2, 3)),
+    np.ones((5, 2, 3)),
+)
+AT_ONCE: dict[str, Any] = {
+    "a product that is a state as well": lambda s, x: ((p := x * ENC), p.sum(0)),
+    "a product that is put out as well": lambda s, x: (s + x, ((p := x * ENC), p.sum(2))),
+    "a product that is read again": lambda s, x: (s * 0.5, (p := x * ENC).sum(0) + ops.max(p, axis=0)),
+    "a factor that is read again": lambda s, x: (s * 0.5, (x[None] * 2.0 * ENC).sum(0) + ops.tanh(x)),
+    "a sum over all axes": lambda s, x: (s * 0.5, (ENC * x).sum()),
+    "a mean that is a state": lambda s, x: (s * 0.0 + (-(x * ENC)).mean(0, keepdims=True), x),
+    "a sum to fewer axes": lambda s, x: (s * 0.5, ops.sum_to(ENC * x, (5, 1, 3))),
+    "of both that are large": lambda s, x: (s + (ENC * ENC * x).sum(0), x),
+    "products of rows": lambda s, x: (s * 0.5, (x[:, None] * ROWS).sum(-1)),
+    "with numbers of another kind": lambda s, x: (s * 0.5, ((x > 3.0)[None] * ENC).sum(0)),
+}
+
+
+@pytest.mark.parametrize("name", AT_ONCE)
+def test_sums_of_products_for_all_steps_at_once_are_those_of_each(name: str) -> None:
+    x = Parameter(np.arange(24.0).reshape(4, 2, 3) * 0.1)
+    found = []
+    for on in (True, False):
+        ENC.grad = ROWS.grad = x.grad = None
+        with tg.compiled(on):
+            last, ys = tg.scan(AT_ONCE[name], Tensor(STATE), x)
+        results = [last, *(ys if isinstance(ys, tuple) else (ys,))]
+        sum((r * np.sin(np.arange(r.size)).reshape(r.shape)).sum() for r in results).backward()
+        found.append([*(r.numpy() for r in results), ENC.grad, ROWS.grad, x.grad])
+    same(*found)
 
 
 # --- Right, by hand --------------------------------------------------------------------------------------------
@@ -177,20 +214,21 @@ def test_a_factor_that_never_changes_counts_once_a_step() -> None:
 
 # --- What it is for --------------------------------------------------------------------------------------------
 
-LARGE = {
+LARGE: dict[str, tuple[Read, Read]] = {
     "einsum": (SCORES["einsum"], CONTEXTS["einsum"]),
     "product and sum": (SCORES["product and sum"], CONTEXTS["product and sum"]),
     "stacks of matrices": (SCORES["stacks of matrices"], CONTEXTS["stacks of matrices"]),
 }
 
 
+@pytest.mark.parametrize("into_the_state", [True, False])
 @pytest.mark.parametrize("name", LARGE)
-def test_attention_in_a_step_takes_no_memory_of_all_products(name: str) -> None:
+def test_attention_in_a_step_takes_no_memory_of_all_products(name: str, into_the_state: bool) -> None:
     source, batch, hidden, steps = 40, 8, 32, 40
     rng = np.random.default_rng(0)
     enc, W = (Parameter(0.1 * rng.standard_normal(s)) for s in [(source, batch, hidden), (hidden, hidden)])
     h, x = (Tensor(rng.standard_normal(s)) for s in [(batch, hidden), (steps, batch, hidden)])
-    step = attending(enc, enc, W, *LARGE[name], into_the_state=True)
+    step = attending(enc, enc, W, *LARGE[name], into_the_state)
     tg.scan(step, h, x)[1].sum().backward()  # compiled
     enc.grad = W.grad = None
     tracemalloc.start()

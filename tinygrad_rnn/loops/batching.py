@@ -11,6 +11,7 @@ import tinygrad_rnn.ops as ops
 from tinygrad_rnn.backend import Array, xp
 from tinygrad_rnn.blas import product
 from tinygrad_rnn.buffers import empty_buffer
+from tinygrad_rnn.loops.contractions import contracted
 from tinygrad_rnn.loops.products import affine, sum_of_products
 from tinygrad_rnn.loops.program import Equation, Var
 from tinygrad_rnn.ops.activations import _normal_distribution
@@ -199,6 +200,10 @@ def _parted(equation: Equation, values: list[Array], timed: list[bool], steps: i
     return equation.primitive.forward(values[0], *[v for k, v in options.items() if k != "x"], axis=axis)
 
 
+def _contracted(equation: Equation, values: list[Array], timed: list[bool], steps: int) -> Any:
+    return equation.params["contraction"].at_each_step(values, timed, steps)
+
+
 _BY_ENTRY = (
     "neg add sub mul div pow square sqrt reciprocal abs sign zeros_like where maximum minimum exp expm1 log log1p sin "
     "cos tanh erf sigmoid hard_sigmoid relu leaky_relu elu softplus equal not_equal less less_equal greater "
@@ -215,7 +220,13 @@ for _name in "reshape expand_dims squeeze".split():
 _rules |= {ops.softmax: _along, ops.log_softmax: _along, ops.swapaxes: _swapped, ops.transpose: _transposed}
 _rules |= {ops.broadcast_to: _broadcast, ops.sum_to: _summed_to, ops.matmul: _product}
 _rules |= {_getitem: _read, _scatter: _written, _stack: _joined, _concatenate: _joined}
-_rules |= {_split: _parted, _unstack: _parted, sum_of_products: _summed_product, affine: _affine}
+_rules |= {
+    _split: _parted,
+    _unstack: _parted,
+    sum_of_products: _summed_product,
+    affine: _affine,
+    contracted: _contracted,
+}
 
 ELEMENTWISE = frozenset(primitive for primitive, rule in _rules.items() if rule is _elementwise)
 """Ops that work entry by entry."""

@@ -3,6 +3,7 @@
 record          recorder.py         the step, run once on placeholders: a Program
 differentiate   differentiating.py  its backward step, by the same rules
 split           splitting.py        what goes before, into and after the loop
+contract        contractions.py     sums of products over more axes than the factors have
 fuse            fusing.py           a row that is added to a product becomes a row of it
 sink            splitting.py        cheap work on large values goes back into the loop, where they are in cache
 merge           merging.py          products, sums and neighbouring gates become one each
@@ -25,6 +26,7 @@ import numpy as np
 from tinygrad_rnn.backend import Array
 from tinygrad_rnn.forks import in_each_child
 from tinygrad_rnn.loops.batching import whole
+from tinygrad_rnn.loops.contractions import contract
 from tinygrad_rnn.loops.differentiating import Backward, differentiate
 from tinygrad_rnn.loops.executing import Loop
 from tinygrad_rnn.loops.fusing import fuse
@@ -305,6 +307,7 @@ def _loop(direction: Direction, numbers: Iterator[int]) -> Loop:
     carry, timed, kept = direction.carry, direction.timed, direction.kept
     equations, ends = _handed_on(direction, numbers)
     parts = split_step(equations, carry, timed, ends, kept, whole)
+    contract(parts, [*carry, *timed], {*kept, *ends})
     _into_the_loop(parts.loop, ends, numbers)
     fuse(parts, [*carry, *timed], kept)
     sink(parts, kept)

@@ -12,25 +12,32 @@ a product of two values, between changes of shape: each axis of a factor is an a
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import count
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 import tinygrad_rnn.ops as ops
 from tinygrad_rnn.backend import Array
 from tinygrad_rnn.buffers import empty_buffer
-from tinygrad_rnn.loops.layout import Env
 from tinygrad_rnn.loops.program import Equation, Var
 from tinygrad_rnn.ops.indexing import _getitem
 from tinygrad_rnn.ops.products import _einsum
+from tinygrad_rnn.tape import primitive
+
+if TYPE_CHECKING:  # splitting needs batching, and batching this
+    from tinygrad_rnn.loops.splitting import Parts
 
 AxisNumbers = tuple[int | None, ...]
 """A number for each axis; None for one of size 1, which has no part in it. Equal numbers are one axis."""
 
 TIME = -1
+
+Operand = tuple[Array, tuple[int, ...]]
+"""An array, and the numbers of its axes."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,39 +51,91 @@ class Contraction:
     dtype: np.dtype[Any]
     scale: float = 1.0
 
-    def over_time(self, env: Env, timed: set[Var]) -> Array:
+    def over_time(self, env: dict[Var, Array], timed: set[Var]) -> Array:
         """The sum, a new array of `shape`. One factor at least is made of a gradient, which has a time axis."""
         of_all = all(v in timed for v, _ in self.factors)
-        parts = []
+        operands = []
         for v, axes in self.factors:
             value = env[v]
             if v in timed and not of_all:
                 value = value.sum(axis=0)
-            parts.append(_squeezed(value, (TIME, *axes) if v in timed and of_all else axes))
-        sizes = {n: size for n, size in zip(self.axes, self.shape, strict=True) if n is not None}
-        left, right = parts if len(parts) == 2 else (parts[0], (np.ones((), self.dtype), ()))
-        kept = [n for n in sizes if n in left[1] or n in right[1]]
+            operands.append(_squeezed(value, (TIME, *axes) if v in timed and of_all else axes))
+        return self._of(operands, ())
+
+    def at_each_step(self, values: Sequence[Array], timed: Sequence[bool], steps: int) -> Array:
+        """The products of all time steps, (T, *shape), not summed over these."""
+        with_time = [(TIME, *axes) if late else axes for (_, axes), late in zip(self.factors, timed, strict=True)]
+        return self._of([_squeezed(value, axes) for value, axes in zip(values, with_time, strict=True)], (steps,))
+
+    def _of(self, operands: list[Operand], steps: tuple[int, ...]) -> Array:
+        left, right = operands if len(operands) == 2 else (operands[0], (np.ones((), self.dtype), ()))
+        axes, shape = ((TIME, *self.axes), (*steps, *self.shape)) if steps else (self.axes, self.shape)
+        wanted = [n for n in axes if n is not None]
+        kept = [n for n in wanted if n in left[1] or n in right[1]]
         result = _contracted(left, right, kept, self.dtype)
         if self.scale != 1.0:
             result *= result.dtype.type(self.scale)
-        if len(kept) == len(sizes):
-            return result.reshape(self.shape)
-        spread = result.reshape(tuple(size if n in kept else 1 for n, size in zip(self.axes, self.shape, strict=True)))
-        return np.broadcast_to(spread, self.shape).copy()
+        if len(kept) == len(wanted):
+            return result.reshape(shape)
+        spread = result.reshape(tuple(size if n in kept else 1 for n, size in zip(axes, shape, strict=True)))
+        return np.broadcast_to(spread, shape).copy()
 
 
-def contractions(v: Var, makers: dict[Var, Equation]) -> list[Contraction] | None:
-    """A gradient at one step as a sum of contractions; None where it is none, or where one is no larger than what it
-    is made of."""
+def contractions(v: Var, makers: dict[Var, Equation], timed: Container[Var] | None = None) -> list[Contraction] | None:
+    """A value at one step as a sum of contractions; None where it is none, or where one is no larger than what it is
+    made of (of that only what is `timed` counts, where that is known)."""
     axes = tuple(i if n != 1 else None for i, n in enumerate(v.shape))
-    return _Search(v, axes, makers).terms(v, axes, 1.0)
+    return _Search(v, axes, makers, timed).terms(v, axes, 1.0)
+
+
+@primitive
+def contracted(*factors: Array, contraction: Contraction) -> Array:
+    """A contraction at each of all time steps, for which `batching` has the rule."""
+    raise NotImplementedError
+
+
+def contract(parts: Parts, moving: Iterable[Var], kept: set[Var]) -> None:
+    """Of what is done for all time steps at once, in place: sums of products that nothing else reads become
+    contractions, and the products, T times as large as at one step, are never there. `moving` are the carry and what
+    differs from step to step, `kept` what is wanted afterwards."""
+    late = [e for part in (parts.before, parts.loop, parts.after) for e in part]
+    everything = [*parts.once, *late]
+    timed = {*moving, *(out for e in late for out in e.outs)}
+    uses = Counter(a for e in everything for a in e.reads)
+    for part in (parts.before, parts.after):
+        makers = {e.outs[0]: e for e in part if uses[e.outs[0]] == 1 and e.outs[0] not in kept}
+        new: list[Equation] = []
+        for e in part:
+            sums = e.primitive in (ops.sum, ops.mean, ops.sum_to)
+            found = contractions(e.outs[0], {**makers, e.outs[0]: e}, timed) if sums else None
+            if found is not None and len(found) == 1 and len(found[0].factors) == 2:
+                factors = tuple(v for v, _ in found[0].factors)
+                e = Equation(contracted, factors, {"contraction": found[0]}, e.outs)  # noqa: PLW2901
+            new.append(e)
+        gone = {a for old, e in zip(part, new, strict=True) if old is not e for a in old.reads}
+        part[:] = _without_unread(new, gone)
+
+
+def _without_unread(part: list[Equation], unread: set[Var]) -> list[Equation]:
+    """Without the equations that made what is no longer read, nor what they alone read."""
+    left: list[Equation] = []
+    read: set[Var] = set()
+    for e in reversed(part):
+        if e.outs[0] in unread and e.outs[0] not in read:
+            unread = unread | {*e.reads}
+            continue
+        read.update(e.reads)
+        left.append(e)
+    return left[::-1]
 
 
 class _Search:
     """Looks for what makes a value, back through changes of shape."""
 
-    def __init__(self, result: Var, axes: AxisNumbers, makers: dict[Var, Equation]) -> None:
-        self.result, self.axes, self.makers = result, axes, makers
+    def __init__(
+        self, result: Var, axes: AxisNumbers, makers: dict[Var, Equation], timed: Container[Var] | None
+    ) -> None:
+        self.result, self.axes, self.makers, self.timed = result, axes, makers, timed
         self.new = count(len(axes))
 
     def terms(self, v: Var, axes: AxisNumbers, scale: float) -> list[Contraction] | None:
@@ -88,14 +147,17 @@ class _Search:
         if e.primitive is ops.add and len(e.reads) == 2:
             found = [self.terms(a, _aligned(a, axes), scale) if a.shape == v.shape else None for a in e.reads]
             return None if None in found else [term for each in found for term in each or ()]
-        if e.primitive is ops.sum_to:
-            axes = self._before_sum(e.args[0], axes)
-            v, axes, scale = self.seen_through(e.args[0], axes, scale)
+        if e.primitive in (ops.sum, ops.mean, ops.sum_to):
+            (x,) = e.reads
+            if e.primitive is ops.mean:
+                scale *= math.prod(v.shape) / math.prod(x.shape)
+            axes = self._before_sum(x, axes if e.primitive is ops.sum_to else _with_summed(e, axes))
+            v, axes, scale = self.seen_through(x, axes, scale)
             e = self.makers.get(v)
         factors = [(v, axes)] if e is None else self._factors(e, axes) or [(v, axes)]
         seen = [self.seen_through(a, of, 1.0) for a, of in factors]
         scale *= math.prod(s for _, _, s in seen)
-        entries = sum(math.prod(a.shape) for a, _, _ in seen)
+        entries = sum(math.prod(a.shape) for a, _, _ in seen if self.timed is None or a in self.timed)
         small = entries < max(math.prod(v.shape), math.prod(self.result.shape))
         if not small or any(a.dtype != self.result.dtype for a, _, _ in seen):
             return None
@@ -166,6 +228,17 @@ class _Search:
         return None
 
 
+def _with_summed(e: Equation, axes: AxisNumbers) -> AxisNumbers:
+    """The axes of a sum, and None for those that were summed and not kept."""
+    axis, keepdims = _arguments(e, "axis", "keepdims")
+    rank = len(e.reads[0].shape)
+    if keepdims:
+        return axes
+    summed = {a % rank for a in (range(rank) if axis is None else axis if isinstance(axis, tuple) else (axis,))}
+    left = iter(axes)
+    return tuple(None if i in summed else next(left) for i in range(rank))
+
+
 def _aligned(x: Var, axes: AxisNumbers) -> AxisNumbers:
     """The axes of what is broadcast to something with these."""
     last = axes[len(axes) - len(x.shape) :]
@@ -195,10 +268,6 @@ def _only_moves_axes_of_one(e: Equation) -> bool:
         return False
     old, new = ([n for n in v.shape if n != 1] for v in (e.args[0], e.outs[0]))
     return old == new
-
-
-Operand = tuple[Array, tuple[int, ...]]
-"""An array, and the numbers of its axes."""
 
 
 def _squeezed(value: Array, axes: AxisNumbers) -> Operand:

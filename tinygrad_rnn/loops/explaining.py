@@ -8,7 +8,7 @@ from typing import Any
 
 import tinygrad_rnn.ops as ops
 from tinygrad_rnn.loops.compiling import compile_program
-from tinygrad_rnn.loops.contractions import AxisNumbers, Contraction
+from tinygrad_rnn.loops.contractions import AxisNumbers, Contraction, contracted
 from tinygrad_rnn.loops.emitting import Emitted
 from tinygrad_rnn.loops.executing import Loop
 from tinygrad_rnn.loops.program import Equation, Program
@@ -155,6 +155,8 @@ class _Explanation:
             return f"{args[0]}[{_index(e.args[1], args[2:])}]"
         if e.primitive is ops.swapaxes and len(e.reads[0].shape) == 2:
             return f"{args[0]}ᵀ"
+        if e.primitive is contracted:
+            return self._contraction(e.params["contraction"])
         if e.primitive.name == "affine":
             return f"{args[0]} @ {args[1]} + {args[2]}"
         if e.primitive.name == "stacked":
