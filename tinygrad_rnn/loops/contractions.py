@@ -36,6 +36,8 @@ AxisNumbers = tuple[int | None, ...]
 
 TIME = -1
 
+SUMS = frozenset({ops.sum, ops.mean, ops.sum_to})
+
 Operand = tuple[Array, tuple[int, ...]]
 """An array, and the numbers of its axes."""
 
@@ -98,6 +100,8 @@ def contract(parts: Parts, moving: Iterable[Var], kept: set[Var]) -> None:
     """Of what is done for all time steps at once, in place: sums of products that nothing else reads become
     contractions, and the products, T times as large as at one step, are never there. `moving` are the carry and what
     differs from step to step, `kept` what is wanted afterwards."""
+    if not any(e.primitive in SUMS for part in (parts.before, parts.after) for e in part):
+        return
     late = [e for part in (parts.before, parts.loop, parts.after) for e in part]
     everything = [*parts.once, *late]
     timed = {*moving, *(out for e in late for out in e.outs)}
@@ -106,8 +110,7 @@ def contract(parts: Parts, moving: Iterable[Var], kept: set[Var]) -> None:
         makers = {e.outs[0]: e for e in part if uses[e.outs[0]] == 1 and e.outs[0] not in kept}
         new: list[Equation] = []
         for e in part:
-            sums = e.primitive in (ops.sum, ops.mean, ops.sum_to)
-            found = contractions(e.outs[0], {**makers, e.outs[0]: e}, timed) if sums else None
+            found = contractions(e.outs[0], {**makers, e.outs[0]: e}, timed) if e.primitive in SUMS else None
             if found is not None and len(found) == 1 and len(found[0].factors) == 2:
                 factors = tuple(v for v, _ in found[0].factors)
                 e = Equation(contracted, factors, {"contraction": found[0]}, e.outs)  # noqa: PLW2901
@@ -147,7 +150,7 @@ class _Search:
         if e.primitive is ops.add and len(e.reads) == 2:
             found = [self.terms(a, _aligned(a, axes), scale) if a.shape == v.shape else None for a in e.reads]
             return None if None in found else [term for each in found for term in each or ()]
-        if e.primitive in (ops.sum, ops.mean, ops.sum_to):
+        if e.primitive in SUMS:
             (x,) = e.reads
             if e.primitive is ops.mean:
                 scale *= math.prod(v.shape) / math.prod(x.shape)
