@@ -17,6 +17,7 @@ import tinygrad_rnn as tg
 from tinygrad_rnn import ops
 from tinygrad_rnn.loops import ScanWarning, compiling
 from tinygrad_rnn.models import GRU
+from tinygrad_rnn.rowsparse import RowSparse
 from tinygrad_rnn.tape import primitive
 from tinygrad_rnn.tensor import Parameter, Tensor
 
@@ -43,7 +44,11 @@ def agree(step: Callable[[Any, Any], Any], state: Any, xs: Any, *others: Tensor)
         weights = np.random.default_rng(0)
         total: Any = sum((r * weights.standard_normal(r.shape)).sum() for r in results if r.dtype.kind == "f")
         total.backward()
-        found.append([r.numpy() for r in results] + [np.zeros(t.shape) if t.grad is None else t.grad for t in leaves])
+        grads = [t.grad.dense() if isinstance(t.grad, RowSparse) else t.grad for t in leaves]
+        found.append(
+            [r.numpy() for r in results]
+            + [np.zeros(t.shape) if g is None else g for t, g in zip(leaves, grads, strict=True)]
+        )
     for a, b in zip(*found, strict=True):
         assert a.dtype == b.dtype
         tolerance = 1e-5 if a.dtype == np.float32 else 1e-9
@@ -319,6 +324,28 @@ def test_a_step_with_an_op_whose_rule_looks_at_numbers_runs_as_a_plain_loop_and_
 def test_a_table_that_a_step_reads_by_numbers_has_its_gradient() -> None:
     table, ids = leaf(7, 3), Tensor(R.integers(0, 7, (4, 2)))
     agree(lambda s, i: (ops.tanh(s @ W + ops.take(table, i) + table[i]), ops.take(table, i, axis=0)), H, ids, table, W)
+
+
+def test_a_table_that_only_a_step_reads_gets_a_gradient_of_the_rows_that_were_read(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    table, ids = leaf(1000, 3), Tensor(R.integers(0, 7, (4, 2)))
+    both, steady = leaf(1000, 3), np.array([5, 5])
+
+    def step(s: Tensor, i: Tensor) -> Any:
+        return ops.tanh(s @ W + ops.take(table, i) * 0.5), ops.square(s) * both[steady] + 2 * ops.take(both, i)
+
+    _, ys = tg.scan(step, H, ids)
+    ys.sum().backward()
+    assert isinstance(table.grad, RowSparse) and set(table.grad.rows) <= {*range(7)}
+    found, dense = table.grad.dense(), both.grad.dense() if isinstance(both.grad, RowSparse) else both.grad
+    table.grad = both.grad = None
+    with tg.compiled(False):
+        tg.scan(step, H, ids)[1].sum().backward()
+    np.testing.assert_allclose(found, table.grad.dense(), rtol=1e-12, atol=1e-14)
+    np.testing.assert_allclose(dense, both.grad if isinstance(both.grad, np.ndarray) else both.grad.dense(), atol=1e-14)
+    tg.explain(tg.scan, step, H, ids)
+    assert "in the rows" in capsys.readouterr().out
 
 
 def test_a_step_may_name_a_dtype_by_its_numpy_class() -> None:

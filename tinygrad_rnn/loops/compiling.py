@@ -40,6 +40,7 @@ from tinygrad_rnn.loops.segments import Gathering
 from tinygrad_rnn.loops.splitting import sink, split_step
 from tinygrad_rnn.loops.totals import Group, Totals, operands, terms
 from tinygrad_rnn.ops import zeros_like
+from tinygrad_rnn.rowsparse import RowSparse
 from tinygrad_rnn.tape import Box
 
 V = TypeVar("V")
@@ -83,7 +84,7 @@ class Compiled:
             # Nearly always it is as good for the steps that it was not made for: there, zeros stay zeros.
             with np.errstate(invalid="ignore", divide="ignore"):
                 found = self.backward.run(saved, g, operands)
-                if all(x is None or np.isfinite(np.add.reduce(x, axis=None)) for x in found):
+                if all(x is None or _is_finite(x) for x in found):
                     return found
         return self._in_segments(plan, saved, g, operands)
 
@@ -171,6 +172,10 @@ class BackwardLoops:
         """The loop of steps of one pattern."""
         found = self._loops.get(pattern)
         return _remember(self._loops, pattern, self._make(pattern)) if found is None else found
+
+
+def _is_finite(x: Array | RowSparse) -> bool:
+    return bool(np.isfinite(np.add.reduce(x.values if isinstance(x, RowSparse) else x, axis=None)))
 
 
 def _over_time(value: Array, var: Var, loop: Loop, steps: int) -> Array:

@@ -11,6 +11,7 @@ from tinygrad_rnn.loops.compiling import compile_program
 from tinygrad_rnn.loops.contractions import AxisNumbers, Contraction, contracted
 from tinygrad_rnn.loops.emitting import Emitted
 from tinygrad_rnn.loops.executing import Loop
+from tinygrad_rnn.loops.lookups import Lookup
 from tinygrad_rnn.loops.program import Equation, Program
 from tinygrad_rnn.loops.recorder import CannotRecord
 from tinygrad_rnn.loops.scanning import Heard, listener
@@ -124,9 +125,11 @@ class _Explanation:
                 lines.append(f"    d{self.names[v]} = Σ " + " + ".join(map(self._term, group)))
         return [f"sums over time, as products over all T steps{'' if lines else ': none'}", *lines]
 
-    def _term(self, term: Term | Contraction) -> str:
+    def _term(self, term: Term | Contraction | Lookup) -> str:
         if isinstance(term, Contraction):
             return self._contraction(term)
+        if isinstance(term, Lookup):
+            return f"{self._value(term.values)} in the rows {self._value(term.numbers)}"
         right = self._value(term.right)
         return right if term.left is None else f"{self._value(term.left)}ᵀ @ {right}"
 

@@ -12,6 +12,7 @@ from tinygrad_rnn.backend import Array
 from tinygrad_rnn.buffers import empty_buffer
 from tinygrad_rnn.loops.contractions import Contraction, contractions
 from tinygrad_rnn.loops.layout import Env, Layout
+from tinygrad_rnn.loops.lookups import Lookup, lookup
 from tinygrad_rnn.loops.program import Equation, Var
 from tinygrad_rnn.sums import total
 
@@ -25,7 +26,7 @@ class Term:
     shape: tuple[int, ...]
 
 
-Group = list[Term | Contraction]
+Group = list[Term | Contraction | Lookup]
 """The summands of one gradient."""
 
 
@@ -41,6 +42,8 @@ def terms(var: Var, makers: dict[Var, Equation]) -> Group:
             waiting += e.args
         elif e is not None and e.primitive is ops.matmul and (x := _left(e, makers)) is not None:
             found.append(Term(x, e.args[1], var.shape))
+        elif reading := lookup(e):
+            found.append(reading)
         elif products := contractions(v, makers):
             found += products
         elif e is not None and e.primitive is ops.sum_to:
@@ -93,14 +96,14 @@ class Totals:
         for group in self.asked:
             result = None if group is None else self._sum(group, env, steps, done)
             key = tuple(self._place(term) if isinstance(term, Term) else term for term in group or ())
-            results.append(result.copy() if result is not None and key in given else result)
+            results.append(result.astype(result.dtype) if result is not None and key in given else result)  # a copy
             given.add(key)
         return results
 
     def _sum(self, group: Group, env: Env, steps: int, done: dict[tuple[Var | None, Var], Array]) -> Array:
         result: Array = None
         for term in group:
-            if isinstance(term, Contraction):
+            if not isinstance(term, Term):
                 value = term.over_time(env, self.layout.timed)
             else:
                 key, lo, _ = self._place(term)
@@ -138,8 +141,11 @@ def operands(asked: list[Group | None]) -> set[Var]:
     """All that the terms are made of."""
     found: set[Var] = set()
     for term in (term for group in asked for term in group or ()):
-        if isinstance(term, Contraction):
-            found.update(v for v, _ in term.factors)
-        else:
-            found.update(v for v in (term.left, term.right) if v is not None)
+        match term:
+            case Contraction():
+                found.update(v for v, _ in term.factors)
+            case Lookup():
+                found.update((term.numbers, term.values))
+            case Term():
+                found.update(v for v in (term.left, term.right) if v is not None)
     return found
