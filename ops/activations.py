@@ -90,7 +90,7 @@ def _normal_distribution(x: Array) -> Array:
     if xp(x).__name__ == "cupy":
         import cupyx.scipy.special  # noqa: PLC0415  (optional)
 
-        return cupyx.scipy.special.ndtr(x)
+        return cupyx.scipy.special.ndtr(x).astype(x.dtype)
     return np.asarray(0.5 * _erfc(x.astype(np.float64) * -math.sqrt(0.5)), dtype=x.dtype)
 
 

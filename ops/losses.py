@@ -337,7 +337,7 @@ def _binary_cross_entropy(x: Array, t: Array) -> Array:
 
 
 _binary_cross_entropy.vjp(
-    lambda g, out, x, t: g * ((1 - t) * sigmoid(x) - t * sigmoid(-x)),  # sigmoid(x) - t, which may cancel
+    lambda g, out, x, t: g * (sigmoid(x) * (1 - t) - sigmoid(-x) * t),  # sigmoid(x) - t, which may cancel
     lambda g, out, x, t: g * -x,
 )
 

@@ -151,10 +151,11 @@ device = Device("cupy")  # the name by which ops know that there is a device
 
 @pytest.fixture
 def special_functions(monkeypatch: pytest.MonkeyPatch) -> None:
-    """CuPy keeps `erf` in a module of its own."""
+    """CuPy keeps `erf` and `ndtr`, the normal distribution, in a module of their own."""
     names = ("cupyx", "cupyx.scipy", "cupyx.scipy.special")
     modules: list[Any] = [ModuleType(name) for name in names]
     modules[0].scipy, modules[1].special, modules[2].erf = modules[1], modules[2], DeviceFunction(erf)
+    modules[2].ndtr = DeviceFunction(lambda x: 0.5 * (1 + erf(x / np.sqrt(2))))
     for name, module in zip(names, modules, strict=True):
         monkeypatch.setitem(sys.modules, name, module)
 
