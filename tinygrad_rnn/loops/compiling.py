@@ -78,7 +78,7 @@ class Compiled:
         none was asked for); only where a gradient may be asked for."""
         assert self.backward is not None and self.others is not None
         plan = self.others.plan_for(tuple(x is not None for x in g))
-        if plan is None:
+        if plan is self.others.usual_plan:
             return self.backward.run(saved, g, operands)
         if self.backward.pattern in plan.patterns:
             # Nearly always it is as good for the steps that it was not made for: there, zeros stay zeros.
@@ -157,16 +157,20 @@ class BackwardLoops:
     def __init__(
         self, make: Callable[[Pattern], BackwardLoop], plan: Callable[[Pattern], Plan], usual: Pattern
     ) -> None:
-        self._make, self._plan, self._usual = make, plan, usual
-        self._plans: OrderedDict[Pattern, Plan | None] = OrderedDict()
+        self._make, self._plan = make, plan
+        self.usual_plan = Plan((usual,), 0)
+        """That of most scans: all steps have the usual pattern."""
+        self._plans: OrderedDict[Pattern, Plan] = OrderedDict()
         self._loops: OrderedDict[Pattern, BackwardLoop] = OrderedDict()
 
-    def plan_for(self, given: Pattern) -> Plan | None:
-        """Which patterns the steps have; None where it is the usual one alone."""
-        if given in self._plans:
-            return self._plans[given]
-        plan = self._plan(given)
-        return _remember(self._plans, given, None if {*plan.patterns} == {self._usual} else plan)
+    def plan_for(self, given: Pattern) -> Plan:
+        """Which patterns the steps have."""
+        found = self._plans.get(given)
+        if found is None:
+            found = self._plan(given)
+            found = self.usual_plan if {*found.patterns} == {*self.usual_plan.patterns} else found
+            _remember(self._plans, given, found)
+        return found
 
     def loop_for(self, pattern: Pattern) -> BackwardLoop:
         """The loop of steps of one pattern."""
