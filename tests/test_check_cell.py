@@ -121,6 +121,30 @@ class WrongSecondDerivative(Cell):
         return cube(ops.tanh(self.n(x, h)))
 
 
+@tg.primitive
+def twice(x: Any) -> Any:
+    return 2 * x
+
+
+@tg.primitive
+def twice_wrongly_differentiated(x: Any) -> Any:
+    return 2 * x
+
+
+twice.vjp(lambda g, out, x: twice_wrongly_differentiated(g))
+twice_wrongly_differentiated.vjp(lambda g, out, x: 1.5 * g)
+
+
+class WrongByItsCotangent(Cell):
+    gates = "n"
+
+    def step(self, x: Tensor, h: Tensor) -> Tensor:
+        return ops.tanh(self.n(x, h))
+
+    def output(self, h: Tensor) -> Any:
+        return twice(h)
+
+
 class BatchMean(Cell):
     gates = "n"
 
@@ -345,6 +369,7 @@ def test_unusual_cells_pass(cell: type[Cell]) -> None:
         (NoNumberAtZero, "padding changes nothing: the derivative by parameter U of gate n is not finite"),
         (Unfound, "every parameter takes part: a Tensor of the shape (3,) asks for a gradient and is no Parameter"),
         (ForThree, "another number of inputs and units: ValueError"),
+        (WrongByItsCotangent, "second derivatives = finite differences: the second derivative by "),
         (WrongBeginning, "first derivatives = finite differences: the derivative by parameter h0"),
         (Stepless, "it can be built and run: TypeError: Stepless must define step(self, x, h)"),
         (Flat, "it can be built and run: TypeError: Flat.step must return h as a Tensor of float64 of (3, 3)"),

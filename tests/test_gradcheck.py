@@ -15,6 +15,7 @@ from tinygrad_rnn import ops
 from tinygrad_rnn.checks.derivatives import GradientError, compare_gradients, gradcheck, numerical_gradient
 from tinygrad_rnn.tape import primitive
 from tinygrad_rnn.tensor import Parameter, Tensor
+from tinygrad_rnn.transforms import hvp
 
 rng = np.random.default_rng(7)
 X, Y = rng.uniform(0.3, 2, (2, 3, 3))
@@ -141,6 +142,26 @@ def test_a_rule_whose_own_derivative_is_wrong_passes_order_1_and_fails_order_2(m
     assert gradcheck(f, X)
     with pytest.raises(GradientError, match="second derivative by input 0"):
         gradcheck(f, X, order=2)
+
+
+TWICE_ITSELF = broken(lambda g: 2 * g, lambda g, out, x: 1.5 * g)
+"""2 g, with the derivative 1.5."""
+
+
+@pytest.mark.parametrize("scale", [1e-3, 1.0, 1e6])
+def test_a_rule_that_is_wrong_by_its_cotangent_alone_passes_order_1_and_fails_order_2(scale: float) -> None:
+    doubled = broken(lambda x: 2 * x, lambda g, out, x: TWICE_ITSELF(g))
+    hessian = hvp(lambda x: ops.square(doubled(x)).sum(), Tensor(np.ones(1)), np.ones(1))
+    assert hessian.item() == 6.0  # right: 8
+    assert gradcheck(lambda x: doubled(x) * scale, X)
+    with pytest.raises(GradientError, match="second derivative by input 0"):
+        gradcheck(lambda x: doubled(x) * scale, X, order=2)
+
+
+def test_so_it_is_where_the_outputs_are_several_and_one_is_right() -> None:
+    doubled = broken(lambda x: 2 * x, lambda g, out, x: TWICE_ITSELF(g))
+    with pytest.raises(GradientError, match="second derivative by input 1"):
+        gradcheck(lambda x, y: (2 * x, doubled(y)), X, Y, order=2)
 
 
 def test_the_second_of_several_outputs_is_checked_too() -> None:

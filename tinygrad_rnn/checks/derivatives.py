@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_rnn.backend import HostArray, as_array, xp
+from tinygrad_rnn.backend import HostArray, as_array, to_host, xp
 from tinygrad_rnn.surroundings import no_grad
 from tinygrad_rnn.tape import Box
 from tinygrad_rnn.tensor import Tensor, as_tensor
@@ -78,6 +78,18 @@ def weighed_sum(values: Sequence[Tensor], weights: Sequence[HostArray]) -> Tenso
     return sum(parts[1:], parts[0])
 
 
+def curvatures(values: Sequence[Tensor]) -> list[HostArray]:
+    """For `curved`: of each entry 1/4, or less where it is large, so that no slope is far from 1."""
+    sizes = (np.abs(np.nan_to_num(to_host(v.data), posinf=0, neginf=0)) for v in values)
+    return [0.25 / np.maximum(1.0, size) for size in sizes]
+
+
+def curved(values: Sequence[Tensor], curvatures: Sequence[HostArray]) -> list[Tensor]:
+    """y + c y² of each entry y: a sum of these has a gradient by y that depends on y. Under a linear one, the cotangent
+    of the last op is a constant, and how its rule depends on the cotangent would not be seen by a second derivative."""
+    return [v + v * v * xp(v.data).asarray(c) for v, c in zip(values, curvatures, strict=True)]
+
+
 def gradient_along(f: Callable[..., Tensor], directions: Sequence[HostArray]) -> Callable[..., Tensor]:
     """The gradient of `f` by all its inputs, times `directions`: a number, and a function of the inputs again. The
     gradient of that is a product with the Hessian."""
@@ -97,7 +109,8 @@ def gradcheck(f: Callable[..., Any], *inputs: Any, order: int = 1, tolerance: fl
     The step is h = 1e-3 max(1, |x|): inputs must lie several h away from kinks and poles. Derivatives below 1e-6 are
     compared with 1e-6.
 
-    `order=2` also checks the gradient of a random projection of the gradient, that is, products with the Hessian.
+    `order=2` also checks the gradient of a random projection of the gradient, that is, products with the Hessian, of a
+    projection of the outputs that is slightly curved, so that rules are seen to depend rightly on their cotangent too.
 
     Raises GradientError (an AssertionError) naming the input, the entry, both values and the relative error;
     TypeError where an input is not floating-point or `f` computes in a lower precision; ValueError for another
@@ -122,7 +135,12 @@ def gradcheck(f: Callable[..., Any], *inputs: Any, order: int = 1, tolerance: fl
 
     _check_gradient(scalar, arrays, tolerance, "first derivative")
     if order == 2:
-        along = gradient_along(scalar, [_projection(rng, x.shape) for x in arrays])
+        bends = curvatures(first)
+
+        def bent(*xs: Tensor) -> Tensor:
+            return weighed_sum(curved(_outputs(f(*xs)), bends), weights)
+
+        along = gradient_along(bent, [_projection(rng, x.shape) for x in arrays])
         _check_gradient(along, arrays, tolerance, "second derivative")
     return True
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 
-from tinygrad_rnn.checks.derivatives import weighed_sum
+from tinygrad_rnn.checks.derivatives import curvatures, curved, weighed_sum
 from tinygrad_rnn.loops.scanning import reasons
 from tinygrad_rnn.loops.trees import flat
 from tinygrad_rnn.models.cell import Cell
@@ -90,26 +90,38 @@ class Subject:
 
     def weighed_results(self, *values: Tensor) -> Tensor:
         """The number as a function of all that is `named`."""
+        return _weighed(self._results(*values))
+
+    def bent_results(self) -> Callable[..., Tensor]:
+        """The same with each result slightly curved, as second derivatives want it (see `curved`)."""
+        with no_grad():
+            bends = curvatures(self._results(*map(Tensor, self.named().values())))
+        return lambda *values: _weighed(curved(self._results(*values), bends))
+
+    def _results(self, *values: Tensor) -> list[Tensor]:
+        """Outputs and last states, of all that is `named`."""
         names = [name for name, _ in self.layer.named_parameters()]
         given = len(self.start) + 1
         layer = self.layer.with_values(dict(zip(names, values[given:], strict=True)))
-        return self._reduced(layer, *values[:given])
-
-    def _reduced(self, layer: Recurrent, xs: Tensor, *start: Tensor) -> Tensor:
-        """Outputs and last states in one number, each entry with a weight of its own."""
-        outputs, last = layer(xs, start)
+        xs, *start = values[:given]
+        outputs, last = layer(xs, tuple(start))
         results = [outputs, *flat(last)]
         if self.cell.initial_state is not Cell.initial_state:  # one that may depend on Parameters
             results.append(layer(xs)[0])
-        rng = np.random.default_rng(3)
-        weights = [rng.choice([-1.0, 1.0], r.shape) * rng.uniform(0.5, 1.5, r.shape) for r in results]
-        return weighed_sum(results, weights)
+        return results
 
     def gradients(self) -> dict[str, Any]:
         """The gradient by all that is `named`."""
         named = self.named()
         found = grad(self.weighed_results, tuple(range(len(named))))(*map(Tensor, named.values()))
         return {name: g.numpy() for name, g in zip(named, found, strict=True)}
+
+
+def _weighed(results: list[Tensor]) -> Tensor:
+    """Results in one number, each entry with a weight of its own."""
+    rng = np.random.default_rng(3)
+    weights = [rng.choice([-1.0, 1.0], r.shape) * rng.uniform(0.5, 1.5, r.shape) for r in results]
+    return weighed_sum(results, weights)
 
 
 def name_in_cell(name: str) -> str:
