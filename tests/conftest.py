@@ -6,6 +6,7 @@ Hypothesis profiles: "quick" is reproducible and small, "thorough" is random and
 import os
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -17,6 +18,10 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from tinygrad_rnn.loops import changing_numbers, scanning
+
+# Asserts of tests hold under `python -O` too, since pytest rewrites them; so do those of the modules that tests share.
+_modules = {path.stem for path in Path(__file__).parent.glob("*.py")}
+pytest.register_assert_rewrite(*(name for name in _modules if not name.startswith("test_")))
 
 settings.register_profile(
     "quick", max_examples=25, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]

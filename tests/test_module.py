@@ -79,6 +79,14 @@ def test_shared_weights_stay_shared_and_are_trained_once() -> None:
     np.testing.assert_array_equal(model.first.data, [1, 2])
 
 
+def test_the_check_that_tests_share_holds_however_python_is_started() -> None:
+    def of_x_alone(model: Linear, x: Tensor) -> Tensor:
+        return x * 2.0
+
+    with pytest.raises(AssertionError, match=r"no gradient reaches .*weight"):  # which `python -O` would drop
+        gradcheck_of_everything(Linear(2, 3), of_x_alone, np.ones((1, 2)))
+
+
 def test_zero_grad_forgets_every_gradient() -> None:
     model = Linear(2, 3)
     model(Tensor([[1.0, 2.0]])).sum().backward()

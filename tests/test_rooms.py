@@ -185,6 +185,14 @@ def test_the_table_of_rooms_is_complete(page: str) -> None:
     assert named - {"variants"} == rooms | {"tinygrad_rnn"}
 
 
+# --- Statements ------------------------------------------------------------------------------------------------
+
+
+def test_no_module_asserts_since_python_may_be_told_not_to() -> None:
+    asserting = [name for name, tree in TREES.items() if any(isinstance(node, ast.Assert) for node in ast.walk(tree))]
+    assert asserting == []
+
+
 # --- Names -----------------------------------------------------------------------------------------------------
 
 

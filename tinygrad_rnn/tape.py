@@ -359,8 +359,10 @@ class Joint(Primitive[P]):
 
     def vjp(self, *rules: Rule | None) -> None:
         """Declares the one rule: `rule(g, saved, *args, **params)` returns a gradient (or None) per argument."""
-        assert len(rules) == 1 and rules[0] is not None
-        self.rule = rules[0]
+        rule = rules[0] if len(rules) == 1 else None
+        if rule is None:
+            raise TypeError(f"{self.name}: one rule for all gradients was expected, got {rules}")
+        self.rule = rule
 
     def composite(self, plain: Callable[..., Any]) -> None:
         """Declares the same function written with ops: what derivatives of the derivative are taken of."""
@@ -390,7 +392,8 @@ class Joint(Primitive[P]):
         return as_array(a) if isinstance(a, np.ndarray) else a
 
     def gradients(self, node: Node, g: Any, wrap: Wrap | None, wanted: list[Node | None]) -> Iterable[Any]:
-        assert isinstance(node, JointNode)
+        if not isinstance(node, JointNode):
+            raise TypeError(f"{self.name}: its rule reads what a JointNode saved, got a {type(node).__name__}")
         if wrap is None:
             return self.rule(g, node.saved, *node.args, **node.params)  # type: ignore[no-any-return]
         inputs = [None if p is None else wrap(a, p) for a, p in zip(node.args, node.parents, strict=True)]
@@ -528,7 +531,8 @@ class _Walk:
         if isinstance(g, RowSparse):
             g = g.dense()
         watcher, primitive = self.watcher, node.primitive
-        assert primitive is not None
+        if primitive is None:
+            raise TypeError(f"{_describe(node)}, is of no primitive: there is no rule to ask")
         wanted = node.parents
         if self.needed is not None:
             wanted = [p if p in self.needed else None for p in wanted]

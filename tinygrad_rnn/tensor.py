@@ -393,13 +393,17 @@ class Parameter(Tensor):
     @property
     def name(self) -> str:
         """What messages and the printed tape call it."""
-        assert isinstance(self.node, Leaf)
-        return self.node.name
+        return self._leaf.name
 
     @name.setter
     def name(self, value: str) -> None:
-        assert isinstance(self.node, Leaf)
-        self.node.name = value
+        self._leaf.name = value
+
+    @property
+    def _leaf(self) -> Leaf:
+        if not isinstance(self.node, Leaf):
+            raise RuntimeError("a Parameter must be a leaf of the tape, but its node was set to another")
+        return self.node
 
     @classmethod
     def wrap(cls, data: Array, node: Any) -> Any:

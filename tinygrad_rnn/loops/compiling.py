@@ -76,7 +76,8 @@ class Compiled:
     def run_backward(self, saved: Env, g: Sequence[Array | None], operands: Sequence[Array]) -> list[Array | None]:
         """The gradients of captured operands, states and inputs, given those of last states and outputs (None where
         none was asked for); only where a gradient may be asked for."""
-        assert self.backward is not None and self.others is not None
+        if self.backward is None or self.others is None:
+            raise RuntimeError("a program that was compiled without a backward loop was asked for gradients")
         plan = self.others.plan_for(tuple(x is not None for x in g))
         if plan is self.others.usual_plan:
             return self.backward.run(saved, g, operands)
@@ -92,7 +93,7 @@ class Compiled:
         self, plan: Plan, saved: Env, g: Sequence[Array | None], operands: Sequence[Array]
     ) -> list[Array | None]:
         """Each part of the steps by the loop that was made for it."""
-        assert self.others is not None
+        assert self.others is not None  # for the type checker: `run_backward` has asked
         captured, states, xs = self.program.sorted(operands)
         timed, cut = self.forward.layout.timed, len(states)
         gathering = Gathering(self.program, g[:cut])

@@ -66,7 +66,8 @@ class _Explanation:
         self.program, self.names = program, names
         everything = (*program.operands, *program.states, *program.xs)
         compiled = compile_program(program, (True,) * len(everything))
-        assert compiled.backward is not None
+        if compiled.backward is None:
+            raise RuntimeError("explain needs a program with its backward loop")
         self.forward, self.backward = compiled.forward, compiled.backward
         name_compiled(self.forward, self.backward, names)
         self.identifiers = identifiers(names)

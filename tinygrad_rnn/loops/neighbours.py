@@ -140,7 +140,8 @@ def _joining(column: Sequence[Any], out: Var, places: Places) -> Callable[[], An
 
 def _joined(column: Sequence[Any], out: Var, places: Places) -> Any:
     join = _joining(column, out, places)
-    assert join is not None
+    if join is None:
+        raise RuntimeError(f"a group holds arguments that cannot be had as one value: {column}")
     return join()
 
 

@@ -154,7 +154,8 @@ class Optimizer:
             state.last = None
 
     def _decay(self, arrays: Sequence[Array], missed: Array) -> None:
-        assert self.fade is not None
+        if self.fade is None:
+            raise RuntimeError(f"{type(self).__name__} has no fade: its rows cannot wait")
         factor = self.fade**missed
         for a in arrays:
             xp(a).multiply(a, factor.astype(a.dtype).reshape(-1, *[1] * (a.ndim - 1)), out=a)
