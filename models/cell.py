@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -26,7 +26,7 @@ TwoStates = tuple[Tensor, Tensor]
 class Gate(Module):
     """x @ U + b + h @ W: (B,I), (B,H) -> (B,H), with U (I,H), W (H,H), b (H,), and where a cell wants one a second
     bias c (H,) beside W. `reads="x"` leaves out h and W, `reads="h"` leaves out x and U; `size` is another number of
-    columns than H. `mask` (B,H) multiplies h: the driver sets it for recurrent dropout."""
+    columns than H. `mask`, of h's shape, multiplies h: the layer sets it for recurrent dropout."""
 
     mask: Tensor | None = None
     c: Parameter | None = None
@@ -107,6 +107,9 @@ class Cell(Module):
                 z = sigmoid(self.z(x, h))
                 return (1 - z) * tanh(self.n(x, h)) + z * h
 
+    `kept = "t m"` lists states that zoneout leaves alone, since an old value there is a wrong one: counters, phases,
+    what stabilises others, sums, memories.
+
     `setup(self, **options)` may add Parameters (peepholes, norms) and gates (`new_gate`), and take options of the
     constructor; they are cast to the cell's dtype. `output(self, *state)` names the output where it is not the first
     state, and `state_shapes` tells of states that are not (B,H).
@@ -116,6 +119,7 @@ class Cell(Module):
 
     gates: str = ""
     state: str = "h"
+    kept: str = ""
 
     if TYPE_CHECKING:
 
@@ -219,17 +223,26 @@ class Cell(Module):
                 raise TypeError(f"{own} as a Tensor of {old.dtype} of {old.shape}, got {got}")
         return result
 
-    def masked(self, mask: Tensor) -> Cell:
-        """This cell, sharing its weights, with `mask` (B,H) on the state wherever a gate reads it (Gal & Ghahramani
-        2016, sect. 4: one mask a sequence). Raises ValueError for a cell without gates."""
-        gates = [gate for gate in self.all_gates() if "h" in gate.reads]
-        if not gates:
-            raise ValueError(f"recurrent_dropout needs a gate that reads h, and {type(self).__name__} has none")
+    def masked(self, masks: Sequence[Tensor]) -> Cell:
+        """This cell, sharing its weights, with a mask on what each of its `gates_to_mask` reads: one for each, (B,R)
+        for a gate whose W has R rows. Raises ValueError for another number of them."""
+        gates = self.gates_to_mask()
+        if len(masks) != len(gates):
+            expected = f"{len(gates)} masks were expected, one for each gate that reads h, got {len(masks)}"
+            raise ValueError(f"{type(self).__name__}.masked: {expected}")
         masked = [copy.copy(gate) for gate in gates]
-        for gate in masked:
+        for gate, mask in zip(masked, masks, strict=True):
             gate.mask = mask
         cell: Cell = replaced(self, {id(old): new for old, new in zip(gates, masked, strict=True)})
         return cell
+
+    def gates_to_mask(self) -> list[Gate]:
+        """Every gate that reads h, in the order of `all_gates`: what recurrent dropout is put on. Raises ValueError
+        where there is none."""
+        gates = [gate for gate in self.all_gates() if "h" in gate.reads]
+        if not gates:
+            raise ValueError(f"recurrent_dropout needs a gate that reads h, and {type(self).__name__} has none")
+        return gates
 
     def all_gates(self) -> list[Gate]:
         """Every gate, also those that `setup` made and put into lists or dicts."""
@@ -237,17 +250,19 @@ class Cell(Module):
 
 
 def _check_names(cell: type[Cell]) -> None:
-    """Gates and states are names, each once, and no attribute that a cell has."""
-    for what in ("gates", "state"):
+    """Gates, states and the states that are kept are names, each once; a gate's is no attribute that a cell has."""
+    for what in ("gates", "state", "kept"):
         declared = getattr(cell, what)
         if not isinstance(declared, str):
             raise TypeError(f"{cell.__name__}.{what} must be a string of names, got {declared!r}")
-        names = [each.partition(":")[0] for each in declared.split()]
+        names = [each.partition(":")[0] if what == "gates" else each for each in declared.split()]
         for i, name in enumerate(names):
             taken = what == "gates" and (hasattr(cell, name) or name in ("rng", "input_size", "hidden_size"))
             if not name.isidentifier() or name in names[:i] or taken:
                 kind = "twice" if name in names[:i] else "an attribute of every cell" if taken else "not a name"
                 raise ValueError(f"{cell.__name__}.{what}: {name!r} is {kind}")
+            if what == "kept" and name not in cell.state.split():
+                raise ValueError(f"{cell.__name__}.kept: {name!r} is none of its states ({cell.state})")
 
 
 _size, _generator = init.size, init.generator  # `init` is also the name of the constructor's option

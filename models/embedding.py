@@ -52,7 +52,7 @@ class Embedding(Module):
             wrong = int(ids.min()) if int(ids.min()) < 0 else int(ids.max())
             raise IndexError(f"Embedding: ids must lie between 0 and {rows - 1}, got {wrong}")
         vectors = ops.take(self.weight, ids)
-        return vectors if self.padding is None else vectors * (ids != self.padding)[..., None]
+        return vectors if self.padding is None else ops.where((ids != self.padding)[..., None], vectors, 0.0)
 
     def load_vectors(self, path: str | PathLike[str], tokens: Sequence[str]) -> int:
         """Sets the rows of `tokens` (row i is tokens[i]) that a file of pre-trained vectors has, and returns how many

@@ -15,7 +15,8 @@ from tinygrad_rnn.models.cells import GRUCell, LSTMCell, RNNCell
 from tinygrad_rnn.models.embedding import Embedding
 from tinygrad_rnn.models.layers import Dropout
 from tinygrad_rnn.models.module import Module
-from tinygrad_rnn.models.recurrent import Recurrent, State, within_lengths
+from tinygrad_rnn.models.padding import within_lengths
+from tinygrad_rnn.models.recurrent import Recurrent, State
 from tinygrad_rnn.models.variants import VARIANTS
 from tinygrad_rnn.ops.losses import Reduction
 from tinygrad_rnn.tensor import Parameter, Tensor

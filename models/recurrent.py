@@ -16,8 +16,9 @@ from tinygrad_rnn.models import init
 from tinygrad_rnn.models.cell import Cell
 from tinygrad_rnn.models.cells import GRUCell, LSTMCell, RNNCell
 from tinygrad_rnn.models.module import Module
+from tinygrad_rnn.models.padding import Padding, beside, checked_lengths
 from tinygrad_rnn.ops.noise import dropout_mask
-from tinygrad_rnn.surroundings import label
+from tinygrad_rnn.surroundings import is_recording, label
 from tinygrad_rnn.tensor import Tensor, as_tensor
 
 State = tuple[Any, ...]
@@ -32,12 +33,15 @@ class Recurrent(Module):
     state is then a tuple of Tensors (B, H_l) where the sizes differ.
 
     The state carries over: pass it to the next call. With `lengths` (B,), row b ends after lengths[b] steps: outputs
-    past it are 0, the last state is that of its own last step, and the backward direction starts there.
+    past it are 0, the last state is that of its own last step, and the backward direction starts there. A row's
+    gradient is what it is when the row is alone, whatever stands in the padding. Only as many steps are made as the
+    longest row has.
 
     Called with `rng` (a numpy.random.Generator) the layer trains: `dropout` zeroes entries between layers,
-    `recurrent_dropout` zeroes entries of the state where the gates read it, one mask a sequence (Gal & Ghahramani
-    2016), `zoneout` keeps a state's old entries, drawn each step (Krueger et al. 2017, eq. 4; without `rng` their
-    expectation). `residual` adds a layer's input to its output where their sizes agree.
+    `recurrent_dropout` zeroes entries of the state where the gates read it, one mask a sequence and gate (Gal &
+    Ghahramani 2016, sect. 4, with the weights untied), `zoneout` keeps a state's old entries, drawn each step (Krueger
+    et al. 2017, eq. 4; without `rng` their expectation), but for those that the cell lists in `kept`. `residual` adds
+    a layer's input to its output where their sizes agree.
 
     `truncate=k` lets no gradient through the state at every k-th step; `checkpoint_every=k` saves only every k-th state
     for the backward pass, and runs the steps between once more (see `scan`).
@@ -101,68 +105,125 @@ class Recurrent(Module):
     ) -> tuple[Tensor, State]:
         xs = self._checked(as_tensor(xs))
         states = self._initial(state, xs)
-        live = None if lengths is None else within_lengths(xs, lengths)
+        rows = None if lengths is None else checked_lengths(xs, lengths)
         rng = None if rng is None else init.generator(rng)
-        outputs: Tensor = xs if live is None else ops.where(live, xs, 0.0)  # whatever stands in the padding
+        steps = len(xs) if rows is None else int(rows.max(initial=0))
+        if not steps:
+            return self._nothing_read(xs, states), self._by_name(states)
+        paddings: list[Padding | None] = [None] * self.directions
+        if rows is not None and rows.min() < steps:
+            paddings = [Padding(rows, xs, bool(direction)) for direction in range(self.directions)]
+        outputs: Tensor = xs[:steps] if steps < len(xs) else xs
         for number in range(self.num_layers):
             inputs = outputs
             if number and rng is not None and self.dropout:
                 inputs = ops.dropout(inputs, self.dropout, rng)
+            if paddings[0] is not None:
+                inputs = paddings[0].filled(inputs)
             parts = []
-            for direction in range(self.directions):
+            for direction, padding in enumerate(paddings):
                 k = number * self.directions + direction
                 with ExitStack() as place:
                     place.enter_context(label("layer", number))
                     if self.directions == 2:
                         place.enter_context(label("direction", "backward" if direction else "forward"))
                     place.enter_context(label("cell", type(self.cells[k]).__name__))
-                    ys, states[k] = self._run(self.cells[k], inputs, states[k], live, bool(direction), rng)
+                    ys, states[k] = self._run(self.cells[k], inputs, states[k], padding, bool(direction), rng)
                 parts.append(ys)
             outputs = parts[0] if len(parts) == 1 else ops.concatenate(parts, axis=-1)
             if self.residual and outputs.shape == inputs.shape:
                 outputs = outputs + inputs
-        return outputs, tuple(_joined([each[i] for each in states]) for i in range(len(self.cells[0].states)))
+        if paddings[0] is not None:
+            outputs = ops.where(paddings[0].live, outputs, 0.0)
+        if steps < len(xs):
+            rest = xp(xs.data).zeros((len(xs) - steps, *outputs.shape[1:]), dtype=outputs.dtype)
+            outputs = ops.concatenate([outputs, rest])
+        return outputs, self._by_name(states)
+
+    def _nothing_read(self, xs: Tensor, states: list[State]) -> Tensor:
+        """The outputs of a batch in which no row has a step: zeros (T,B,D*H), which depend on all that they would
+        depend on, with a gradient of zero."""
+        leaves = [xs, *(part for state in states for part in state), *self.parameters()]
+        total = sum((leaf.sum() for leaf in leaves[1:]), leaves[0].sum())
+        return ops.broadcast_to(ops.where(False, total, 0.0), (*xs.shape[:2], self.output_size))
+
+    def _by_name(self, states: list[State]) -> State:
+        """The states of the cells as the layer returns them."""
+        return tuple(_joined([each[i] for each in states]) for i in range(len(self.cells[0].states)))
 
     def _run(
-        self, cell: Cell, xs: Tensor, state: State, live: Any, backward: bool, rng: np.random.Generator | None
+        self,
+        cell: Cell,
+        xs: Tensor,
+        state: State,
+        padding: Padding | None,
+        backward: bool,
+        rng: np.random.Generator | None,
     ) -> tuple[Tensor, State]:
-        """One cell over the whole sequence: outputs (T,B,H) and the last state."""
-        steps, batch = xs.shape[:2]
-        if steps == 0:
-            return Tensor(xp(xs.data).zeros((0, batch, cell.output_size), dtype=xs.dtype)), state
-        if backward:  # padding then comes first, and leaves the state as it was
-            xs, live = ops.flip(xs, 0), None if live is None else live[::-1]
-        masks = self._masks(cell, xs, state, live, rng)
-        if masks.recurrent is not None:
-            cell = cell.masked(masks.recurrent)
-        step = _advancing(cell)
+        """One cell over the whole sequence: outputs (S,B,H) and the last state."""
+        if backward:
+            xs = ops.flip(xs, 0)
+        masks = self._masks(cell, xs, state, padding, rng)
+        step = _advancing(cell, masks.recurrent, padding)
         if masks.keep:
-            step = _zoned_out(step)
+            step = _zoned_out(step, cell)
         elif self.zoneout:
-            step = _zoned_out_on_average(step, self.zoneout)
-        if masks.live:
-            step = _standing_still_past_the_end(step)
-        driven = _putting_out(cell, step)
-        inputs = _Inputs(xs, masks.live, masks.keep)
-        options: dict[str, Any] = {"truncate": self.truncate, "checkpoint_every": self.checkpoint_every}
-        if (tracer := current_trace()) is None:
-            last, ys = scan(driven, state, inputs, **options)
+            step = _zoned_out_on_average(step, cell, self.zoneout)
+        inputs = _Inputs(xs, masks.live, masks.starting, masks.keep)
+        if padding is None:
+            last, ys = self._scanned(cell, _putting_out(cell, step), state, inputs, backward)
+        elif backward:
+            step = _beginning_late(step, state)
+            first = tuple(padding.lent(padding.live[0], s) for s in state)
+            last, ys = self._scanned(cell, _putting_out(cell, step), first, inputs, backward, padding, state)
+            last = tuple(padding.begun_or(s, i) for s, i in zip(last, state, strict=True))
         else:
-            last, ys = tracer.scan(self, driven, state, inputs, cell.states, backward, **options)
+            step = _lending(step, padding)
+            if not is_recording() or (self.checkpoint_every is not None and self.truncate is None):
+                driven: Any = _standing_still(cell, step)
+                last, ys = self._scanned(cell, driven, state, inputs, backward, padding, state)
+            else:  # every state is wanted, for the rows that end there; a gradient needs most of them anyway
+                driven = _putting_out_states(cell, step)
+                _, (ys, every) = self._scanned(cell, driven, state, inputs, backward, padding, state)
+                last = tuple(padding.last(s, i) for s, i in zip(every, state, strict=True))
         return (ops.flip(ys, 0) if backward else ys), last
 
-    def _masks(self, cell: Cell, xs: Tensor, state: State, live: Any, rng: np.random.Generator | None) -> _Masks:
+    def _scanned(
+        self,
+        cell: Cell,
+        driven: Callable[[State, _Inputs], Any],
+        first: State,
+        inputs: _Inputs,
+        backward: bool,
+        padding: Padding | None = None,
+        initial: State = (),
+    ) -> tuple[State, Any]:
+        """`scan` of this layer's kind, traced where somebody traces."""
+        driven.__qualname__ = f"{type(cell).__name__}.step"  # as warnings call it
+        options: dict[str, Any] = {"truncate": self.truncate, "checkpoint_every": self.checkpoint_every}
+        if (tracer := current_trace()) is None:
+            return scan(driven, first, inputs, **options)
+        held = None if padding is None else (to_host(padding.live.data), initial)
+        return tracer.scan(self, driven, first, inputs, cell.states, backward, held, **options)
+
+    def _masks(
+        self, cell: Cell, xs: Tensor, state: State, padding: Padding | None, rng: np.random.Generator | None
+    ) -> _Masks:
         """All that one cell is masked with over the sequence."""
-        asarray = xp(xs.data).asarray
-        recurrent: Tensor | None = None
+        recurrent: tuple[Tensor, ...] = ()
         keep: tuple[Tensor, ...] = ()
         if rng is not None and self.recurrent_dropout:
-            shape = (xs.shape[1], cell.hidden_size)
-            recurrent = Tensor(dropout_mask(shape, self.recurrent_dropout, rng, xs))
+            shapes = [(xs.shape[1], gate.W.shape[0]) for gate in cell.gates_to_mask()]
+            recurrent = tuple(Tensor(dropout_mask(shape, self.recurrent_dropout, rng, xs)) for shape in shapes)
         if rng is not None and self.zoneout:
-            draws = (rng.random((len(xs), *s.shape), dtype=np.float32) for s in state)
-            keep = tuple(Tensor(asarray(drawn < self.zoneout)) for drawn in draws)
-        return _Masks(recurrent, keep, () if live is None else (Tensor(live),))
+            zoned = [s for name, s in zip(cell.states, state, strict=True) if name not in cell.kept.split()]
+            drawn = (rng.random((len(xs), *s.shape), dtype=np.float32) < self.zoneout for s in zoned)
+            keep = tuple(Tensor(xp(xs.data).asarray(each)) for each in drawn)
+        if padding is None:
+            return _Masks(recurrent, keep, (), ())
+        keep = tuple(padding.filled(each) for each in keep)
+        live = (padding.live,) if recurrent or not padding.backward else ()
+        return _Masks(recurrent, keep, live, (padding.starting,) if padding.backward else ())
 
     def _checked(self, xs: Tensor) -> Tensor:
         if xs.ndim != 3 or xs.shape[2] != self.input_size:
@@ -206,13 +267,15 @@ class Recurrent(Module):
 
 
 class _Masks(NamedTuple):
-    """What is drawn, or known, of a sequence before it begins. `recurrent` (B,H) is put on the state where gates read
-    it; `keep` has for each state which entries stay as they were, (T,B,H) booleans; `live` holds which rows are within
-    their length, (T,B,1) booleans. The latter two are empty where there are none."""
+    """What is drawn, or known, of a sequence before it begins. `recurrent` is put on the state where gates read it, a
+    mask (B,R) for each; `keep` has for each state under zoneout which entries stay as they were, (S,B,H) booleans.
+    `live` holds which rows are within their length, `starting` which rows begin, (S,B,1) booleans. All are empty where
+    there are none, or none is asked for."""
 
-    recurrent: Tensor | None
+    recurrent: tuple[Tensor, ...]
     keep: tuple[Tensor, ...]
     live: tuple[Tensor, ...]
+    starting: tuple[Tensor, ...]
 
 
 class _Inputs(NamedTuple):
@@ -220,14 +283,19 @@ class _Inputs(NamedTuple):
 
     x: Tensor
     live: tuple[Tensor, ...]
+    starting: tuple[Tensor, ...]
     keep: tuple[Tensor, ...]
 
 
 _Step = Callable[[State, _Inputs], State]
 
 
-def _advancing(cell: Cell) -> _Step:
+def _advancing(cell: Cell, masks: tuple[Tensor, ...], padding: Padding | None) -> _Step:
     """The equations of the cell, to be wrapped by what the layer adds to them."""
+    if masks and padding is not None:
+        return _advancing_padded(cell, masks, padding)
+    if masks:
+        cell = cell.masked(masks)
 
     def advanced(old: State, given: _Inputs) -> State:
         return cell.advance(given.x, old)
@@ -235,61 +303,93 @@ def _advancing(cell: Cell) -> _Step:
     return advanced
 
 
-def _zoned_out(step: _Step) -> _Step:
+def _advancing_padded(cell: Cell, masks: tuple[Tensor, ...], padding: Padding) -> _Step:
+    """A padded step has the masks of the longest row too, since it computes on its state."""
+    lent = [padding.of_longest(mask) for mask in masks]
+
+    def advanced(old: State, given: _Inputs) -> State:
+        (live,) = given.live
+        here = tuple(ops.where(live, own, other) for own, other in zip(masks, lent, strict=True))
+        return cell.masked(here).advance(given.x, old)
+
+    return advanced
+
+
+def _zoned_out(step: _Step, cell: Cell) -> _Step:
     """Entries that were drawn keep their old value (Krueger et al. 2017, eq. 4)."""
+    names, kept = cell.states, cell.kept.split()
 
     def zoned_out(old: State, given: _Inputs) -> State:
-        new = step(old, given)
-        return tuple(ops.where(k, o, n) for k, o, n in zip(given.keep, old, new, strict=True))
+        new, keep = step(old, given), iter(given.keep)
+        named = zip(names, old, new, strict=True)
+        return tuple(n if name in kept else ops.where(next(keep), o, n) for name, o, n in named)
 
     return zoned_out
 
 
-def _zoned_out_on_average(step: _Step, rate: float) -> _Step:
+def _zoned_out_on_average(step: _Step, cell: Cell, rate: float) -> _Step:
     """The expectation of that, for evaluation."""
+    names, kept = cell.states, cell.kept.split()
 
     def averaged(old: State, given: _Inputs) -> State:
-        new = step(old, given)
-        return tuple(rate * o + (1 - rate) * n for o, n in zip(old, new, strict=True))
+        named = zip(names, old, step(old, given), strict=True)
+        return tuple(n if name in kept else rate * o + (1 - rate) * n for name, o, n in named)
 
     return averaged
 
 
-def _standing_still_past_the_end(step: _Step) -> _Step:
-    """Rows past their length keep their state."""
+def _lending(step: _Step, padding: Padding) -> _Step:
+    """Rows past their length go on from the longest row's state."""
 
-    def within(old: State, given: _Inputs) -> State:
-        new = step(old, given)
+    def from_the_longest(old: State, given: _Inputs) -> State:
         (live,) = given.live
-        return tuple(ops.where(_rows(live, n), n, o) for n, o in zip(new, old, strict=True))
+        return step(tuple(padding.lent(live, o) for o in old), given)
 
-    return within
+    return from_the_longest
+
+
+def _beginning_late(step: _Step, initial: State) -> _Step:
+    """Rows begin where their padding ends, each from a state of its own."""
+
+    def from_the_initial(old: State, given: _Inputs) -> State:
+        (starting,) = given.starting
+        return step(tuple(ops.where(beside(starting, o), i, o) for i, o in zip(initial, old, strict=True)), given)
+
+    return from_the_initial
+
+
+# --- The step as `scan` wants it: the new state, and what it puts out ---
 
 
 def _putting_out(cell: Cell, step: _Step) -> Callable[[State, _Inputs], tuple[State, Tensor]]:
-    """The step as `scan` wants it: the new state, and the output, which past a row's length is 0."""
+    """The output alone."""
 
     def driven(old: State, given: _Inputs) -> tuple[State, Tensor]:
         new = step(old, given)
-        y = cell.output(*new)
-        return new, ops.where(given.live[0], y, 0.0) if given.live else y
+        return new, cell.output(*new)
 
-    driven.__qualname__ = f"{type(cell).__name__}.step"  # as warnings call it
     return driven
 
 
-def within_lengths(xs: Tensor, lengths: Any) -> Any:
-    """Which steps of which rows count: booleans (T,B,1) beside `xs`. Raises ValueError for lengths that do not fit."""
-    steps, batch = xs.shape[:2]
-    rows = to_host(lengths.data if isinstance(lengths, Tensor) else lengths)
-    if rows.shape != (batch,) or rows.dtype.kind not in "iu" or (batch and not 0 <= rows.min() <= rows.max() <= steps):
-        raise ValueError(f"lengths must be {batch} whole numbers between 0 and {steps}, one per row, got {rows!r}")
-    return xp(xs.data).asarray((np.arange(steps)[:, None] < rows)[..., None])
+def _putting_out_states(cell: Cell, step: _Step) -> Callable[[State, _Inputs], tuple[State, tuple[Tensor, State]]]:
+    """The output and every state."""
+
+    def driven(old: State, given: _Inputs) -> tuple[State, tuple[Tensor, State]]:
+        new = step(old, given)
+        return new, (cell.output(*new), new)
+
+    return driven
 
 
-def _rows(mask: Tensor, like: Tensor) -> Tensor:
-    """(B,1) with as many axes as `like` (B,...)."""
-    return mask if like.ndim == 2 else mask.reshape((-1, *(1,) * (like.ndim - 1)))
+def _standing_still(cell: Cell, step: _Step) -> Callable[[State, _Inputs], tuple[State, Tensor]]:
+    """The output; rows past their length keep their state."""
+
+    def driven(old: State, given: _Inputs) -> tuple[State, Tensor]:
+        (live,) = given.live
+        new = step(old, given)
+        return tuple(ops.where(beside(live, n), n, o) for n, o in zip(new, old, strict=True)), cell.output(*new)
+
+    return driven
 
 
 def _joined(parts: list[Tensor]) -> Any:

@@ -279,12 +279,12 @@ def test_a_step_may_return_its_only_state_bare_or_in_a_tuple() -> None:
 
 def test_a_mask_multiplies_the_state_where_gates_read_it_and_nowhere_else() -> None:
     cell, x, h = make(GRUCell, reset="before"), draw(B, I), draw(B, H)
-    mask = (draw(B, H, seed=9) > 0) / 0.5
+    masks = [(draw(B, H, seed=seed) > 0) / 0.5 for seed in (9, 10, 11)]
     (Uz, Wz, bz), (Ur, Wr, br), (Un, Wn, bn) = split(cell.z), split(cell.r), split(cell.n)
-    z, r = logistic(x @ Uz + (mask * h) @ Wz + bz), logistic(x @ Ur + (mask * h) @ Wr + br)
-    expected = (1 - z) * np.tanh(x @ Un + (mask * r * h) @ Wn + bn) + z * h
+    z, r = logistic(x @ Uz + (masks[0] * h) @ Wz + bz), logistic(x @ Ur + (masks[1] * h) @ Wr + br)
+    expected = (1 - z) * np.tanh(x @ Un + (masks[2] * r * h) @ Wn + bn) + z * h
     before = cell.step(Tensor(x), Tensor(h)).numpy()
-    masked = cell.masked(Tensor(mask))
+    masked = cell.masked([Tensor(mask) for mask in masks])
     np.testing.assert_allclose(masked.step(Tensor(x), Tensor(h)).numpy(), expected, rtol=1e-13)
     np.testing.assert_array_equal(cell.step(Tensor(x), Tensor(h)).numpy(), before)  # the cell itself is untouched
     assert all(a is b for a, b in zip(masked.parameters(), cell.parameters(), strict=True))
@@ -410,12 +410,12 @@ def test_a_mask_needs_a_gate_to_work_in() -> None:
             return 0.9 * h + ops.sum(x, axis=-1, keepdims=True)
 
     deep = HighwayRNNCell(2, 3, depth=3)
-    masked = deep.masked(Tensor(np.zeros((1, 3), np.float32)))
+    masked = deep.masked([Tensor(np.zeros((1, 3), np.float32))] * 6)
     assert [gate.mask is not None for gate in masked.all_gates()] == [True] * 6
     assert all(gate.mask is None for gate in deep.all_gates())
     assert masked.deeper[0][0].W is deep.deeper[0][0].W
     with pytest.raises(ValueError, match="recurrent_dropout needs a gate that reads h, and Leaky has none"):
-        Leaky(I, H).masked(Tensor(np.ones((B, H))))
+        Leaky(I, H).masked([])
 
 
 @pytest.mark.parametrize(

@@ -316,8 +316,9 @@ def test_a_truncated_layer_is_one_that_is_called_chunk_by_chunk_with_detached_st
         parts: list[Tensor] = []
         last = state
         for start in range(0, case.sizes[0], k):
-            if start:
-                last = tuple(s.detach() for s in last)
+            if start:  # the last state of a row that has ended keeps its gradient, as if the row were alone
+                goes_on = np.ones(case.sizes[1], bool) if case.lengths is None else case.lengths > start
+                last = tuple(ops.where(goes_on[:, None], s.detach(), s) for s in last)
             part = xs[start : start + k]
             lengths = None if case.lengths is None else np.clip(case.lengths - start, 0, len(part))
             ys, last = layer(part, last, lengths)

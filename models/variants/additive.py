@@ -87,6 +87,7 @@ class QRNNCell(Cell):
 
     gates = "n:x f:x o:x"
     state = "h c n_before f_before o_before"
+    kept = "n_before f_before o_before"  # the input before, not a unit's memory
 
     def setup(self) -> None:
         self.next_n, self.next_f, self.next_o = (self.new_gate(name, "x") for name in ("next_n", "next_f", "next_o"))

@@ -139,6 +139,7 @@ class PhasedLSTMCell(Cell):
 
     gates = "i f o g"
     state = "h c phase"
+    kept = "phase"
 
     def setup(
         self,

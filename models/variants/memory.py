@@ -18,6 +18,7 @@ class MemoryCell(Cell):
 
     gates = "n"
     state = "h read written"
+    kept = "written"
 
     def setup(self, slots: int = 8, width: int | None = None) -> None:
         self.slots = init.size("slots", slots)
@@ -60,6 +61,7 @@ class AdaptiveTimeCell(Cell):
 
     gates = "n"
     state = "h ponder"
+    kept = "ponder"
 
     def setup(self, epsilon: float = 0.01, most: int = 10) -> None:
         self.epsilon, self.most = init.rate("epsilon", epsilon), init.size("most", most)

@@ -98,10 +98,19 @@ class Trace(Mapping[str, HostArray]):
     # --- Filling it ---
 
     def scan(
-        self, owner: Any, step: Step, state: Any, xs: Any, states: list[str], reverse: bool, **options: Any
+        self,
+        owner: Any,
+        step: Step,
+        state: Any,
+        xs: Any,
+        states: list[str],
+        reverse: bool,
+        held: tuple[HostArray, Sequence[Tensor]] | None = None,
+        **options: Any,
     ) -> tuple[Any, Any]:
         """`scan`, with what happens in it taken down. `owner` is the network, `states` are the names of its states,
-        `reverse` tells that `xs` are in reversed order. Raises CannotRecord for a step that cannot be recorded."""
+        `reverse` tells that `xs` are in reversed order. Where steps are padding, `held` has booleans (T,B,1), which are
+        not, and the states that rows begin with. Raises CannotRecord for a step that cannot be recorded."""
         where = dict(current_surroundings.get().where)
         try:
             program, new_state, y = record_step(step, state, xs)
@@ -122,10 +131,21 @@ class Trace(Mapping[str, HostArray]):
         for name, v in named.items():
             i = watched.index(v)
             array = to_host(seen[i].data)
+            if held is not None and name in states:
+                live, initial = held
+                array = _standing_still(array, to_host(initial[states.index(name)].data), live)
             self._values[before + name] = array[::-1] if reverse else array
             if taps:
                 self._taps[before + name] = (taps[i], reverse)
         return last, ys
+
+
+def _standing_still(state: HostArray, initial: HostArray, live: HostArray) -> HostArray:
+    """A state (T,B,...) that stays as it was where a row is not `live`, from what it was at first."""
+    found, before = state.copy(), initial
+    for t, here in enumerate(live):
+        found[t] = before = np.where(here.reshape(-1, *(1,) * (before.ndim - 1)), found[t], before)
+    return found
 
 
 _current: PerThread[Trace | None] = PerThread("tinygrad_rnn.trace", None)
