@@ -9,11 +9,10 @@ from __future__ import annotations
 import copy
 import inspect
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tinygrad_rnn.backend import xp
 from tinygrad_rnn.models import init
 from tinygrad_rnn.models.module import Module, replaced, within
 from tinygrad_rnn.surroundings import label
@@ -195,17 +194,13 @@ class Cell(Module):
 
     def initial_state(self, batch_size: int) -> tuple[Tensor, ...]:
         """Zeros (B,H) per state, in the dtype and on the device of the weights."""
-        like = next((p.data for _, p in self.named_parameters()), np.zeros(0, self._dtype))
+        weight = self._weight()
+        lib, dtype = (np, self._dtype) if weight is None else (weight.xp, weight.dtype)
         shapes = self.state_shapes
         if len(shapes) != len(self.states) or not all(isinstance(shape, tuple) for shape in shapes):
             expected = f"a tuple for each of its states ({', '.join(self.states)})"
             raise TypeError(f"{type(self).__name__}.state_shapes must have {expected}, got {shapes!r}")
-        return tuple(Tensor(xp(like).zeros((batch_size, *shape), dtype=like.dtype)) for shape in shapes)
-
-    def astype(self, dtype: Any) -> Self:
-        """As Module's; states begin in that dtype too."""
-        self._dtype = dtype
-        return super().astype(dtype)
+        return tuple(Tensor(lib.zeros((batch_size, *shape), dtype=dtype)) for shape in shapes)
 
     def advance(self, x: Tensor, state: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         """`step`, with the states as a tuple in and out. Raises TypeError where a step returns another number of them,

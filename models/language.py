@@ -59,9 +59,8 @@ class LanguageModel(Module):
             raise ValueError("a language model cannot be bidirectional: it would see the word that it is to predict")
         rng, vocab_size = init.generator(rng), init.size("vocab_size", vocab_size)
         self.embedding = Embedding(vocab_size, embedding_size, dtype=dtype, rng=rng)
-        self.recurrent = Recurrent(
-            cell, embedding_size, hidden_size, num_layers, dropout=dropout, dtype=dtype, rng=rng, **options
-        )
+        self.recurrent = Recurrent(cell, embedding_size, hidden_size, num_layers, dtype=dtype, rng=rng, **options)
+        self.recurrent.dropout = init.rate("dropout", dropout)  # of a single layer it is no mistake here
         if tied is None:
             tied = self.recurrent.output_size == embedding_size
         if tied and self.recurrent.output_size != embedding_size:

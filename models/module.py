@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import operator
 from collections.abc import Iterator, Mapping
 from typing import Any, Self
 
@@ -11,17 +10,32 @@ import numpy as np
 
 from tinygrad_rnn.backend import Array, HostArray, as_array, device_of, to_device, to_host
 from tinygrad_rnn.pictures import table
-from tinygrad_rnn.tensor import Parameter
+from tinygrad_rnn.tensor import Parameter, Tensor
 
 
 class Module:
     """Anything with Parameters among its attributes. There is no constructor to call and no mode to set: a model
     called with `rng=` trains (its dropout draws from it), without it evaluates."""
 
+    _dtype: Any
+
     def named_parameters(self) -> Iterator[tuple[str, Parameter]]:
-        """Every Parameter once, under the path to it (`cells.0.z.U`), in the order in which it was set."""
-        seen: set[int] = set()
-        yield from _walk(self, "", seen)
+        """Every Parameter once, under the path to it (`cells.0.z.U`), in the order in which it was set. One that has no
+        name of its own gets that path as its name, by which messages, `explain` and the printed tape call it."""
+        for path, value in _everything(self):
+            if isinstance(value, Parameter):
+                value.name = value.name or path
+                yield path, value
+
+    def _weight(self) -> Tensor | None:
+        """The first Parameter, or where all have been replaced (see `with_values`) the first Tensor of numbers."""
+        first = None
+        for _, value in _everything(self):
+            if isinstance(value, Parameter):
+                return value
+            if first is None and isinstance(value, Tensor) and value.dtype.kind == "f":
+                first = value
+        return first
 
     def parameters(self) -> list[Parameter]:
         """Every Parameter once."""
@@ -80,6 +94,9 @@ class Module:
         for parameter in self.parameters():
             parameter.data = parameter.data.astype(dtype)
             parameter.grad = None
+        for module in within(self):
+            if "_dtype" in vars(module):  # where there are no Parameters to tell it
+                module._dtype = np.dtype(dtype)
         return self
 
     def to(self, device: str) -> Self:
@@ -104,46 +121,89 @@ class Module:
         return f"<div><b>{type(self).__name__}</b>: {self.size:,} parameters</div>{listed}"
 
 
-def replaced(thing: Any, values: dict[int, Any]) -> Any:
-    """`thing`, with the values in place of the objects with these ids: a copy of as much as holds one of them."""
-    if id(thing) in values:
-        return values[id(thing)]
-    if isinstance(thing, list | tuple):
-        items = [replaced(value, values) for value in thing]
-        return thing if all(map(operator.is_, items, thing)) else type(thing)(items)
-    if not isinstance(thing, Module | dict):
-        return thing
-    old = vars(thing) if isinstance(thing, Module) else thing
-    new = {key: replaced(value, values) for key, value in old.items()}
-    if all(new[key] is old[key] for key in old):
-        return thing
+# --- Walking: every object once, however deep, and whatever holds itself ---------------------------------------
+
+
+def _parts(thing: Any) -> dict[Any, Any]:
+    """What a Module, a dictionary, a list or a tuple holds, by the key that a path has for it; nothing of others."""
+    if isinstance(thing, Module):
+        return vars(thing)
     if isinstance(thing, dict):
-        return new
-    clone = copy.copy(thing)
-    vars(clone).update(new)
-    return clone
+        return thing
+    return dict(enumerate(thing)) if isinstance(thing, list | tuple) else {}
+
+
+def _everything(thing: Any) -> Iterator[tuple[str, Any]]:
+    """Whatever stands in a Module's attributes, lists, dictionaries and so on, each with the path to it, `thing` first
+    and all in the order in which they were set. A Module, a container or a Tensor comes once."""
+    seen: set[int] = set()
+    waiting = [("", thing)]
+    while waiting:
+        path, value = waiting.pop()
+        if isinstance(value, Module | dict | list | tuple | Tensor):
+            if id(value) in seen:
+                continue
+            seen.add(id(value))
+        yield path, value
+        parts = [(f"{path}.{key}" if path else str(key), part) for key, part in _parts(value).items()]
+        waiting += reversed(parts)
 
 
 def within(thing: Any) -> Iterator[Module]:
-    """Every Module in attributes, lists and dicts, `thing` too."""
-    if isinstance(thing, Module):
-        yield thing
-        thing = vars(thing)
-    if isinstance(thing, dict | list | tuple):
-        for value in thing.values() if isinstance(thing, dict) else thing:
-            yield from within(value)
+    """Every Module in attributes, lists and dicts, `thing` too, each once."""
+    return (value for _, value in _everything(thing) if isinstance(value, Module))
 
 
-def _walk(thing: Any, path: str, seen: set[int]) -> Iterator[tuple[str, Parameter]]:
-    if isinstance(thing, Parameter | Module | list | tuple | dict):
-        if id(thing) in seen:
-            return
-        seen.add(id(thing))
-    if isinstance(thing, Parameter):
-        yield path, thing
-    elif isinstance(thing, Module | dict):
-        for key, value in (vars(thing) if isinstance(thing, Module) else thing).items():
-            yield from _walk(value, f"{path}.{key}" if path else str(key), seen)
-    elif isinstance(thing, list | tuple):
-        for i, value in enumerate(thing):
-            yield from _walk(value, f"{path}.{i}" if path else str(i), seen)
+def replaced(thing: Any, values: dict[int, Any]) -> Any:
+    """`thing`, with the values in place of the objects with these ids: a copy of as much as holds one of them."""
+    holders = _holders(thing, values)
+    new = dict(values)
+    for holder in holders:  # first all that can be filled later, so that one may hold itself
+        if not isinstance(holder, tuple):
+            new[id(holder)] = copy.copy(holder)
+    for holder in holders:
+        if isinstance(holder, tuple):
+            _renew_tuple(holder, new, {id(each) for each in holders})
+    for holder in holders:
+        clone = new[id(holder)]
+        if isinstance(holder, Module):
+            vars(clone).update({key: new.get(id(value), value) for key, value in vars(holder).items()})
+        elif not isinstance(holder, tuple):
+            for key, value in _parts(holder).items():
+                clone[key] = new.get(id(value), value)
+    return new.get(id(thing), thing)
+
+
+def _holders(thing: Any, values: dict[int, Any]) -> list[Any]:
+    """The Modules and containers within `thing` that hold, directly or not, an object with one of these ids."""
+    holders_of: dict[int, list[Any]] = {}
+    waiting, seen = [thing], set(values)
+    while waiting:
+        holder = waiting.pop()
+        if id(holder) not in seen:
+            seen.add(id(holder))
+            parts = list(_parts(holder).values())
+            waiting += parts
+            for part in parts:
+                holders_of.setdefault(id(part), []).append(holder)
+    found: dict[int, Any] = {}
+    reached = [*values]
+    while reached:
+        for holder in holders_of.get(reached.pop(), ()):
+            if id(holder) not in found:
+                found[id(holder)] = holder
+                reached.append(id(holder))
+    return list(found.values())
+
+
+def _renew_tuple(thing: Any, new: dict[int, Any], holders: set[int]) -> None:
+    """Makes a tuple of the new parts, after those of its parts that are tuples too."""
+    waiting = [thing]
+    while waiting:
+        last = waiting[-1]
+        if missing := [part for part in last if id(part) in holders and id(part) not in new]:
+            waiting += missing
+            continue
+        waiting.pop()
+        parts = [new.get(id(part), part) for part in last]
+        new[id(last)] = last._make(parts) if hasattr(last, "_make") else type(last)(parts)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+import warnings
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from typing import Any, NamedTuple
@@ -10,6 +12,7 @@ import numpy as np
 
 import tinygrad_rnn.ops as ops
 from tinygrad_rnn.backend import to_host, xp
+from tinygrad_rnn.frames import is_ours
 from tinygrad_rnn.inspection.tracing import current_trace
 from tinygrad_rnn.loops import scan
 from tinygrad_rnn.models import init
@@ -46,7 +49,8 @@ class Recurrent(Module):
     `truncate=k` lets no gradient through the state at every k-th step; `checkpoint_every=k` saves only every k-th state
     for the backward pass, and runs the steps between once more (see `scan`).
 
-    Raises ValueError, TypeError for sizes, rates, shapes and dtypes that do not fit."""
+    Raises ValueError, TypeError for sizes, rates, shapes and dtypes that do not fit, and, when it is called, for cells
+    that were put into `cells` and do not fit. Warns of a `dropout` for a single layer, where it does nothing."""
 
     def __init__(
         self,
@@ -85,6 +89,9 @@ class Recurrent(Module):
         self.residual = residual
         self.truncate = None if truncate is None else init.size("truncate", truncate)
         self.checkpoint_every = None if checkpoint_every is None else init.size("checkpoint_every", checkpoint_every)
+        if self.dropout and self.num_layers == 1:
+            message = f"dropout={dropout} does nothing with num_layers=1: it stands between layers"
+            warnings.warn(message, UserWarning, stacklevel=_levels_to_user())
         rng = init.generator(rng)
         self.cells: list[Cell] = []
         size = input_size
@@ -98,11 +105,13 @@ class Recurrent(Module):
     @property
     def dtype(self) -> np.dtype[Any]:
         """The dtype of the weights, which inputs and states must share."""
-        return next((p.dtype for _, p in self.named_parameters()), self._dtype)
+        weight = self._weight()
+        return self._dtype if weight is None else weight.dtype
 
     def __call__(
         self, xs: Any, state: Any = None, lengths: Any = None, rng: np.random.Generator | None = None
     ) -> tuple[Tensor, State]:
+        self._check_cells()
         xs = self._checked(as_tensor(xs))
         states = self._initial(state, xs)
         rows = None if lengths is None else checked_lengths(xs, lengths)
@@ -224,6 +233,28 @@ class Recurrent(Module):
         keep = tuple(padding.filled(each) for each in keep)
         live = (padding.live,) if recurrent or not padding.backward else ()
         return _Masks(recurrent, keep, live, (padding.starting,) if padding.backward else ())
+
+    def _check_cells(self) -> None:
+        """Raises where a cell was put in another's place that does not fit: TypeError for what is none, ValueError for
+        one of other states or sizes."""
+        if len(self.cells) != self.num_layers * self.directions:
+            expected = f"{self.num_layers * self.directions}, by layer and direction, got {len(self.cells)}"
+            raise ValueError(f"{type(self).__name__}.cells must be {expected}")
+        size = self.input_size
+        for start in range(0, len(self.cells), self.directions):
+            layer = self.cells[start : start + self.directions]
+            for k, cell in enumerate(layer, start):
+                where = f"{type(self).__name__}.cells[{k}]"
+                if not isinstance(cell, Cell):
+                    raise TypeError(f"{where} must be a Cell, got {type(cell).__name__}")
+                if cell.state != self.cells[0].state:
+                    states = f"the states of cells[0] ({self.cells[0].state})"
+                    raise ValueError(f"{where} must have {states}, got a {type(cell).__name__} of {cell.state}")
+                if cell.input_size != size:
+                    raise ValueError(f"{where} must have input_size {size}, as what is below it, got {cell.input_size}")
+            size = sum(cell.output_size for cell in layer)
+        if size != self.output_size:
+            raise ValueError(f"{type(self).__name__}.cells must put out {self.output_size} features, got {size}")
 
     def _checked(self, xs: Tensor) -> Tensor:
         if xs.ndim != 3 or xs.shape[2] != self.input_size:
@@ -390,6 +421,14 @@ def _standing_still(cell: Cell, step: _Step) -> Callable[[State, _Inputs], tuple
         return tuple(ops.where(beside(live, n), n, o) for n, o in zip(new, old, strict=True)), cell.output(*new)
 
     return driven
+
+
+def _levels_to_user() -> int:
+    """The `stacklevel` at which a warning of the caller's stands in the user's own code."""
+    level, frame = 1, sys._getframe(1)
+    while is_ours(frame) and frame.f_back is not None:
+        level, frame = level + 1, frame.f_back
+    return level
 
 
 def _joined(parts: list[Tensor]) -> Any:

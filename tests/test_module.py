@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import copy
 import re
+from collections import OrderedDict
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -15,9 +16,10 @@ from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 from substitution import gradcheck_of_everything, randomised
 
-from tinygrad_rnn import DeviceUnavailable, Parameter, RowSparse, Tensor, gradcheck, ops
-from tinygrad_rnn.models import GRU, Dropout, Embedding, LanguageModel, LayerNorm, Linear, Module
+from tinygrad_rnn import DeviceUnavailable, Parameter, RowSparse, Tape, Tensor, explain, gradcheck, ops
+from tinygrad_rnn.models import GRU, Cell, Dropout, Embedding, LanguageModel, LayerNorm, Linear, Module, Recurrent
 from tinygrad_rnn.models.embedding import read_vectors
+from tinygrad_rnn.models.module import within
 
 F8 = NDArray[np.float64]
 
@@ -93,6 +95,110 @@ def test_zero_grad_forgets_every_gradient() -> None:
     assert all(p.grad is not None for p in model.parameters())
     model.zero_grad()
     assert all(p.grad is None for p in model.parameters())
+
+
+class Holding(Module):
+    """What it is given, and a Linear behind it."""
+
+    held: Any
+    pair: Any
+    table: Any
+
+    def __init__(self, **held: Any) -> None:
+        vars(self).update(held)
+        self.own = Linear(2, 2, dtype=np.float64)
+
+
+def holding_itself(way: str) -> Holding:
+    model = Holding()
+    held: Any = {"module": model, "list": [model], "dict": {0: model}, "tuple": ([model], 3)}[way]
+    if way == "list":
+        held.append(held)
+    if way == "dict":
+        held[1] = held
+    model.held = held
+    return model
+
+
+@pytest.mark.parametrize("way", ["module", "list", "dict", "tuple"])
+def test_a_module_that_holds_itself_is_walked_copied_and_replaced_in(way: str) -> None:
+    model = holding_itself(way)
+    assert [name for name, _ in model.named_parameters()] == ["own.weight", "own.bias"]
+    assert [type(each).__name__ for each in within(model)] == ["Holding", "Linear"]
+    weight = Tensor(np.ones((2, 2)))
+    other = model.with_values({"own.weight": weight})
+    assert other is not model
+    assert other.own.weight is weight
+    assert other.own.bias is model.own.bias
+    assert model.own.weight is not weight
+    for each in (model, other):
+        inner = each.held if way == "module" else each.held[0][0] if way == "tuple" else each.held[0]
+        assert inner is each
+        assert way not in ("list", "dict") or each.held[1] is each.held
+    assert model.astype(np.float32).own.weight.dtype == np.float32
+    assert model.size == 6
+    assert "own.weight (2, 2)" in repr(model)
+
+
+def within_one_more(kind: str, thing: Any) -> Any:
+    if kind == "module":
+        return Holding(held=thing)
+    return {0: thing} if kind == "dict" else [thing] if kind == "list" else (thing,)
+
+
+@pytest.mark.parametrize("kind", ["list", "tuple", "dict", "module"])
+def test_parameters_lie_as_deep_as_one_likes(kind: str) -> None:
+    deep: Any = (innermost := Parameter(np.ones(2)))
+    for _ in range(5000):
+        deep = within_one_more(kind, deep)
+    model, value = Holding(held=deep), Tensor(np.zeros(2))
+    (name,) = (name for name, p in model.named_parameters() if p is innermost)
+    assert name.count(".") == 5000
+    found = model.with_values({name: value}).held
+    for _ in range(5000):
+        found = found.held if kind == "module" else found[0]
+    assert found is value
+    assert len([*within(model)]) == (10_002 if kind == "module" else 2)
+
+
+class Pair(NamedTuple):
+    one: Any
+    other: Any
+
+
+def test_values_are_replaced_in_named_tuples_and_special_containers_of_their_kind() -> None:
+    model = Holding(pair=Pair(Parameter([1.0]), 3), table=OrderedDict(b=Parameter([2.0]), a=1))
+    other = model.with_values({"pair.0": Tensor([5.0]), "table.b": Tensor([6.0])})
+    assert type(other.pair) is Pair
+    assert (other.pair.one.item(), other.pair.other) == (5, 3)
+    assert type(other.table) is OrderedDict
+    assert (list(other.table), other.table["b"].item()) == (["b", "a"], 6)
+    assert model.pair.one.item() == 1
+
+
+def test_a_parameter_without_a_name_is_called_by_the_path_to_it() -> None:
+    model = Holding(held=[Parameter([1.0]), Parameter([2.0], name="mine")])
+    model.parameters()
+    assert [p.name for p in model.held] == ["held.0", "mine"]
+    assert "held.0" in str(Tape((model.held[0] * 2).sum()))
+    assert [p.name for p in Linear(2, 2).parameters()] == ["weight", "bias"]
+
+
+def test_a_cells_parameters_are_called_by_their_path_in_the_cell_by_explain_too(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    class Eight(Cell):
+        gates = "n"
+
+        def setup(self) -> None:
+            self.scales = [Parameter(np.ones(self.hidden_size)) for _ in range(8)]
+
+        def step(self, x: Tensor, h: Tensor) -> Tensor:
+            return ops.tanh(self.n(x, h) + sum(scale * h for scale in self.scales))
+
+    explain(Recurrent(Eight, 2, 3), Tensor(np.ones((4, 2, 2), np.float32)))
+    printed = capsys.readouterr().out
+    assert all(f"dscales.{k} = " in printed for k in range(8))
 
 
 # --- Saving, loading, casting, moving ------------------------------------------------------------------------

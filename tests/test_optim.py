@@ -429,6 +429,27 @@ def test_a_foreign_state_is_refused_and_changes_nothing() -> None:
     np.testing.assert_array_equal(adam.state_dict()["mean.0"], before["mean.0"])
 
 
+def test_a_state_by_position_is_refused_where_parameters_are_listed_in_another_order() -> None:
+    def three(*names: str) -> list[Parameter]:
+        return [Parameter(np.ones(2), name=name) for name in names]
+
+    first = Adam(three("a", "b", "c"))
+    for p in first.parameters.values():
+        p.grad = np.ones(2)
+    first.step()
+    saved = first.state_dict()
+    message = "listed in another order: parameter 1 was b, and is c here"
+    with pytest.raises(ValueError, match=message):
+        Adam(three("a", "c", "b")).load_state_dict(saved)
+    for fits in (three("a", "b", "c"), three("", "", ""), three("x", "b", "c")):
+        Adam(fits).load_state_dict(saved)
+    Adam(three("b", "a", "c")).load_state_dict({k: v for k, v in saved.items() if not k.startswith("name.")})
+    by_name = Adam([(p.name, p) for p in three("c", "a", "b")])
+    by_name.load_state_dict({k.replace("0", "a").replace("1", "b").replace("2", "c"): v for k, v in saved.items()
+                             if not k.startswith("name.")})  # fmt: skip
+    assert not any(key.startswith("name.") for key in by_name.state_dict())
+
+
 def test_a_loaded_state_is_copied_and_may_be_read_only() -> None:
     p, q = table(), table()
     first, second = Adam([p]), Adam([q])

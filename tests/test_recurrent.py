@@ -16,7 +16,7 @@ from substitution import gradcheck_of_everything, randomised
 
 import tinygrad_rnn as tg
 from tinygrad_rnn import Parameter, Tensor, ops, scan
-from tinygrad_rnn.models import GRU, LSTM, RNN, Cell, GRUCell, LSTMCell, Recurrent, RNNCell
+from tinygrad_rnn.models import GRU, LSTM, RNN, Cell, GRUCell, LanguageModel, LSTMCell, Recurrent, RNNCell
 
 F8 = NDArray[np.float64]
 
@@ -357,7 +357,8 @@ def test_zoneout_is_drawn_anew_at_every_step() -> None:
 
 def test_dropout_stands_between_layers_only() -> None:
     xs, rng = draw(4, 2, 3), np.random.default_rng(0)
-    one = build("gru", 3, 3, 1, dropout=0.9)
+    with pytest.warns(UserWarning, match="dropout=0.9 does nothing with num_layers=1: it stands between layers"):
+        one = build("gru", 3, 3, 1, dropout=0.9)
     np.testing.assert_array_equal(one(xs, rng=rng)[0].numpy(), one(xs)[0].numpy())
     two = build("gru", 3, 3, 2, dropout=0.9)
     trained, state = two(xs, rng=rng)
@@ -612,3 +613,71 @@ def test_recurrent_dropout_of_a_cell_without_gates_is_refused() -> None:
     layer = build("oscillator", 2, 3, recurrent_dropout=0.5)
     with pytest.raises(ValueError, match="recurrent_dropout needs a gate that reads h, and Oscillator has none"):
         layer(draw(4, 2, 2), rng=np.random.default_rng(0))
+
+
+@pytest.mark.parametrize("kind", [GRU, LSTM, RNN])
+def test_dropout_of_a_single_layer_is_warned_of_at_the_users_line(kind: Any) -> None:
+    with pytest.warns(UserWarning, match="dropout=0.5 does nothing with num_layers=1") as caught:
+        kind(2, 3, dropout=0.5)
+    assert [each.filename for each in caught] == [__file__]
+    for layers in (2, [3, 3]):
+        sizes = (layers,) if isinstance(layers, list) else (3, layers)
+        kind(2, *sizes, dropout=0.5)
+    kind(2, 3, recurrent_dropout=0.5)
+
+
+# --- Cells that are put in another's place ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("k", "cell", "error", "message"),
+    [
+        (1, LSTMCell(3, 3), ValueError, "GRU.cells[1] must have the states of cells[0] (h), got a LSTMCell of h c"),
+        (0, LSTMCell(2, 3), ValueError, "GRU.cells[1] must have the states of cells[0] (h c), got a GRUCell of h"),
+        (1, GRUCell(2, 3), ValueError, "GRU.cells[1] must have input_size 3, as what is below it, got 2"),
+        (0, GRUCell(2, 4), ValueError, "GRU.cells[1] must have input_size 4, as what is below it, got 3"),
+        (1, GRUCell(3, 4), ValueError, "GRU.cells must put out 3 features, got 4"),
+        (1, None, TypeError, "GRU.cells[1] must be a Cell, got NoneType"),
+        (1, GRU(3, 3), TypeError, "GRU.cells[1] must be a Cell, got GRU"),
+    ],
+)
+def test_a_cell_in_anothers_place_that_does_not_fit_is_refused(
+    k: int, cell: Any, error: type[Exception], message: str
+) -> None:
+    layer, xs = GRU(2, 3, 2), np.zeros((2, 2, 2), np.float32)
+    layer.cells[k] = cell
+    with pytest.raises(error, match=re.escape(message)):
+        layer(xs)
+
+
+def test_a_cell_too_many_is_refused_and_one_that_fits_is_not() -> None:
+    layer, xs = GRU(2, 3, 2), np.ones((2, 2, 2), np.float32)
+    before = layer(xs)[0].numpy()
+    layer.cells[1] = RNNCell(3, 3)
+    assert not np.array_equal(layer(xs)[0].numpy(), before)
+    layer.cells.append(GRUCell(3, 3))
+    with pytest.raises(ValueError, match=r"GRU\.cells must be 2, by layer and direction, got 3"):
+        layer(xs)
+
+
+# --- As a function of its Parameters ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", [*KINDS])
+def test_a_layer_that_was_cast_takes_values_of_the_new_dtype(kind: str) -> None:
+    cell, options = KINDS[kind]
+    layer = Recurrent(cell, 2, 3, 2, **options).astype(np.float64)
+    values = {name: Tensor(p.data) for name, p in layer.named_parameters()}
+    xs = draw(4, 3, 2)
+    copy = layer.with_values(values)
+    assert copy.dtype == np.float64
+    np.testing.assert_array_equal(copy(xs)[0].numpy(), layer(xs)[0].numpy())
+
+
+def test_values_of_another_dtype_make_a_model_of_that_dtype() -> None:
+    model = LanguageModel(7, 4, 4, rng=np.random.default_rng(0))
+    wide = model.with_values({name: Tensor(p.data.astype(np.float64)) for name, p in model.named_parameters()})
+    ids = np.array([[1, 2], [3, 4]])
+    logits, (state,) = wide(ids)
+    assert {logits.dtype, state.dtype} == {np.dtype("f8")}
+    np.testing.assert_allclose(logits.numpy(), model.astype(np.float64)(ids)[0].numpy(), rtol=1e-12)

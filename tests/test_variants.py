@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 import tinygrad_rnn as tg
 from tinygrad_rnn import Tensor, check_cell
-from tinygrad_rnn.models import Cell, LSTMCell, Recurrent, RNNCell
+from tinygrad_rnn.models import Cell, GRUCell, LSTMCell, Recurrent, RNNCell
 from tinygrad_rnn.models.variants import (
     VARIANTS,
     AdaptiveTimeCell,
@@ -820,7 +820,26 @@ def test_the_state_is_multiplied_by_a_matrix_in_the_loop_of_a_cell_whose_gates_s
     assert re.search(r"matmul\(|product\(", loop_of(kind))
 
 
+# --- A batch without rows -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", [RNNCell, GRUCell, LSTMCell, *VARIANTS.values()])
+@pytest.mark.parametrize("compiled", [True, False])
+def test_a_batch_without_rows_goes_through_forward_and_backward(kind: type[Cell], compiled: bool) -> None:
+    layer, xs = Recurrent(kind, 2, 4, 2), Tensor(np.ones((3, 0, 2), np.float32), requires_grad=True)
+    for lengths in (None, np.zeros(0, np.int64)):
+        with tg.compiled(compiled and kind is not AdaptiveTimeCell):
+            outputs, state = layer(xs, lengths=lengths)
+        assert outputs.shape == (3, 0, layer.output_size)
+        sum((s.sum() for s in state), outputs.sum()).backward()
+        assert not any(p.grad.any() for p in layer.parameters() if p.grad is not None)
+
+
 # --- The battery --------------------------------------------------------------------------------------------
+
+RECURRENT_DROPOUT = "recurrent dropout is on all that is multiplied"
+PAST_GATES: dict[type[Cell], str] = {ProjectedLSTMCell: "P", SCRNCell: "P", MemoryCell: "R"}
+"""Cells that multiply a state by a matrix of no gate, and which."""
 
 QUICK: list[type[Cell]] = [MGUCell, UGRNNCell, JANETCell, IndRNNCell, SCRNCell, MinGRUCell, MinLSTMCell]
 
@@ -834,4 +853,9 @@ def test_the_battery_passes(kind: type[Cell]) -> None:
     notes.pop("GPU = CPU", None)
     if kind is AdaptiveTimeCell:
         assert "looks at the numbers" in notes.pop("compiled = plain loop, values and gradients")
+        assert "looks at the numbers" in notes.pop(RECURRENT_DROPOUT)
+    if kind is ProjectedLSTMCell:
+        assert notes.pop("zoneout is on units alone").startswith("it is on c (3, 6)")
+    if kind in PAST_GATES:
+        assert f"by parameter {PAST_GATES[kind]} past the gates" in notes.pop(RECURRENT_DROPOUT)
     assert not notes

@@ -121,7 +121,7 @@ class ONLSTMCell(Cell):
     def spread(self, level: Tensor) -> Tensor:
         """(B,H/chunk) -> (B,H)."""
         shape = (*level.shape, self.chunk)
-        return ops.broadcast_to(level.reshape((*level.shape, 1)), shape).reshape((level.shape[0], -1))
+        return ops.broadcast_to(level.reshape((*level.shape, 1)), shape).reshape((level.shape[0], self.hidden_size))
 
     def step(self, x: Tensor, h: Tensor, c: Tensor) -> TwoStates:
         i, f, o = sigmoid(self.i(x, h)), sigmoid(self.f(x, h)), sigmoid(self.o(x, h))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
-from tinygrad_rnn.checks import derivative_checks, equality_checks
+from tinygrad_rnn.checks import derivative_checks, equality_checks, noise_checks
 from tinygrad_rnn.checks.rows import Row, row_of
 from tinygrad_rnn.checks.subject import Subject, reasons_noted
 
@@ -25,6 +25,8 @@ CHECKS: dict[str, Check] = {
     "padding changes nothing": equality_checks.padding_unseen,
     "both directions, two layers": equality_checks.both_directions,
     "another number of inputs and units": equality_checks.other_sizes,
+    "zoneout is on units alone": noise_checks.zoneout_on_units,
+    "recurrent dropout is on all that is multiplied": noise_checks.recurrent_dropout_on_products,
     "dropout of every kind is reproducible": equality_checks.dropout_reproducible,
     "float32 = float64 but for rounding": equality_checks.single_precision,
     "weights come back from a file": equality_checks.weights_from_a_file,

@@ -52,7 +52,8 @@ def check_cell(
     float32; a file with its weights; and, where there is one, the GPU. Prints a table of what was checked, with the
     figure, unless `show` is False, and returns it.
 
-    A Parameter that no output depends on is reported, and so is a step that cannot be compiled; neither is a failure.
+    A Parameter that no output depends on is reported, and so are a step that cannot be compiled, a state that zoneout
+    treats as units and is no row of them, and a product of a state that recurrent dropout misses; none is a failure.
     `options` are the cell's. Raises CellError (an AssertionError) naming the parameter, the entry and both values where
     a check fails; TypeError where `cell` is no such class, or an option is one of the layer's."""
     if not (isinstance(cell, type) and issubclass(cell, Cell)):

@@ -124,7 +124,7 @@ def _padded_gradients_as_rows(subject: Subject, lengths: Any) -> None:
     ]
     for name, gradient in together.items():
         what = f"the derivative by {told(name)}"
-        require(np.isfinite(gradient).all(), f"{what} is not finite where there is padding, which the step sees as 0")
+        require(np.isfinite(gradient).all(), f"{what} is not finite where there is padding")
         agreement([gradient], [sum(each[name] for each in apart)], f"({what}), padded and not")
 
 

@@ -54,7 +54,7 @@ class Subject:
         layer = Recurrent(self.cell, *self.sizes, **{**self.options, **options, "dtype": dtype, "rng": rng})
         for parameter in layer.parameters():
             drawn = parameter.data + SCALE * rng.standard_normal(parameter.shape)
-            parameter.data = drawn.astype(parameter.dtype)
+            parameter.data = np.asarray(drawn, parameter.dtype)
         return layer
 
     def move(self) -> None:
@@ -131,8 +131,8 @@ def name_in_cell(name: str) -> str:
 
 def told(name: str) -> str:
     """What is `named`, as a reader calls it: "z.U" is "parameter U of gate z"."""
-    gate, dot, parameter = name.partition(".")
-    if dot:
+    gate, _, parameter = name.rpartition(".")
+    if gate and parameter in ("U", "W", "b", "c"):
         return f"parameter {parameter} of gate {gate}"
     return name if name.startswith(("state ", "the ")) else f"parameter {name}"
 

@@ -182,12 +182,14 @@ class Optimizer:
         raise NotImplementedError
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything that the next steps depend on, as copies: a flat dictionary of NumPy arrays and numbers.
+        """Everything that the next steps depend on, as copies: a flat dictionary of NumPy arrays, numbers and strings.
 
         Keys are "lr", "skipped", and for each parameter with a step behind it "steps.NAME",
-        "ACCUMULATOR.NAME" and, while some of its rows wait for their decay, "last.NAME".
+        "ACCUMULATOR.NAME" and, while some of its rows wait for their decay, "last.NAME". Of a parameter that is known
+        by its position, "name.NAME" is what the parameter itself is called, if it is.
         """
         saved: dict[str, Any] = {"lr": self.lr, "skipped": self.skipped}
+        saved |= {f"name.{name}": own for name, own in self._own_names().items()}
         for name, state in self._state.items():
             saved[f"steps.{name}"] = state.steps
             for kind, array in zip(self.accumulators, state.arrays, strict=True):
@@ -199,9 +201,11 @@ class Optimizer:
     def load_state_dict(self, saved: dict[str, Any]) -> None:
         """Continue exactly where `state_dict()` was taken; the options besides lr are the constructor's.
 
-        Raises ValueError, and changes nothing, where keys, shapes or dtypes are not this optimiser's.
+        Raises ValueError, and changes nothing, where keys, shapes or dtypes are not this optimiser's, and where
+        parameters were listed in another order.
         """
         left = dict(saved)
+        self._check_order({name: left.pop(f"name.{name}") for name in self.parameters if f"name.{name}" in left})
         states: dict[str, _State] = {}
         try:
             lr, skipped = left.pop("lr"), int(left.pop("skipped"))
@@ -221,6 +225,20 @@ class Optimizer:
             raise ValueError(f"the saved state has {min(left)!r}, unknown to this {type(self).__name__}")
         self.lr = lr
         self.skipped, self._state = skipped, states
+
+    def _own_names(self) -> dict[str, str]:
+        """What the parameters that are known by their position are called, those that are."""
+        own = {name: getattr(p, "name", "") for name, p in self.parameters.items() if name.isdecimal()}
+        return {name: each for name, each in own.items() if each}
+
+    def _check_order(self, saved: dict[str, str]) -> None:
+        """Raises ValueError where two parameters stand in each other's place."""
+        here = self._own_names()
+        for name, was in saved.items():
+            now = here.get(name)
+            if was != now and was in here.values() and now in saved.values():
+                order = f"parameter {name} was {was}, and is {now} here"
+                raise ValueError(f"the saved state is of parameters listed in another order: {order}")
 
 
 def _called(p: Trainable, name: str) -> str:
