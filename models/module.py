@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Self
 
 import numpy as np
@@ -22,7 +22,7 @@ class Module:
     def named_parameters(self) -> Iterator[tuple[str, Parameter]]:
         """Every Parameter once, under the path to it (`cells.0.z.U`), in the order in which it was set. One that has no
         name of its own gets that path as its name, by which messages, `explain` and the printed tape call it."""
-        for path, value in _everything(self):
+        for path, value in _everything(self, _WALKED):
             if isinstance(value, Parameter):
                 value.name = value.name or path
                 yield path, value
@@ -30,7 +30,7 @@ class Module:
     def _weight(self) -> Tensor | None:
         """The first Parameter, or where all have been replaced (see `with_values`) the first Tensor of numbers."""
         first = None
-        for _, value in _everything(self):
+        for _, value in _everything(self, _WALKED):
             if isinstance(value, Parameter):
                 return value
             if first is None and isinstance(value, Tensor) and value.dtype.kind == "f":
@@ -124,68 +124,65 @@ class Module:
 # --- Walking: every object once, however deep, and whatever holds itself ---------------------------------------
 
 
-def _parts(thing: Any) -> dict[Any, Any]:
-    """What a Module, a dictionary, a list or a tuple holds, by the key that a path has for it; nothing of others."""
+def _items(thing: Any) -> Iterable[tuple[Any, Any]]:
+    """What a Module, a dictionary, a list or a tuple holds, by the key that a path has for it."""
     if isinstance(thing, Module):
-        return vars(thing)
-    if isinstance(thing, dict):
-        return thing
-    return dict(enumerate(thing)) if isinstance(thing, list | tuple) else {}
+        return vars(thing).items()
+    return thing.items() if isinstance(thing, dict) else enumerate(thing)
 
 
-def _everything(thing: Any) -> Iterator[tuple[str, Any]]:
-    """Whatever stands in a Module's attributes, lists, dictionaries and so on, each with the path to it, `thing` first
-    and all in the order in which they were set. A Module, a container or a Tensor comes once."""
+def _everything(thing: Any, kinds: tuple[type, ...]) -> Iterator[tuple[str, Any]]:
+    """All that is of these kinds, Modules and containers among them, in attributes, lists, dictionaries and so on, each
+    once and with the path to it: `thing` first, and all in the order in which they were set."""
     seen: set[int] = set()
     waiting = [("", thing)]
     while waiting:
         path, value = waiting.pop()
-        if isinstance(value, Module | dict | list | tuple | Tensor):
-            if id(value) in seen:
-                continue
+        if id(value) not in seen:
             seen.add(id(value))
-        yield path, value
-        parts = [(f"{path}.{key}" if path else str(key), part) for key, part in _parts(value).items()]
-        waiting += reversed(parts)
+            yield path, value
+            if isinstance(value, _HOLDERS):
+                before = f"{path}." if path else ""
+                parts = [(f"{before}{key}", part) for key, part in _items(value) if isinstance(part, kinds)]
+                waiting += reversed(parts)
 
 
 def within(thing: Any) -> Iterator[Module]:
     """Every Module in attributes, lists and dicts, `thing` too, each once."""
-    return (value for _, value in _everything(thing) if isinstance(value, Module))
+    return (value for _, value in _everything(thing, _HOLDERS) if isinstance(value, Module))
 
 
 def replaced(thing: Any, values: dict[int, Any]) -> Any:
     """`thing`, with the values in place of the objects with these ids: a copy of as much as holds one of them."""
     holders = _holders(thing, values)
     new = dict(values)
-    for holder in holders:  # first all that can be filled later, so that one may hold itself
+    for number, holder in holders.items():  # first all that can be filled later, so that one may hold itself
         if not isinstance(holder, tuple):
-            new[id(holder)] = copy.copy(holder)
-    for holder in holders:
+            new[number] = copy.copy(holder)
+    for holder in holders.values():
         if isinstance(holder, tuple):
-            _renew_tuple(holder, new, {id(each) for each in holders})
-    for holder in holders:
-        clone = new[id(holder)]
-        if isinstance(holder, Module):
-            vars(clone).update({key: new.get(id(value), value) for key, value in vars(holder).items()})
-        elif not isinstance(holder, tuple):
-            for key, value in _parts(holder).items():
-                clone[key] = new.get(id(value), value)
+            _renew_tuple(holder, new, holders)
+    for number, holder in holders.items():
+        if not isinstance(holder, tuple):
+            clone = vars(new[number]) if isinstance(holder, Module) else new[number]
+            for key, value in _items(holder):
+                if id(value) in new:
+                    clone[key] = new[id(value)]
     return new.get(id(thing), thing)
 
 
-def _holders(thing: Any, values: dict[int, Any]) -> list[Any]:
-    """The Modules and containers within `thing` that hold, directly or not, an object with one of these ids."""
+def _holders(thing: Any, values: dict[int, Any]) -> dict[int, Any]:
+    """The Modules and containers within `thing` that hold, directly or not, an object with one of these ids: by id."""
     holders_of: dict[int, list[Any]] = {}
     waiting, seen = [thing], set(values)
     while waiting:
         holder = waiting.pop()
-        if id(holder) not in seen:
+        if id(holder) not in seen and isinstance(holder, _HOLDERS):
             seen.add(id(holder))
-            parts = list(_parts(holder).values())
-            waiting += parts
-            for part in parts:
-                holders_of.setdefault(id(part), []).append(holder)
+            for _, part in _items(holder):
+                if isinstance(part, _WALKED):
+                    holders_of.setdefault(id(part), []).append(holder)
+                    waiting.append(part)
     found: dict[int, Any] = {}
     reached = [*values]
     while reached:
@@ -193,10 +190,10 @@ def _holders(thing: Any, values: dict[int, Any]) -> list[Any]:
             if id(holder) not in found:
                 found[id(holder)] = holder
                 reached.append(id(holder))
-    return list(found.values())
+    return found
 
 
-def _renew_tuple(thing: Any, new: dict[int, Any], holders: set[int]) -> None:
+def _renew_tuple(thing: Any, new: dict[int, Any], holders: dict[int, Any]) -> None:
     """Makes a tuple of the new parts, after those of its parts that are tuples too."""
     waiting = [thing]
     while waiting:
@@ -207,3 +204,7 @@ def _renew_tuple(thing: Any, new: dict[int, Any], holders: set[int]) -> None:
         waiting.pop()
         parts = [new.get(id(part), part) for part in last]
         new[id(last)] = last._make(parts) if hasattr(last, "_make") else type(last)(parts)
+
+
+_HOLDERS = (Module, dict, list, tuple)
+_WALKED = (*_HOLDERS, Tensor)

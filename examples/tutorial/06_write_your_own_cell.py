@@ -50,6 +50,10 @@ class NeighbourCell(Cell):
 report = tg.check_cell(NeighbourCell)
 
 # %%
+# A cell with more to remember says ``state = "h c"``. One that counts its steps, say, in a state
+# ``t``, adds ``kept = "t"``: zoneout, which lets entries of states stand still at random, then
+# leaves it alone.
+#
 # The same from the command line: ``tinygrad-rnn check mycells.py:NeighbourCell``.
 #
 # Time it

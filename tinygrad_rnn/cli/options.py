@@ -95,7 +95,7 @@ _SETTINGS_OPTIONS = [
     _setting("dtype", "Type of the numbers.", type=click.Choice(["float32", "float64"])),
     _setting("vectors", "Pre-trained word vectors (GloVe or word2vec text).", metavar="FILE"),
     _setting("dropout", "On embeddings, between layers and before the output."),
-    _setting("recurrent_dropout", "On the state that gates read, one mask a sequence."),
+    _setting("recurrent_dropout", "On the state that gates read, one mask a sequence and gate."),
     _setting("zoneout", "Probability that a unit keeps its old state."),
     _setting("optimizer", "Which optimiser.", type=click.Choice(list(LEARNING_RATES))),
     _setting(
