@@ -85,6 +85,7 @@ def cases(draw: st.DrawFn, /, noisy: bool = True) -> Case:
     if noisy:
         options |= {name: draw(st.sampled_from([0.0, 0.4])) for name in ("dropout", "recurrent_dropout", "zoneout")}
         options |= {"residual": draw(st.booleans())}
+        options["dropout"] *= layers > 1  # it stands between layers
     layer = Recurrent(
         RandomCell, features, hidden, layers, both, plan=tuple(plan), ends=(draw(number), draw(number)),
         dtype=np.float64, rng=np.random.default_rng(draw(number)), **options,

@@ -249,19 +249,25 @@ ASKED = [(False, False, True), (True, True, True), (True, False, False), (False,
 
 
 @pytest.mark.parametrize("given", ASKED)
-@pytest.mark.parametrize("kind", ["plain", "lengths", "zoneout", "zoneout in training"])
+@pytest.mark.parametrize("kind", ["plain", "zoneout", "zoneout in training"])
 def test_an_lstm_has_one_backward_loop_whatever_of_it_is_asked_for(
     kind: str, given: tuple[bool, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     layer = LSTM(3, 4, zoneout=0.1 if "zoneout" in kind else 0.0, dtype=np.float64)
-    options: dict[str, Any] = {"lengths": np.array([4, 2])} if kind == "lengths" else {}
-    if "training" in kind:
-        options["rng"] = np.random.default_rng(0)
+    options: dict[str, Any] = {"rng": np.random.default_rng(0)} if "training" in kind else {}
     plan = plans(layer, XS, monkeypatch, **options)(*given)
     if given == (False, True, False):  # of c alone: at the last step the output gate has no part in it
         assert plan.patterns == ((False, True, False), (True, True, True))
     else:
         assert {*plan.patterns} == {(True, True, True)}
+
+
+@pytest.mark.parametrize("outputs", [True, False])
+def test_an_lstm_with_lengths_has_one_backward_loop_and_its_states_are_outputs_too(
+    outputs: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = plans(LSTM(3, 4, dtype=np.float64), XS, monkeypatch, lengths=np.array([4, 2]))
+    assert {*plan(False, False, outputs, True, True).patterns} == {(True,) * 5}
 
 
 def test_loops_for_what_is_asked_for_are_compiled_once_and_few_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
