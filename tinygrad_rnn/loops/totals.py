@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -76,10 +75,15 @@ class Totals:
         self.asked, self.layout = asked, layout
         # What is asked of neighbouring slices is calculated at once: for each left operand and stack, lo and hi.
         self.runs: dict[tuple[Var | None, Var], tuple[int, int]] = {}
-        for term in (term for group in asked for term in group or () if isinstance(term, Term)):
-            key, lo, hi = self._place(term)
+        places = {term: self._place(term) for group in asked for term in group or () if isinstance(term, Term)}
+        for key, lo, hi in places.values():
             before = self.runs.get(key, (lo, hi))
             self.runs[key] = (min(before[0], lo), max(before[1], hi))
+        self.slices = {term: (key, lo - self.runs[key][0]) for term, (key, lo, _) in places.items()}
+        """Of each term, the key of its calculation, and which of the results is its own."""
+        alike = [tuple(self.slices.get(term, term) for term in group or ()) for group in asked]
+        self.again = [key in alike[:i] for i, key in enumerate(alike)]
+        """Whether the same sum was asked for before."""
 
     def _place(self, term: Term) -> tuple[tuple[Var | None, Var], int, int]:
         """The key of a calculation, and the slice of its result."""
@@ -91,13 +95,10 @@ class Totals:
     def run(self, env: Env, steps: int) -> list[Array | None]:
         """The sums, in the order in which they were asked for; every array is new."""
         done: dict[tuple[Var | None, Var], Array] = {}
-        given: set[Any] = set()
         results: list[Array | None] = []
-        for group in self.asked:
+        for group, again in zip(self.asked, self.again, strict=True):
             result = None if group is None else self._sum(group, env, steps, done)
-            key = tuple(self._place(term) if isinstance(term, Term) else term for term in group or ())
-            results.append(result.astype(result.dtype) if result is not None and key in given else result)  # a copy
-            given.add(key)
+            results.append(result.astype(result.dtype) if result is not None and again else result)  # a copy
         return results
 
     def _sum(self, group: Group, env: Env, steps: int, done: dict[tuple[Var | None, Var], Array]) -> Array:
@@ -106,10 +107,10 @@ class Totals:
             if not isinstance(term, Term):
                 value = term.over_time(env, self.layout.timed)
             else:
-                key, lo, _ = self._place(term)
+                key, number = self.slices[term]
                 if key not in done:
                     done[key] = self._calculated(*key, env, steps)
-                value = done[key][lo - self.runs[key][0]]
+                value = done[key][number]
                 if term.left is None:
                     value = ops.sum_to.forward(value, term.shape)
             result = value if result is None else result + value
