@@ -81,7 +81,9 @@ class Totals:
             self.runs[key] = (min(before[0], lo), max(before[1], hi))
         self.slices = {term: (key, lo - self.runs[key][0]) for term, (key, lo, _) in places.items()}
         """Of each term, the key of its calculation, and which of the results is its own."""
-        alike = [tuple(self.slices.get(term, term) for term in group or ()) for group in asked]
+        alike = [
+            tuple(self.slices[term] if isinstance(term, Term) else term for term in group or ()) for group in asked
+        ]
         self.again = [key in alike[:i] for i, key in enumerate(alike)]
         """Whether the same sum was asked for before."""
 
