@@ -92,7 +92,9 @@ def as_array(value: Any, dtype: Any = None) -> Array:
 
     Raises TypeError for complex numbers, objects, dates and strings, and for arrays whose operators are not NumPy's
     (`np.matrix`, masked arrays); ValueError for ragged lists."""
-    if type(value) is np.ndarray or is_array(value):
+    if type(value) is np.ndarray and dtype is None and value.dtype.kind in REAL:
+        return value  # most often
+    if is_array(value):
         array = value
     elif isinstance(value, np.generic):
         array = np.asarray(value)
