@@ -235,7 +235,7 @@ def _with_summed(e: Equation, axes: AxisNumbers) -> AxisNumbers:
     """The axes of a sum, and None for those that were summed and not kept."""
     axis, keepdims = _arguments(e, "axis", "keepdims")
     rank = len(e.reads[0].shape)
-    if keepdims:
+    if keepdims or not rank:  # a number has no axes, and is its own sum
         return axes
     summed = {a % rank for a in (range(rank) if axis is None else axis if isinstance(axis, tuple) else (axis,))}
     left = iter(axes)
