@@ -22,6 +22,7 @@ OF_FEW_ARGUMENTS = {
     "tinygrad_rnn.blas._numpys_openblas",  # none
     "tinygrad_rnn.data.tokens._word_tokenizer",  # none
     "tinygrad_rnn.inspection.page._asset",  # the files that come with the package
+    "tinygrad_rnn.loops.kernels._sigmoids_numbers",  # dtypes
 }
 
 

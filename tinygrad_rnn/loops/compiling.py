@@ -43,7 +43,7 @@ from tinygrad_rnn.ops import zeros_like
 from tinygrad_rnn.rowsparse import RowSparse
 from tinygrad_rnn.tape import Box
 
-V = TypeVar("V")
+Kept = TypeVar("Kept")
 
 # --- The stages ------------------------------------------------------------------------------------------------
 
@@ -87,20 +87,19 @@ class Compiled:
                 found = self.backward.run(saved, g, operands)
                 if all(x is None or _is_finite(x) for x in found):
                     return found
-        return self._in_segments(plan, saved, g, operands)
+        return self._in_segments(self.others, plan, saved, g, operands)
 
     def _in_segments(
-        self, plan: Plan, saved: Env, g: Sequence[Array | None], operands: Sequence[Array]
+        self, loops: BackwardLoops, plan: Plan, saved: Env, g: Sequence[Array | None], operands: Sequence[Array]
     ) -> list[Array | None]:
         """Each part of the steps by the loop that was made for it."""
-        assert self.others is not None  # for the type checker: `run_backward` has asked
         captured, states, xs = self.program.sorted(operands)
         timed, cut = self.forward.layout.timed, len(states)
         gathering = Gathering(self.program, g[:cut])
         for pattern, part in plan.segments(len(xs[0])):
             g_part = [*gathering.of_states, *(None if x is None else x[part] for x in g[cut:])]
             kept = {v: value[part] if v in timed else value for v, value in saved.items()}
-            found = self.others.loop_for(pattern).run(kept, g_part, [*captured, *states, *(x[part] for x in xs)])
+            found = loops.loop_for(pattern).run(kept, g_part, [*captured, *states, *(x[part] for x in xs)])
             gathering.add(found, part.stop - part.start)
         return gathering.all()
 
@@ -147,7 +146,7 @@ class BackwardLoop:
             of_xs.append(x)
         return [*of_captured, *of_states, *of_xs]
 
-    def _of_carried(self, of_states: list[V]) -> list[tuple[int, V]]:
+    def _of_carried(self, of_states: list[Kept]) -> list[tuple[int, Kept]]:
         return [(i, of_states[i]) for i in self.carried]
 
 
@@ -366,7 +365,7 @@ def _new_lock() -> None:
 in_each_child(_new_lock)
 
 
-def _remember(found: OrderedDict[Any, V], key: Any, value: V, most: int = 8) -> V:
+def _remember(found: OrderedDict[Any, Kept], key: Any, value: Kept, most: int = 8) -> Kept:
     """Puts a value beside at most so many others; the oldest are forgotten."""
     found[key] = value
     while len(found) > most:

@@ -152,6 +152,8 @@ class _Search:
             return None if None in found else [term for each in found for term in each or ()]
         if e.primitive in SUMS:
             (x,) = e.reads
+            if not math.prod(x.shape):
+                return None
             if e.primitive is ops.mean:
                 scale *= math.prod(v.shape) / math.prod(x.shape)
             axes = self._before_sum(x, axes if e.primitive is ops.sum_to else _with_summed(e, axes))
