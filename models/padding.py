@@ -42,20 +42,19 @@ class Padding:
     def __init__(self, rows: HostArray, like: Tensor, backward: bool = False) -> None:
         asarray = xp(like.data).asarray
         live = _live(rows, int(rows.max()))
+        self.rows, self.backward, self.row = rows, backward, int(rows.argmax())
+        self.begun = None if rows.all() else Tensor(asarray(rows[:, None] > 0))
         if backward:
             live = live[::-1]
-        starting = live.copy()
-        starting[1:] &= ~live[:-1]
-        self.rows, self.backward = rows, backward
-        self.live, self.starting = Tensor(asarray(live)), Tensor(asarray(starting))
-        self.longest = Tensor(asarray(rows.argmax(axis=0, keepdims=True)))
-        self.ends = (asarray(np.maximum(rows - 1, 0)), asarray(np.arange(len(rows))))
-        self.begun = None if rows.all() else Tensor(asarray(rows[:, None] > 0))
+            starting = live.copy()
+            starting[1:] &= ~live[:-1]
+            self.starting = Tensor(asarray(starting))
+        self.live, self.longest = Tensor(asarray(live)), Tensor(asarray(np.array([self.row])))
 
     def filled(self, values: Tensor) -> Tensor:
         """(S,B,...), where the padding holds what the longest row has; no gradient goes there."""
         with no_grad():
-            row = ops.take(values, self.longest, axis=1)
+            row = values[:, self.row : self.row + 1]
         return ops.where(beside(self.live, values, 2), values, row)
 
     def lent(self, live: Tensor, values: Tensor) -> Tensor:
@@ -63,13 +62,15 @@ class Padding:
         return ops.where(beside(live, values), values, self.of_longest(values))
 
     def of_longest(self, values: Tensor) -> Tensor:
-        """(B,...) -> (1,...), off the tape."""
+        """(B,...) -> (1,...), off the tape: by an operand, so that a compiled step is the same whichever row it is."""
         with no_grad():
             return ops.take(values, self.longest)
 
     def last(self, states: Tensor, initial: Tensor) -> Tensor:
         """Of a state at all steps (S,B,...) that of each row's own last step."""
-        return self.begun_or(states[self.ends], initial)
+        asarray = xp(states.data).asarray
+        ends = asarray(np.maximum(self.rows - 1, 0)), asarray(np.arange(len(self.rows)))
+        return self.begun_or(states[ends], initial)
 
     def begun_or(self, state: Tensor, initial: Tensor) -> Tensor:
         """A last state (B,...), and of rows without a step the initial one."""
