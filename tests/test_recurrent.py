@@ -681,3 +681,14 @@ def test_values_of_another_dtype_make_a_model_of_that_dtype() -> None:
     logits, (state,) = wide(ids)
     assert {logits.dtype, state.dtype} == {np.dtype("f8")}
     np.testing.assert_allclose(logits.numpy(), model.astype(np.float64)(ids)[0].numpy(), rtol=1e-12)
+
+
+def test_a_layer_without_parameters_can_be_cast() -> None:
+    class Leaky(Cell):
+        def step(self, x: Tensor, h: Tensor) -> Tensor:
+            return 0.5 * h + x
+
+    layer = Recurrent(Leaky, 2, 2).astype(np.float64)
+    assert layer.dtype == np.float64
+    outputs, (state,) = layer(draw(4, 3, 2))
+    assert {outputs.dtype, state.dtype} == {np.dtype("f8")}
