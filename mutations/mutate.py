@@ -48,10 +48,10 @@ KINDS = (
 )
 
 SUBJECTS = {
-    "ops": "test_edges test_sums test_known_numbers test_numpy_protocol test_ops test_backends",
-    "optim": "test_optim test_rowsparse test_training",
-    "loops": "test_scratch test_compiled_edges test_compiled_scan test_optimised_programs test_explain "
-    "test_compiled_cells test_compiled_recurrent",
+    "ops": "test_edges test_padding test_sums test_known_numbers test_numpy_protocol test_ops test_backends",
+    "optim": "test_optim test_changes test_rowsparse test_training",
+    "loops": "test_scratch test_trees test_compiled_edges test_compiled_scan test_optimised_programs test_explain "
+    "test_compiled_contractions test_compiled_seeding test_compiled_cells test_compiled_recurrent",
 }
 """The folders that are mutated, and the tests of their subject."""
 
@@ -105,14 +105,14 @@ def _annotated(source: str) -> list[tuple[tuple[int, int], tuple[int, int]]]:
     return found
 
 
-def is_seen(fault: Fault, tree: Path) -> bool:
-    """Whether a test fails in this copy of the source, once the fault is in it."""
+def is_seen(fault: Fault, tree: Path, near: bool) -> bool:
+    """Whether a test fails in this copy of the source, once the fault is in it; `near`: of the file's subject."""
     file = tree / fault.file
     whole = file.read_text()
     file.write_text(fault.source)
     try:
         subject = next(name for name in SUBJECTS if f"/{name}/" in f"/{fault.file}")
-        return any(_fails(tree, tests) for tests in (SUBJECTS[subject].split(), []))
+        return any(_fails(tree, tests) for tests in (SUBJECTS[subject].split(), [])[: 1 if near else 2])
     finally:
         file.write_text(whole)
 
@@ -153,6 +153,7 @@ def main() -> int:
     )
     parser.add_argument("--sample", type=int, default=40, help="how many faults are drawn (40); 0 for all")
     parser.add_argument("--seed", type=int, default=0, help="of the draw")
+    parser.add_argument("--near", action="store_true", help="only the tests of the file's subject, not the whole suite")
     parser.add_argument("--jobs", type=int, default=1, help="how many are tried beside each other")
     chosen = parser.parse_args()
     every = [fault for file in chosen_files(chosen.what) for fault in faults(file)]
@@ -165,11 +166,14 @@ def main() -> int:
             copy = Path(folder) / str(number)
             shutil.copytree(ROOT, copy, symlinks=True, ignore=shutil.ignore_patterns(".git", ".*_cache", ".hypothesis"))
             trees.put(copy)
+        for tests in SUBJECTS.values():
+            if _fails(copy, tests.split()):
+                raise SystemExit(f"mutate.py: without any fault, {tests} fail")
 
         def survives(fault: Fault) -> bool:
             tree = trees.get()
             try:
-                return fault.key not in known and not is_seen(fault, tree)
+                return fault.key not in known and not is_seen(fault, tree, chosen.near)
             finally:
                 trees.put(tree)
 
