@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import argparse
 import ast
-import difflib
 import os
 import random
 import shutil
@@ -75,24 +74,32 @@ class Fault:
         return f"{self.file}:{self.line}\n  - {self.before}\n  + {self.after}"
 
 
-def faults(file: Path) -> Iterator[Fault]:
-    """All faults of a file, each once."""
-    name, source = file.relative_to(ROOT).as_posix(), file.read_text()
-    tree, quiet, seen = get_ast(source), _annotated(source), set()
+Place = tuple[Path, str, int, int]
+"""A file, a kind of fault, which of the places for it there, and its line."""
+
+
+def places(file: Path) -> Iterator[Place]:
+    """Where a file could have a fault."""
+    source = file.read_text()
+    nodes, quiet = list(ast_nodes(get_ast(source))), _annotated(source)
     for kind in KINDS:
         operator = get_operator(f"core/{kind}")()
-        places = [place for node in ast_nodes(tree) for place in operator.mutation_positions(node)]
-        for number, ((line, column), _) in enumerate(places):
-            if any(first <= (line, column) < last for first, last in quiet):
-                continue
-            changed = mutate_code(source, operator, number)
-            if changed is None or changed in seen:
-                continue
-            seen.add(changed)
-            pairs = difflib.ndiff(source.splitlines(), changed.splitlines())
-            lines = [each for each in pairs if each[0] in "-+"]
-            before, after = (" ".join(x[2:].strip() for x in lines if x[0] == sign) for sign in "-+")
-            yield Fault(name, line, before, after, changed)
+        found = [place for node in nodes for place in operator.mutation_positions(node)]
+        for number, ((line, column), _) in enumerate(found):
+            if not any(first <= (line, column) < last for first, last in quiet):
+                yield file, kind, number, line
+
+
+def fault(place: Place) -> Fault:
+    """The fault of a place."""
+    file, kind, number, line = place
+    source = file.read_text()
+    changed = str(mutate_code(source, get_operator(f"core/{kind}")(), number))
+    old, new = source.splitlines(), changed.splitlines()
+    start = next(i for i, pair in enumerate(zip(old, new, strict=False)) if pair[0] != pair[1])
+    rest = next((i for i, pair in enumerate(zip(old[::-1], new[::-1], strict=False)) if pair[0] != pair[1]), 0)
+    before, after = (" ".join(x.strip() for x in lines[start : len(lines) - rest]) for lines in (old, new))
+    return Fault(file.relative_to(ROOT).as_posix(), line, before, after, changed)
 
 
 def _annotated(source: str) -> list[tuple[tuple[int, int], tuple[int, int]]]:
@@ -105,13 +112,13 @@ def _annotated(source: str) -> list[tuple[tuple[int, int], tuple[int, int]]]:
     return found
 
 
-def is_seen(fault: Fault, tree: Path, near: bool) -> bool:
+def is_seen(change: Fault, tree: Path, near: bool) -> bool:
     """Whether a test fails in this copy of the source, once the fault is in it; `near`: of the file's subject."""
-    file = tree / fault.file
+    file = tree / change.file
     whole = file.read_text()
-    file.write_text(fault.source)
+    file.write_text(change.source)
     try:
-        subject = next(name for name in SUBJECTS if f"/{name}/" in f"/{fault.file}")
+        subject = next(name for name in SUBJECTS if f"/{name}/" in f"/{change.file}")
         return any(_fails(tree, tests) for tests in (SUBJECTS[subject].split(), [])[: 1 if near else 2])
     finally:
         file.write_text(whole)
@@ -156,9 +163,11 @@ def main() -> int:
     parser.add_argument("--near", action="store_true", help="only the tests of the file's subject, not the whole suite")
     parser.add_argument("--jobs", type=int, default=1, help="how many are tried beside each other")
     chosen = parser.parse_args()
-    every = [fault for file in chosen_files(chosen.what) for fault in faults(file)]
-    drawn = random.Random(chosen.seed).sample(every, min(chosen.sample or len(every), len(every)))
-    known = {(each["file"], each["before"], each["after"]) for each in tomllib.loads(KNOWN.read_text())["survivor"]}
+    every = [place for file in chosen_files(chosen.what) for place in places(file)]
+    drawn = [
+        fault(place) for place in random.Random(chosen.seed).sample(every, min(chosen.sample, len(every)) or len(every))
+    ]
+    known = {(old["file"], old["before"], old["after"]) for old in tomllib.loads(KNOWN.read_text())["survivor"]}
     print(f"{len(drawn)} of {len(every)} faults", flush=True)
     trees: SimpleQueue[Path] = SimpleQueue()
     with tempfile.TemporaryDirectory() as folder:
@@ -170,18 +179,18 @@ def main() -> int:
             if _fails(copy, tests.split()):
                 raise SystemExit(f"mutate.py: without any fault, {tests} fail")
 
-        def survives(fault: Fault) -> bool:
+        def survives(each: Fault) -> bool:
             tree = trees.get()
             try:
-                return fault.key not in known and not is_seen(fault, tree, chosen.near)
+                return each.key not in known and not is_seen(each, tree, chosen.near)
             finally:
                 trees.put(tree)
 
         new = 0
         with ThreadPoolExecutor(chosen.jobs) as pool:
-            for fault, left in zip(drawn, pool.map(survives, drawn), strict=True):
+            for each, left in zip(drawn, pool.map(survives, drawn), strict=True):
                 new += left
-                print(f"{'survives' if left else 'known   ' if fault.key in known else 'seen    '} {fault}", flush=True)
+                print(f"{'survives' if left else 'known   ' if each.key in known else 'seen    '} {each}", flush=True)
     print(f"{new} survive that are not in {KNOWN.name}")
     return 1 if new else 0
 
