@@ -663,3 +663,13 @@ def test_a_resumed_schedule_is_the_uninterrupted_one(losses: list[float], cut: i
 def test_a_senseless_schedule_is_one_clear_sentence(make: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         make(SGD([table()], lr=1.0))
+
+
+def test_a_gradient_whose_entries_are_one_number_in_memory_is_scaled_once() -> None:
+    p = Parameter(np.zeros(4))
+    p.grad = np.lib.stride_tricks.as_strided(np.array([3.0]), (4,), (0,))
+    assert clip_by_norm([p], 1.0) == 6.0
+    np.testing.assert_allclose(p.grad, 0.5)
+    p.grad = np.lib.stride_tricks.as_strided(np.array([3.0, 1.0]), (4, 1), (0, 8))
+    clip_by_value([p], 2.0)
+    np.testing.assert_array_equal(p.grad, np.full((4, 1), 2.0))
