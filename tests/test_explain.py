@@ -218,3 +218,13 @@ def test_training_never_asks_for_a_profiler(monkeypatch: pytest.MonkeyPatch) -> 
 
     monkeypatch.setattr(sys, "setprofile", asked)
     LSTM(5, 4)(XS)[0].sum().backward()
+
+
+def test_what_no_line_of_the_step_names_is_called_by_its_part(capsys: pytest.CaptureFixture[str]) -> None:
+    text = " ".join(shown(capsys, GRU(5, 4), XS, None, np.array([3, 1])).split())
+    assert "given x (2, 5), x' (2, 1), s (2, 4)" in text  # x' tells which rows are within their length
+
+
+def test_the_source_remarks_which_array_is_that_of_the_step_before(capsys: pytest.CaptureFixture[str]) -> None:
+    text = shown(capsys, GRU(5, 4), XS)
+    assert "# h_new of one step is h of the next" in text.partition("── Backward")[0]
