@@ -16,7 +16,7 @@ from tinygrad_rnn.loops.products import affine, sum_of_products
 from tinygrad_rnn.loops.program import Equation, Var
 from tinygrad_rnn.ops.activations import _normal_distribution
 from tinygrad_rnn.ops.arithmetic import _clip
-from tinygrad_rnn.ops.indexing import Slot, _getitem, _scatter
+from tinygrad_rnn.ops.indexing import Slot, _getitem, _parts, _scatter
 from tinygrad_rnn.ops.losses import _binary_cross_entropy
 from tinygrad_rnn.ops.reductions import _step_along
 from tinygrad_rnn.ops.shapes import _concatenate, _split, _stack, _unstack
@@ -115,14 +115,10 @@ def _summed_to(equation: Equation, values: list[Array], timed: list[bool], steps
     return (total(values[0], axes) if axes else values[0]).reshape((steps, *shape))
 
 
-def _index(index: Any) -> tuple[Any, ...]:
-    return index if isinstance(index, tuple) else (index,)
-
-
 def _stays_in_place(equation: Equation) -> bool:
     """Whether an index reads the same axes where there is one more in front: so do numbers and slices, and one constant
     array among slices, which does not move its axes to the front."""
-    parts = _index(equation.args[1])
+    parts = _parts(equation.args[1])
     arrays = sum(isinstance(part, Slot) for part in parts)
     return (
         all(
@@ -142,13 +138,13 @@ def _step_by_step(equation: Equation, values: list[Array], timed: list[bool], st
 def _read(equation: Equation, values: list[Array], timed: list[bool], steps: int) -> Any:
     if any(timed[2:]):  # the index differs from step to step
         return _step_by_step(equation, values, timed, steps)
-    return _getitem.forward(values[0], (slice(None), *_index(equation.args[1])), *values[2:])
+    return _getitem.forward(values[0], (slice(None), *_parts(equation.args[1])), *values[2:])
 
 
 def _written(equation: Equation, values: list[Array], timed: list[bool], steps: int) -> Any:
     if any(timed[3:]):
         return _step_by_step(equation, values, timed, steps)
-    index, shape = (slice(None), *_index(equation.args[1])), (steps, *equation.outs[0].shape)
+    index, shape = (slice(None), *_parts(equation.args[1])), (steps, *equation.outs[0].shape)
     return _scatter.forward(values[0], index, shape, *values[3:])
 
 

@@ -26,6 +26,7 @@ from tinygrad_rnn.buffers import empty_buffer
 from tinygrad_rnn.loops.program import Equation, Var
 from tinygrad_rnn.ops.indexing import _getitem
 from tinygrad_rnn.ops.products import _einsum
+from tinygrad_rnn.sums import total
 from tinygrad_rnn.tape import primitive
 
 if TYPE_CHECKING:  # splitting needs batching, and batching this
@@ -60,7 +61,7 @@ class Contraction:
         for v, axes in self.factors:
             value = env[v]
             if v in timed and not of_all:
-                value = value.sum(axis=0)
+                value = total(value, 0)
             operands.append(_squeezed(value, (TIME, *axes) if v in timed and of_all else axes))
         return self._of(operands, ())
 

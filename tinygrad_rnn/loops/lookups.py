@@ -9,6 +9,7 @@ import numpy as np
 from tinygrad_rnn.loops.program import Equation, Var
 from tinygrad_rnn.ops.indexing import Slot, _scatter
 from tinygrad_rnn.rowsparse import RowSparse
+from tinygrad_rnn.sums import total
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,7 +24,7 @@ class Lookup:
         """The sum over time. One of the two at least has a time axis."""
         numbers, values = env[self.numbers], env[self.values]
         if self.numbers not in timed:
-            values = values.sum(axis=0)
+            values = total(values, 0)
         elif self.values not in timed:
             values = np.broadcast_to(values, (len(numbers), *values.shape))
         return RowSparse.from_indices(numbers, values, self.shape)
