@@ -96,9 +96,11 @@ def group_sums(values: Array, starts: Array) -> Array:
         return values[starts]
     if values.dtype.char == "e":
         return group_sums(values.astype(np.float32), starts).astype(np.float16)
-    lib, last = xp(values), len(values)
-    sizes = lib.diff(starts, append=last)
-    if values.dtype.char == "f" and int(sizes.max()) > SUMMED_AT_ONCE:
+    if values.dtype.char != "f" or len(values) <= SUMMED_AT_ONCE:
+        return _consecutive(values, starts)
+    lib = xp(values)
+    sizes = lib.diff(starts, append=len(values))
+    if int(sizes.max()) > SUMMED_AT_ONCE:
         pieces = -(-sizes // SUMMED_AT_ONCE)
         first = lib.cumsum(pieces) - pieces  # of each group's pieces
         number = lib.arange(int(pieces.sum())) - lib.repeat(first, pieces)

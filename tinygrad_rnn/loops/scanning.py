@@ -202,7 +202,8 @@ def scan(
     heard = listener.get()
     if heard is not None:
         heard.append((step, state, xs))
-    plain = not compiled or not _switch.get() or is_interpreted() or not _on_host(flat(state), flat(xs))
+    given = [*flat(state), *flat(xs)]
+    plain = not compiled or not _switch.get() or is_interpreted() or not _on_host(given)
     if plain or (steps == 1 and not is_recording()):  # one step costs less than its recording
         return unroll(step, state, xs)
     new = False
@@ -214,7 +215,7 @@ def scan(
                 raise CannotRecord("the step does something else each time it is called")
             if for_sure:
                 new = _first_time(_pure, program.key)
-        needs = tuple(_is_live(x) for x in (*program.operands, *flat(state), *flat(xs)))
+        needs = tuple(_is_live(x) for x in (*program.operands, *given))
         compiled_program(program, needs)
     except Exception as error:
         result = unroll(step, state, xs)  # where the step itself is wrong, this says so
@@ -222,7 +223,7 @@ def scan(
         return result
     if new:
         _explain_changing_numbers(step, state, xs, program)
-    leaves: Any = iter(_scan(*program.operands, *flat(state), *flat(xs), program=program, every=checkpoint_every))
+    leaves: Any = iter(_scan(*program.operands, *given, program=program, every=checkpoint_every))
     return rebuild(new_state, leaves), rebuild(y, leaves)
 
 
@@ -243,8 +244,8 @@ def _is_live(x: Any) -> bool:
     return isinstance(x, Box) and x.node is not None and is_recording()
 
 
-def _on_host(*groups: list[Any]) -> bool:
-    return all(isinstance(x.data if isinstance(x, Box) else x, np.ndarray) for group in groups for x in group)
+def _on_host(values: list[Any]) -> bool:
+    return all(isinstance(x.data if isinstance(x, Box) else x, np.ndarray) for x in values)
 
 
 def _truncated(
