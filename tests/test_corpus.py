@@ -133,17 +133,20 @@ def test_a_file_that_is_not_python_has_no_docstrings(tmp_path: Path, content: by
 # --- The corpus ------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_the_standard_library_has_a_hundred_thousand_words(library: Prose) -> None:
     assert 90_000 <= library.words <= 140_000
     assert library.words == sum(len(sentence.split()) for sentence in library.sentences)
     assert library.sha256 == hashlib.sha256("\n".join(library.sentences).encode()).hexdigest()
 
 
+@pytest.mark.slow
 def test_every_sentence_is_there_once_and_reads_as_prose(library: Prose) -> None:
     assert len({sentence.lower() for sentence in library.sentences}) == len(library.sentences)
     assert all(is_prose(sentence) for sentence in library.sentences)
 
 
+@pytest.mark.slow
 def test_the_last_tenth_is_a_fair_sample(library: Prose) -> None:
     """As many of its words are new as in any other tenth."""
     sentences = [re.findall("[a-z]+", sentence.lower()) for sentence in library.sentences]

@@ -273,8 +273,18 @@ def run_with_state(layer: Any, xs: Tensor, *state: Tensor) -> tuple[Tensor, ...]
     return (outputs, *last)
 
 
-@every_kind
-@pytest.mark.parametrize("order", [1, 2])
+LONG = {("lstm", 2), ("gru, reset before, recurrent bias", 2)}
+"""Kinds and orders of derivatives that take seconds."""
+
+
+@pytest.mark.parametrize(
+    ("kind", "order"),
+    [
+        pytest.param(kind, order, marks=pytest.mark.slow if (kind, order) in LONG else ())
+        for kind in KINDS
+        for order in (1, 2)
+    ],
+)
 @pytest.mark.parametrize("bidirectional", [False, True])
 def test_derivatives_by_every_weight_input_and_state_agree_with_finite_differences(
     kind: str, order: int, bidirectional: bool
