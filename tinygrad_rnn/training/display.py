@@ -1,0 +1,64 @@
+"""How the figures of a run are laid out: to the width of the terminal, if there is one."""
+
+from __future__ import annotations
+
+import os
+import sys
+import textwrap
+from collections.abc import Sequence
+from typing import TextIO
+
+WIDEST = 110
+"""Columns, where nothing says how many there are: in a file, say."""
+
+NARROWEST = 40
+"""Columns: what is narrower still is not laid out for."""
+
+LABEL = 10
+"""Columns that a label takes."""
+
+TIE = "\xa0"
+"""A space at which `entry` breaks no line."""
+
+HEADER = f"{'':<9}{'train':>8}{'valid':>8}{'perplexity':>12}{'bits':>7}{'tokens/s':>10}{'lr':>9}"
+"""Above the rows of evaluations; `train` and `valid` are in nats a token."""
+
+
+def columns(stream: TextIO | None = None) -> int:
+    """The width of the terminal that a stream (standard output) writes to, from NARROWEST to WIDEST; WIDEST where it
+    is none."""
+    try:
+        found = os.get_terminal_size((sys.stdout if stream is None else stream).fileno()).columns
+    except (OSError, ValueError, AttributeError):
+        return WIDEST
+    return min(max(found, NARROWEST), WIDEST) if found else WIDEST
+
+
+def entry(label: str, text: str, width: int | None = None) -> str:
+    """A line with its label at the left; in several lines where it is wider than the terminal."""
+    room = (columns() if width is None else width) - LABEL
+    lines = textwrap.wrap(text, room, break_long_words=False, break_on_hyphens=False)
+    return f"{label:<{LABEL}}" + ("\n" + " " * LABEL).join(lines).replace(TIE, " ")
+
+
+def figure(value: float, digits: int) -> str:
+    """A number with so many digits after the point, or in few characters where it is very large or none."""
+    return f"{value:.{digits}f}" if abs(value) < 1e6 else f"{value:.2g}"
+
+
+def row(epoch: int, train: float, valid: float, perplexity: float, bits: float, speed: float, lr: float) -> str:
+    """An evaluation in the columns of HEADER: nats a token in training and in validation, exp of the latter and the
+    latter in bits, tokens a second, and the learning rate."""
+    return (
+        f"epoch {epoch:>3} {figure(train, 3):>7} {figure(valid, 3):>7} {figure(perplexity, 1):>11} "
+        f"{figure(bits, 2):>6} {speed:>9,.0f} {lr:>8.2g}"
+    )
+
+
+def fitted(parts: Sequence[tuple[int, str]], room: int) -> str:
+    """Parts of a line, each with how much it matters (1 most), with commas between them: the ones that matter least
+    are left out where they do not fit into `room` columns."""
+    kept = [*parts]
+    while len(text := ", ".join(part for _, part in kept)) > room and len(kept) > 1:
+        kept.remove(max(kept, key=lambda part: part[0]))
+    return text[:room]
