@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tinygrad_rnn.training import display
-from tinygrad_rnn.training.display import HEADER, columns, entry, figure, fitted, row
+from tinygrad_rnn.training.display import HEADER, columns, entry, figure, shortened, row
 
 WORDS = st.lists(st.text("abc,.", min_size=1, max_size=20), max_size=40)
 
@@ -56,7 +56,7 @@ PARTS = st.lists(st.tuples(st.integers(1, 9), st.text("abc", min_size=1, max_siz
 
 @given(parts=PARTS, room=st.integers(1, 90))
 def test_what_is_left_out_of_a_line_matters_least(parts: list[tuple[int, str]], room: int) -> None:
-    text = fitted(parts, room)
+    text = shortened(parts, room)
     assert len(text) <= room
     whole = ", ".join(part for _, part in parts)
     if len(whole) <= room:

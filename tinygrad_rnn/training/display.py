@@ -11,7 +11,7 @@ from typing import TextIO
 WIDEST = 110
 """Columns, where nothing says how many there are: in a file, say."""
 
-NARROWEST = 40
+LEAST_COLUMNS = 40
 """Columns: what is narrower still is not laid out for."""
 
 LABEL = 10
@@ -25,13 +25,13 @@ HEADER = f"{'':<9}{'train':>8}{'valid':>8}{'perplexity':>12}{'bits':>7}{'tokens/
 
 
 def columns(stream: TextIO | None = None) -> int:
-    """The width of the terminal that a stream (standard output) writes to, from NARROWEST to WIDEST; WIDEST where it
+    """The width of the terminal that a stream (standard output) writes to, from LEAST_COLUMNS to WIDEST; WIDEST where it
     is none."""
     try:
         found = os.get_terminal_size((sys.stdout if stream is None else stream).fileno()).columns
     except (OSError, ValueError, AttributeError):
         return WIDEST
-    return min(max(found, NARROWEST), WIDEST) if found else WIDEST
+    return min(max(found, LEAST_COLUMNS), WIDEST) if found else WIDEST
 
 
 def entry(label: str, text: str, width: int | None = None) -> str:
@@ -55,7 +55,7 @@ def row(epoch: int, train: float, valid: float, perplexity: float, bits: float, 
     )
 
 
-def fitted(parts: Sequence[tuple[int, str]], room: int) -> str:
+def shortened(parts: Sequence[tuple[int, str]], room: int) -> str:
     """Parts of a line, each with how much it matters (1 most), with commas between them: the ones that matter least
     are left out where they do not fit into `room` columns."""
     kept = [*parts]
