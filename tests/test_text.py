@@ -223,6 +223,37 @@ def test_a_text_too_short_for_the_batch_gets_fewer_streams() -> None:
     assert batch.inputs.shape == (5, 2)
 
 
+@given(corpora, small, small, st.integers(0, 15))
+def test_warming_streams_up_changes_nothing_about_what_counts(
+    corpus: list[list[str]], batch_size: int, steps: int, warm_up: int
+) -> None:
+    _, ids = encoded(corpus)
+    batches = list(stream(ids, batch_size, steps, start=START, warm_up=warm_up))
+    for batch in batches:
+        check_batch(batch)
+    assert batches[0].inputs.shape[1] <= batch_size
+    assert counted(batches) == Counter(int(i) for sentence in ids for i in sentence[1:])
+
+
+@given(st.integers(2, 120), st.integers(1, 8), st.integers(1, 9), st.integers(0, 15))
+def test_every_stream_but_the_first_reads_on_from_so_many_tokens_before_its_own(
+    length: int, batch_size: int, steps: int, warm_up: int
+) -> None:
+    batches = list(stream([np.arange(4, length + 4)], batch_size, steps, start=START, warm_up=warm_up))
+    inputs, weights = (np.concatenate([getattr(b, name) for b in batches]) for name in ("inputs", "weights"))
+    assert inputs.shape[1] == 1 or inputs.shape[1] * max(warm_up, steps) < length, "too short for so many"
+    own = []
+    for row, counts in zip(inputs.T, weights.T, strict=True):
+        read = row[row != START]
+        assert read.tolist() == list(range(read[0], read[0] + len(read)))
+        assert len(inputs) - len(read) <= 1, "streams of one length"
+        first = int(np.argmax(counts))
+        assert first == (warm_up if read[0] > 4 else 0)
+        assert counts[first : len(read)].all()
+        own.append(read[first:].tolist())
+    assert list(chain(*own)) == list(range(4, length + 3))
+
+
 def test_a_batch_moved_to_where_it_is_is_the_same() -> None:
     (batch,) = bucketed([np.array([START, 4, END])], 1)
     moved = batch.to("cpu")
@@ -240,6 +271,24 @@ def test_a_split_loses_nothing_and_leaves_no_part_empty(corpus: list[list[str]],
     assert train
     assert abs(len(valid) - fraction * len(corpus)) <= 1
     assert valid
+
+
+@given(st.integers(2, 60), st.floats(0.01, 0.99), st.integers(0, 9))
+def test_sentences_that_are_drawn_to_validate_are_as_many_and_both_parts_keep_their_order(
+    count: int, fraction: float, seed: int
+) -> None:
+    corpus = [[str(i)] for i in range(count)]
+    parts = train_valid_split(corpus, fraction, unbroken=False, rng=np.random.default_rng(seed))
+    assert [len(part) for part in parts] == [len(part) for part in train_valid_split(corpus, fraction, unbroken=False)]
+    assert sorted(chain(*parts), key=lambda sentence: int(sentence[0])) == corpus
+    assert all(part == sorted(part, key=lambda sentence: int(sentence[0])) for part in parts)
+
+
+def test_a_seed_draws_the_sentences_that_validate() -> None:
+    corpus = [[str(i)] for i in range(100)]
+    one, again, other = (train_valid_split(corpus, rng=np.random.default_rng(seed))[1] for seed in (1, 1, 2))
+    assert one == again != other
+    assert one != corpus[90:]
 
 
 @given(st.lists(st.lists(PLAIN, max_size=9), min_size=1, max_size=5), st.floats(0.01, 0.99))
@@ -433,6 +482,10 @@ def test_a_missing_file_and_a_folder_are_one_sentence(tmp_path: Path) -> None:
             lambda: train_valid_split([["a", "b"]], 1.0),
             "the fraction that validates must be above 0 and below 1, got 1.0",
         ),
+        (
+            lambda: train_valid_split([["a", "b"]], rng=np.random.default_rng()),
+            "rng draws sentences, and this text is unbroken: its end validates",
+        ),
         (lambda: Vocabulary.build([]), "a vocabulary needs a token that occurs 1 times or more, got none"),
         (
             lambda: Vocabulary.build([["a"]], min_count=2),
@@ -461,6 +514,10 @@ def test_a_missing_file_and_a_folder_are_one_sentence(tmp_path: Path) -> None:
         (lambda: list(stream([], 2, 2, start=START)), "a stream needs at least 2 ids, got 0"),
         (lambda: list(stream([np.array([4])], 2, 2, start=START)), "a stream needs at least 2 ids, got 1"),
         (lambda: list(stream([np.array([4, 5])], 2, 0, start=START)), "steps must be at least 1, got 0"),
+        (
+            lambda: list(stream([np.array([4, 5])], 2, 2, start=START, warm_up=-1)),
+            "warm_up must be at least 0, got -1",
+        ),
     ],
 )
 def test_a_mistake_is_one_sentence(call: Callable[[], object], sentence: str) -> None:

@@ -79,29 +79,40 @@ def _padded(rows: list[Ids], padding: int) -> Batch:
     return Batch(np.where(weights > 0, ids[:-1], padding), ids[1:], weights, lengths)
 
 
-def stream(encoded: Iterable[Ids], batch_size: int, steps: int, *, start: int) -> Iterator[Batch]:
+def stream(encoded: Iterable[Ids], batch_size: int, steps: int, *, start: int, warm_up: int = 0) -> Iterator[Batch]:
     """All sequences end to end, laid out as `batch_size` contiguous streams and cut into windows of `steps`: the
     row of a batch goes on where the same row of the batch before ended (truncated BPTT with a carried state).
 
     Every token is the target of one row at one step; targets that are START do not count, and the first token of
     all has nothing before it. The streams differ by at most one token, and the shorter ones end in a target that
     does not count. The last window may be short. A text of fewer than `batch_size * steps` targets gets fewer
-    streams, of `steps` at the least where it has that many. Raises TextError where there is no target."""
+    streams, of `steps` at the least where it has that many.
+
+    With `warm_up` every stream but the first also reads that many tokens before its own, which do not count: what a
+    model makes of a text then does not depend on where the streams begin, nor on how many there are. The first has
+    nothing before it. There are no more streams than leave each `warm_up` tokens that count. Raises TextError where
+    there is no target."""
     _at_least_one("batch_size", batch_size)
     _at_least_one("steps", steps)
+    if warm_up < 0:
+        raise TextError(f"warm_up must be at least 0, got {warm_up}")
     sequences = list(encoded)
     flat = np.concatenate(sequences) if sequences else np.zeros(0, dtype=np.int64)
     if len(flat) < 2:
         raise TextError(f"a stream needs at least 2 ids, got {len(flat)}")
     total = len(flat) - 1
-    rows = min(batch_size, max(total // steps, 1))
-    begins = np.arange(rows + 1) * total // rows
-    positions = begins[:-1] + np.arange(-(-total // rows))[:, None]  # (T,B): where in the text each input stands
+    rows = min(batch_size, max(total // max(steps, warm_up), 1))
+    # All streams are of one length, so the first, which reads nothing beforehand, has more of its own.
+    begins = warm_up + np.arange(rows + 1) * (total - warm_up) // rows
+    begins[0] = 0
+    reads = np.maximum(begins[:-1] - warm_up, 0)
+    positions = reads + np.arange((begins[1:] - reads).max())[:, None]  # (T,B): where in the text each input stands
+    own = (begins[:-1] <= positions) & (positions < begins[1:])
     inside = positions < begins[1:]
     positions = np.minimum(positions, total - 1)
     inputs = np.where(inside, flat[positions], start)
     targets = np.where(inside, flat[positions + 1], start)
-    weights = (targets != start).astype(np.float32)
+    weights = (own & (targets != start)).astype(np.float32)
     return (
         Batch(inputs[t : t + steps], targets[t : t + steps], weights[t : t + steps])
         for t in range(0, len(inputs), steps)
