@@ -146,7 +146,7 @@ def log_of(folder: Path) -> list[dict[str, Any]]:
 def words(place: Path) -> Path:
     """A trained model of words in streams."""
     out = place / "words"
-    works("train", "--text", place / "text.txt", "--lines", *SMALL, "--out", out)
+    works("train", "--text", place / "text.txt", "--lines", "--batching", "stream", *SMALL, "--out", out)
     return out / "best.safetensors"
 
 
@@ -176,7 +176,9 @@ GIVEN: dict[str, tuple[str, Any]] = {
     "level": ("--level char", "char"),
     "lowercase": ("--no-lowercase", False),
     "vocab_size": ("--vocab-size 9", 9),
+    "valid": ("--valid v", "v"),
     "valid_fraction": ("--valid-fraction 0.3", 0.3),
+    "shuffle": ("--batching sentences --shuffle", True),
     "cell": ("--cell lstm", "lstm"),
     "layers": ("--layers 3", 3),
     "embedding": ("--embedding 7", 7),
@@ -200,6 +202,7 @@ GIVEN: dict[str, tuple[str, Any]] = {
     "batch_size": ("--batch-size 5", 5),
     "steps": ("--steps 6", 6),
     "epochs": ("--epochs 4", 4),
+    "warm_up": ("--warm-up 30", 30),
     "evaluate_every": ("--evaluate-every 50", 50),
     "patience": ("--patience 2", 2),
     "seed": ("--seed 11", 11),
@@ -234,6 +237,8 @@ def test_every_option_reaches_its_setting_and_no_other(
     expected = Settings(epochs=DEFAULT_EPOCHS).to_json() | {name: value}
     if name == "momentum":
         expected["optimizer"] = "sgd"
+    if name == "shuffle":
+        expected["batching"] = "sentences"
     assert found == expected and found[name] != Settings().to_json()[name]
 
 
@@ -300,7 +305,7 @@ def test_other_times_are_refused(text: str) -> None:
 
 def test_a_run_leaves_its_files_and_says_what_it_is_worth(words: Path, place: Path) -> None:
     out = place / "again"
-    text = works("train", "--text", place / "text.txt", "--lines", *SMALL, "--out", out)
+    text = works("train", "--text", place / "text.txt", "--lines", "--batching", "stream", *SMALL, "--out", out)
     for name in ("best.safetensors", "last.safetensors", "log.jsonl"):
         assert (out / name).is_file() and str(out / name) in text
     assert (out / "best.safetensors").read_bytes() == words.read_bytes()
@@ -334,7 +339,7 @@ def test_without_matplotlib_there_is_no_picture_and_no_complaint(
     "options",
     [
         "--text text.txt --lines",
-        "--text text.txt --text other.txt",
+        "--text text.txt --text other.txt --valid line.txt",
         "--text text.txt --level char --batching sentences --lines",
         "--csv table.csv --column body",
         "--csv table.csv --column 1 --level char",
@@ -515,8 +520,9 @@ def test_evaluate_of_another_text_counts_all_of_it(sentences: Path, place: Path)
 
 
 def scores(text: str) -> list[tuple[float, int, str]]:
-    rows = [line.split("\t", 2) for line in text.splitlines()]
-    return [(float(logprob), int(count), line) for logprob, count, line in rows]
+    """log p, tokens and the sentence; the third column is the number of unknown tokens."""
+    rows = [line.split("\t", 3) for line in text.splitlines()]
+    return [(float(logprob), int(count), line) for logprob, count, _, line in rows]
 
 
 def test_scores_add_up_to_what_evaluate_says_of_the_same_sentences(sentences: Path, place: Path) -> None:

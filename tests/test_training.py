@@ -325,6 +325,7 @@ def text(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def settings_of(text: Path, **options: Any) -> Settings:
     tiny: dict[str, Any] = {
         "lines": True,
+        "batching": "stream",
         "embedding": 4,
         "hidden": 4,
         "layers": 1,
@@ -522,6 +523,7 @@ CHANGES: dict[str, Any] = {
     "batch_size": 3,
     "steps": 4,
     "epochs": 1,
+    "warm_up": 0,
     "evaluate_every": 2,
     "seed": 1,
 }
@@ -549,7 +551,7 @@ def test_momentum_makes_a_difference(text: Path, tmp_path: Path) -> None:
 
 
 def test_there_is_no_other_setting() -> None:
-    elsewhere = {"text", "csv", "column", "lines", "vectors", "momentum", "patience"}
+    elsewhere = {"text", "csv", "column", "lines", "valid", "shuffle", "vectors", "momentum", "patience"}
     assert CHANGES.keys() | elsewhere == {field.name for field in fields(Settings)}
 
 

@@ -12,7 +12,9 @@ from tinygrad_rnn.cli.saying import note, say
 from tinygrad_rnn.data.messages import TextError
 from tinygrad_rnn.training.building import load_model
 from tinygrad_rnn.training.report import baseline_line, figure
+from tinygrad_rnn.training.split_identity import split_change
 from tinygrad_rnn.training.text_data import encode, measure, prepare, read_corpus
+from tinygrad_rnn.training.unknown_tokens import count_unknown
 
 
 @click.command("evaluate", short_help="Measure a model in nats per token and perplexity.")
@@ -25,26 +27,45 @@ from tinygrad_rnn.training.text_data import encode, measure, prepare, read_corpu
 )
 @device_option
 def evaluate_command(checkpoint: Path, text: tuple[str, ...], device: str) -> None:
-    """Measure a model in nats per token and perplexity, on its validation part or another text."""
+    """Measure a model in nats per token and perplexity, on its validation part or another text.
+
+    All unknown tokens are one to the model, a common one, and make a text look easy: perplexity is given with and
+    without them."""
     check_device(device)
     model, vocabulary, settings, meta = load_model(checkpoint, device)
     if text:
         # Characters of a CSV's fields are sentences, and so then are a text's lines.
         lines = settings.lines or (settings.level == "char" and not settings.unbroken)
-        settings = replace(settings, text=text, csv=None, lines=lines)
+        batching = "stream" if settings.streams else "sentences"
+        settings = replace(settings, text=text, csv=None, valid=None, lines=lines, batching=batching, shuffle=None)
     corpus = read_corpus(settings, note)
     if text:
         sentences = encode(corpus.sentences, vocabulary, settings)
     elif corpus.sha256 == meta["corpus"]["sha256"]:
-        sentences = prepare(settings, corpus, vocabulary).valid
+        data = prepare(settings, corpus, vocabulary)
+        if change := split_change(meta["corpus"], data.about):
+            raise TextError(f"{checkpoint}: {change}; name a text with --text")
+        sentences = data.valid
     else:
         raise TextError(f"the corpus {corpus.name} has changed since the model was trained; name one with --text")
+    if settings.streams and not settings.warm_up:
+        note(f"This run measures its {settings.batch_size} streams without a warm-up: their number matters.")
     found = measure(model, settings, sentences, device)
     say(
         "result",
         f"{figure(found.nats, 4)} nats per token on {found.tokens:,} tokens: "
         f"perplexity {figure(found.perplexity, 1)}, {figure(found.bits, 3)} bits",
     )
+    unknown = count_unknown(sentences)
+    if 0 < unknown.count < unknown.total:
+        known = measure(model, settings, sentences, device, known_only=True)
+        say(
+            "unknown",
+            f"{unknown} of the tokens: perplexity {figure(found.perplexity, 1)} with them, "
+            f"{figure(known.perplexity, 1)} on the {known.tokens:,} others",
+        )
+    else:
+        say("unknown", "all of the tokens" if unknown.count else "none of the tokens")
     say("", f"vocabulary {len(vocabulary):,}, {model.size:,} parameters, corpus sha256 {corpus.sha256[:12]}")
     if not text:
         say("baseline", baseline_line(meta["corpus"]))

@@ -79,7 +79,14 @@ _SETTINGS_OPTIONS = [
         "Number of tokens, special ones included (words: 4000 unless told; characters: all).",
         type=int,
     ),
-    _setting("valid_fraction", "The last part of the text, kept for validation."),
+    _setting("valid", "A text to validate on, read as the other is; without it a part of that.", metavar="FILE"),
+    _setting("valid_fraction", "The part of the text that is kept for validation."),
+    _setting(
+        "shuffle",
+        "Draw the sentences that validate, by --seed, instead of taking the last ones (--lines and --csv: yes, unless "
+        "they are read as a stream).",
+        switch="--no-shuffle",
+    ),
     _setting(
         "cell", "rnn, gru, lstm, a variant (mgu, janet, peephole-lstm...), or your own: FILE.py:Class.", metavar="CELL"
     ),
@@ -115,7 +122,8 @@ _SETTINGS_OPTIONS = [
     ),
     _setting(
         "batching",
-        "Contiguous streams with carried state, or single sentences by length (stream unless told).",
+        "Contiguous streams with carried state, or single sentences by length (--lines and --csv: sentences, other "
+        "texts: stream, unless told).",
         type=click.Choice(["stream", "sentences"]),
     ),
     _setting("batch_size", "Streams, or sentences, side by side."),
@@ -125,6 +133,7 @@ _SETTINGS_OPTIONS = [
         f"Passes over the training part ({DEFAULT_EPOCHS} unless told, without end where --time-budget is given).",
         type=int,
     ),
+    _setting("warm_up", "Tokens that each validation stream reads before those that count (streams)."),
     _setting("evaluate_every", "Steps between evaluations (an epoch unless told).", type=int),
     _setting("patience", "Stop after that many evaluations without a better one.", type=int),
     _setting("seed", "Same seed, same machine, same numbers."),

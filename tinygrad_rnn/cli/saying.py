@@ -15,3 +15,8 @@ def say(label: str, text: str) -> None:
 def note(text: str) -> None:
     """Prints what a user should know and need not act on."""
     say("note", text)
+
+
+def warn(text: str) -> None:
+    """Prints on standard error what a user has most likely not meant."""
+    click.echo(entry("warning", text), err=True)

@@ -22,15 +22,16 @@ from tinygrad_rnn.training.building import load_model
 def score_command(checkpoint: Path, sentences: Path, device: str) -> None:
     """Print the log-probability of each line of SENTENCES (a file, or standard input), in nats.
 
-    Prints three columns: log-probability, number of tokens, sentence."""
+    Prints four columns: log-probability, number of tokens, how many of these the model does not know, sentence. All
+    unknown tokens are one to the model, a common one: a line with many of them is less likely than it looks."""
     check_device(device)
     model, vocabulary, settings, _ = load_model(checkpoint, device)
     text = _standard_input() if str(sentences) == "-" else read_text(sentences)
     for line in text.split("\n"):
         if line.strip():
             tokens = tokenize(line, level=settings.level, lines=True, lowercase=settings.lowercased)[0]
-            logprob, count = sentence_score(model, vocabulary, settings, tokens)
-            click.echo(f"{logprob:.4f}\t{count}\t{line}")
+            logprob, count, unknown = sentence_score(model, vocabulary, settings, tokens)
+            click.echo(f"{logprob:.4f}\t{count}\t{unknown}\t{line}")
 
 
 def _standard_input() -> str:

@@ -20,17 +20,19 @@ from tinygrad_rnn.cli.options import (
     seconds,
     settings_options,
 )
-from tinygrad_rnn.cli.saying import note, say
+from tinygrad_rnn.cli.saying import note, say, warn
 from tinygrad_rnn.inspection.plots import loss_curve
 from tinygrad_rnn.tasks.speaking import speak
 from tinygrad_rnn.training.building import load_model
 from tinygrad_rnn.training.cell_files import find_cell
 from tinygrad_rnn.training.driving import train
+from tinygrad_rnn.training.held_out import remarks_on_split
 from tinygrad_rnn.training.log import read_log
 from tinygrad_rnn.training.report import Reporter, baseline_line, figure, summary
 from tinygrad_rnn.training.runs import Run
 from tinygrad_rnn.training.settings import Settings, SettingsError
 from tinygrad_rnn.training.text_data import measure, ngram_baselines, prepare, read_corpus
+from tinygrad_rnn.training.unknown_tokens import count_unknown
 
 _MAY_CHANGE = ("epochs", "patience")
 """Settings that --resume takes; the others are those of the checkpoint."""
@@ -115,9 +117,14 @@ def train_command(
         settings = Settings(**changes)
         find_cell(settings.cell)  # a mistake in its name is told before the corpus is read
         _must_be_writable(out)
-        data = prepare(settings, read_corpus(settings, tell))
+        corpus = read_corpus(settings, tell)
+        data = prepare(settings, corpus)
+        for remark in remarks_on_split(settings, corpus.parts, corpus.sentences):
+            tell(remark)
         data.about["baselines"] = ngram_baselines(data, settings.level)
         run = Run(settings, data, device)
+        if settings.vectors is not None and not run.given_vectors:
+            warn(f"{settings.vectors} has no vector of any of the {len(data.vocabulary):,} tokens: none was set")
     if not quiet:
         _introduce(run)
     log = out / "log.jsonl" if log is None else log
@@ -148,6 +155,7 @@ def _introduce(run: Run) -> None:
         sizes, unit = (sum(map(len, train)), sum(map(len, valid))), "characters"
     say("corpus", f"{about['name']}: {about['tokens']:,} tokens, sha256 {about['sha256'][:12]}")
     say("split", f"{sizes[0]:,} training and {sizes[1]:,} validation {unit}, vocabulary {len(run.data.vocabulary):,}")
+    say("", f"unknown tokens: {count_unknown(train)} in training, {count_unknown(valid)} in validation")
     say("baseline", baseline_line(about))
     say("", "(interpolated Witten-Bell n-grams on the same split, in nats per token)")
     tied = " (tied)" if run.model.output_weight is None else ""
@@ -156,6 +164,9 @@ def _introduce(run: Run) -> None:
         f"{settings.layers} x {settings.cell} {settings.hidden}, embedding {settings.embedding}{tied}: "
         f"{run.model.size:,} parameters, {settings.dtype} on {run.device}",
     )
+    if run.given_vectors:
+        rows = "1 row" if run.given_vectors == 1 else f"{run.given_vectors:,} rows"
+        say("vectors", f"{settings.vectors}: {rows} of the embedding's {len(run.data.vocabulary):,}")
     say(
         "training",
         f"{settings.optimizer}, lr {run.optimizer.lr:g}, batches of {settings.batch_size}, seed {settings.seed}",

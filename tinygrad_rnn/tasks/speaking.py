@@ -67,7 +67,7 @@ def _tokens(text: str, settings: Settings) -> list[str]:
 def _lead(vocabulary: Vocabulary, settings: Settings) -> list[int]:
     """What stands before a sentence. In streams a sentence follows another: a model that was trained on them hardly
     ever saw one begin from a state of zeros, so it is shown two ends first and is then at home."""
-    if settings.batching == "sentences":
+    if not settings.streams:
         return [vocabulary.start]
     return [vocabulary.end, vocabulary.start] * 2
 
@@ -93,17 +93,17 @@ def spelled(text: str, vocabulary: Vocabulary, settings: Settings) -> tuple[Host
 
 def sentence_score(
     model: LanguageModel, vocabulary: Vocabulary, settings: Settings, tokens: list[str]
-) -> tuple[float, int]:
-    """log p of a sentence in nats, and over how many tokens: its words and its end, given its start. In a model of one
-    unbroken text, its characters given the first."""
+) -> tuple[float, int, int]:
+    """log p of a sentence in nats, over how many tokens, and how many of these are unknown: its words and its end,
+    given its start. In a model of one unbroken text, its characters given the first."""
     ids = vocabulary.encode(tokens)
     lead = [] if settings.unbroken else _lead(vocabulary, settings)
     if not settings.unbroken:
         ids = np.concatenate([lead, ids, [vocabulary.end]])
     asked = len(ids) - max(len(lead), 1)
     if asked < 1:
-        return 0.0, 0
+        return 0.0, 0, 0
     weights = np.arange(len(ids) - 1)[:, None] >= len(ids) - 1 - asked
     with no_grad():
         loss, _ = model.loss(ids[:-1, None], ids[1:, None], weights, reduction="sum")
-    return -loss.item(), asked
+    return -loss.item(), asked, int((ids[-asked:] == vocabulary.unknown).sum())

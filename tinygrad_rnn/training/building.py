@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +15,7 @@ from tinygrad_rnn.training.settings import Settings, SettingsError
 
 
 def build_model(settings: Settings, vocabulary: Vocabulary, rng: np.random.Generator) -> LanguageModel:
-    """The model that the settings describe, with new weights. Raises SettingsError, OSError (a file of word vectors),
-    MemoryError."""
+    """The model that the settings describe, with new weights. Raises SettingsError, MemoryError."""
     own = settings.cell not in CELLS
     try:
         model = LanguageModel(
@@ -43,12 +41,18 @@ def build_model(settings: Settings, vocabulary: Vocabulary, rng: np.random.Gener
         if isinstance(error, TypeError | ValueError):
             raise SettingsError(str(error)) from error
         raise
-    if settings.vectors is not None:
-        try:
-            model.embedding.load_vectors(settings.vectors, vocabulary.tokens)
-        except ValueError as error:
-            raise SettingsError(str(error)) from None
     return model
+
+
+def load_word_vectors(settings: Settings, model: LanguageModel, vocabulary: Vocabulary) -> int:
+    """Gives the embedding the word vectors that the settings name, and returns of how many tokens there were any.
+    Raises SettingsError, OSError."""
+    if settings.vectors is None:
+        return 0
+    try:
+        return model.embedding.load_vectors(settings.vectors, vocabulary.tokens)
+    except ValueError as error:
+        raise SettingsError(str(error)) from None
 
 
 def _try_out(model: LanguageModel) -> None:
@@ -65,7 +69,7 @@ def load_model(path: Path, device: str = "cpu") -> tuple[LanguageModel, Vocabula
     CheckpointError, SettingsError."""
     saved = checkpoint.load(path)
     vocabulary, settings = described(path, saved)
-    model = build_model(replace(settings, vectors=None), vocabulary, np.random.default_rng(0))
+    model = build_model(settings, vocabulary, np.random.default_rng(0))
     load_weights(path, saved, model)
     return model.to(device), vocabulary, settings, saved.meta
 

@@ -16,10 +16,11 @@ from tinygrad_rnn.data.messages import Note
 from tinygrad_rnn.models import checkpoint
 from tinygrad_rnn.models.language import LanguageModel
 from tinygrad_rnn.tensor import as_tensor
-from tinygrad_rnn.training.building import build_model, described, load_weights
+from tinygrad_rnn.training.building import build_model, described, load_weights, load_word_vectors
 from tinygrad_rnn.training.fitting import Evaluation, Progress, Record, fit
 from tinygrad_rnn.training.optimizers import make_optimizer, make_schedule
 from tinygrad_rnn.training.settings import Settings, SettingsError
+from tinygrad_rnn.training.split_identity import split_change
 from tinygrad_rnn.training.text_data import Data, make_batches, measure, prepare, read_corpus
 
 
@@ -37,6 +38,7 @@ class Run:
     def __post_init__(self) -> None:
         seeds = np.random.SeedSequence(self.settings.seed).spawn(2)
         self.model = build_model(self.settings, self.data.vocabulary, np.random.default_rng(seeds[0])).to(self.device)
+        self.given_vectors = load_word_vectors(self.settings, self.model, self.data.vocabulary)
         self.noise = np.random.default_rng(seeds[1])
         self.optimizer = make_optimizer(self.settings, self.model.named_parameters())
         self.schedule = make_schedule(self.settings, self.optimizer, self.batches)
@@ -115,6 +117,8 @@ class Run:
         if corpus.sha256 != meta["corpus"]["sha256"]:
             raise SettingsError(f"{path}: the corpus {corpus.name} has changed since the run was saved")
         data = prepare(settings, corpus, vocabulary)
+        if change := split_change(meta["corpus"], data.about):
+            raise SettingsError(f"{path}: {change}")
         data.about.update(meta["corpus"])
         # The file of word vectors gave weights to begin with, and is not needed any more.
         run = cls(replace(settings, vectors=None), data, device, Progress(**meta["progress"]))

@@ -33,7 +33,9 @@ class Settings:
     level: str = "word"
     lowercase: bool | None = None
     vocab_size: int | None = None
+    valid: str | None = None
     valid_fraction: float = 0.1
+    shuffle: bool | None = None
     # the model
     cell: str = "gru"
     layers: int = 2
@@ -61,6 +63,7 @@ class Settings:
     batch_size: int = 32
     steps: int = 24
     epochs: int | None = None
+    warm_up: int = 100
     evaluate_every: int | None = None
     patience: int | None = None
     seed: int = 0
@@ -69,6 +72,7 @@ class Settings:
         for name in ("layers", "embedding", "hidden", "batch_size", "steps"):
             value = getattr(self, name)
             _need(name, value, 1 <= value <= LARGEST, f"from 1 to {LARGEST}")
+        _need("warm_up", self.warm_up, 0 <= self.warm_up <= LARGEST, f"from 0 to {LARGEST}")
         for name in ("vocab_size", "epochs", "evaluate_every", "patience"):
             value = getattr(self, name)
             _need(name, value, value is None or value >= 1, "at least 1")
@@ -91,6 +95,14 @@ class Settings:
         _choice("init", self.init, ("default", "wildml"))
         if self.text and self.csv:
             raise SettingsError("--text and --csv cannot both be given: one corpus was expected")
+        if self.valid is not None and (self.shuffle or self.valid_fraction != Settings.valid_fraction):
+            name = "shuffle" if self.shuffle else "valid_fraction"
+            raise SettingsError(f"{name} is for a text that is split in two, and valid is {self.valid}")
+        if self.shuffle and (self.streams or self.unbroken):
+            raise SettingsError(
+                "shuffle is for sentences that stand alone (--batching sentences, --lines, --csv), and the text is "
+                + ("one of characters" if self.unbroken else "read as a stream")
+            )
         if self.momentum and self.optimizer != "sgd":
             raise SettingsError(f"momentum is an option of sgd, and the optimizer is {self.optimizer}")
         if self.decay is not None and self.optimizer not in ("rmsprop", "adadelta"):
@@ -106,10 +118,13 @@ class Settings:
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> Settings:
-        """What `to_json` gave. Raises SettingsError for names of another version."""
+        """What `to_json` gave, this version's or an older one's, which meant the same by what it did not name. Raises
+        SettingsError for names of another version."""
         unknown = values.keys() - {field.name for field in fields(cls)}
         if unknown:
             raise SettingsError(f"the checkpoint has settings that this version does not know: {sorted(unknown)}")
+        if "warm_up" not in values:
+            values = {**values, **_BEFORE_WARM_UP, "batching": values["batching"] or "stream"}
         return cls(**{**values, "text": tuple(values["text"])})
 
     @property
@@ -120,7 +135,17 @@ class Settings:
     @property
     def streams(self) -> bool:
         """Whether batches are windows of contiguous streams, the state carried from one to the next."""
-        return self.batching != "sentences"
+        return self.batching == "stream" or (self.batching is None and not self._independent)
+
+    @property
+    def shuffled(self) -> bool:
+        """Whether the sentences that validate are drawn, and are not the end of the text: a list's are, unless told."""
+        return not self.streams and self._independent if self.shuffle is None else self.shuffle
+
+    @property
+    def _independent(self) -> bool:
+        """Whether the corpus is a list of texts that have nothing to do with each other."""
+        return self.lines or self.csv is not None
 
     @property
     def lowercased(self) -> bool:
@@ -131,6 +156,10 @@ class Settings:
     def learning_rate(self) -> float:
         """The initial learning rate."""
         return LEARNING_RATES[self.optimizer] if self.lr is None else self.lr
+
+
+_BEFORE_WARM_UP: dict[str, Any] = {"warm_up": 0, "shuffle": False, "valid": None}
+"""What settings meant that were saved before there were these; and without a batching they meant streams."""
 
 
 def _need(name: str, value: object, good: bool, expected: str) -> None:

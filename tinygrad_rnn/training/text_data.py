@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -14,11 +14,15 @@ from tinygrad_rnn.data.corpus import standard_library
 from tinygrad_rnn.data.messages import Note
 from tinygrad_rnn.data.readers import read_csv, read_text
 from tinygrad_rnn.data.splits import train_valid_split
+from tinygrad_rnn.data.tokenizers import TokenizerFacts, tokenizer_facts
 from tinygrad_rnn.data.tokens import tokenize
 from tinygrad_rnn.data.vocabulary import Ids, Vocabulary
 from tinygrad_rnn.models.language import LanguageModel
 from tinygrad_rnn.training.fitting import Evaluation, evaluate
+from tinygrad_rnn.training.held_out import read_validation_text
 from tinygrad_rnn.training.settings import Settings
+from tinygrad_rnn.training.split_identity import split_digest
+from tinygrad_rnn.training.unknown_tokens import without_unknown
 
 DEFAULT_VOCABULARY = 4000
 """Tokens at most, of words, where a run does not say."""
@@ -26,11 +30,15 @@ DEFAULT_VOCABULARY = 4000
 
 @dataclass(frozen=True)
 class Corpus:
-    """Sentences of tokens, and where they are from."""
+    """Sentences of tokens, and where they are from; those that validate, where they are a text of their own."""
 
     name: str
     sentences: list[list[str]]
     sha256: str
+    valid: list[list[str]] | None = None
+    parts: list[tuple[str, int]] = field(default_factory=list)
+    """The texts by name, and their numbers of characters."""
+    tokenizer: TokenizerFacts = field(default_factory=dict)
 
     @property
     def tokens(self) -> int:
@@ -50,9 +58,15 @@ def read_corpus(settings: Settings, note: Note) -> Corpus:
         library = standard_library(note=note)
         # One sentence a line: Punkt has split it already.
         texts, name, lines = ["\n".join(library.sentences)], library.name, settings.level == "word" or lines
-    digest = hashlib.sha256("\x00".join(texts).encode()).hexdigest()
+    hashed, valid = "\x00".join(texts), None
     sentences = tokenize(texts, level=settings.level, lines=lines, lowercase=settings.lowercased, note=note)
-    return Corpus(name, sentences, digest)
+    if settings.valid is not None:
+        lines = settings.lines
+        valid, own = read_validation_text(settings, note)
+        name, hashed = f"{name}; to validate on {settings.valid}", f"{hashed}\x00\x00{own}"
+    digest = hashlib.sha256(hashed.encode()).hexdigest()
+    parts = [(path, len(text)) for path, text in zip(settings.text, texts, strict=False)]
+    return Corpus(name, sentences, digest, valid, parts, tokenizer_facts(settings.level, lines))
 
 
 @dataclass(frozen=True)
@@ -63,29 +77,32 @@ class Data:
     train: list[Ids]
     valid: list[Ids]
     about: dict[str, Any]
-    """Name, size, hash and n-gram baselines, as JSON values."""
+    """Name, size, hashes of the text and of the ids, tokenizer and n-gram baselines, as JSON values."""
 
 
 def prepare(settings: Settings, corpus: Corpus, vocabulary: Vocabulary | None = None) -> Data:
     """Splits a corpus, and encodes it with a vocabulary of its training part (or the given one)."""
-    train, valid = train_valid_split(corpus.sentences, settings.valid_fraction, unbroken=settings.unbroken)
+    if corpus.valid is not None:
+        train, valid = corpus.sentences, corpus.valid
+    else:
+        # Not of the generators that the weights and the noise come from.
+        rng = np.random.default_rng([settings.seed, *b"split"]) if settings.shuffled else None
+        train, valid = train_valid_split(corpus.sentences, settings.valid_fraction, unbroken=settings.unbroken, rng=rng)
     if vocabulary is None:
         size = settings.vocab_size
         if size is None and settings.level == "word":
             size = min(DEFAULT_VOCABULARY, len(Vocabulary.build(train)))
         vocabulary = Vocabulary.build(train, size)
+    ids = encode(train, vocabulary, settings), encode(valid, vocabulary, settings)
     about = {
         "name": corpus.name,
         "tokens": corpus.tokens,
         "sentences": len(corpus.sentences),
         "sha256": corpus.sha256,
+        "split_sha256": split_digest(*ids),
+        "tokenizer": corpus.tokenizer,
     }
-    return Data(
-        vocabulary,
-        encode(train, vocabulary, settings),
-        encode(valid, vocabulary, settings),
-        about,
-    )
+    return Data(vocabulary, *ids, about)
 
 
 def encode(sentences: list[list[str]], vocabulary: Vocabulary, settings: Settings) -> list[Ids]:
@@ -98,20 +115,25 @@ def make_batches(
     sentences: list[Ids],
     device: str = "cpu",
     rng: np.random.Generator | None = None,
+    warm_up: int = 0,
 ) -> list[Batch]:
     """Batches of encoded sentences as the settings say, in a fixed order, or where sentences stand alone in one that
-    `rng` draws. Raises TextError where there is nothing to predict."""
+    `rng` draws; streams with `warm_up`. Raises TextError where there is nothing to predict."""
     found = (
-        stream(sentences, settings.batch_size, settings.steps, start=Vocabulary.start)
+        stream(sentences, settings.batch_size, settings.steps, start=Vocabulary.start, warm_up=warm_up)
         if settings.streams
         else bucketed(sentences, settings.batch_size, padding=Vocabulary.padding, rng=rng)
     )
     return [batch.to(device) for batch in found]
 
 
-def measure(model: LanguageModel, settings: Settings, sentences: list[Ids], device: str = "cpu") -> Evaluation:
-    """What the model makes of encoded sentences."""
-    return evaluate(model, make_batches(settings, sentences, device), carry=settings.streams)
+def measure(
+    model: LanguageModel, settings: Settings, sentences: list[Ids], device: str = "cpu", *, known_only: bool = False
+) -> Evaluation:
+    """What the model makes of encoded sentences; `known_only` leaves out the unknown tokens, which it is then not
+    asked for but reads. In streams, it does not depend on how many there are: they are warmed up."""
+    batches = make_batches(settings, sentences, device, warm_up=settings.warm_up)
+    return evaluate(model, map(without_unknown, batches) if known_only else batches, carry=settings.streams)
 
 
 def ngram_baselines(data: Data, level: str) -> dict[str, float]:

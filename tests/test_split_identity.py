@@ -1,0 +1,113 @@
+"""Tokens that are not those that a model was trained with are noticed, although the text is the same."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import nltk.tokenize
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from tinygrad_rnn.cli import main
+from tinygrad_rnn.data.tokenizers import tokenizer_facts
+from tinygrad_rnn.models import checkpoint
+from tinygrad_rnn.training.runs import Run
+from tinygrad_rnn.training.settings import Settings, SettingsError
+from tinygrad_rnn.training.split_identity import split_change, split_digest
+from tinygrad_rnn.training.text_data import prepare, read_corpus
+
+
+class EnglishModel:
+    """Stands for NLTK's data: cuts where the model that is learnt from the text does not."""
+
+    def __init__(self, language: str) -> None:
+        assert language == "english"
+
+    def tokenize(self, text: str) -> list[str]:
+        return [part.strip() for part in text.split(",")]
+
+
+def no_data(language: str) -> Any:
+    raise LookupError(language)
+
+
+def nothing(text: str) -> None:
+    """A note that nobody reads."""
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    path = tmp_path / "text.txt"
+    path.write_text("\n\n".join(f"One {word}, and two." for word in "ash elm fir oak yew".split()), encoding="utf-8")
+    return Settings(text=(str(path),), layers=1, hidden=2, embedding=2, batch_size=2, steps=3, epochs=1)
+
+
+@pytest.fixture
+def saved(settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A run that was begun without NLTK's data."""
+    monkeypatch.setattr(nltk.tokenize, "PunktTokenizer", no_data)
+    data = prepare(settings, read_corpus(settings, nothing))
+    Run(settings, data).save(tmp_path / "last.safetensors")
+    return tmp_path / "last.safetensors"
+
+
+def test_data_for_sentences_that_was_installed_since_is_named(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Run.resume(saved, nothing)
+    monkeypatch.setattr(nltk.tokenize, "PunktTokenizer", EnglishModel)
+    told = "5 sentences of 30 tokens then, 10 sentences of 25 tokens now .*Punkt data.* has been installed since"
+    with pytest.raises(SettingsError, match=told):
+        Run.resume(saved, nothing)
+    result = CliRunner().invoke(main, ["evaluate", str(saved)])
+    assert result.exit_code == 1 and "Punkt data" in result.output and "--text" in result.output
+    assert "has been installed since" in " ".join(result.output.split())
+
+
+def test_a_checkpoint_that_knows_sizes_alone_is_compared_by_them(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    held = checkpoint.load(saved)
+    for key in ("split_sha256", "tokenizer"):
+        del held.meta["corpus"][key]
+    checkpoint.save(saved, held.arrays, held.meta)
+    assert "split_sha256" in Run.resume(saved, nothing).data.about
+    monkeypatch.setattr(nltk.tokenize, "PunktTokenizer", EnglishModel)
+    with pytest.raises(SettingsError, match=r"5 sentences of 30 tokens then, 10 .*another NLTK, or its Punkt data"):
+        Run.resume(saved, nothing)
+
+
+def test_another_nltk_that_gives_the_same_tokens_is_welcome_and_one_that_does_not_is_named(
+    saved: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    version = nltk.__version__
+    monkeypatch.setattr(nltk, "__version__", "99.0")
+    Run.resume(saved, nothing)
+    monkeypatch.setattr(nltk.tokenize.NLTKWordTokenizer, "tokenize", lambda self, text: text.split(" "))
+    with pytest.raises(SettingsError, match=f"NLTK was {version} and is 99.0"):
+        Run.resume(saved, nothing)
+
+
+def test_why_tokens_differ_is_said_as_far_as_it_can_be_told() -> None:
+    about = {"sentences": 2, "tokens": 1500, "split_sha256": "a", "tokenizer": {"nltk": "1", "punkt_data": True}}
+    assert split_change(about, dict(about)) == ""
+    other = {**about, "split_sha256": "b"}
+    assert "1,500 tokens" in split_change(about, other) and "why cannot be told" in split_change(about, other)
+    gone = split_change(about, {**other, "tokenizer": {"nltk": "2", "punkt_data": False}})
+    assert "was installed and is not found now and NLTK was 1 and is 2" in gone
+
+
+def test_what_makes_the_tokens_is_known() -> None:
+    assert tokenizer_facts("char", lines=False) == tokenizer_facts("char", lines=True) == {}
+    assert tokenizer_facts("word", lines=True) == {"nltk": nltk.__version__}
+
+
+def test_whether_data_for_sentences_was_there_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    for double, there in ((no_data, False), (EnglishModel, True)):
+        monkeypatch.setattr(nltk.tokenize, "PunktTokenizer", double)
+        assert tokenizer_facts("word", lines=False) == {"nltk": nltk.__version__, "punkt_data": there}
+
+
+def test_the_digest_of_a_split_is_of_the_ids_and_of_where_sentences_and_parts_end() -> None:
+    one, two, three = (np.array(ids) for ids in ([1, 2], [3], [1, 2, 3]))
+    splits = [([one, two], [one]), ([three], [one]), ([one], [two, one]), ([two, one], [one]), ([one, two], [])]
+    assert len({split_digest(*split) for split in splits}) == len(splits)
+    assert split_digest([one], [two]) == split_digest([one.astype(np.int32)], [two.astype(">i8")])
