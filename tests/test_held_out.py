@@ -132,6 +132,7 @@ def test_a_model_of_a_table_reads_another_text_sentence_by_sentence_too(tmp_path
     works("train", "--csv", table, *SMALL, "--out", tmp_path)
     best = tmp_path / "best.safetensors"
     scores = CliRunner().invoke(main, ["score", str(best)], input="a e\nb f\n").output.splitlines()
+    assert [line.split("\t")[1] for line in scores] == ["3", "3"]
     nats = -sum(float(line.split("\t")[0]) for line in scores) / 6
     assert f"{nats:.3f}"[:-1] in works("evaluate", best, "--text", text)
 
@@ -171,6 +172,8 @@ def test_a_validation_text_of_one_s_own_is_used_whole_and_the_corpus_too(names: 
     assert f"{meta['best']:.4f} nats" in whole
     own.write_text("zoe\nbea\nada\n", encoding="utf-8")
     assert "changed" in CliRunner().invoke(main, ["evaluate", str(best)]).output
+    own.unlink()
+    works("evaluate", best, "--text", names)
 
 
 def test_a_validation_table_has_the_column_of_the_other_and_a_missing_one_is_said(tmp_path: Path) -> None:

@@ -11,8 +11,10 @@ import pytest
 from click.testing import CliRunner
 
 from tinygrad_rnn.cli import main
+from tinygrad_rnn.data.corpus import Prose
 from tinygrad_rnn.data.tokenizers import tokenizer_facts
 from tinygrad_rnn.models import checkpoint
+from tinygrad_rnn.training import text_data
 from tinygrad_rnn.training.runs import Run
 from tinygrad_rnn.training.settings import Settings, SettingsError
 from tinygrad_rnn.training.split_identity import split_change, split_digest
@@ -111,3 +113,14 @@ def test_the_digest_of_a_split_is_of_the_ids_and_of_where_sentences_and_parts_en
     splits = [([one, two], [one]), ([three], [one]), ([one], [two, one]), ([two, one], [one]), ([one, two], [])]
     assert len({split_digest(*split) for split in splits}) == len(splits)
     assert split_digest([one], [two]) == split_digest([one.astype(np.int32)], [two.astype(">i8")])
+
+
+def test_of_the_default_corpus_sentences_are_found_already_and_of_a_text_to_validate_on_they_are_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prose = Prose(["One ash.", "Two elms."], "prose", 4, "")
+    monkeypatch.setattr(text_data, "standard_library", lambda note: prose)
+    monkeypatch.setattr(nltk.tokenize, "PunktTokenizer", no_data)
+    (tmp_path / "own.txt").write_text("One yew.", encoding="utf-8")
+    assert "punkt_data" not in read_corpus(Settings(), nothing).tokenizer
+    assert read_corpus(Settings(valid=str(tmp_path / "own.txt")), nothing).tokenizer["punkt_data"] is False

@@ -104,7 +104,7 @@ def test_of_a_text_without_a_known_token_that_is_said(place: Path, tmp_path: Pat
     best = tmp_path / "best.safetensors"
     assert "unknown   all of the tokens" in invoke("evaluate", best, "--text", tmp_path / "strange.txt")[0]
     # The first character of an unbroken text is given.
-    assert invoke("score", best, text="axy")[0].split("\t")[1:] == ["2", "2", "axy\n"]
+    assert invoke("score", best, text="xay")[0].split("\t")[1:] == ["2", "1", "xay\n"]
 
 
 def test_score_has_a_column_of_unknown_tokens_before_the_sentence(place: Path, trained: str) -> None:
