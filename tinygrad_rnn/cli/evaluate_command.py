@@ -11,10 +11,11 @@ from tinygrad_rnn.cli.options import check_device, checkpoint_argument, device_o
 from tinygrad_rnn.cli.saying import note, say
 from tinygrad_rnn.data.messages import TextError
 from tinygrad_rnn.training.building import load_model
+from tinygrad_rnn.training.fitting import Evaluation
 from tinygrad_rnn.training.report import baseline_line, figure
 from tinygrad_rnn.training.split_identity import split_change
 from tinygrad_rnn.training.text_data import encode, measure, prepare, read_corpus
-from tinygrad_rnn.training.unknown_tokens import count_unknown
+from tinygrad_rnn.training.unknown_tokens import UnknownTokens, count_unknown
 
 
 @click.command("evaluate", short_help="Measure a model in nats per token and perplexity.")
@@ -56,16 +57,22 @@ def evaluate_command(checkpoint: Path, text: tuple[str, ...], device: str) -> No
         f"{figure(found.nats, 4)} nats per token on {found.tokens:,} tokens: "
         f"perplexity {figure(found.perplexity, 1)}, {figure(found.bits, 3)} bits",
     )
+    say("", f"vocabulary {len(vocabulary):,}, {model.size:,} parameters, corpus sha256 {corpus.sha256[:12]}")
     unknown = count_unknown(sentences)
     if 0 < unknown.count < unknown.total:
         known = measure(model, settings, sentences, device, known_only=True)
-        say(
-            "unknown",
-            f"{unknown} of the tokens: perplexity {figure(found.perplexity, 1)} with them, "
-            f"{figure(known.perplexity, 1)} on the {known.tokens:,} others",
-        )
+        _say_unknown(unknown, found, known)
     else:
         say("unknown", "all of the tokens" if unknown.count else "none of the tokens")
-    say("", f"vocabulary {len(vocabulary):,}, {model.size:,} parameters, corpus sha256 {corpus.sha256[:12]}")
+    if unknown.most:
+        note("Most of the text is unknown to the model: a low perplexity does not say that it knows such texts.")
     if not text:
         say("baseline", baseline_line(meta["corpus"]))
+
+
+def _say_unknown(unknown: UnknownTokens, found: Evaluation, known: Evaluation) -> None:
+    say(
+        "unknown",
+        f"{unknown} of the tokens: perplexity {figure(found.perplexity, 1)} with them, "
+        f"{figure(known.perplexity, 1)} on the {known.tokens:,} others",
+    )

@@ -30,7 +30,9 @@ def split_change(saved: dict[str, Any], now: dict[str, Any]) -> str:
     if all(saved[key] == now[key] for key in known):
         return ""
     sizes = [f"{about['sentences']:,} sentences of {about['tokens']:,} tokens" for about in (saved, now)]
-    differs = f"the text is the same, but not its tokens: {sizes[0]} then, {sizes[1]} now"
+    differs = "the text is the same, but not its tokens: " + (
+        f"{sizes[0]} then, {sizes[1]} now" if sizes[0] != sizes[1] else f"{sizes[0]} then and now, not the same ones"
+    )
     if "tokenizer" not in saved:
         return f"{differs} (another NLTK, or its Punkt data installed or removed since?)"
     return f"{differs} ({' and '.join(_causes(saved['tokenizer'], now['tokenizer'])) or 'why cannot be told'})"

@@ -19,6 +19,11 @@ class UnknownTokens:
     count: int
     total: int
 
+    @property
+    def most(self) -> bool:
+        """Whether they are more than half."""
+        return 2 * self.count > self.total
+
     def __str__(self) -> str:
         return f"{self.count:,} ({self.count / max(self.total, 1):.1%})".replace("%", " %")
 
