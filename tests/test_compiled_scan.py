@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import threading
 import warnings
+from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any
 
@@ -16,7 +17,7 @@ from hypothesis import strategies as st
 
 import tinygrad_rnn as tg
 from tinygrad_rnn import ops
-from tinygrad_rnn.loops import ScanWarning, compiling, unroll
+from tinygrad_rnn.loops import ScanWarning, compiling, scanning, unroll
 from tinygrad_rnn.models import GRU, LSTM, Cell, LSTMCell, Recurrent
 from tinygrad_rnn.tensor import Parameter, Tensor
 
@@ -457,3 +458,10 @@ def test_a_scan_within_a_step_is_a_plain_loop_within_the_program() -> None:
         return (inner + inputs[0],), (inner,)
 
     agree(step, [R.standard_normal((2, 3))], [R.standard_normal((3, 2, 3))], [W])
+
+
+def test_what_was_said_last_is_remembered_and_what_was_said_first_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scanning, "_REMEMBERED", 2)
+    seen: OrderedDict[Any, None] = OrderedDict()
+    assert [scanning._first_time(seen, key) for key in "abcc"] == [True, True, True, False]
+    assert list(seen) == ["b", "c"]
