@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tinygrad_rnn.training import display
-from tinygrad_rnn.training.display import HEADER, columns, entry, figure, shortened, row
+from tinygrad_rnn.training.display import HEADER, columns, entry, figure, row, shortened
 
 WORDS = st.lists(st.text("abc,.", min_size=1, max_size=20), max_size=40)
 

@@ -25,8 +25,8 @@ HEADER = f"{'':<9}{'train':>8}{'valid':>8}{'perplexity':>12}{'bits':>7}{'tokens/
 
 
 def columns(stream: TextIO | None = None) -> int:
-    """The width of the terminal that a stream (standard output) writes to, from LEAST_COLUMNS to WIDEST; WIDEST where it
-    is none."""
+    """The width of the terminal that a stream writes to (standard output unless told), from LEAST_COLUMNS to WIDEST;
+    WIDEST where it is no terminal."""
     try:
         found = os.get_terminal_size((sys.stdout if stream is None else stream).fileno()).columns
     except (OSError, ValueError, AttributeError):
