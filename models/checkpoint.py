@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import secrets
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ import safetensors.numpy
 from safetensors import SafetensorError, safe_open
 
 from tinygrad_rnn.backend import HostArray
+from tinygrad_rnn.models.whole_files import write_whole
 
 FORMAT = "tinygrad_rnn checkpoint 1"
 _KEY = "tinygrad_rnn"
@@ -39,8 +39,8 @@ class Checkpoint:
 
 
 def save(path: str | os.PathLike[str], arrays: Arrays, meta: dict[str, Any]) -> None:
-    """Writes arrays and JSON values to `path` so that at every moment the old file or the new one is there, whole:
-    into a temporary file beside it, synced, then renamed. Equal contents give equal bytes.
+    """Writes arrays and JSON values to `path`, so that at every moment the old file or the new one is there, whole.
+    Equal contents give equal bytes.
 
     Raises OSError where the folder cannot be written, TypeError or ValueError for what JSON cannot hold, TypeError for
     arrays of anything but booleans and numbers of up to 8 bytes."""
@@ -48,19 +48,7 @@ def save(path: str | os.PathLike[str], arrays: Arrays, meta: dict[str, Any]) -> 
     contents = {"format": FORMAT, "meta": meta}
     text = json.dumps(contents | {"sha256": _digest(arrays, contents)}, sort_keys=True, allow_nan=False)
     data = safetensors.numpy.save(arrays, metadata={_KEY: text})
-    target = Path(path)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
-    try:
-        with temporary.open("xb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(target)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    _sync_folder(target.parent)
+    write_whole(Path(path), data)
 
 
 def _plain(name: str, array: HostArray) -> HostArray:
@@ -70,16 +58,6 @@ def _plain(name: str, array: HostArray) -> HostArray:
     if array.dtype.kind not in "biuf" or array.dtype.itemsize > 8:
         raise TypeError(f"a checkpoint holds booleans and numbers of up to 8 bytes, got {array.dtype} for {name!r}")
     return np.asarray(array, dtype=array.dtype.newbyteorder("="), order="C")
-
-
-def _sync_folder(folder: Path) -> None:
-    """Makes a rename lasting, where the system has a way to say so."""
-    if hasattr(os, "O_DIRECTORY"):
-        descriptor = os.open(folder, os.O_DIRECTORY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
 
 
 def load(path: str | os.PathLike[str]) -> Checkpoint:

@@ -135,11 +135,19 @@ def strictly(line: str) -> dict[str, Any]:
 
 
 def log_of(folder: Path) -> list[dict[str, Any]]:
-    """The records of a log, without what the clock says."""
-    records = [strictly(line) for line in (folder / "log.jsonl").read_text(encoding="utf-8").splitlines()]
+    """The records of a log, without its first line, which says which run it is of, and without what the clock says."""
+    first, *records = [strictly(line) for line in (folder / "log.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert first["event"] == "run"
     for record in records:
         record.pop("seconds", None)
     return records
+
+
+def contents(path: Path) -> Any:
+    """What is in a checkpoint but for the id of its run, which is another each time."""
+    saved = checkpoint.load(path)
+    del saved.meta["run"]
+    return {name: array.tobytes() for name, array in saved.arrays.items()}, saved.meta
 
 
 @pytest.fixture(scope="module")
@@ -206,6 +214,7 @@ GIVEN: dict[str, tuple[str, Any]] = {
     "evaluate_every": ("--evaluate-every 50", 50),
     "patience": ("--patience 2", 2),
     "seed": ("--seed 11", 11),
+    "threads": ("--threads 2", 2),
 }
 
 
@@ -308,7 +317,7 @@ def test_a_run_leaves_its_files_and_says_what_it_is_worth(words: Path, place: Pa
     text = works("train", "--text", place / "text.txt", "--lines", "--batching", "stream", *SMALL, "--out", out)
     for name in ("best.safetensors", "last.safetensors", "log.jsonl"):
         assert (out / name).is_file() and str(out / name) in text
-    assert (out / "best.safetensors").read_bytes() == words.read_bytes()
+    assert contents(out / "best.safetensors") == contents(words)
     model, vocabulary, _, meta = load_model(words)
     assert f"vocabulary {len(vocabulary)}" in text and f"{model.size:,} parameters" in text
     assert meta["corpus"]["sha256"][:12] in text
@@ -381,7 +390,7 @@ def test_resuming_gives_the_run_that_was_not_interrupted_and_its_log(place: Path
     text = works("train", "--resume", tmp_path / "b" / "last.safetensors", "--epochs", 4)
     assert str(tmp_path / "b" / "best.safetensors") in text, "it goes on where it was"
     for name in ("last.safetensors", "best.safetensors"):
-        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
+        assert contents(tmp_path / "a" / name) == contents(tmp_path / "b" / name)
     assert log_of(tmp_path / "a") == log_of(tmp_path / "b")
     assert "4 epochs done already" in works("train", "--resume", tmp_path / "b" / "last.safetensors")
     assert log_of(tmp_path / "a") == log_of(tmp_path / "b")
@@ -444,8 +453,12 @@ def test_a_time_budget_ends_a_run(place: Path, tmp_path: Path) -> None:
 
 def test_a_loss_that_is_no_number_is_said_and_logged_as_json(place: Path, tmp_path: Path) -> None:
     options = "--optimizer sgd --lr 1e300".split()
-    text = works("train", "--text", place / "text.txt", "--lines", *SMALL, *options, "--out", tmp_path)
-    assert "no model" in text and "skipped" in text
+    result = invoke("train", "--text", place / "text.txt", "--lines", *SMALL, *options, "--out", tmp_path)
+    assert result.exit_code == 1 and isinstance(result.exception, SystemExit)
+    assert "no model" in result.output and "skipped" in result.output
+    assert f"files     {tmp_path / 'last.safetensors'}, {tmp_path / 'log.jsonl'}" in " ".join(
+        result.output.split("\n          ")
+    )
     assert all(r["valid_nats"] is None for r in log_of(tmp_path) if r["event"] == "evaluation")
     assert "not a finite number" in works("inspect", tmp_path / "last.safetensors")
 
@@ -818,6 +831,7 @@ def test_no_numbers_in_the_options_make_a_traceback(
 ) -> None:
     result = invoke(
         *("train", "--text", place / "other.txt", *SMALL, "--epochs", 1, "--out", place / "any", "--quiet"),
+        "--overwrite",
         *("--optimizer", optimizer, "--batching", batching, "--level", level, "--time-budget", "0.3"),
         *(part for option in options for part in option),
     )

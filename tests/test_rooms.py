@@ -20,7 +20,7 @@ import tinygrad_rnn
 PACKAGE = Path(tinygrad_rnn.__file__).parent
 
 DIRECTIONS = """
-    backend surroundings pictures frames forks < sums < changes rowsparse buffers blas < tape
+    backend surroundings pictures frames forks interrupts < sums < changes rowsparse buffers blas < tape
     tape < ops < tensor < transforms loops
     transforms loops < inspection < models < checks training < tasks < cli
     backend < data < baselines < training tasks

@@ -340,7 +340,7 @@ def settings_of(text: Path, **options: Any) -> Settings:
 def run_of(settings: Settings) -> Run:
     data = prepare(settings, read_corpus(settings, print))
     data.about["baselines"] = ngram_baselines(data, settings.level)
-    return Run(settings, data)
+    return Run(settings, data, id="a run of these tests")
 
 
 class Recorder(Listener):
@@ -551,7 +551,7 @@ def test_momentum_makes_a_difference(text: Path, tmp_path: Path) -> None:
 
 
 def test_there_is_no_other_setting() -> None:
-    elsewhere = {"text", "csv", "column", "lines", "valid", "shuffle", "vectors", "momentum", "patience"}
+    elsewhere = {"text", "csv", "column", "lines", "valid", "shuffle", "vectors", "momentum", "patience", "threads"}
     assert CHANGES.keys() | elsewhere == {field.name for field in fields(Settings)}
 
 
@@ -642,7 +642,8 @@ def test_a_run_whose_loss_is_no_number_is_saved_and_resumed_all_the_same(text: P
     assert math.isinf(run.best) and not (tmp_path / "best.safetensors").exists()
     resumed = Run.resume(tmp_path / "last.safetensors", print)
     assert resumed.history == [
-        {"step": e[0], "epoch": i + 1, "valid_nats": None} for i, e in enumerate(recorder.evaluations)
+        {"step": e[0], "epoch": i + 1, "valid_nats": None, "tokens": e[1].tokens}
+        for i, e in enumerate(recorder.evaluations)
     ]
     assert math.isinf(resumed.best)
 

@@ -4,6 +4,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tinygrad_rnn import interrupts  # noqa: F401  (first of all, since it is about the time that the rest takes)
+
 try:
     from tinygrad_rnn import ops as ops
 except ImportError:

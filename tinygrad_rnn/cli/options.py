@@ -5,12 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import fields
+from functools import wraps
 from pathlib import Path
 from typing import Any
 
 import click
 
 from tinygrad_rnn.backend import cuda_namespace
+from tinygrad_rnn.training.folder import newest_best
+from tinygrad_rnn.training.report import entry
 from tinygrad_rnn.training.settings import LEARNING_RATES, SCHEDULES, Settings, SettingsError
 
 DEFAULT_OUT = Path("runs/lm")
@@ -19,9 +22,20 @@ DEFAULT_BUDGET = 130.0
 """Seconds of training, where neither they nor epochs are asked for."""
 
 
-checkpoint_argument = click.argument(
-    "checkpoint", type=click.Path(path_type=Path), default=DEFAULT_OUT / "best.safetensors"
-)
+def checkpoint_argument(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Gives a command the argument `checkpoint`. Where it is left out, it is the best file of the newest run, which is
+    named on standard error, since standard output may be data."""
+
+    @wraps(command)
+    def with_checkpoint(checkpoint: Path | None, **rest: Any) -> Any:
+        if checkpoint is None:
+            checkpoint = newest_best(DEFAULT_OUT.parent, lambda text: click.echo(entry("note", text), err=True))
+            click.echo(entry("model", str(checkpoint)), err=True)
+        return command(checkpoint=checkpoint, **rest)
+
+    return click.argument("checkpoint", type=click.Path(path_type=Path), required=False)(with_checkpoint)
+
+
 device_option = click.option("--device", default="cpu", show_default=True, help="cpu, or cuda with CuPy.")
 
 
@@ -137,6 +151,7 @@ _SETTINGS_OPTIONS = [
     _setting("evaluate_every", "Steps between evaluations (an epoch unless told).", type=int),
     _setting("patience", "Stop after that many evaluations without a better one.", type=int),
     _setting("seed", "Same seed, same machine, same numbers."),
+    _setting("threads", "Of BLAS. On products this small two are little faster, and on a busy machine far slower."),
 ]
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import os
+import signal
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,21 +23,33 @@ from tinygrad_rnn.cli.options import (
     settings_options,
 )
 from tinygrad_rnn.cli.saying import note, say, warn
+from tinygrad_rnn.data.messages import Note
 from tinygrad_rnn.inspection.plots import loss_curve
 from tinygrad_rnn.tasks.speaking import speak
-from tinygrad_rnn.training.building import load_model
+from tinygrad_rnn.training.building import load_weights
 from tinygrad_rnn.training.cell_files import find_cell
 from tinygrad_rnn.training.driving import train
+from tinygrad_rnn.training.folder import (
+    BEST,
+    LAST,
+    LOG,
+    PICTURE,
+    bring_best,
+    free_folder,
+    held,
+    own_checkpoint,
+    refuse_other_runs,
+    remove_other_runs,
+)
 from tinygrad_rnn.training.held_out import remarks_on_split
 from tinygrad_rnn.training.log import read_log
+from tinygrad_rnn.training.log_file import LogFile
 from tinygrad_rnn.training.report import Reporter, baseline_line, figure, summary
-from tinygrad_rnn.training.runs import Run
+from tinygrad_rnn.training.runs import MAY_CHANGE, Run
 from tinygrad_rnn.training.settings import Settings, SettingsError
-from tinygrad_rnn.training.text_data import measure, ngram_baselines, prepare, read_corpus
+from tinygrad_rnn.training.signals import HUNG_UP
+from tinygrad_rnn.training.text_data import ngram_baselines, prepare, read_corpus
 from tinygrad_rnn.training.unknown_tokens import count_unknown
-
-_MAY_CHANGE = ("epochs", "patience")
-"""Settings that --resume takes; the others are those of the checkpoint."""
 
 
 @click.command("train")
@@ -50,13 +64,15 @@ _MAY_CHANGE = ("epochs", "patience")
     "--out",
     type=click.Path(path_type=Path),
     metavar="FOLDER",
-    help=f"For checkpoints, log and picture ({DEFAULT_OUT} unless told; with --resume where the checkpoint is).",
+    help=f"For checkpoints, log and picture ({DEFAULT_OUT} unless told, or {DEFAULT_OUT}-2 and so on where that has a "
+    "run; with --resume where the checkpoint is).",
 )
+@click.option("--overwrite", is_flag=True, help="Replace the run that is in --out.")
 @click.option(
     "--log",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="JSON Lines, one a step (log.jsonl in --out unless told).",
+    help="JSON Lines, one a step (log.jsonl in --out unless told); a new file, a pipe, or - for standard output.",
 )
 @click.option(
     "--resume",
@@ -73,13 +89,6 @@ _MAY_CHANGE = ("epochs", "patience")
     show_default=True,
     help="Sentences to print at the end.",
 )
-@click.option(
-    "--threads",
-    type=click.IntRange(1),
-    default=1,
-    show_default=True,
-    help="Of BLAS. On products this small two are little faster, and on a busy machine far slower.",
-)
 @click.option("--quiet", is_flag=True, help="No progress, only the result.")
 def train_command(
     time_budget: str | None,
@@ -88,35 +97,31 @@ def train_command(
     resume: Path | None,
     device: str,
     count: int,
-    threads: int,
+    overwrite: bool,
     quiet: bool,
     **given: Any,
 ) -> None:
     """Train a language model, and print sentences that it makes up.
 
     Without any option: two GRU layers on the docstrings of your own Python, in less than three minutes. Ctrl-C saves
-    and ends; --resume goes on."""
+    and ends, and so do SIGTERM and SIGHUP; --resume goes on."""
     check_device(device)
-    click.get_current_context().with_resource(threadpool_limits(threads, user_api="blas"))
     changes = {name: value for name, value in given.items() if value not in (None, ())}
     budget = None if time_budget is None else seconds(time_budget)
     tell = _nothing if quiet else note
     if resume is not None:
         out = resume.parent if out is None else out
-        if fixed := sorted(changes.keys() - set(_MAY_CHANGE)):
-            raise SettingsError(
-                f"with --resume only {' and '.join('--' + name for name in _MAY_CHANGE)} can be changed, "
-                f"got {', '.join('--' + name.replace('_', '-') for name in fixed)}"
-            )
-        run = Run.resume(resume, tell, device, **changes)
-        _must_be_writable(out)
+        run = _resumed(resume, out, tell, device, changes)
+        _use_threads(run.settings)
+        if not overwrite:
+            refuse_other_runs(out, run)
     else:
-        out = DEFAULT_OUT if out is None else out
         if budget is None and "epochs" not in changes:
             budget, changes["epochs"] = DEFAULT_BUDGET, DEFAULT_EPOCHS
         settings = Settings(**changes)
         find_cell(settings.cell)  # a mistake in its name is told before the corpus is read
-        _must_be_writable(out)
+        out = _folder_of_a_new_run(out, overwrite, tell)
+        _use_threads(settings)
         corpus = read_corpus(settings, tell)
         data = prepare(settings, corpus)
         for remark in remarks_on_split(settings, corpus.parts, corpus.sentences):
@@ -127,24 +132,69 @@ def train_command(
             warn(f"{settings.vectors} has no vector of any of the {len(data.vocabulary):,} tokens: none was set")
     if not quiet:
         _introduce(run)
-    log = out / "log.jsonl" if log is None else log
-    reporter = Reporter(run, log, budget, quiet)
+    source = None if resume is None else resume.with_name(LOG)
+    written = LogFile(log or out / LOG, run, replace=overwrite, source=source)
+    if overwrite:
+        remove_other_runs(out, run)
+    if resume is not None:
+        bring_best(resume.parent, out, run)
+    reporter = Reporter(run, written, budget, quiet)
     try:
         why = train(run, out, reporter, budget)
+    except SystemExit as end:
+        _say_goodbye(end, out)
+        raise
     finally:
         reporter.close()
-    _finish(run, out, log, why, device, count)
+    _finish(run, out, written, why, count)
 
 
 def _nothing(text: str) -> None:
     """A note that nobody wants to read."""
 
 
-def _must_be_writable(folder: Path) -> None:
-    """Makes the folder; better now than after an hour of training. Raises OSError, ClickException."""
-    folder.mkdir(parents=True, exist_ok=True)
-    if not os.access(folder, os.W_OK):
-        raise click.ClickException(f"{folder}: this folder cannot be written to")
+def _use_threads(settings: Settings) -> None:
+    click.get_current_context().with_resource(threadpool_limits(settings.threads, user_api="blas"))
+
+
+def _resumed(path: Path, out: Path, tell: Note, device: str, changes: dict[str, Any]) -> Run:
+    """The run that goes on from a checkpoint, its folder held. Raises what `folder.held` and `Run.resume` do."""
+    if fixed := sorted(changes.keys() - set(MAY_CHANGE)):
+        raise SettingsError(
+            f"with --resume only {' and '.join('--' + name for name in MAY_CHANGE)} can be changed, "
+            f"got {', '.join('--' + name.replace('_', '-') for name in fixed)}"
+        )
+    if path.is_file():
+        # Held before it is read: whoever writes there may be about to replace it.
+        click.get_current_context().with_resource(held(out, tell))
+    return Run.resume(path, tell, device, **changes)
+
+
+def _folder_of_a_new_run(out: Path | None, overwrite: bool, tell: Note) -> Path:
+    """The folder that was asked for, or the first that is free; held. Better now than after an hour of training.
+    Raises SettingsError, OSError."""
+    context = click.get_current_context()
+    if out is None:
+        if overwrite:
+            raise SettingsError("--overwrite: say with --out which run is to be replaced")
+        out = context.with_resource(free_folder(DEFAULT_OUT, tell))
+        tell(f"This run goes to {out}.")
+        return out
+    context.with_resource(held(out, tell))
+    if not overwrite:
+        refuse_other_runs(out)
+    return out
+
+
+def _say_goodbye(end: SystemExit, out: Path) -> None:
+    """After SIGTERM, says what was saved; after SIGHUP nothing more can be said, since the terminal has gone."""
+    if end.code == 128 + signal.SIGTERM:
+        with suppress(OSError):
+            note(f"Ended by SIGTERM. The run is in {out / LAST}, and --resume goes on from there.")
+    elif end.code == HUNG_UP:
+        with open(os.devnull, "wb") as nothing:
+            for descriptor in (1, 2):
+                os.dup2(nothing.fileno(), descriptor)
 
 
 def _introduce(run: Run) -> None:
@@ -173,21 +223,24 @@ def _introduce(run: Run) -> None:
     )
 
 
-def _finish(run: Run, out: Path, log: Path, why: str, device: str, count: int) -> None:
-    best = out / "best.safetensors"
-    drawn = loss_curve(read_log(log), out / "loss.png")
-    if math.isfinite(run.best) and best.is_file():
-        model, vocabulary, settings, _ = load_model(best, device)
-        found = measure(model, settings, run.data.valid, device)
-        for line in summary(run, found, why):
-            click.echo(line)
-        say("files", f"{best}, {out / 'last.safetensors'}, {log}" + (f", {out / 'loss.png'}" if drawn else ""))
-        if not drawn:
-            say("", "no picture of the losses: that needs matplotlib, pip install 'tinygrad-rnn[plot]'")
-        rng = np.random.default_rng(settings.seed)
-        for text in speak(model, vocabulary, settings, rng, count=count, temperature=0.8, min_length=5):
-            click.echo(f"  {text}")
-    elif math.isfinite(run.best):
-        say("result", f"no model better than before, {figure(run.best, 3)} nats per token ({why})")
-    else:
+def _finish(run: Run, out: Path, log: LogFile, why: str, count: int) -> None:
+    """Says what came out, of the best model of this run; exits with 1 where there is none."""
+    drawn = log.is_kept and loss_curve(read_log(log.path), out / PICTURE)
+    kept = [out / BEST, out / LAST, *([log.path] if log.is_kept else []), *([out / PICTURE] if drawn else [])]
+    files = ", ".join(str(path) for path in kept if path.is_file())
+    if not math.isfinite(run.best):
         say("result", f"no model: the validation loss was never a finite number ({why})")
+        say("files", f"{files}: the run as it stands, to look into; its weights are good for nothing")
+        raise click.exceptions.Exit(1)
+    if (best := own_checkpoint(out / BEST, run)) is not None:
+        load_weights(out / BEST, best, run.model)
+    else:
+        note(f"The best model, {figure(run.best, 3)} nats per token, is not in {out}: what follows is of the last one.")
+    for line in summary(run, run.validate(), why):
+        click.echo(line)
+    say("files", files)
+    if log.is_kept and not drawn:
+        say("", "no picture of the losses: that needs matplotlib, pip install 'tinygrad-rnn[plot]'")
+    rng = np.random.default_rng(run.settings.seed)
+    for text in speak(run.model, run.data.vocabulary, run.settings, rng, count=count, temperature=0.8, min_length=5):
+        click.echo(f"  {text}")

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import math
-import signal
-import threading
 import time
 from pathlib import Path
-from typing import Any
 
-from tinygrad_rnn.models import checkpoint
 from tinygrad_rnn.training.fitting import Evaluation, Record
+from tinygrad_rnn.training.folder import BEST, LAST, own_checkpoint
 from tinygrad_rnn.training.runs import Run
+from tinygrad_rnn.training.signals import Signals
 
 
 class Listener:
@@ -26,7 +24,8 @@ class Listener:
 
 def train(run: Run, out: Path, listener: Listener, budget: float | None = None) -> str:
     """Trains until the epochs, the patience or the `budget` (seconds) are used up, or Ctrl-C is pressed; keeps
-    `best.safetensors` and `last.safetensors` in `out`. Returns in a few words why it ended. Raises OSError.
+    `best.safetensors` and `last.safetensors` in `out`, which the caller holds (`folder.held`). Returns in a few words
+    why it ended. Raises OSError; SystemExit after SIGTERM and SIGHUP, saved, where nothing else was to be done on them.
 
     A run that ends where no evaluation was planned is evaluated once more, and saved as it was before that, so that
     resuming it gives the run that was not interrupted."""
@@ -35,15 +34,18 @@ def train(run: Run, out: Path, listener: Listener, budget: float | None = None) 
         return f"{_epochs(settings.epochs)} done already"
     end = math.inf if budget is None else time.monotonic() + budget
     keeper = _Keeper(run, out, listener)
-    with _Interrupt() as interrupt:
+    with Signals() as signals:
         for record in run.steps():
-            listener.step(record)
+            keeper.tell(record)
             every = settings.evaluate_every
             planned = record.last_of_epoch if every is None else record.step % every == 0
             if planned:
                 keeper.evaluate(record, planned=True)
+            if signals.at_once:
+                run.save(keeper.last)
+                break  # and so ends the program
             # Asked after a planned evaluation: it counts for the patience, and takes time.
-            why = _reason_to_end(run, interrupt.pressed, time.monotonic() >= end)
+            why = _reason_to_end(run, signals.number != 0, time.monotonic() >= end)
             if why and not planned:
                 keeper.evaluate(record, planned=False)
             if why:
@@ -56,9 +58,18 @@ class _Keeper:
 
     def __init__(self, run: Run, out: Path, listener: Listener) -> None:
         self.run, self.listener = run, listener
-        self.best, self.last = out / "best.safetensors", out / "last.safetensors"
+        self.best, self.last = out / BEST, out / LAST
         # The file may be better than the run knows, where it is of an unplanned evaluation.
         self.kept = min(run.best, _kept(self.best, run))
+
+    def tell(self, record: Record) -> None:
+        """Tells the listener of a step. Where that fails, as with a full disk or a pipe that was closed, what was
+        trained is saved first."""
+        try:
+            self.listener.step(record)
+        except Exception:
+            self.run.save(self.last)
+            raise
 
     def evaluate(self, record: Record, *, planned: bool) -> None:
         """Evaluates the run after the step of `record`, saves it and tells the listener.
@@ -85,15 +96,9 @@ class _Keeper:
 
 
 def _kept(best: Path, run: Run) -> float:
-    """The nats per token of the model that a run which goes on has kept; infinity for a new run."""
-    if not run.progress.step or not best.is_file():
-        return math.inf
-    try:
-        meta = checkpoint.load(best).meta
-    except checkpoint.CheckpointError:
-        return math.inf
-    same = meta.get("corpus", {}).get("sha256") == run.data.about["sha256"] and meta.get("best") is not None
-    return float(meta["best"]) if same else math.inf
+    """The nats per token of the model that this run has kept; infinity where it has kept none."""
+    saved = own_checkpoint(best, run)
+    return math.inf if saved is None or saved.meta["best"] is None else float(saved.meta["best"])
 
 
 def _reason_to_end(run: Run, interrupted: bool, late: bool) -> str:
@@ -111,22 +116,3 @@ def _reason_to_end(run: Run, interrupted: bool, late: bool) -> str:
 
 def _epochs(count: int) -> str:
     return "1 epoch" if count == 1 else f"{count} epochs"
-
-
-class _Interrupt:
-    """Within it Ctrl-C asks for an end after the step in progress; pressed again, it interrupts as usual."""
-
-    def __enter__(self) -> _Interrupt:
-        self.pressed = False
-        self.before: Any = None
-        if threading.current_thread() is threading.main_thread():
-            self.before = signal.signal(signal.SIGINT, self._note)
-        return self
-
-    def _note(self, number: int, frame: Any) -> None:
-        self.pressed = True
-        signal.signal(signal.SIGINT, self.before)
-
-    def __exit__(self, *_: object) -> None:
-        if self.before is not None:
-            signal.signal(signal.SIGINT, self.before)

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 LogLine = dict[str, Any]
-"""A line: "event" is "step" or "evaluation", "step" its number; the rest is what Record and Evaluation have."""
+"""A line: "event" is "step" or "evaluation", "step" its number; the rest is what Record and Evaluation have. The first
+line of a log has the event "run" and says which run it is of."""
 
 
 def line_of(record: LogLine) -> str:
@@ -19,7 +20,10 @@ def line_of(record: LogLine) -> str:
 
 def read_log(path: Path) -> list[LogLine]:
     """The records of a log: "event" is "step" or "evaluation", "step" a number. What is no such line, as where the
-    machine stopped while it was written, is left out; a file that cannot be read has none."""
+    machine stopped while it was written, is left out; a file that cannot be read has none, and neither has a pipe, in
+    which one would wait for ever."""
+    if not path.is_file():
+        return []
     try:
         lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:

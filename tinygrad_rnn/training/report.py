@@ -1,4 +1,4 @@
-"""What a training run shows and keeps: lines, a progress bar, a JSONL log, a picture of the losses."""
+"""What a training run shows: lines, a progress bar; and what it tells the log."""
 
 from __future__ import annotations
 
@@ -6,32 +6,29 @@ import sys
 import textwrap
 import time
 from dataclasses import asdict
-from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 from tqdm import tqdm
 
 from tinygrad_rnn.models.language import perplexity
 from tinygrad_rnn.training.driving import Listener
 from tinygrad_rnn.training.fitting import Evaluation, Record
-from tinygrad_rnn.training.log import line_of, read_log
+from tinygrad_rnn.training.log_file import LogFile
 from tinygrad_rnn.training.runs import Run
 
 ORDERS = {"1": "unigram", "2": "bigram", "3": "trigram", "4": "4-gram", "5": "5-gram"}
 
 
 class Reporter(Listener):
-    """Prints a line per evaluation and, on a terminal, a progress bar; writes every step to a JSONL file.
+    """Prints a line per evaluation and, on a terminal, a progress bar; writes every step to the log."""
 
-    A run that goes on from a checkpoint keeps the lines of the log up to its step, and adds to them."""
-
-    def __init__(self, run: Run, log: Path, budget: float | None, quiet: bool = False) -> None:
+    def __init__(self, run: Run, log: LogFile, budget: float | None, quiet: bool = False) -> None:
         self.run, self.quiet = run, quiet
         self.batches = len(run.batches(run.progress.epoch))
         self.start = time.monotonic()
         self.end = None if budget is None else self.start + budget
         self.first_step = run.progress.step
-        self.log = _open_log(log, run.progress.step)
+        self.log = log
         self.bar = tqdm(
             total=self.batches,
             leave=False,
@@ -47,7 +44,7 @@ class Reporter(Listener):
         self.bar.update(self.run.progress.batch)
 
     def step(self, record: Record) -> None:
-        self._write({"event": "step", **asdict(record)})
+        self.log.write({"event": "step", **asdict(record)})
         self.tokens += record.tokens
         self.nats += record.loss * record.tokens
         self.seconds += record.seconds
@@ -79,7 +76,7 @@ class Reporter(Listener):
         return f"{left // 60}:{left % 60:02} left"
 
     def evaluation(self, record: Record, found: Evaluation, better: bool) -> None:
-        self._write(
+        self.log.write(
             {
                 "event": "evaluation",
                 "step": record.step,
@@ -105,21 +102,10 @@ class Reporter(Listener):
             print(line, flush=True)
         self._begin_epoch()
 
-    def _write(self, record: dict[str, Any]) -> None:
-        self.log.write(line_of(record))
-
     def close(self) -> None:
         """Ends the bar and the log."""
         self.bar.close()
         self.log.close()
-
-
-def _open_log(path: Path, step: int) -> TextIO:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    kept = [record for record in read_log(path) if record["step"] <= step] if step else []
-    file = path.open("w", encoding="utf-8", buffering=1)  # line by line, so that it can be watched
-    file.writelines(map(line_of, kept))
-    return file
 
 
 _TIE = "\xa0"

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
+import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -23,6 +26,14 @@ from tinygrad_rnn.training.settings import Settings, SettingsError
 from tinygrad_rnn.training.split_identity import split_change
 from tinygrad_rnn.training.text_data import Data, make_batches, measure, prepare, read_corpus
 
+MAY_CHANGE = ("epochs", "patience", "threads")
+"""Settings that a run may be resumed with; the others are those of its checkpoint."""
+
+
+def new_run_id() -> str:
+    """What tells a run from all others, in its checkpoints and its log."""
+    return secrets.token_hex(8)
+
 
 @dataclass
 class Run:
@@ -34,6 +45,7 @@ class Run:
     progress: Progress = field(default_factory=Progress)
     best: float = math.inf
     history: list[dict[str, Any]] = field(default_factory=list)
+    id: str = field(default_factory=new_run_id)
 
     def __post_init__(self) -> None:
         seeds = np.random.SeedSequence(self.settings.seed).spawn(2)
@@ -74,8 +86,10 @@ class Run:
         self.trouble = 0 if better else self.trouble + 1
         if self.schedule is not None:
             self.schedule.step(found.nats)
-        nats = found.nats if math.isfinite(found.nats) else None
-        self.history.append({"step": self.progress.step, "epoch": self.progress.epoch, "valid_nats": nats})
+        progress, nats = self.progress, found.nats if math.isfinite(found.nats) else None
+        self.history.append(
+            {"step": progress.step, "epoch": progress.epoch, "valid_nats": nats, "tokens": found.tokens}
+        )
         return better
 
     def save(self, path: Path) -> None:
@@ -92,6 +106,7 @@ class Run:
                 arrays[f"state.{i}.{j}"] = to_host(each.data)
         meta = {
             "task": "language model",
+            "run": self.id,
             "settings": self.settings.to_json(),
             "vocabulary": self.data.vocabulary.to_list(),
             "corpus": self.data.about,
@@ -107,11 +122,16 @@ class Run:
 
     @classmethod
     def resume(cls, path: Path, note: Note, device: str = "cpu", **changes: Any) -> Run:
-        """A run as `save` left it; `changes` are settings to change (epochs, patience). Raises CheckpointError, and
-        SettingsError where the corpus is not the one that it was."""
+        """A run as `save` left it; `changes` are settings to change, of those in MAY_CHANGE. Raises CheckpointError,
+        and SettingsError where the corpus is not the one that it was."""
         saved = checkpoint.load(path)
         vocabulary, settings = described(path, saved)
         meta = saved.meta
+        if (threads := changes.get("threads", settings.threads)) != settings.threads:
+            note(
+                f"BLAS had --threads {settings.threads} and has {threads} now: sums may be added up in another order, "
+                "and the numbers may not be bit for bit those of the run that was not interrupted."
+            )
         settings = Settings.from_json({**settings.to_json(), **changes})
         corpus = read_corpus(settings, note)
         if corpus.sha256 != meta["corpus"]["sha256"]:
@@ -130,8 +150,18 @@ class Run:
         run.noise.bit_generator.state = meta["noise"]
         run.progress.state = _state_of(saved.part("state"), run.model)
         run.best = math.inf if meta["best"] is None else meta["best"]
-        run.trouble, run.history = meta["trouble"], meta["history"]
+        run.trouble, run.history, run.id = meta["trouble"], meta["history"], id_of_run(meta)
         return run
+
+
+def id_of_run(meta: dict[str, Any]) -> str:
+    """The run that a checkpoint is of, by what it says beside its arrays. An older one does not say: it gets an id from
+    what decides the numbers of a run, so that those of one run have the same."""
+    if isinstance(meta.get("run"), str):
+        return str(meta["run"])
+    settings = {name: value for name, value in meta["settings"].items() if name not in MAY_CHANGE}
+    decisive = [settings, meta["corpus"]["sha256"], meta["vocabulary"]]
+    return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def _state_of(arrays: checkpoint.Arrays, model: LanguageModel) -> Any:

@@ -23,7 +23,8 @@ LARGEST = 2**31 - 1
 @dataclass(frozen=True)
 class Settings:
     """A run of `tinygrad-rnn train`. Sizes are counted in units, rates are probabilities, `steps` is the length of a
-    window of truncated BPTT. None means "what suits the data and the other settings". Raises SettingsError."""
+    window of truncated BPTT, `threads` are those of BLAS. None means "what suits the data and the other settings".
+    Raises SettingsError."""
 
     # the text
     text: tuple[str, ...] = ()
@@ -67,9 +68,10 @@ class Settings:
     evaluate_every: int | None = None
     patience: int | None = None
     seed: int = 0
+    threads: int = 1
 
     def __post_init__(self) -> None:
-        for name in ("layers", "embedding", "hidden", "batch_size", "steps"):
+        for name in ("layers", "embedding", "hidden", "batch_size", "steps", "threads"):
             value = getattr(self, name)
             _need(name, value, 1 <= value <= LARGEST, f"from 1 to {LARGEST}")
         _need("warm_up", self.warm_up, 0 <= self.warm_up <= LARGEST, f"from 0 to {LARGEST}")
