@@ -502,6 +502,141 @@ def test_ctrl_c_saves_and_ends_with_a_summary_and_the_run_can_be_resumed(place: 
     assert steps == list(range(1, len(steps) + 1)) and len(steps) > saved
 
 
+# --- One run, one folder ---------------------------------------------------------------------------------------
+
+
+def test_the_folder_of_another_run_is_refused_unless_it_is_to_be_overwritten(place: Path, tmp_path: Path) -> None:
+    arguments = ["train", "--text", place / "text.txt", "--lines", *SMALL, "--epochs", 1, "--out", tmp_path]
+    works(*arguments)
+    names = ("best.safetensors", "last.safetensors", "log.jsonl")
+    before = {name: (tmp_path / name).read_bytes() for name in names}
+    assert "holds another run" in fails(*arguments, "--seed", 1)
+    assert before == {name: (tmp_path / name).read_bytes() for name in names}
+    (tmp_path / "mine.txt").touch()
+    works(*arguments, "--seed", 1, "--overwrite")
+    assert load_model(tmp_path / "best.safetensors")[2].seed == 1
+    assert len(log_of(tmp_path)) < 20 and (tmp_path / "mine.txt").exists()
+    assert "--out" in fails("train", "--text", place / "text.txt", "--overwrite")
+
+
+def test_the_best_file_that_an_overwritten_run_left_is_not_shown_as_the_new_one_s(place: Path, tmp_path: Path) -> None:
+    arguments = ["train", "--text", place / "text.txt", "--lines", *SMALL, "--out", tmp_path]
+    works(*arguments)
+    result = invoke(*arguments, "--overwrite", "--optimizer", "sgd", "--lr", "1e300")
+    assert result.exit_code == 1 and "no model" in result.output and "perplexity 1" not in result.output[-300:]
+    assert not (tmp_path / "best.safetensors").exists()
+
+
+def test_a_run_goes_on_in_another_folder_and_not_in_that_of_another_run(place: Path, tmp_path: Path) -> None:
+    one, other, new = tmp_path / "one", tmp_path / "other", tmp_path / "new"
+    works("train", "--text", place / "text.txt", "--lines", *SMALL, "--out", one)
+    works("train", "--text", place / "other.txt", "--lines", *SMALL, "--epochs", 1, "--vocab-size", 7, "--out", other)
+    before = [path.read_bytes() for path in sorted(other.iterdir())]
+    assert "holds another run" in fails("train", "--resume", one / "last.safetensors", "--epochs", 3, "--out", other)
+    assert before == [path.read_bytes() for path in sorted(other.iterdir())]
+    text = works("train", "--resume", one / "last.safetensors", "--out", new)
+    expected = works("evaluate", one / "best.safetensors")
+    assert nats_and_tokens(expected)[0] == pytest.approx(float(re.findall(r"result +([\d.]+)", text)[0]), abs=1e-3)
+    assert str(new / "best.safetensors") in text and log_of(new) == log_of(one)
+    works("train", "--resume", one / "last.safetensors", "--epochs", 3, "--out", other, "--overwrite")
+    assert log_of(other)[: len(log_of(one))] == log_of(one) and load_model(other / "best.safetensors")
+
+
+def test_a_run_whose_best_model_is_not_at_hand_says_so_and_shows_the_last(place: Path, tmp_path: Path) -> None:
+    works("train", "--text", place / "text.txt", "--lines", *SMALL, "--out", tmp_path)
+    (tmp_path / "best.safetensors").unlink()
+    text = works("train", "--resume", tmp_path / "last.safetensors")
+    assert "The best model" in text and "is of the last one" in " ".join(text.split())
+    assert f"{tmp_path / 'best.safetensors'}" not in text
+
+
+def test_without_out_each_run_gets_a_folder_and_commands_take_the_newest_that_they_can_read(
+    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert "no run in runs" in fails("generate")
+    for seed, folder in enumerate(("runs/lm", "runs/lm-2")):
+        text = works("train", "--text", place / "text.txt", "--lines", *SMALL, "--epochs", 1, "--seed", seed)
+        assert f"This run goes to {Path(folder)}." in text and str(Path(folder) / "best.safetensors") in text
+    best = Path("runs/lm-2/best.safetensors")
+    os.utime("runs/lm/best.safetensors", (1, 1))
+    for command in (["generate"], ["score"], ["evaluate"], ["inspect"], ["inspect", "--html", "-"]):
+        result = CliRunner().invoke(main, command, input="the cat\n")
+        named = CliRunner().invoke(main, [command[0], str(best), *command[1:]], input="the cat\n")
+        assert (result.exit_code, result.stdout) == (0, named.stdout)
+        assert result.stderr == f"model     {best}\n" and named.stderr == ""
+    best.write_bytes(b"damaged")
+    result = CliRunner().invoke(main, ["generate", "--count", "1"])
+    assert result.exit_code == 0 and result.stderr.endswith(f"model     {Path('runs/lm/best.safetensors')}\n")
+    assert result.stderr.startswith("note      Passed over: ")
+
+
+def test_a_log_is_not_written_over_a_text(place: Path, tmp_path: Path) -> None:
+    text = tmp_path / "text.txt"
+    text.write_bytes((place / "text.txt").read_bytes())
+    out = ["--out", tmp_path / "out"]
+    assert "something else than a log" in fails("train", "--text", text, "--lines", *SMALL, *out, "--log", text)
+    assert text.read_bytes() == (place / "text.txt").read_bytes()
+    log = tmp_path / "deeper" / "log"
+    printed = works("train", "--text", text, "--lines", *SMALL, *out, "--log", log)
+    assert str(log) in printed and not (tmp_path / "out" / "log.jsonl").exists()
+    works("train", "--resume", tmp_path / "out" / "last.safetensors", "--epochs", 3, "--log", log)
+    evaluations = [line for line in log.read_text(encoding="utf-8").splitlines() if '"evaluation"' in line]
+    assert len(evaluations) == 3
+
+
+def test_a_log_on_standard_output_is_printed_and_not_read(place: Path, tmp_path: Path) -> None:
+    arguments = ["--quiet", "--sentences", 0, "--out", tmp_path, "--log", "-"]
+    text = works("train", "--text", place / "text.txt", "--lines", *SMALL, *arguments)
+    records = [strictly(line) for line in text.splitlines() if line.startswith("{")]
+    assert sum(each["event"] == "evaluation" for each in records) == 2
+    assert not (tmp_path / "loss.png").exists() and "matplotlib" not in text
+
+
+def wait_for_lines(log: Path, count: int) -> None:
+    end = time.monotonic() + 60
+    while not (log.is_file() and log.read_bytes().count(b"\n") > count) and time.monotonic() < end:
+        time.sleep(0.02)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no signals for another process")
+def test_a_second_run_in_a_folder_ends_with_a_sentence_and_sigterm_ends_the_first_saved(
+    place: Path, tmp_path: Path
+) -> None:
+    arguments = ["train", "--text", place / "text.txt", "--lines", *SMALL, "--epochs", 10**6, "--out", tmp_path]
+    run = popen(*arguments)
+    wait_for_lines(tmp_path / "log.jsonl", 15)
+    for second in ([*arguments, "--overwrite"], ["train", "--resume", tmp_path / "last.safetensors", "--epochs", 9]):
+        assert "another run is writing into this folder" in fails(*second)
+    run.terminate()
+    out, errors = run.communicate(timeout=60)
+    assert (run.returncode, errors) == (143, "") and "Ended by SIGTERM" in out and "result" not in out
+    steps = [r["step"] for r in log_of(tmp_path) if r["event"] == "step"]
+    saved = checkpoint.load(tmp_path / "last.safetensors").meta["progress"]["step"]
+    assert saved == steps[-1] == len(steps)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["best.safetensors", "last.safetensors", "log.jsonl"]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="no SIGINT for another process")
+def test_ctrl_c_at_any_moment_prints_no_traceback(place: Path, tmp_path: Path) -> None:
+    arguments = ["train", "--text", place / "text.txt", "--lines", *SMALL, "--epochs", 10**6]
+    began, first = time.monotonic(), popen(*arguments, "--out", tmp_path / "first", env={"PYTHONUNBUFFERED": "1"})
+    wait_for_lines(tmp_path / "first" / "log.jsonl", 1)
+    whole = time.monotonic() - began
+    first.send_signal(signal.SIGINT)
+    time.sleep(0.001)
+    first.send_signal(signal.SIGINT)
+    _, errors = first.communicate(timeout=60)
+    assert "Traceback" not in errors and first.returncode in (0, -signal.SIGINT)
+    for part in np.linspace(0.3, 0.95, 8):  # before that it is Python that starts, and not yet the program
+        run = popen(*arguments, "--out", tmp_path / f"{part}")
+        time.sleep(part * whole)
+        run.send_signal(signal.SIGINT)
+        _, errors = run.communicate(timeout=60)
+        assert errors == "" and run.returncode in (0, -signal.SIGINT)
+
+
 # --- Evaluating and scoring ------------------------------------------------------------------------------------
 
 

@@ -15,10 +15,13 @@ from tinygrad_rnn.training.log import LogLine, line_of, read_log
 from tinygrad_rnn.training.runs import Run
 from tinygrad_rnn.training.settings import SettingsError
 
+LONGEST_LINE = 10_000
+"""Bytes of a log's first line at most, so that a text of one line is not read whole."""
+
 
 class LogFile:
     """The log of a run, open at its end. A run that goes on keeps the lines up to its step, and evaluations that its
-    history has and the log lost are added. `source` is the log that it goes on from, where there is none yet.
+    history has and the log lost are added. `source` is the log that it goes on from, where its own begins anew.
 
     "-" is standard output. That, pipes and devices are written and never read. Raises SettingsError where another file
     stands there, or the log of another run and not `replace`; OSError."""
@@ -35,19 +38,19 @@ class LogFile:
             self._file = path.open("w", encoding="utf-8", buffering=1)
             return
         self.is_kept = True
-        before = path.read_bytes() if path.is_file() else b""
-        if before.strip():
-            goes_on = _is_log_of(run, path, before)
-            if not goes_on and not (replace and _first(before)):
-                found = "the log of another run" if _first(before) else "something else than a log"
-                raise SettingsError(f"--log: {path} holds {found}, which stays as it is; give another file")
-            records = read_log(path) if goes_on else []
-        else:
-            records = read_log(source) if source and source.is_file() and _is_log_of(run, source) else []
+        found: Path | None = path
+        if not path.is_file() or not path.stat().st_size:
+            found = source
+        elif not _is_log_of(run, path):
+            if not (replace and _first(path)):
+                what = "the log of another run" if _first(path) else "something else than a log"
+                raise SettingsError(f"--log: {path} holds {what}, which stays as it is; give another file")
+            found = source
+        records = read_log(found) if found and _is_log_of(run, found) else []
         lines = _with_history([record for record in records if record["step"] <= run.progress.step], run)
         header = {"event": "run", "step": 0, "run": run.id}
         whole = "".join(map(line_of, [header, *lines])).encode()
-        if whole != before:
+        if not path.is_file() or path.read_bytes() != whole:
             write_whole(path.resolve(), whole)
         # Line by line, so that it can be watched.
         self._file = path.open("a", encoding="utf-8", newline="\n", buffering=1)
@@ -72,19 +75,23 @@ def _is_standard_output(path: Path) -> bool:
         return False
 
 
-def _first(content: bytes) -> LogLine | None:
-    """The first line of a log; None where it is none."""
+def _first(path: Path) -> LogLine | None:
+    """The first line of a log; None where there is no log."""
+    if not path.is_file():
+        return None
     try:
-        record = json.loads(content.split(b"\n", 1)[0])
+        with path.open("rb") as file:
+            record = json.loads(file.readline(LONGEST_LINE))
     except (ValueError, RecursionError):
         return None
     known = isinstance(record, dict) and record.get("event") in ("run", "step", "evaluation")
     return record if known else None
 
 
-def _is_log_of(run: Run, path: Path, content: bytes | None = None) -> bool:
-    """Whether a log is of this run. An older one does not say: its evaluations must be those of the run's history."""
-    first = _first(path.read_bytes() if content is None else content)
+def _is_log_of(run: Run, path: Path) -> bool:
+    """Whether there is a log, and of this run. An older one does not say: its evaluations must be those of the run's
+    history."""
+    first = _first(path)
     if first is None or not run.progress.step:
         return False
     if first["event"] == "run":

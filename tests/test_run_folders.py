@@ -1,0 +1,517 @@
+"""The folder of a run: one run writes into it, its files are told from those of others, and no log loses a line."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tinygrad_rnn.interrupts import is_the_program
+from tinygrad_rnn.models import checkpoint
+from tinygrad_rnn.models.whole_files import write_whole
+from tinygrad_rnn.training import folder as folders
+from tinygrad_rnn.training.driving import Listener, train
+from tinygrad_rnn.training.fitting import Record
+from tinygrad_rnn.training.folder import FolderInUse, free_folder, held, newest_best, own_checkpoint, refuse_other_runs
+from tinygrad_rnn.training.log import line_of, read_log
+from tinygrad_rnn.training.log_file import LogFile
+from tinygrad_rnn.training.report import Reporter
+from tinygrad_rnn.training.runs import Run, id_of_run
+from tinygrad_rnn.training.settings import Settings, SettingsError
+from tinygrad_rnn.training.text_data import ngram_baselines, prepare, read_corpus
+
+posix = pytest.mark.skipif(sys.platform == "win32", reason="there are no such signals, pipes and devices")
+
+
+@pytest.fixture(scope="module")
+def text(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("text") / "text.txt"
+    path.write_text("a cat sat .\nthe dog ran .\n" * 12, encoding="utf-8")
+    return path
+
+
+def run_of(text: Path, **options: Any) -> Run:
+    """A new run of six steps, in three epochs."""
+    tiny: dict[str, Any] = {"lines": True, "embedding": 3, "hidden": 3, "layers": 1, "batch_size": 8, "steps": 8}
+    settings = Settings(text=(str(text),), **{**tiny, "epochs": 3, **options})
+    data = prepare(settings, read_corpus(settings, quietly))
+    data.about["baselines"] = ngram_baselines(data, settings.level)
+    return Run(settings, data)
+
+
+def quietly(text: str) -> None:
+    """Hears a note."""
+
+
+def trained(text: Path, out: Path, **options: Any) -> Run:
+    run = run_of(text, **options)
+    reporter = Reporter(run, LogFile(out / "log.jsonl", run), None, quiet=True)
+    train(run, out, reporter)
+    reporter.close()
+    return run
+
+
+def resumed(path: Path, **changes: Any) -> Run:
+    return Run.resume(path, quietly, **changes)
+
+
+def without(path: Path, *names: str, settings: tuple[str, ...] = ("threads",)) -> None:
+    """Makes a checkpoint one of an older version, which did not say these."""
+    saved = checkpoint.load(path)
+    for name in ("run", *names):
+        del saved.meta[name]
+    for name in settings:
+        del saved.meta["settings"][name]
+    checkpoint.save(path, saved.arrays, saved.meta)
+
+
+# --- The lock --------------------------------------------------------------------------------------------------
+
+
+def test_a_folder_is_held_by_one_run_at_a_time_and_left_as_it_was(tmp_path: Path) -> None:
+    out = tmp_path / "made" / "here"
+    with held(out, quietly), pytest.raises(FolderInUse, match="another run is writing"), held(out, quietly):
+        pass
+    with held(out, quietly):
+        pass
+    assert list(out.iterdir()) == []
+
+
+HOLD = """
+import sys
+from pathlib import Path
+from tinygrad_rnn.training.folder import held
+with held(Path(sys.argv[1]), print):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_a_kill_releases_the_folder_and_what_it_left_half_written_goes(tmp_path: Path) -> None:
+    other = subprocess.Popen([sys.executable, "-c", HOLD, tmp_path], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert other.stdout is not None and other.stdout.readline().strip() == b"held"
+    ours = [".best.safetensors.0123abcd.part", ".last.safetensors.ffffffff.part", ".log.jsonl.00000000.part"]
+    theirs = ["best.safetensors.part", ".best.safetensors.0123abcd.part.txt", ".thesis.tex.0123abcd.part"]
+    for name in (*ours, *theirs):
+        (tmp_path / name).touch()
+    with pytest.raises(FolderInUse), held(tmp_path, quietly):
+        pass
+    assert (tmp_path / ours[0]).exists(), "the other one may be writing it"
+    other.kill()
+    other.communicate()
+    with held(tmp_path, quietly):
+        assert {path.name for path in tmp_path.iterdir()} == {*theirs, ".lock"}
+    assert {path.name for path in tmp_path.iterdir()} == {*theirs}
+
+
+def test_two_who_come_at_once_never_hold_a_folder_together(tmp_path: Path) -> None:
+    inside, most, turns = [0], [0], [0]
+
+    def come() -> None:
+        for _ in range(150):
+            try:
+                with held(tmp_path, quietly):
+                    inside[0] += 1
+                    most[0], turns[0] = max(most[0], inside[0]), turns[0] + 1
+                    time.sleep(0.0002)
+                    inside[0] -= 1
+            except FolderInUse:
+                pass
+
+    threads = [threading.Thread(target=come) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert most == [1] and turns[0] >= 10
+
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS])
+def test_a_file_system_without_locks_is_noted_and_does_without(
+    number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(descriptor: int) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(folders, "_lock", refuse)
+    part, notes = tmp_path / ".best.safetensors.0123abcd.part", list[str]()
+    part.touch()
+    with held(tmp_path, notes.append):
+        assert [path.name for path in tmp_path.iterdir()] == [part.name]
+    assert "file system without locks" in notes[0] and len(notes) == 1
+
+
+def test_a_new_run_gets_the_first_folder_without_a_run_that_nobody_holds(tmp_path: Path) -> None:
+    first = tmp_path / "runs" / "lm"
+    first.mkdir(parents=True)
+    (first / "log.jsonl").touch()
+    with free_folder(first, quietly) as second, free_folder(first, quietly) as third:
+        assert (second.name, third.name) == ("lm-2", "lm-3")
+    with free_folder(first, quietly) as again:
+        assert again == second
+
+
+# --- Whose files they are --------------------------------------------------------------------------------------
+
+
+def test_a_run_is_told_from_all_others_and_stays_the_same_when_it_goes_on(text: Path, tmp_path: Path) -> None:
+    run, other = trained(text, tmp_path), run_of(text)
+    last, best = tmp_path / "last.safetensors", tmp_path / "best.safetensors"
+    again = resumed(last, epochs=4)
+    assert run.id == again.id == resumed(best).id != other.id
+    refuse_other_runs(tmp_path, again)
+    assert own_checkpoint(best, again) and not own_checkpoint(best, other)
+    for each in (other, None):
+        with pytest.raises(SettingsError, match=r"holds another run \(best.safetensors\).*--overwrite"):
+            refuse_other_runs(tmp_path, each)
+
+
+@pytest.mark.parametrize("name", ["best.safetensors", "last.safetensors", "log.jsonl", "loss.png"])
+def test_one_file_of_a_run_is_enough_to_be_refused(name: str, tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").touch()
+    refuse_other_runs(tmp_path)
+    (tmp_path / name).symlink_to(tmp_path / "nowhere")
+    with pytest.raises(SettingsError, match=name):
+        refuse_other_runs(tmp_path)
+
+
+def test_a_damaged_best_file_is_not_taken_for_this_run_s(text: Path, tmp_path: Path) -> None:
+    run = trained(text, tmp_path)
+    (tmp_path / "best.safetensors").write_bytes(b"damaged")
+    with pytest.raises(SettingsError, match=r"best\.safetensors"):
+        refuse_other_runs(tmp_path, run)
+    refuse_other_runs(tmp_path / "elsewhere", run)
+
+
+def test_an_older_checkpoint_s_run_is_known_by_what_decides_its_numbers(text: Path, tmp_path: Path) -> None:
+    last, best = tmp_path / "last.safetensors", tmp_path / "best.safetensors"
+    trained(text, tmp_path)
+    whole = trained(text, tmp_path / "whole", epochs=5)
+    for path in (last, best):
+        without(path)
+    run = resumed(last, epochs=5)
+    assert run.settings.threads == 1 and own_checkpoint(best, run)
+    train(run, tmp_path, Listener())
+    for name in ("last.safetensors", "best.safetensors"):
+        one, other = (checkpoint.load(place / name) for place in (tmp_path, tmp_path / "whole"))
+        assert {n: a.tobytes() for n, a in one.arrays.items()} == {n: a.tobytes() for n, a in other.arrays.items()}
+        assert one.meta == {**other.meta, "run": run.id} and run.id != whole.id
+    meta = {**checkpoint.load(last).meta}
+    del meta["run"]
+    other_seed = {**meta, "settings": {**meta["settings"], "seed": 1}}
+    assert id_of_run(meta) != id_of_run(other_seed)
+
+
+def test_a_best_file_of_another_run_is_no_measure_for_this_one(text: Path, tmp_path: Path) -> None:
+    trained(text, tmp_path)
+    best = tmp_path / "best.safetensors"
+    saved = checkpoint.load(best)
+    checkpoint.save(best, saved.arrays, {**saved.meta, "best": 1e-9, "run": "another"})
+    run = run_of(text)
+    train(run, tmp_path, Listener())
+    assert checkpoint.load(best).meta["run"] == run.id and run.best > 1e-9
+
+
+def test_the_newest_run_that_can_be_read_is_found_and_others_are_noted(text: Path, tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="no run in"):
+        newest_best(tmp_path, quietly)
+    notes: list[str] = []
+    for age, name in enumerate(["c", "a", "b"]):
+        path = tmp_path / name / "best.safetensors"
+        trained(text, path.parent, epochs=1)
+        os.utime(path, (1000 - age, 1000 - age))
+    assert newest_best(tmp_path, notes.append) == tmp_path / "c" / "best.safetensors" and not notes
+    (tmp_path / "c" / "best.safetensors").write_bytes(b"damaged")
+    checkpoint.save(tmp_path / "d" / "best.safetensors", {}, {"task": "another"})
+    assert newest_best(tmp_path, notes.append) == tmp_path / "a" / "best.safetensors"
+    assert len(notes) == 2 and "a language model was expected" in notes[0] and "damaged" in notes[1]
+
+
+# --- The log ---------------------------------------------------------------------------------------------------
+
+
+def without_clock(path: Path) -> list[dict[str, Any]]:
+    return [{k: v for k, v in each.items() if k != "seconds"} for each in read_log(path)]
+
+
+def test_an_evaluation_that_a_kill_kept_from_the_log_is_added_from_the_history(text: Path, tmp_path: Path) -> None:
+    run = trained(text, tmp_path)
+    log = tmp_path / "log.jsonl"
+    whole = log.read_text(encoding="utf-8")
+    lines = whole.splitlines(keepends=True)
+    evaluations = [i for i, line in enumerate(lines) if '"evaluation"' in line]
+    assert len(evaluations) == 3
+    for lost in (evaluations[-1:], evaluations[:1], evaluations):
+        log.write_text("".join(line for i, line in enumerate(lines) if i not in lost), encoding="utf-8")
+        LogFile(log, resumed(tmp_path / "last.safetensors")).close()
+        assert log.read_text(encoding="utf-8") == whole
+    assert run.history and whole.startswith(line_of({"event": "run", "step": 0, "run": run.id}))
+
+
+def test_resuming_cuts_what_is_beyond_the_step_and_never_what_is_before_it(
+    text: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trained(text, tmp_path)
+    log = tmp_path / "log.jsonl"
+    whole = log.read_bytes()
+    log.write_bytes(whole + b'{"event": "step", "step": 99}\n{"event": "st')
+    ahead = log.read_bytes()
+
+    def killed(*args: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", killed)
+        with pytest.raises(KeyboardInterrupt):
+            LogFile(log, resumed(tmp_path / "last.safetensors"))
+    assert log.read_bytes() == ahead
+    LogFile(log, resumed(tmp_path / "last.safetensors")).close()
+    assert log.read_bytes() == whole
+    monkeypatch.setattr(Path, "replace", killed)
+    LogFile(log, resumed(tmp_path / "last.safetensors")).close()  # nothing is to be changed, and nothing is written
+
+
+def test_a_log_behind_a_link_is_written_where_the_link_leads(text: Path, tmp_path: Path) -> None:
+    trained(text, tmp_path)
+    target, log = tmp_path / "elsewhere.jsonl", tmp_path / "log.jsonl"
+    log.rename(target)
+    log.symlink_to(target)
+    with target.open("ab") as file:
+        file.write(b"half a li")
+    LogFile(log, resumed(tmp_path / "last.safetensors")).close()
+    assert log.is_symlink() and not target.read_bytes().endswith(b"half a li")
+
+
+def test_another_file_is_refused_as_a_log_and_stays_as_it_is(text: Path, tmp_path: Path) -> None:
+    run, other = trained(text, tmp_path / "a"), trained(text, tmp_path / "b", seed=1)
+    again = resumed(tmp_path / "a" / "last.safetensors")
+    contents = {"text": b"It was a dark and stormy night.\n", "json": b'{"event": "party"}\n', "list": b"[1]\n" * 9}
+    for name, content in contents.items():
+        (tmp_path / name).write_bytes(content)
+        for each in (run_of(text), again):
+            for replace_it in (False, True):
+                with pytest.raises(SettingsError, match=f"--log: .*{name} holds something else than a log"):
+                    LogFile(tmp_path / name, each, replace=replace_it)
+        assert (tmp_path / name).read_bytes() == content
+    log = tmp_path / "b" / "log.jsonl"
+    before = log.read_bytes()
+    for each in (run_of(text), again):
+        with pytest.raises(SettingsError, match="holds the log of another run"):
+            LogFile(log, each)
+    assert log.read_bytes() == before and other.id != run.id
+    LogFile(log, again, replace=True).close()
+    assert [each["event"] for each in read_log(log)] == ["evaluation"] * 3, "those of its own history"
+
+
+def test_an_empty_file_may_become_the_log(text: Path, tmp_path: Path) -> None:
+    (tmp_path / "log").touch()
+    LogFile(tmp_path / "log", run_of(text)).close()
+    assert json.loads((tmp_path / "log").read_text(encoding="utf-8"))["event"] == "run"
+
+
+def test_an_older_log_goes_on_where_its_evaluations_are_the_run_s(text: Path, tmp_path: Path) -> None:
+    trained(text, tmp_path)
+    log, last = tmp_path / "log.jsonl", tmp_path / "last.safetensors"
+    whole = log.read_text(encoding="utf-8")
+    old = whole.partition("\n")[2]
+    log.write_text(old, encoding="utf-8")
+    LogFile(log, resumed(last)).close()
+    assert log.read_text(encoding="utf-8") == whole
+    with pytest.raises(SettingsError, match="another run"):
+        log.write_text(old, encoding="utf-8")
+        LogFile(log, run_of(text))
+    records = [json.loads(line) for line in old.splitlines()]
+    for each in records:
+        each["valid_nats"] = each.get("valid_nats", 0) + 1
+    log.write_text("".join(map(line_of, records)), encoding="utf-8")
+    with pytest.raises(SettingsError, match="another run"):
+        LogFile(log, resumed(last))
+
+
+def test_a_run_that_goes_on_elsewhere_takes_its_log_and_its_best_model_along(text: Path, tmp_path: Path) -> None:
+    trained(text, tmp_path / "a")
+    here, there = tmp_path / "a", tmp_path / "b"
+    run = resumed(here / "last.safetensors")
+    folders.bring_best(here, there, run)
+    LogFile(there / "log.jsonl", run, source=here / "log.jsonl").close()
+    for name in ("best.safetensors", "log.jsonl"):
+        assert (here / name).read_bytes() == (there / name).read_bytes()
+    stranger = run_of(text)
+    folders.bring_best(here, tmp_path / "c", stranger)
+    LogFile(tmp_path / "c" / "log.jsonl", stranger, source=here / "log.jsonl").close()
+    assert read_log(tmp_path / "c" / "log.jsonl") == [] and not (tmp_path / "c" / "best.safetensors").exists()
+
+
+@posix
+def test_a_pipe_is_written_and_never_read(text: Path, tmp_path: Path) -> None:
+    pipe, heard = tmp_path / "pipe", list[str]()
+    os.mkfifo(pipe)
+    reader = threading.Thread(target=lambda: heard.extend(pipe.read_text(encoding="utf-8").splitlines()))
+    reader.start()
+    run = run_of(text)
+    log = LogFile(pipe, run)
+    reporter = Reporter(run, log, None, quiet=True)
+    train(run, tmp_path / "out", reporter)
+    reporter.close()
+    reader.join()
+    assert len(heard) > 6 and not log.is_kept
+    assert read_log(pipe) == [], "and nobody waits"
+    LogFile(Path(os.devnull), run).close()
+
+
+def test_a_dash_is_standard_output(text: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = run_of(text)
+    log = LogFile(Path("-"), run)
+    log.write({"event": "step", "step": 1})
+    log.close()
+    print("still open")
+    assert capsys.readouterr().out == '{"event": "step", "step": 1}\nstill open\n' and not log.is_kept
+
+
+@posix
+def test_standard_output_by_another_name_is_not_cut(tmp_path: Path) -> None:
+    program = (
+        "from pathlib import Path; from types import SimpleNamespace as N\n"
+        "from tinygrad_rnn.training.log_file import LogFile\n"
+        "print('before', flush=True)\n"
+        "log = LogFile(Path('/dev/stdout'), N())\n"
+        "log.write({'event': 'step', 'step': 1}); log.close(); print('after')"
+    )
+    with (tmp_path / "out").open("wb") as out:
+        subprocess.run([sys.executable, "-c", program], stdout=out, check=True)
+    found = (tmp_path / "out").read_text(encoding="utf-8").splitlines()
+    assert found == ["before", '{"event": "step", "step": 1}', "after"]
+
+
+# --- Signals ---------------------------------------------------------------------------------------------------
+
+
+class Sender(Listener):
+    """Sends signals after the third step."""
+
+    def __init__(self, *numbers: int) -> None:
+        self.numbers, self.evaluations = numbers, 0
+
+    def step(self, record: Record) -> None:
+        for number in self.numbers if record.step == 3 else ():
+            signal.raise_signal(number)
+
+    def evaluation(self, *args: Any) -> None:
+        self.evaluations += 1
+
+
+@pytest.fixture
+def usual_signals() -> Iterator[None]:
+    """What they mean in a program started in the foreground."""
+    before = {n: signal.signal(n, signal.SIG_DFL) for n in (signal.SIGTERM, signal.SIGHUP)}
+    before[signal.SIGINT] = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@posix
+@pytest.mark.usefixtures("usual_signals")
+@pytest.mark.parametrize("names, code", [("SIGTERM", 143), ("SIGHUP", 129), ("SIGINT SIGTERM", 143)])
+def test_sigterm_and_sighup_save_and_end_the_program_without_an_evaluation(
+    names: str, code: int, text: Path, tmp_path: Path
+) -> None:
+    whole = trained(text, tmp_path / "whole")
+    run, sender = run_of(text), Sender(*(getattr(signal, name) for name in names.split()))
+    with pytest.raises(SystemExit) as ended:
+        train(run, tmp_path, sender)
+    assert ended.value.code == code and sender.evaluations == 1, "that of the first epoch, of two steps"
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+    again = resumed(tmp_path / "last.safetensors")
+    assert again.progress.step == 3
+    train(again, tmp_path, Listener())
+    weights = [each.model.state_dict() for each in (whole, again)]
+    assert all((weights[0][name] == weights[1][name]).all() for name in weights[0])
+
+
+@posix
+@pytest.mark.usefixtures("usual_signals")
+def test_a_signal_that_is_ignored_or_has_a_use_is_left_alone(text: Path, tmp_path: Path) -> None:
+    heard: list[int] = []
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as under nohup
+    signal.signal(signal.SIGTERM, lambda number, frame: heard.append(number))
+    assert train(run_of(text), tmp_path, Sender(signal.SIGHUP, signal.SIGTERM)) == "3 epochs done"
+    assert heard == [signal.SIGTERM]
+
+
+@posix
+@pytest.mark.usefixtures("usual_signals")
+def test_a_terminal_that_cannot_be_written_to_after_a_hang_up_changes_nothing(text: Path, tmp_path: Path) -> None:
+    class Gone(Sender):
+        def step(self, record: Record) -> None:
+            super().step(record)
+            if record.step == 3:
+                raise OSError(errno.EIO, "Input/output error")
+
+    with pytest.raises(SystemExit) as ended:
+        train(run_of(text), tmp_path, Gone(signal.SIGHUP))
+    assert ended.value.code == 129
+    assert resumed(tmp_path / "last.safetensors").progress.step == 3
+
+
+def test_where_the_listener_fails_what_was_trained_is_saved_first(text: Path, tmp_path: Path) -> None:
+    class Full(Listener):
+        def step(self, record: Record) -> None:
+            if record.step == 3:
+                raise OSError(errno.ENOSPC, "No space left on device")
+
+    with pytest.raises(OSError, match="No space"):
+        train(run_of(text), tmp_path, Full())
+    assert resumed(tmp_path / "last.safetensors").progress.step == 3
+
+
+@pytest.mark.parametrize(
+    "arguments, original, expected",
+    [
+        (["-m", "train"], ["python", "-m", "tinygrad_rnn", "train"], True),
+        (["-m"], ["python", "-X", "dev", "-m", "tinygrad_rnn"], True),
+        (["/usr/bin/tinygrad-rnn", "train"], ["python", "/usr/bin/tinygrad-rnn", "train"], True),
+        (["tinygrad-rnn.exe"], ["tinygrad-rnn.exe"], True),
+        (["-m"], ["python", "-m", "pytest", "tinygrad_rnn"], False),
+        (["my_program.py", "-m", "tinygrad_rnn"], ["python", "my_program.py", "-m", "tinygrad_rnn"], False),
+        (["-c"], ["python", "-c"], False),
+        ([""], ["python"], False),
+        ([], [], False),
+    ],
+)
+def test_ctrl_c_is_taken_in_the_program_s_own_process_alone(
+    arguments: list[str], original: list[str], expected: bool
+) -> None:
+    assert is_the_program(arguments, original) == expected
+
+
+# --- Threads ---------------------------------------------------------------------------------------------------
+
+
+def test_a_run_goes_on_with_the_threads_that_it_had_and_another_number_is_said(text: Path, tmp_path: Path) -> None:
+    trained(text, tmp_path, threads=2, epochs=1)
+    last, notes = tmp_path / "last.safetensors", list[str]()
+    assert Run.resume(last, notes.append).settings.threads == 2 and notes == []
+    assert Run.resume(last, notes.append, threads=2).settings.threads == 2 and notes == []
+    changed = Run.resume(last, notes.append, threads=1)
+    assert changed.settings.threads == 1 and "--threads 2 and has 1 now" in notes[0] and len(notes) == 1
+    assert replace(changed.settings, threads=2) == resumed(last).settings
+
+
+def test_files_are_written_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_whole(tmp_path / "a" / "b", b"first")
+    monkeypatch.setattr(os, "fsync", lambda descriptor: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        write_whole(tmp_path / "a" / "b", b"second")
+    assert [(path.name, path.read_bytes()) for path in (tmp_path / "a").iterdir()] == [("b", b"first")]
