@@ -42,7 +42,7 @@ def text(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def run_of(text: Path, **options: Any) -> Run:
-    """A new run of six steps, in three epochs."""
+    """A new run of three epochs, of three steps each."""
     tiny: dict[str, Any] = {"lines": True, "embedding": 3, "hidden": 3, "layers": 1, "batch_size": 8, "steps": 8}
     settings = Settings(text=(str(text),), **{**tiny, "epochs": 3, **options})
     data = prepare(settings, read_corpus(settings, quietly))
@@ -209,8 +209,11 @@ def test_an_older_checkpoint_s_run_is_known_by_what_decides_its_numbers(text: Pa
         assert one.meta == {**other.meta, "run": run.id} and run.id != whole.id
     meta = {**checkpoint.load(last).meta}
     del meta["run"]
-    other_seed = {**meta, "settings": {**meta["settings"], "seed": 1}}
-    assert id_of_run(meta) != id_of_run(other_seed)
+
+    def id_with(**settings: Any) -> str:
+        return id_of_run({**meta, "settings": {**meta["settings"], **settings}})
+
+    assert id_of_run(meta) == id_with(epochs=9, patience=3, threads=2) != id_with(seed=1)
 
 
 def test_a_best_file_of_another_run_is_no_measure_for_this_one(text: Path, tmp_path: Path) -> None:
@@ -398,13 +401,13 @@ def test_standard_output_by_another_name_is_not_cut(tmp_path: Path) -> None:
 
 
 class Sender(Listener):
-    """Sends signals after the third step."""
+    """Sends signals after the fourth step, the first of an epoch."""
 
     def __init__(self, *numbers: int) -> None:
         self.numbers, self.evaluations = numbers, 0
 
     def step(self, record: Record) -> None:
-        for number in self.numbers if record.step == 3 else ():
+        for number in self.numbers if record.step == 4 else ():
             signal.raise_signal(number)
 
     def evaluation(self, *args: Any) -> None:
@@ -431,10 +434,10 @@ def test_sigterm_and_sighup_save_and_end_the_program_without_an_evaluation(
     run, sender = run_of(text), Sender(*(getattr(signal, name) for name in names.split()))
     with pytest.raises(SystemExit) as ended:
         train(run, tmp_path, sender)
-    assert ended.value.code == code and sender.evaluations == 1, "that of the first epoch, of two steps"
+    assert ended.value.code == code and sender.evaluations == 1, "that of the first epoch"
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
     again = resumed(tmp_path / "last.safetensors")
-    assert again.progress.step == 3
+    assert again.progress.step == 4
     train(again, tmp_path, Listener())
     weights = [each.model.state_dict() for each in (whole, again)]
     assert all((weights[0][name] == weights[1][name]).all() for name in weights[0])
@@ -456,24 +459,24 @@ def test_a_terminal_that_cannot_be_written_to_after_a_hang_up_changes_nothing(te
     class Gone(Sender):
         def step(self, record: Record) -> None:
             super().step(record)
-            if record.step == 3:
+            if record.step == 4:
                 raise OSError(errno.EIO, "Input/output error")
 
     with pytest.raises(SystemExit) as ended:
         train(run_of(text), tmp_path, Gone(signal.SIGHUP))
     assert ended.value.code == 129
-    assert resumed(tmp_path / "last.safetensors").progress.step == 3
+    assert resumed(tmp_path / "last.safetensors").progress.step == 4
 
 
 def test_where_the_listener_fails_what_was_trained_is_saved_first(text: Path, tmp_path: Path) -> None:
     class Full(Listener):
         def step(self, record: Record) -> None:
-            if record.step == 3:
+            if record.step == 4:
                 raise OSError(errno.ENOSPC, "No space left on device")
 
     with pytest.raises(OSError, match="No space"):
         train(run_of(text), tmp_path, Full())
-    assert resumed(tmp_path / "last.safetensors").progress.step == 3
+    assert resumed(tmp_path / "last.safetensors").progress.step == 4
 
 
 @pytest.mark.parametrize(
