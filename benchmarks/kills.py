@@ -91,7 +91,7 @@ def main() -> None:
         start = killed_after_an_epoch(*new, "--out", parts)
         for _ in range(options.kills - 1):
             before = evaluations_in(parts)
-            killed(rng.uniform(0.5, 1.3) * start, "--resume", parts / "last.safetensors")
+            killed(rng.uniform(0.5, 2) * start, "--resume", parts / "last.safetensors")
             lost += max(0, before - evaluations_in(parts))
             for name in ("best", "last"):
                 try:

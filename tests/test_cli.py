@@ -571,11 +571,13 @@ def test_without_out_each_run_gets_a_folder_and_commands_take_the_newest_that_th
     assert result.stderr.startswith("note      Passed over: ")
 
 
-def test_a_log_is_not_written_over_a_text(place: Path, tmp_path: Path) -> None:
+def test_a_log_is_not_written_over_a_text(place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     text = tmp_path / "text.txt"
     text.write_bytes((place / "text.txt").read_bytes())
     out = ["--out", tmp_path / "out"]
-    assert "something else than a log" in fails("train", "--text", text, "--lines", *SMALL, *out, "--log", text)
+    with monkeypatch.context() as patch:
+        patch.setattr(train_command, "read_corpus", None)  # it is told before
+        assert "something else than a log" in fails("train", "--text", text, "--lines", *SMALL, *out, "--log", text)
     assert text.read_bytes() == (place / "text.txt").read_bytes()
     log = tmp_path / "deeper" / "log"
     printed = works("train", "--text", text, "--lines", *SMALL, *out, "--log", log)

@@ -298,6 +298,14 @@ def test_without_a_log_the_page_does_without_trainings_curves(checkpoint: Path, 
     assert "no log.jsonl lies beside the checkpoint" in html
 
 
+def test_the_log_of_another_run_is_not_drawn_as_this_one_s(checkpoint: Path, tmp_path: Path) -> None:
+    shutil.copy(checkpoint, tmp_path)
+    lines = checkpoint.with_name("log.jsonl").read_text(encoding="utf-8").partition("\n")
+    (tmp_path / "log.jsonl").write_text('{"event": "run", "step": 0, "run": "another"}\n' + lines[2])
+    html = made(tmp_path / checkpoint.name, tmp_path)
+    assert html.count("<polyline") == 1 and "is of another run" in html
+
+
 def test_a_text_without_a_page_and_an_empty_text_are_refused(checkpoint: Path, tmp_path: Path) -> None:
     result = CliRunner().invoke(main, ["inspect", str(checkpoint), "--text", "the"])
     assert (result.exit_code, "say --html as well" in result.stderr) == (2, True)

@@ -43,7 +43,7 @@ from tinygrad_rnn.training.folder import (
 )
 from tinygrad_rnn.training.held_out import remarks_on_split
 from tinygrad_rnn.training.log import read_log
-from tinygrad_rnn.training.log_file import LogFile
+from tinygrad_rnn.training.log_file import LogFile, refuse_other_file
 from tinygrad_rnn.training.report import Reporter, baseline_line, figure, summary
 from tinygrad_rnn.training.runs import MAY_CHANGE, Run
 from tinygrad_rnn.training.settings import Settings, SettingsError
@@ -121,6 +121,8 @@ def train_command(
         settings = Settings(**changes)
         find_cell(settings.cell)  # a mistake in its name is told before the corpus is read
         out = _folder_of_a_new_run(out, overwrite, tell)
+        if log is not None:
+            refuse_other_file(log, replace=overwrite)
         _use_threads(settings)
         corpus = read_corpus(settings, tell)
         data = prepare(settings, corpus)

@@ -12,7 +12,8 @@ from tinygrad_rnn.inspection.page import Curves, render_page
 from tinygrad_rnn.models import LanguageModel
 from tinygrad_rnn.tasks.reading import read
 from tinygrad_rnn.tasks.speaking import speak, spelled
-from tinygrad_rnn.training.log import numbers, read_log
+from tinygrad_rnn.training.log import LogLine, first_line, numbers, read_log
+from tinygrad_rnn.training.runs import id_of_run
 from tinygrad_rnn.training.settings import Settings
 
 
@@ -28,7 +29,7 @@ def checkpoint_page(
     the model reads a sentence that it makes up itself. Raises TextError for a text without tokens."""
     if text is None:
         text = next(speak(model, vocabulary, settings, np.random.default_rng(0), count=1, min_length=8))
-    records = read_log(path.with_name("log.jsonl"))
+    records, missing = _records_beside(path, id_of_run(meta))
     tested = [(each["step"], each["valid_nats"]) for each in meta["history"] if each["valid_nats"] is not None]
     name = "training, with dropout" if settings.dropout else "training"
     losses: Curves = {name: numbers(records, "step", "loss"), "sentences not trained on": tested}
@@ -44,5 +45,14 @@ def checkpoint_page(
         ("best", "not tested yet" if best is None else f"{best:.4f} nats per token on text not trained on"),
     ]
     if not records:
-        facts.append(("log", "no log.jsonl lies beside the checkpoint: there are no curves of the training"))
+        facts.append(("log", f"{missing}: there are no curves of the training"))
     return render_page(str(path), facts, losses, norms, reading, " " if settings.level == "word" else "")
+
+
+def _records_beside(path: Path, run: str) -> tuple[list[LogLine], str]:
+    """The records of the log that lies beside a checkpoint of a run, and what is to be said where there are none."""
+    log = path.with_name("log.jsonl")
+    first = first_line(log)
+    if first is not None and first["event"] == "run" and first.get("run") != run:
+        return [], "the log.jsonl beside the checkpoint is of another run"
+    return read_log(log), "no log.jsonl lies beside the checkpoint"

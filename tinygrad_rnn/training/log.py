@@ -10,12 +10,27 @@ from typing import Any
 LogLine = dict[str, Any]
 """A line: "event" is "step" or "evaluation", "step" its number; the rest is what Record and Evaluation have. The first
 line of a log has the event "run" and says which run it is of."""
+LONGEST_LINE = 10_000
+"""Bytes of a log's first line at most: a text of one line need not be read whole to see that it is no log."""
 
 
 def line_of(record: LogLine) -> str:
     """A record as its line. JSON has no NaN: what is not finite is null."""
     known = {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in record.items()}
     return json.dumps(known, allow_nan=False) + "\n"
+
+
+def first_line(path: Path) -> LogLine | None:
+    """The first line of a log; None where there is no log."""
+    if not path.is_file():
+        return None
+    try:
+        with path.open("rb") as file:
+            record = json.loads(file.readline(LONGEST_LINE))
+    except (OSError, ValueError, RecursionError):
+        return None
+    known = isinstance(record, dict) and record.get("event") in ("run", "step", "evaluation")
+    return record if known else None
 
 
 def read_log(path: Path) -> list[LogLine]:

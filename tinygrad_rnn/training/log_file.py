@@ -3,7 +3,6 @@ output."""
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import sys
@@ -11,41 +10,29 @@ from pathlib import Path
 from typing import TextIO
 
 from tinygrad_rnn.models.whole_files import write_whole
-from tinygrad_rnn.training.log import LogLine, line_of, read_log
+from tinygrad_rnn.training.log import LogLine, first_line, line_of, read_log
 from tinygrad_rnn.training.runs import Run
 from tinygrad_rnn.training.settings import SettingsError
-
-LONGEST_LINE = 10_000
-"""Bytes of a log's first line at most, so that a text of one line is not read whole."""
 
 
 class LogFile:
     """The log of a run, open at its end. A run that goes on keeps the lines up to its step, and evaluations that its
     history has and the log lost are added. `source` is the log that it goes on from, where its own begins anew.
 
-    "-" is standard output. That, pipes and devices are written and never read. Raises SettingsError where another file
-    stands there, or the log of another run and not `replace`; OSError."""
+    "-" is standard output. That, pipes and devices are written and never read; `is_kept` says that it is a file. Raises
+    SettingsError where another file stands there, or the log of another run and not `replace`; OSError."""
 
     def __init__(self, path: Path, run: Run, *, replace: bool = False, source: Path | None = None) -> None:
-        self.path = path
-        self.is_kept = False
-        """Whether it is a file, which can be read again."""
+        self.path, self.is_kept = path, _may_be_read(path)
         self._file: TextIO = sys.stdout
         if str(path) == "-" or _is_standard_output(path):
             return
         path.parent.mkdir(parents=True, exist_ok=True)
-        if path.exists() and not path.is_file():
+        if not self.is_kept:
             self._file = path.open("w", encoding="utf-8", buffering=1)
             return
-        self.is_kept = True
-        found: Path | None = path
-        if not path.is_file() or not path.stat().st_size:
-            found = source
-        elif not _is_log_of(run, path):
-            if not (replace and _first(path)):
-                what = "the log of another run" if _first(path) else "something else than a log"
-                raise SettingsError(f"--log: {path} holds {what}, which stays as it is; give another file")
-            found = source
+        refuse_other_file(path, run, replace=replace)
+        found = path if _is_log_of(run, path) else source
         records = read_log(found) if found and _is_log_of(run, found) else []
         lines = _with_history([record for record in records if record["step"] <= run.progress.step], run)
         header = {"event": "run", "step": 0, "run": run.id}
@@ -67,6 +54,22 @@ class LogFile:
             self._file.close()
 
 
+def refuse_other_file(path: Path, run: Run | None = None, *, replace: bool = False) -> None:
+    """Raises SettingsError where something stands in `path` that is no log of this run, or of any where it is new; the
+    log of another may be replaced."""
+    if not _may_be_read(path) or not path.is_file() or not path.stat().st_size:
+        return
+    known = first_line(path) is not None
+    if not (run and _is_log_of(run, path)) and not (replace and known):
+        what = "the log of another run" if known else "something else than a log"
+        raise SettingsError(f"--log: {path} holds {what}, which stays as it is; give another file")
+
+
+def _may_be_read(path: Path) -> bool:
+    """Whether it is a file, or may become one: no pipe, no device, and not standard output, which is opened already."""
+    return str(path) != "-" and not _is_standard_output(path) and (path.is_file() or not path.exists())
+
+
 def _is_standard_output(path: Path) -> bool:
     """Whether it is the same file, as /dev/stdout is: opened anew, it would be cut."""
     try:
@@ -75,27 +78,16 @@ def _is_standard_output(path: Path) -> bool:
         return False
 
 
-def _first(path: Path) -> LogLine | None:
-    """The first line of a log; None where there is no log."""
-    if not path.is_file():
-        return None
-    try:
-        with path.open("rb") as file:
-            record = json.loads(file.readline(LONGEST_LINE))
-    except (ValueError, RecursionError):
-        return None
-    known = isinstance(record, dict) and record.get("event") in ("run", "step", "evaluation")
-    return record if known else None
-
-
 def _is_log_of(run: Run, path: Path) -> bool:
     """Whether there is a log, and of this run. An older one does not say: its evaluations must be those of the run's
     history."""
-    first = _first(path)
-    if first is None or not run.progress.step:
+    first = first_line(path)
+    if first is None:
         return False
     if first["event"] == "run":
         return bool(first.get("run") == run.id)
+    if not run.progress.step:
+        return False
     found = {each["step"]: each.get("valid_nats") for each in read_log(path) if each["event"] == "evaluation"}
     known = {each["step"]: each["valid_nats"] for each in run.history}
     return all(found[step] == known[step] for step in found.keys() & known.keys())
