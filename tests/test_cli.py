@@ -505,6 +505,13 @@ def test_ctrl_c_saves_and_ends_with_a_summary_and_the_run_can_be_resumed(place: 
 # --- One run, one folder ---------------------------------------------------------------------------------------
 
 
+@pytest.fixture
+def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without matplotlib, which takes longer than these runs."""
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+
+
+@pytest.mark.usefixtures("undrawn")
 def test_the_folder_of_another_run_is_refused_unless_it_is_to_be_overwritten(place: Path, tmp_path: Path) -> None:
     arguments = ["train", "--text", place / "text.txt", "--lines", *SMALL, "--epochs", 1, "--out", tmp_path]
     works(*arguments)
@@ -519,6 +526,7 @@ def test_the_folder_of_another_run_is_refused_unless_it_is_to_be_overwritten(pla
     assert "--out" in fails("train", "--text", place / "text.txt", "--overwrite")
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_the_best_file_that_an_overwritten_run_left_is_not_shown_as_the_new_one_s(place: Path, tmp_path: Path) -> None:
     arguments = ["train", "--text", place / "text.txt", "--lines", *SMALL, "--out", tmp_path]
     works(*arguments)
@@ -527,6 +535,7 @@ def test_the_best_file_that_an_overwritten_run_left_is_not_shown_as_the_new_one_
     assert not (tmp_path / "best.safetensors").exists()
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_run_goes_on_in_another_folder_and_not_in_that_of_another_run(place: Path, tmp_path: Path) -> None:
     one, other, new = tmp_path / "one", tmp_path / "other", tmp_path / "new"
     works("train", "--text", place / "text.txt", "--lines", *SMALL, "--out", one)
@@ -542,6 +551,7 @@ def test_a_run_goes_on_in_another_folder_and_not_in_that_of_another_run(place: P
     assert log_of(other)[: len(log_of(one))] == log_of(one) and load_model(other / "best.safetensors")
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_run_whose_best_model_is_not_at_hand_says_so_and_shows_the_last(place: Path, tmp_path: Path) -> None:
     works("train", "--text", place / "text.txt", "--lines", *SMALL, "--out", tmp_path)
     (tmp_path / "best.safetensors").unlink()
@@ -550,6 +560,7 @@ def test_a_run_whose_best_model_is_not_at_hand_says_so_and_shows_the_last(place:
     assert f"{tmp_path / 'best.safetensors'}" not in text
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_without_out_each_run_gets_a_folder_and_commands_take_the_newest_that_they_can_read(
     place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -571,6 +582,7 @@ def test_without_out_each_run_gets_a_folder_and_commands_take_the_newest_that_th
     assert result.stderr.startswith("note      Passed over: ")
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_log_is_not_written_over_a_text(place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     text = tmp_path / "text.txt"
     text.write_bytes((place / "text.txt").read_bytes())

@@ -1,10 +1,11 @@
 """tinygrad_rnn: write the textbook equations; the gradient, the checks and the training program come with them."""
 
+from tinygrad_rnn import interrupts  # noqa: F401  (first of all, since it is about the time that the rest takes)
+
+# isort: split
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-from tinygrad_rnn import interrupts  # noqa: F401  (first of all, since it is about the time that the rest takes)
 
 try:
     from tinygrad_rnn import ops as ops

@@ -4,10 +4,10 @@ program that imports the package keeps its KeyboardInterrupt."""
 
 from __future__ import annotations
 
+import os.path
 import signal
 import sys
-import threading
-from pathlib import Path
+from contextlib import suppress
 
 
 def is_the_program(arguments: list[str], original: list[str]) -> bool:
@@ -16,12 +16,12 @@ def is_the_program(arguments: list[str], original: list[str]) -> bool:
         return False
     if arguments[0] == "-m":  # as it is called while Python looks for the module
         return "-m" in original and original[original.index("-m") + 1 :][:1] == ["tinygrad_rnn"]
-    return Path(arguments[0]).stem == "tinygrad-rnn"
+    return os.path.basename(arguments[0]) in ("tinygrad-rnn", "tinygrad-rnn.exe")
 
 
 if (
     is_the_program(getattr(sys, "argv", []), sys.orig_argv)
-    and threading.current_thread() is threading.main_thread()
     and signal.getsignal(signal.SIGINT) is signal.default_int_handler
 ):
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    with suppress(ValueError):  # another thread than the main one
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
