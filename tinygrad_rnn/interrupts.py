@@ -1,13 +1,14 @@
 """Ctrl-C in the command line's own process: it ends at once and in silence, also in the half second in which the
 package is imported, where an exception would be a page of traceback. Training asks for the signal itself, and saves. A
-program that imports the package keeps its KeyboardInterrupt."""
+program that imports the package keeps its KeyboardInterrupt.
+
+Little is imported here: until it has run, Ctrl-C is still Python's own."""
 
 from __future__ import annotations
 
 import os.path
 import signal
 import sys
-from contextlib import suppress
 
 
 def is_the_program(arguments: list[str], original: list[str]) -> bool:
@@ -23,5 +24,4 @@ if (
     is_the_program(getattr(sys, "argv", []), sys.orig_argv)
     and signal.getsignal(signal.SIGINT) is signal.default_int_handler
 ):
-    with suppress(ValueError):  # another thread than the main one
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
