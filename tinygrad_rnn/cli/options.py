@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import fields
+from functools import wraps
 from pathlib import Path
 from typing import Any
 
 import click
 
 from tinygrad_rnn.backend import cuda_namespace
+from tinygrad_rnn.training.cell_permits import CellPermit
 from tinygrad_rnn.training.settings import LEARNING_RATES, SCHEDULES, Settings, SettingsError
 
 DEFAULT_OUT = Path("runs/lm")
@@ -22,6 +24,27 @@ DEFAULT_BUDGET = 130.0
 checkpoint_argument = click.argument(
     "checkpoint", type=click.Path(path_type=Path), default=DEFAULT_OUT / "best.safetensors"
 )
+trust_option = click.option(
+    "--trust",
+    is_flag=True,
+    help="Run the file of a cell of one's own that the checkpoint names, if it is as it was when the model was saved.",
+)
+
+
+def cell_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Gives a command that opens a checkpoint the options by which a cell of the user's own may be run; it gets them as
+    `permit`."""
+
+    @wraps(command)
+    def with_permit(cell: str | None, trust: bool, **given: Any) -> Any:
+        return command(permit=CellPermit(cell, trust), **given)
+
+    named = click.option(
+        "--cell", metavar="FILE.py:Class", help="The cell of a model with one of your own: the file is run."
+    )
+    return named(trust_option(with_permit))
+
+
 device_option = click.option("--device", default="cpu", show_default=True, help="cpu, or cuda with CuPy.")
 
 

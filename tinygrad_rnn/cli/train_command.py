@@ -19,14 +19,17 @@ from tinygrad_rnn.cli.options import (
     device_option,
     seconds,
     settings_options,
+    trust_option,
 )
-from tinygrad_rnn.cli.saying import note, say
+from tinygrad_rnn.cli.saying import echo, note, say
 from tinygrad_rnn.inspection.plots import loss_curve
 from tinygrad_rnn.tasks.speaking import speak
 from tinygrad_rnn.training.building import load_model
-from tinygrad_rnn.training.cell_files import find_cell
+from tinygrad_rnn.training.cell_files import open_cell
+from tinygrad_rnn.training.cell_permits import CellPermit
 from tinygrad_rnn.training.driving import train
 from tinygrad_rnn.training.log import read_log
+from tinygrad_rnn.training.places import option_of, pipes
 from tinygrad_rnn.training.report import Reporter, baseline_line, figure, summary
 from tinygrad_rnn.training.runs import Run
 from tinygrad_rnn.training.settings import Settings, SettingsError
@@ -34,6 +37,8 @@ from tinygrad_rnn.training.text_data import measure, ngram_baselines, prepare, r
 
 _MAY_CHANGE = ("epochs", "patience")
 """Settings that --resume takes; the others are those of the checkpoint."""
+_MAY_BE_NAMED_ANEW = ("text", "csv", "cell")
+"""Files that --resume takes: the corpus must be the same one, wherever it is now."""
 
 
 @click.command("train")
@@ -62,6 +67,7 @@ _MAY_CHANGE = ("epochs", "patience")
     metavar="CHECKPOINT",
     help="Go on from this checkpoint, bit for bit.",
 )
+@trust_option
 @device_option
 @click.option(
     "--sentences",
@@ -84,6 +90,7 @@ def train_command(
     out: Path | None,
     log: Path | None,
     resume: Path | None,
+    trust: bool,
     device: str,
     count: int,
     threads: int,
@@ -101,25 +108,30 @@ def train_command(
     tell = _nothing if quiet else note
     if resume is not None:
         out = resume.parent if out is None else out
-        if fixed := sorted(changes.keys() - set(_MAY_CHANGE)):
+        if fixed := sorted(changes.keys() - {*_MAY_CHANGE, *_MAY_BE_NAMED_ANEW}):
             raise SettingsError(
                 f"with --resume only {' and '.join('--' + name for name in _MAY_CHANGE)} can be changed, "
                 f"got {', '.join('--' + name.replace('_', '-') for name in fixed)}"
             )
-        run = Run.resume(resume, tell, device, **changes)
+        permit = CellPermit(changes.pop("cell", None), trust)
+        run = Run.resume(resume, tell, device, permit, **changes)
         _must_be_writable(out)
     else:
         out = DEFAULT_OUT if out is None else out
         if budget is None and "epochs" not in changes:
             budget, changes["epochs"] = DEFAULT_BUDGET, DEFAULT_EPOCHS
+        if trust:
+            raise SettingsError("--trust is for the cell of a checkpoint: say --resume as well")
         settings = Settings(**changes)
-        find_cell(settings.cell)  # a mistake in its name is told before the corpus is read
+        cell = open_cell(settings.cell)  # a mistake in its name is told before the corpus is read
         _must_be_writable(out)
         data = prepare(settings, read_corpus(settings, tell))
         data.about["baselines"] = ngram_baselines(data, settings.level)
-        run = Run(settings, data, device)
+        run = Run(settings, data, device, cell=cell)
     if not quiet:
         _introduce(run)
+    for name in pipes(run.settings) - run.files.keys():
+        tell(f"{name} is a pipe: to resume or evaluate, save the text and name the file with {option_of(run.settings)}")
     log = out / "log.jsonl" if log is None else log
     reporter = Reporter(run, log, budget, quiet)
     try:
@@ -166,16 +178,16 @@ def _finish(run: Run, out: Path, log: Path, why: str, device: str, count: int) -
     best = out / "best.safetensors"
     drawn = loss_curve(read_log(log), out / "loss.png")
     if math.isfinite(run.best) and best.is_file():
-        model, vocabulary, settings, _ = load_model(best, device)
+        model, vocabulary, settings, _ = load_model(best, device, CellPermit(ready=run.cell))
         found = measure(model, settings, run.data.valid, device)
         for line in summary(run, found, why):
-            click.echo(line)
+            echo(line)
         say("files", f"{best}, {out / 'last.safetensors'}, {log}" + (f", {out / 'loss.png'}" if drawn else ""))
         if not drawn:
             say("", "no picture of the losses: that needs matplotlib, pip install 'tinygrad-rnn[plot]'")
         rng = np.random.default_rng(settings.seed)
         for text in speak(model, vocabulary, settings, rng, count=count, temperature=0.8, min_length=5):
-            click.echo(f"  {text}")
+            echo(f"  {text}")
     elif math.isfinite(run.best):
         say("result", f"no model better than before, {figure(run.best, 3)} nats per token ({why})")
     else:

@@ -2,30 +2,37 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from tinygrad_rnn.data.messages import Note
 from tinygrad_rnn.data.vocabulary import Vocabulary
 from tinygrad_rnn.models import checkpoint
 from tinygrad_rnn.models.language import CELLS, LanguageModel
-from tinygrad_rnn.training.cell_files import blame, find_cell
+from tinygrad_rnn.training.cell_files import FoundCell, blame, open_cell
+from tinygrad_rnn.training.cell_permits import NOTHING_PERMITTED, CellPermit, permitted_cell
 from tinygrad_rnn.training.settings import Settings, SettingsError
 
 
-def build_model(settings: Settings, vocabulary: Vocabulary, rng: np.random.Generator) -> LanguageModel:
-    """The model that the settings describe, with new weights. Raises SettingsError, OSError (a file of word vectors),
+def build_model(
+    settings: Settings, vocabulary: Vocabulary, rng: np.random.Generator, cell: FoundCell | None = None
+) -> LanguageModel:
+    """The model that the settings describe, with new weights; `cell` where it has been found already, and otherwise the
+    one that the settings name is: its file is run. Raises SettingsError, OSError (a file of word vectors),
     MemoryError."""
     own = settings.cell not in CELLS
     try:
+        cell = open_cell(settings.cell) if cell is None else cell
         model = LanguageModel(
             len(vocabulary),
             settings.embedding,
             settings.hidden,
             settings.layers,
-            find_cell(settings.cell),
+            cell.cell,
             tied=settings.tied,
             dropout=settings.dropout,
             recurrent_dropout=settings.recurrent_dropout,
@@ -33,6 +40,7 @@ def build_model(settings: Settings, vocabulary: Vocabulary, rng: np.random.Gener
             init=settings.init,
             dtype=np.dtype(settings.dtype),
             rng=rng,
+            **cell.options,
         )
         if own:
             _try_out(model)
@@ -60,12 +68,22 @@ def _try_out(model: LanguageModel) -> None:
     model.zero_grad()
 
 
-def load_model(path: Path, device: str = "cpu") -> tuple[LanguageModel, Vocabulary, Settings, dict[str, Any]]:
-    """A trained model, its vocabulary, its settings and everything else that its checkpoint says. Raises
-    CheckpointError, SettingsError."""
-    saved = checkpoint.load(path)
+def load_model(
+    path: Path, device: str = "cpu", permit: CellPermit = NOTHING_PERMITTED, note: Note = warnings.warn
+) -> tuple[LanguageModel, Vocabulary, Settings, dict[str, Any]]:
+    """A trained model, its vocabulary, its settings and everything else that its checkpoint says. A cell from a file is
+    run only where `permit` says so; `note` is told where it is not as it was. Raises CheckpointError, SettingsError
+    (CellNotRun)."""
+    return rebuilt(path, checkpoint.load(path), device, permit, note)
+
+
+def rebuilt(
+    path: Path, saved: checkpoint.Checkpoint, device: str, permit: CellPermit, note: Note
+) -> tuple[LanguageModel, Vocabulary, Settings, dict[str, Any]]:
+    """What `load_model` gives, from a checkpoint that has been loaded from `path`."""
     vocabulary, settings = described(path, saved)
-    model = build_model(replace(settings, vectors=None), vocabulary, np.random.default_rng(0))
+    cell = permitted_cell(path, settings, saved.meta.get("cell"), permit, note)
+    model = build_model(replace(settings, vectors=None), vocabulary, np.random.default_rng(0), cell)
     load_weights(path, saved, model)
     return model.to(device), vocabulary, settings, saved.meta
 

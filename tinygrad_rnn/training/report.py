@@ -11,6 +11,7 @@ from typing import Any, TextIO
 
 from tqdm import tqdm
 
+from tinygrad_rnn.data.messages import printable
 from tinygrad_rnn.models.language import perplexity
 from tinygrad_rnn.training.driving import Listener
 from tinygrad_rnn.training.fitting import Evaluation, Record
@@ -102,7 +103,7 @@ class Reporter(Listener):
             line += f"  ({steps} skipped: the gradient of {name} was not finite)"
         if not self.quiet:
             self.bar.clear()
-            print(line, flush=True)
+            print(printable(line), flush=True)
         self._begin_epoch()
 
     def _write(self, record: dict[str, Any]) -> None:

@@ -17,8 +17,11 @@ from tinygrad_rnn.models import checkpoint
 from tinygrad_rnn.models.language import LanguageModel
 from tinygrad_rnn.tensor import as_tensor
 from tinygrad_rnn.training.building import build_model, described, load_weights
+from tinygrad_rnn.training.cell_files import FoundCell, open_cell
+from tinygrad_rnn.training.cell_permits import NOTHING_PERMITTED, CellPermit, permitted_cell
 from tinygrad_rnn.training.fitting import Evaluation, Progress, Record, fit
 from tinygrad_rnn.training.optimizers import make_optimizer, make_schedule
+from tinygrad_rnn.training.places import found_texts, text_files, with_texts_at
 from tinygrad_rnn.training.settings import Settings, SettingsError
 from tinygrad_rnn.training.text_data import Data, make_batches, measure, prepare, read_corpus
 
@@ -33,10 +36,17 @@ class Run:
     progress: Progress = field(default_factory=Progress)
     best: float = math.inf
     history: list[dict[str, Any]] = field(default_factory=list)
+    cell: FoundCell | None = None
+    """The cell that the settings name, where it has been found already."""
+    files: dict[str, str] = field(default_factory=dict)
+    """Where the texts that the settings name are, for the checkpoint."""
 
     def __post_init__(self) -> None:
         seeds = np.random.SeedSequence(self.settings.seed).spawn(2)
-        self.model = build_model(self.settings, self.data.vocabulary, np.random.default_rng(seeds[0])).to(self.device)
+        self.cell = open_cell(self.settings.cell) if self.cell is None else self.cell
+        self.files = self.files or text_files(self.settings)
+        rng = np.random.default_rng(seeds[0])
+        self.model = build_model(self.settings, self.data.vocabulary, rng, self.cell).to(self.device)
         self.noise = np.random.default_rng(seeds[1])
         self.optimizer = make_optimizer(self.settings, self.model.named_parameters())
         self.schedule = make_schedule(self.settings, self.optimizer, self.batches)
@@ -100,24 +110,34 @@ class Run:
             "best": None if math.isinf(self.best) else self.best,
             "trouble": self.trouble,
             "history": self.history,
+            "files": self.files,
         }
+        if self.cell is not None and self.cell.record is not None:
+            meta["cell"] = self.cell.record
         checkpoint.save(path, arrays, meta)
 
     @classmethod
-    def resume(cls, path: Path, note: Note, device: str = "cpu", **changes: Any) -> Run:
-        """A run as `save` left it; `changes` are settings to change (epochs, patience). Raises CheckpointError, and
-        SettingsError where the corpus is not the one that it was."""
+    def resume(
+        cls, path: Path, note: Note, device: str = "cpu", permit: CellPermit = NOTHING_PERMITTED, **changes: Any
+    ) -> Run:
+        """A run as `save` left it; `changes` are settings to change (epochs, patience, and where the text is: text,
+        csv). A cell from a file is run only where `permit` says so. Raises CheckpointError, TextError, and
+        SettingsError where the corpus is not the one that it was, CellNotRun for a cell that may not run."""
         saved = checkpoint.load(path)
         vocabulary, settings = described(path, saved)
         meta = saved.meta
-        settings = Settings.from_json({**settings.to_json(), **changes})
-        corpus = read_corpus(settings, note)
+        cell = permitted_cell(path, settings, meta.get("cell"), permit, note)
+        settings = replace(settings, **changes, cell=settings.cell if permit.named is None else permit.named)
+        named_anew = bool(changes.keys() & {"text", "csv"})
+        files = text_files(settings) if named_anew else found_texts(settings, path, meta.get("files", {}))
+        corpus = read_corpus(with_texts_at(settings, files), note)
         if corpus.sha256 != meta["corpus"]["sha256"]:
             raise SettingsError(f"{path}: the corpus {corpus.name} has changed since the run was saved")
         data = prepare(settings, corpus, vocabulary)
-        data.about.update(meta["corpus"])
+        data.about.update(meta["corpus"], name=corpus.name if named_anew else meta["corpus"]["name"])
         # The file of word vectors gave weights to begin with, and is not needed any more.
-        run = cls(replace(settings, vectors=None), data, device, Progress(**meta["progress"]))
+        progress = Progress(**meta["progress"])
+        run = cls(replace(settings, vectors=None), data, device, progress, cell=cell, files=files)
         run.settings = settings
         load_weights(path, saved, run.model)
         run.optimizer.load_state_dict({**saved.part("optimizer"), **meta["optimizer"]})
