@@ -130,7 +130,7 @@ class Run:
         settings = replace(settings, **changes, cell=settings.cell if permit.named is None else permit.named)
         named_anew = bool(changes.keys() & {"text", "csv"})
         files = text_files(settings) if named_anew else found_texts(settings, path, meta.get("files", {}))
-        corpus = read_corpus(with_texts_at(settings, files), note)
+        corpus = read_corpus(settings if named_anew else with_texts_at(settings, files), note)
         if corpus.sha256 != meta["corpus"]["sha256"]:
             raise SettingsError(f"{path}: the corpus {corpus.name} has changed since the run was saved")
         data = prepare(settings, corpus, vocabulary)
