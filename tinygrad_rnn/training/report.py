@@ -13,12 +13,11 @@ from tqdm import tqdm
 
 from tinygrad_rnn.data.messages import printable
 from tinygrad_rnn.models.language import perplexity
+from tinygrad_rnn.training.description import ORDERS
 from tinygrad_rnn.training.driving import Listener
 from tinygrad_rnn.training.fitting import Evaluation, Record
 from tinygrad_rnn.training.log import line_of, read_log
 from tinygrad_rnn.training.runs import Run
-
-ORDERS = {"1": "unigram", "2": "bigram", "3": "trigram", "4": "4-gram", "5": "5-gram"}
 
 
 class Reporter(Listener):

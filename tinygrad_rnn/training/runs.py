@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -15,10 +16,11 @@ from tinygrad_rnn.data.batches import Batch
 from tinygrad_rnn.data.messages import Note
 from tinygrad_rnn.models import checkpoint
 from tinygrad_rnn.models.language import LanguageModel
+from tinygrad_rnn.surroundings import no_grad
 from tinygrad_rnn.tensor import as_tensor
-from tinygrad_rnn.training.building import build_model, described, load_weights
+from tinygrad_rnn.training.building import build_model, load_weights, permitted_and_fitting, refused
 from tinygrad_rnn.training.cell_files import FoundCell, open_cell
-from tinygrad_rnn.training.cell_permits import NOTHING_PERMITTED, CellPermit, permitted_cell
+from tinygrad_rnn.training.cell_permits import NOTHING_PERMITTED, CellPermit
 from tinygrad_rnn.training.fitting import Evaluation, Progress, Record, fit
 from tinygrad_rnn.training.optimizers import make_optimizer, make_schedule
 from tinygrad_rnn.training.places import found_texts, text_files, with_texts_at
@@ -56,6 +58,17 @@ class Run:
         """The training batches of an epoch, the same ones each time."""
         rng = np.random.default_rng([self.settings.seed, epoch])
         return make_batches(self.settings, self.data.train, self.device, rng)
+
+    def check_place(self) -> None:
+        """Raises ValueError, TypeError where the progress is beyond the batches, or its state is not the model's."""
+        batches, progress = self.batches(self.progress.epoch), self.progress
+        if progress.batch and progress.batch >= len(batches):
+            raise ValueError(f"it is {progress.batch} batches into an epoch, of {len(batches)}")
+        if progress.state is not None:
+            if not self.settings.streams:
+                raise ValueError("it has a state to carry on, and its sentences stand alone")
+            with no_grad():
+                self.model.hidden(batches[progress.batch].inputs[:1], progress.state)
 
     def steps(self) -> Iterator[Record]:
         """Trains on from where it stands, a Record a step, without end."""
@@ -124,9 +137,8 @@ class Run:
         csv). A cell from a file is run only where `permit` says so. Raises CheckpointError, TextError, and
         SettingsError where the corpus is not the one that it was, CellNotRun for a cell that may not run."""
         saved = checkpoint.load(path)
-        vocabulary, settings = described(path, saved)
+        vocabulary, settings, cell = permitted_and_fitting(path, saved, permit, note)
         meta = saved.meta
-        cell = permitted_cell(path, settings, meta.get("cell"), permit, note)
         settings = replace(settings, **changes, cell=settings.cell if permit.named is None else permit.named)
         named_anew = bool(changes.keys() & {"text", "csv"})
         files = text_files(settings) if named_anew else found_texts(settings, path, meta.get("files", {}))
@@ -136,18 +148,29 @@ class Run:
         data = prepare(settings, corpus, vocabulary)
         data.about.update(meta["corpus"], name=corpus.name if named_anew else meta["corpus"]["name"])
         # The file of word vectors gave weights to begin with, and is not needed any more.
-        progress = Progress(**meta["progress"])
+        progress = Progress(**{name: meta["progress"][name] for name in ("epoch", "batch", "step")})
         run = cls(replace(settings, vectors=None), data, device, progress, cell=cell, files=files)
         run.settings = settings
         load_weights(path, saved, run.model)
-        run.optimizer.load_state_dict({**saved.part("optimizer"), **meta["optimizer"]})
-        if run.schedule is not None:
-            run.schedule.load_state_dict(meta["schedule"])
-        run.noise.bit_generator.state = meta["noise"]
-        run.progress.state = _state_of(saved.part("state"), run.model)
+        with refused(path, "a checkpoint that does not say how to go on"):
+            _check_waiting_rows(saved.part("optimizer"), meta["optimizer"])
+            run.optimizer.load_state_dict({**saved.part("optimizer"), **meta["optimizer"]})
+            if run.schedule is not None:
+                run.schedule.load_state_dict(meta["schedule"])
+            run.noise.bit_generator.state = meta["noise"]
+            run.progress.state = _state_of(saved.part("state"), run.model)
+            run.check_place()
         run.best = math.inf if meta["best"] is None else meta["best"]
         run.trouble, run.history = meta["trouble"], meta["history"]
         return run
+
+
+def _check_waiting_rows(arrays: checkpoint.Arrays, numbers: dict[str, Any]) -> None:
+    """Raises ValueError where rows wait for their decay since a step that has not been."""
+    for name, last in arrays.items():
+        steps = numbers.get(f"steps.{name.removeprefix('last.')}", 0)
+        if name.startswith("last.") and not (last.dtype.kind in "iu" and np.all((last >= 0) & (last <= steps))):
+            raise ValueError(f"{name} must hold steps from 0 to {steps}")
 
 
 def _state_of(arrays: checkpoint.Arrays, model: LanguageModel) -> Any:
@@ -156,6 +179,8 @@ def _state_of(arrays: checkpoint.Arrays, model: LanguageModel) -> Any:
         return None
     like = model.output_bias.data
     groups: dict[int, list[Any]] = {}
+    if strange := [name for name in arrays if not re.fullmatch(r"\d{1,9}\.\d{1,9}", name, re.ASCII)]:
+        raise ValueError(f"a state must be called by two numbers, got {strange[0]!r}")
     for name in sorted(arrays, key=lambda key: [int(n) for n in key.split(".")]):
         groups.setdefault(int(name.split(".")[0]), []).append(as_tensor(xp(like).asarray(arrays[name])))
     return tuple(parts[0] if len(parts) == 1 else tuple(parts) for _, parts in sorted(groups.items()))

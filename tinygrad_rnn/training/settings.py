@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import reprlib
 from dataclasses import asdict, dataclass, fields
-from typing import Any
+from types import NoneType, UnionType
+from typing import Any, get_args, get_type_hints
 
 
 class SettingsError(ValueError):
@@ -106,11 +108,12 @@ class Settings:
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> Settings:
-        """What `to_json` gave. Raises SettingsError for names of another version."""
+        """What `to_json` gave. Raises SettingsError for names of another version, and values of another type."""
         unknown = values.keys() - {field.name for field in fields(cls)}
         if unknown:
             raise SettingsError(f"the checkpoint has settings that this version does not know: {sorted(unknown)}")
-        return cls(**{**values, "text": tuple(values["text"])})
+        kinds = get_type_hints(cls)
+        return cls(**{name: _of_kind(name, value, kinds[name]) for name, value in values.items()})
 
     @property
     def unbroken(self) -> bool:
@@ -131,6 +134,22 @@ class Settings:
     def learning_rate(self) -> float:
         """The initial learning rate."""
         return LEARNING_RATES[self.optimizer] if self.lr is None else self.lr
+
+
+def _of_kind(name: str, value: Any, kind: Any) -> Any:
+    """A JSON value as the type that a setting has. Raises SettingsError where it is of another."""
+    kinds = get_args(kind) if isinstance(kind, UnionType) else (kind,)
+    if isinstance(value, list | tuple) and tuple[str, ...] in kinds and all(isinstance(each, str) for each in value):
+        return tuple(value)
+    if isinstance(value, int) and not isinstance(value, bool) and float in kinds and abs(value) < LARGEST:
+        return value
+    if type(value) not in kinds:
+        expected = " or ".join(_KINDS.get(each, "a list of texts") for each in kinds)
+        raise SettingsError(f"{name} must be {expected}, got {reprlib.repr(value)}")
+    return value
+
+
+_KINDS = {str: "a text", bool: "true or false", int: "a whole number", float: "a number", NoneType: "null"}
 
 
 def _need(name: str, value: object, good: bool, expected: str) -> None:
