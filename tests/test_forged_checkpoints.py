@@ -6,6 +6,7 @@ import copy
 import json
 import tracemalloc
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,9 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
+from tinygrad_rnn import Parameter
 from tinygrad_rnn.cli import main
-from tinygrad_rnn.models import LanguageModel, checkpoint
+from tinygrad_rnn.models import Cell, LanguageModel, checkpoint
 from tinygrad_rnn.models.checkpoint import CheckpointError
 from tinygrad_rnn.models.language import CELLS
 from tinygrad_rnn.training.building import load_model
@@ -167,6 +169,41 @@ def test_the_sizes_of_every_cell_are_its_own(cell: str, tied: bool | None) -> No
     for wrong in ({"hidden": 8}, {"layers": 1}, {"layers": 3}, {"embedding": 6}):
         with pytest.raises(ValueError, match=r"by the settings|there is no|there are no"):
             check_sizes(Settings(**{**settings.to_json(), "tied": False, **wrong}), 9, CELLS[cell], weights)
+
+
+class Changed(Cell):
+    """One that makes its gate otherwise."""
+
+    gates = "n"
+
+    def setup(self) -> None:
+        del self.n.b
+        self.n.U = Parameter(np.ones((self.input_size, 1), np.float32))
+
+    def step(self, x: Any, h: Any) -> Any:
+        return h @ self.n.W + x @ self.n.U
+
+
+class Bare(Cell):
+    """One without gates, whose only weight is shared by all layers."""
+
+    own = Parameter(np.ones(1, np.float32))
+
+    def setup(self) -> None:
+        self.W = Bare.own
+
+    def step(self, x: Any, h: Any) -> Any:
+        return h * self.W
+
+
+def test_a_cell_of_one_s_own_may_have_weights_of_any_shape() -> None:
+    for cell in (Bare, Changed):
+        check_sizes(Settings(hidden=4, embedding=4), 9, cell, LanguageModel(9, 4, 4, 2, cell).state_dict())
+    weights = LanguageModel(9, 4, 4, 2, Changed).state_dict()
+    sizes: list[dict[str, Any]] = [{"hidden": 10**6}, {"layers": 10**6}, {"embedding": 10**6}]
+    for wrong in sizes:
+        with pytest.raises(ValueError, match="by the settings"):
+            check_sizes(replace(Settings(hidden=4, embedding=4), **wrong), 9, Changed, weights)
 
 
 STATES: dict[str, Callable[[dict[str, Any], checkpoint.Arrays], Any]] = {

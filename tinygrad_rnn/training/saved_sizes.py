@@ -14,7 +14,9 @@ def check_sizes(settings: Settings, vocab_size: int, cell: type[Cell], weights: 
     _must_be(weights, "embedding.weight", vocab_size, settings.embedding)
     _must_be(weights, "output_bias", vocab_size)
     layers = {name.removeprefix(_LAYER).partition(".")[0] for name in weights if name.startswith(_LAYER)}
-    if layers != {str(layer) for layer in range(min(settings.layers, len(layers) + 1))} and (layers or cell.gates):
+    if not cell.gates and cell not in CELLS.values():
+        return  # a cell of the user's own without gates: nothing says how its arrays are called
+    if layers != {str(layer) for layer in range(min(settings.layers, len(layers) + 1))}:
         raise ValueError(f"by the settings there are {settings.layers} layers, got the weights of {len(layers)}")
     for layer in range(len(layers)):
         _check_gates(f"{_LAYER}{layer}.", settings, cell, weights)
@@ -24,23 +26,24 @@ _LAYER = "recurrent.cells."
 
 
 def _check_gates(layer: str, settings: Settings, cell: type[Cell], weights: Arrays) -> None:
-    """A layer's gates. A cell of the user's own may make them otherwise than `Cell` does: of its gates only those are
-    looked at that are there."""
-    shipped, hidden = cell in CELLS.values(), settings.hidden
-    matrices = [name for name in weights if name.startswith(layer) and name.endswith(".W")]
-    for name in matrices:
-        _must_be(weights, name, hidden, None)
-    if not shipped:
+    """The gates of a layer. A cell of the user's own may have changed its own: there the size must occur somewhere."""
+    if cell not in CELLS.values():
+        if not any(settings.hidden in array.shape for name, array in weights.items() if name.startswith(layer)):
+            raise ValueError(
+                f"by the settings hidden is {settings.hidden}, and no weight of {layer[:-1]} is of that size"
+            )
         return
-    gates = [each.partition(":") for each in cell.gates.split()]
-    if not gates and not matrices:
-        raise ValueError(f"there are no weights of {layer[:-1]}")
+    gates, hidden = [each.partition(":") for each in cell.gates.split()], settings.hidden
     for gate, _, reads in gates:
         _must_be(weights, f"{layer}{gate}.b", hidden)
         if reads != "h":
             _must_be(weights, f"{layer}{gate}.U", settings.embedding if layer == _LAYER + "0." else None, hidden)
         if reads != "x":
             _must_be(weights, f"{layer}{gate}.W", hidden, hidden)
+    if not gates:  # of the package's cells those that make their gates themselves, all of which read h
+        matrices = [name for name in weights if name.startswith(layer) and name.endswith(".W")]
+        for name in matrices or [f"{layer}n.W"]:
+            _must_be(weights, name, hidden, None)
 
 
 def _must_be(weights: Arrays, name: str, *shape: int | None) -> None:
