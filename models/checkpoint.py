@@ -80,6 +80,8 @@ def load(path: str | os.PathLike[str]) -> Checkpoint:
         digest = contents.pop("sha256")
         kind, meta = contents["format"], contents["meta"]
         found = _digest(arrays, contents)
+        if not isinstance(meta, dict):
+            raise TypeError(f"a dictionary was expected, got {meta!r}")
     except (ValueError, KeyError, AttributeError, TypeError, RecursionError):
         raise CheckpointError(f"{path}: a damaged checkpoint: its description cannot be read") from None
     if kind != FORMAT:

@@ -175,6 +175,25 @@ def test_ticks_are_round_evenly_apart_and_around_all_values(low: float, span: fl
     np.testing.assert_allclose(steps, steps[0], rtol=1e-6, atol=1e-12 * abs(low))
 
 
+@given(
+    st.floats(-1e300, 1e300) | st.sampled_from([0.0, 5e-324, -1e-320, 1e-13, 1.0, 1e300]),
+    st.floats(0, 1e300) | st.sampled_from([0.0, 5e-324, 1.26e-157, 1e-16, 1e-13]),
+    st.integers(2, 8),
+)
+def test_ticks_differ_whatever_the_values(low: float, span: float, count: int) -> None:
+    high = min(low + span, 1e300)
+    found = ticks(low, high, count)
+    assert 2 <= len(found) <= count + 3 and np.all(np.diff(found) > 0) and np.isfinite(found).all()
+    assert found[0] <= low + 1e-9 * abs(low) and found[-1] >= high - 1e-9 * abs(high)
+
+
+@pytest.mark.parametrize("values", [[1e-300, 2e-300], [0.0, 1e-13], [1e308, -1e308, 1.0], [1.0, 1.0 + 1e-15], [5e-324]])
+def test_curves_of_the_smallest_and_largest_numbers_are_drawn(values: list[float]) -> None:
+    drawn = curves({"loss": list(enumerate(values))}, "nats")
+    assert drawn and "nan" not in drawn and "inf" not in drawn
+    assert curves({"loss": [(0, 1e308)]}, "nats") == ""
+
+
 def test_bars_are_as_long_as_their_numbers_and_layers_are_the_roots_of_the_sums_of_squares() -> None:
     norms = {"embedding.weight": 2.0, "recurrent.cells.0.z.U": 3.0, "recurrent.cells.0.z.W": 4.0, "output_bias": 0.0}
     layers, each = bars(norms).split("<details>")

@@ -7,11 +7,13 @@ from pathlib import Path
 
 import click
 
-from tinygrad_rnn.cli.options import check_device, checkpoint_argument, device_option
-from tinygrad_rnn.cli.saying import note, say
+from tinygrad_rnn.cli.options import cell_options, check_device, checkpoint_argument, device_option
+from tinygrad_rnn.cli.saying import note, say, warn
 from tinygrad_rnn.data.messages import TextError
 from tinygrad_rnn.training.building import load_model
+from tinygrad_rnn.training.cell_permits import CellPermit
 from tinygrad_rnn.training.fitting import Evaluation
+from tinygrad_rnn.training.places import found_texts, with_texts_at
 from tinygrad_rnn.training.report import baseline_line, figure
 from tinygrad_rnn.training.split_identity import split_change
 from tinygrad_rnn.training.text_data import encode, measure, prepare, read_corpus
@@ -26,19 +28,22 @@ from tinygrad_rnn.training.unknown_tokens import UnknownTokens, count_unknown
     metavar="FILE",
     help="Measure on all of these texts instead of the validation part.",
 )
+@cell_options
 @device_option
-def evaluate_command(checkpoint: Path, text: tuple[str, ...], device: str) -> None:
+def evaluate_command(checkpoint: Path, text: tuple[str, ...], device: str, permit: CellPermit) -> None:
     """Measure a model in nats per token and perplexity, on its validation part or another text.
 
     All unknown tokens are one to the model, a common one, and make a text look easy: perplexity is given with and
     without them."""
     check_device(device)
-    model, vocabulary, settings, meta = load_model(checkpoint, device)
+    model, vocabulary, settings, meta = load_model(checkpoint, device, permit, warn)
     if text:
         # Characters of a CSV's fields are sentences, and so then are a text's lines.
         lines = settings.lines or (settings.level == "char" and not settings.unbroken)
         batching = "stream" if settings.streams else "sentences"
         settings = replace(settings, text=text, csv=None, valid=None, lines=lines, batching=batching, shuffle=None)
+    else:
+        settings = with_texts_at(settings, found_texts(settings, checkpoint, meta.get("files", {})))
     corpus = read_corpus(settings, note)
     if text:
         sentences = encode(corpus.sentences, vocabulary, settings)

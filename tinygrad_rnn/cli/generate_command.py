@@ -8,9 +8,11 @@ from typing import Any
 import click
 import numpy as np
 
-from tinygrad_rnn.cli.options import check_device, checkpoint_argument, device_option
+from tinygrad_rnn.cli.options import cell_options, check_device, checkpoint_argument, device_option
+from tinygrad_rnn.cli.saying import echo, warn
 from tinygrad_rnn.tasks.speaking import speak
 from tinygrad_rnn.training.building import load_model
+from tinygrad_rnn.training.cell_permits import CellPermit
 
 
 @click.command("generate")
@@ -33,10 +35,11 @@ from tinygrad_rnn.training.building import load_model
 @click.option("--min-length", type=click.IntRange(0), default=5, show_default=True, help="Tokens at least.")
 @click.option("--max-length", type=click.IntRange(1), help="Tokens at most (60 words or 400 characters unless told).")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Same seed, same sentences.")
+@cell_options
 @device_option
-def generate_command(checkpoint: Path, device: str, seed: int, **options: Any) -> None:
+def generate_command(checkpoint: Path, device: str, seed: int, permit: CellPermit, **options: Any) -> None:
     """Print sentences that a trained model makes up. It never prints the unknown token."""
     check_device(device)
-    model, vocabulary, settings, _ = load_model(checkpoint, device)
+    model, vocabulary, settings, _ = load_model(checkpoint, device, permit, warn)
     for text in speak(model, vocabulary, settings, np.random.default_rng(seed), **options):
-        click.echo(text)
+        echo(text)

@@ -14,24 +14,32 @@ import numpy as np
 from tinygrad_rnn import __version__
 from tinygrad_rnn.backend import DeviceUnavailable
 from tinygrad_rnn.checks.cell_report import CellError
-from tinygrad_rnn.data.messages import TextError
+from tinygrad_rnn.cli.saying import TYPED, command_with_cell
+from tinygrad_rnn.data.messages import TextError, printable
 from tinygrad_rnn.models.checkpoint import CheckpointError
 from tinygrad_rnn.training.cell_files import blame
+from tinygrad_rnn.training.cell_permits import CellNotRun
 from tinygrad_rnn.training.settings import SettingsError
 
 
 class _Group(click.Group):
     """Turns the errors that users can make into one sentence."""
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        ctx.meta[TYPED] = list(args)
+        return super().parse_args(ctx, args)
+
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
         except Exception as error:
-            raise _in_one_sentence(error) from None
+            raise _to_be_seen(_in_one_sentence(error)) from None
 
 
 def _in_one_sentence(error: Exception) -> Exception:
     """What click prints for an error that users can make; any other error as it is."""
+    if isinstance(error, CellNotRun):
+        return click.ClickException(f"{error}; the command that runs it: {command_with_cell(error.cell)}")
     if isinstance(error, SettingsError):
         return click.UsageError(str(error))
     if isinstance(error, TextError | CheckpointError | DeviceUnavailable | CellError):
@@ -43,6 +51,18 @@ def _in_one_sentence(error: Exception) -> Exception:
     if isinstance(error, OSError) and error.errno != errno.EPIPE:  # a closed pipe, as with `| head`, click ends quietly
         return click.ClickException(f"{error.filename}: {error.strerror}" if error.filename else str(error))
     return error
+
+
+def _to_be_seen(error: Exception) -> Exception:
+    """The error without what a terminal would obey."""
+    if not isinstance(error, click.ClickException):
+        return error
+    message = printable(error.format_message())
+    if message == error.format_message():
+        return error
+    if isinstance(error, click.UsageError):
+        return click.UsageError(message, error.ctx)
+    return click.ClickException(message)
 
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})

@@ -12,6 +12,8 @@ from typing import Any
 import click
 
 from tinygrad_rnn.backend import cuda_namespace
+from tinygrad_rnn.cli.saying import echo
+from tinygrad_rnn.training.cell_permits import CellPermit
 from tinygrad_rnn.training.folder import newest_best
 from tinygrad_rnn.training.report import entry
 from tinygrad_rnn.training.settings import LEARNING_RATES, SCHEDULES, Settings, SettingsError
@@ -29,11 +31,32 @@ def checkpoint_argument(command: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(command)
     def with_checkpoint(checkpoint: Path | None, **rest: Any) -> Any:
         if checkpoint is None:
-            checkpoint = newest_best(DEFAULT_OUT.parent, lambda text: click.echo(entry("note", text), err=True))
-            click.echo(entry("model", str(checkpoint)), err=True)
+            checkpoint = newest_best(DEFAULT_OUT.parent, lambda text: echo(entry("note", text), err=True))
+            echo(entry("model", str(checkpoint)), err=True)
         return command(checkpoint=checkpoint, **rest)
 
     return click.argument("checkpoint", type=click.Path(path_type=Path), required=False)(with_checkpoint)
+
+
+trust_option = click.option(
+    "--trust",
+    is_flag=True,
+    help="Run the file of a cell of one's own that the checkpoint names, if it is as it was when the model was saved.",
+)
+
+
+def cell_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Gives a command that opens a checkpoint the options by which a cell of the user's own may be run; it gets them as
+    `permit`."""
+
+    @wraps(command)
+    def with_permit(cell: str | None, trust: bool, **given: Any) -> Any:
+        return command(permit=CellPermit(cell, trust), **given)
+
+    named = click.option(
+        "--cell", metavar="FILE.py:Class", help="The cell of a model with one of your own: the file is run."
+    )
+    return named(trust_option(with_permit))
 
 
 device_option = click.option("--device", default="cpu", show_default=True, help="cpu, or cuda with CuPy.")

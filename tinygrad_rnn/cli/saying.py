@@ -1,15 +1,26 @@
-"""What commands print: lines with a label at the left."""
+"""What commands print: lines with a label at the left, and nothing that a terminal would obey."""
 
 from __future__ import annotations
 
+import shlex
+
 import click
 
+from tinygrad_rnn.data.messages import printable
 from tinygrad_rnn.training.report import entry
+
+TYPED = "tinygrad_rnn.typed"
+"""Where click's context keeps the arguments that were typed."""
+
+
+def echo(text: str, err: bool = False) -> None:
+    """Prints a text, whoever wrote it: a corpus, a vocabulary, a checkpoint or the name of a file."""
+    click.echo(printable(text), err=err)
 
 
 def say(label: str, text: str) -> None:
     """Prints a line with its label; in several lines where it is long."""
-    click.echo(entry(label, text))
+    echo(entry(label, text))
 
 
 def note(text: str) -> None:
@@ -18,5 +29,12 @@ def note(text: str) -> None:
 
 
 def warn(text: str) -> None:
-    """Prints on standard error what a user has most likely not meant."""
-    click.echo(entry("warning", text), err=True)
+    """Prints on standard error what a user should know of the results on standard output."""
+    echo(entry("warning", text), err=True)
+
+
+def command_with_cell(cell: str) -> str:
+    """The command that was typed, with the cell named: to be typed next."""
+    command, *rest = click.get_current_context().meta[TYPED]
+    kept = [each for each in rest if each != "--trust"]
+    return shlex.join(["tinygrad-rnn", command, "--cell", cell, *kept])

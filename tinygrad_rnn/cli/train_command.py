@@ -21,13 +21,15 @@ from tinygrad_rnn.cli.options import (
     device_option,
     seconds,
     settings_options,
+    trust_option,
 )
-from tinygrad_rnn.cli.saying import note, say, warn
+from tinygrad_rnn.cli.saying import echo, note, say, warn
 from tinygrad_rnn.data.messages import Note
 from tinygrad_rnn.inspection.plots import loss_curve
 from tinygrad_rnn.tasks.speaking import speak
 from tinygrad_rnn.training.building import load_weights
-from tinygrad_rnn.training.cell_files import find_cell
+from tinygrad_rnn.training.cell_files import open_cell
+from tinygrad_rnn.training.cell_permits import CellPermit
 from tinygrad_rnn.training.driving import train
 from tinygrad_rnn.training.folder import (
     BEST,
@@ -44,8 +46,9 @@ from tinygrad_rnn.training.folder import (
 from tinygrad_rnn.training.held_out import remarks_on_split
 from tinygrad_rnn.training.log import read_log
 from tinygrad_rnn.training.log_file import LogFile, refuse_other_file
+from tinygrad_rnn.training.places import option_of, pipes
 from tinygrad_rnn.training.report import Reporter, baseline_line, figure, summary
-from tinygrad_rnn.training.runs import MAY_CHANGE, Run
+from tinygrad_rnn.training.runs import MAY_BE_NAMED_ANEW, MAY_CHANGE, Run
 from tinygrad_rnn.training.settings import Settings, SettingsError
 from tinygrad_rnn.training.signals import HUNG_UP
 from tinygrad_rnn.training.text_data import ngram_baselines, prepare, read_corpus
@@ -80,6 +83,7 @@ from tinygrad_rnn.training.unknown_tokens import count_unknown
     metavar="CHECKPOINT",
     help="Go on from this checkpoint, bit for bit.",
 )
+@trust_option
 @device_option
 @click.option(
     "--sentences",
@@ -95,6 +99,7 @@ def train_command(
     out: Path | None,
     log: Path | None,
     resume: Path | None,
+    trust: bool,
     device: str,
     count: int,
     overwrite: bool,
@@ -111,15 +116,17 @@ def train_command(
     tell = _nothing if quiet else note
     if resume is not None:
         out = resume.parent if out is None else out
-        run = _resumed(resume, out, tell, device, changes)
+        run = _resumed(resume, out, tell, device, CellPermit(changes.pop("cell", None), trust), changes)
         _use_threads(run.settings)
         if not overwrite:
             refuse_other_runs(out, run)
     else:
         if budget is None and "epochs" not in changes:
             budget, changes["epochs"] = DEFAULT_BUDGET, DEFAULT_EPOCHS
+        if trust:
+            raise SettingsError("--trust is for the cell of a checkpoint: say --resume as well")
         settings = Settings(**changes)
-        find_cell(settings.cell)  # a mistake in its name is told before the corpus is read
+        cell = open_cell(settings.cell)  # a mistake in its name is told before the corpus is read
         out = _folder_of_a_new_run(out, overwrite, tell)
         if log is not None:
             refuse_other_file(log, replace=overwrite)
@@ -129,11 +136,14 @@ def train_command(
         for remark in remarks_on_split(settings, corpus.parts, corpus.sentences):
             tell(remark)
         data.about["baselines"] = ngram_baselines(data, settings.level)
-        run = Run(settings, data, device)
+        run = Run(settings, data, device, cell=cell)
         if settings.vectors is not None and not run.given_vectors:
             warn(f"{settings.vectors} has no vector of any of the {len(data.vocabulary):,} tokens: none was set")
     if not quiet:
         _introduce(run)
+    for name in pipes(run.settings) - run.files.keys():
+        option = option_of(run.settings, name)
+        tell(f"{name} is a pipe: to resume or evaluate, save the text and name the file with {option}")
     source = None if resume is None else resume.with_name(LOG)
     written = LogFile(log or out / LOG, run, replace=overwrite, source=source)
     if overwrite:
@@ -159,9 +169,9 @@ def _use_threads(settings: Settings) -> None:
     click.get_current_context().with_resource(threadpool_limits(settings.threads, user_api="blas"))
 
 
-def _resumed(path: Path, out: Path, tell: Note, device: str, changes: dict[str, Any]) -> Run:
+def _resumed(path: Path, out: Path, tell: Note, device: str, permit: CellPermit, changes: dict[str, Any]) -> Run:
     """The run that goes on from a checkpoint, its folder held. Raises what `folder.held` and `Run.resume` do."""
-    if fixed := sorted(changes.keys() - set(MAY_CHANGE)):
+    if fixed := sorted(changes.keys() - {*MAY_CHANGE, *MAY_BE_NAMED_ANEW}):
         raise SettingsError(
             f"with --resume only {' and '.join('--' + name for name in MAY_CHANGE)} can be changed, "
             f"got {', '.join('--' + name.replace('_', '-') for name in fixed)}"
@@ -169,7 +179,7 @@ def _resumed(path: Path, out: Path, tell: Note, device: str, changes: dict[str, 
     if path.is_file():
         # Held before it is read: whoever writes there may be about to replace it.
         click.get_current_context().with_resource(held(out, tell))
-    return Run.resume(path, tell, device, **changes)
+    return Run.resume(path, tell, device, permit, **changes)
 
 
 def _folder_of_a_new_run(out: Path | None, overwrite: bool, tell: Note) -> Path:
@@ -239,10 +249,10 @@ def _finish(run: Run, out: Path, log: LogFile, why: str, count: int) -> None:
     else:
         note(f"The best model, {figure(run.best, 3)} nats per token, is not in {out}: what follows is of the last one.")
     for line in summary(run, run.validate(), why):
-        click.echo(line)
+        echo(line)
     say("files", files)
     if log.is_kept and not drawn:
         say("", "no picture of the losses: that needs matplotlib, pip install 'tinygrad-rnn[plot]'")
     rng = np.random.default_rng(run.settings.seed)
     for text in speak(run.model, run.data.vocabulary, run.settings, rng, count=count, temperature=0.8, min_length=5):
-        click.echo(f"  {text}")
+        echo(f"  {text}")

@@ -134,13 +134,14 @@ def _rounded(values: HostArray, digits: int = 4) -> Any:
 # --- Curves ------------------------------------------------------------------------------------------------------
 
 _WIDTH, _HEIGHT, _LEFT, _BOTTOM = 420, 240, 46, 40
+_MOST_DRAWN = 1e300
 _FEW_POINTS = 40
 """Points of a curve that are marked, each, at most."""
 
 
 def curves(lines: Curves, unit: str) -> str:
     """An SVG of curves over steps, each thinned to about 300 points; empty where there is none."""
-    lines = {name: _thinned([p for p in points if np.isfinite(p[1])]) for name, points in lines.items()}
+    lines = {name: _thinned([p for p in points if abs(p[1]) <= _MOST_DRAWN]) for name, points in lines.items()}
     colors = dict(zip(lines, ("blue", "red"), strict=False))
     lines = {name: points for name, points in lines.items() if points}
     if not lines:
@@ -176,13 +177,15 @@ def curves(lines: Curves, unit: str) -> str:
 
 
 def ticks(low: float, high: float, count: int) -> list[float]:
-    """About `count` round numbers, evenly apart, from at most `low` to at least `high`."""
-    span = (high - low) or abs(low) or 1.0
-    rough = span / count
-    power = 10.0 ** math.floor(math.log10(rough))
+    """About `count` round numbers, evenly apart, from at most `low` to at least `high`, both within 1e300; fewer where
+    the values are so close to each other that round numbers between them are not."""
+    largest = max(abs(low), abs(high))
+    rough = max((high / count - low / count) or largest / count or 1 / count, largest * 1e-12, 1e-290)
+    exponent = math.floor(math.log10(rough))
+    power = 10.0**exponent
     step = power * next(m for m in (1, 2, 5, 10) if m * power >= rough * 0.999)
     first, last = math.floor(low / step), math.ceil(high / step)
-    return [round(i * step, 12) for i in range(first, max(last, first + 1) + 1)]
+    return [round(i * step, max(0, -exponent)) for i in range(first, max(last, first + 1) + 1)]
 
 
 def _thinned(points: list[tuple[int, float]], most: int = 300) -> list[tuple[int, float]]:

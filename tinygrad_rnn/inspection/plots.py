@@ -50,7 +50,7 @@ def loss_curve(records: Sequence[Mapping[str, Any]], target: Path) -> bool:
         from matplotlib import figure as figures  # noqa: PLC0415  (optional)
     except ImportError:
         return False
-    steps = [r for r in records if r["event"] == "step"]
+    steps = [r for r in records if r["event"] == "step" and _is_number(r.get("tokens")) and r["tokens"] > 0]
     valid = [r for r in records if r["event"] == "evaluation"]
     window = max(1, len(steps) // 200)
     points = [steps[i : i + window] for i in range(0, len(steps), window)]
@@ -58,14 +58,14 @@ def loss_curve(records: Sequence[Mapping[str, Any]], target: Path) -> bool:
     axes = figure.subplots()
     axes.plot(
         [p[-1]["step"] for p in points],
-        [sum(_number(r["loss"]) * r["tokens"] for r in p) / sum(r["tokens"] for r in p) for p in points],
+        [sum(_number(r.get("loss")) * r["tokens"] for r in p) / sum(r["tokens"] for r in p) for p in points],
         color="tab:blue",
         alpha=0.6,
         label="training (with dropout)",
     )
     axes.plot(
         [r["step"] for r in valid],
-        [_number(r["valid_nats"]) for r in valid],
+        [_number(r.get("valid_nats")) for r in valid],
         "o-",
         color="tab:orange",
         markersize=4,
@@ -79,5 +79,10 @@ def loss_curve(records: Sequence[Mapping[str, Any]], target: Path) -> bool:
     return True
 
 
-def _number(value: float | None) -> float:
-    return math.nan if value is None else value
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= 1e290
+
+
+def _number(value: Any) -> float:
+    """What is no number that can be drawn is a gap."""
+    return value if _is_number(value) else math.nan

@@ -3,44 +3,93 @@
 from __future__ import annotations
 
 import difflib
-import importlib.util
-import sys
+import inspect
+import math
 import traceback
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-from tinygrad_rnn.frames import CELL_FILE, owner
+from tinygrad_rnn.frames import owner
 from tinygrad_rnn.models.cell import Cell
 from tinygrad_rnn.models.language import CELLS
+from tinygrad_rnn.training.cell_sources import CellSources
 from tinygrad_rnn.training.settings import SettingsError
+
+
+@dataclass(frozen=True)
+class FoundCell:
+    """A class made with `Cell`; the files that it comes from, None for one that comes with the package; and options
+    for its `setup`, where they are not to be the class's own."""
+
+    cell: type[Cell]
+    sources: CellSources | None = None
+    options: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def record(self) -> dict[str, Any] | None:
+        """What a checkpoint says of a class from a file, as JSON values."""
+        if self.sources is None:
+            return None
+        return {
+            "file": str(self.sources.path),
+            "class": self.cell.__name__,
+            "sha256": self.sources.sha256,
+            "beside": self.sources.beside,
+            "options": default_options(self.cell) | self.options,
+        }
 
 
 def find_cell(name: str) -> type[Cell]:
     """The cell called "rnn", "gru", "lstm" or "FILE.py:Class". Raises SettingsError where there is none."""
-    if name.lower() in CELLS:
-        return CELLS[name.lower()]
+    return open_cell(name).cell
+
+
+def open_cell(name: str, sources: CellSources | None = None) -> FoundCell:
+    """The cell called so; the file of one of the user's own is run, from `sources` where it has been read already.
+    Raises SettingsError where there is none."""
+    if is_shipped(name):
+        return FoundCell(CELLS[name.lower()])
+    path, attribute = file_and_class(name)
+    if not Path(path).is_file():
+        raise SettingsError(f"cell {name!r}: there is no file {path}")
+    if Path(path).suffix != ".py":
+        raise SettingsError(f"cell {name!r}: {path} is not a Python file")
+    sources = CellSources.read(Path(path)) if sources is None else sources
+    try:
+        module = sources.run()
+    except (Exception, SystemExit) as error:
+        raise SettingsError(f"cell {name!r}: {path} cannot be imported: {type(error).__name__}: {error}") from error
+    found = getattr(module, attribute, None)
+    if not (isinstance(found, type) and issubclass(found, Cell)):
+        raise SettingsError(f"cell {name!r}: {path} has no class {attribute} made with Cell")
+    return FoundCell(found, sources)
+
+
+def is_shipped(name: str) -> bool:
+    """Whether a cell of that name comes with the package."""
+    return name.lower() in CELLS
+
+
+def file_and_class(name: str) -> tuple[str, str]:
+    """The two parts of "FILE.py:Class". Raises SettingsError where it has not the two."""
     path, colon, attribute = name.rpartition(":")
     if not colon or not attribute:
         file, meant = name.removesuffix(":"), difflib.get_close_matches(name.lower(), CELLS, 1)
         hint = f"FILE.py:Class with the name of the class in {file}" if file.endswith(".py") else ""
         hint = hint or f"{meant[0] if meant else ', '.join(CELLS)} or FILE.py:Class"
         raise SettingsError(f"cell must be {hint}, got {name!r}")
-    if not Path(path).is_file():
-        raise SettingsError(f"cell {name!r}: there is no file {path}")
-    if (folder := str(Path(path).resolve().parent)) not in sys.path:
-        sys.path.append(folder)  # for what it imports from beside it
-    spec = importlib.util.spec_from_file_location(f"{CELL_FILE}{Path(path).stem}", path)
-    if spec is None or spec.loader is None:
-        raise SettingsError(f"cell {name!r}: {path} is not a Python file")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    try:
-        spec.loader.exec_module(module)
-    except (Exception, SystemExit) as error:
-        raise SettingsError(f"cell {name!r}: {path} cannot be imported: {type(error).__name__}: {error}") from error
-    found = getattr(module, attribute, None)
-    if not (isinstance(found, type) and issubclass(found, Cell)):
-        raise SettingsError(f"cell {name!r}: {path} has no class {attribute} made with Cell")
-    return found
+    return path, attribute
+
+
+def default_options(cell: type[Cell]) -> dict[str, Any]:
+    """The options of a cell's `setup` and what they are unless told, those that JSON can hold."""
+    values = {name: each.default for name, each in inspect.signature(cell.setup).parameters.items()}
+    return {
+        name: value
+        for name, value in values.items()
+        if value is None or isinstance(value, bool | int | str) or (isinstance(value, float) and math.isfinite(value))
+    }
 
 
 def blame(error: BaseException) -> str:

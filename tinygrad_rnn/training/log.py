@@ -34,9 +34,9 @@ def first_line(path: Path) -> LogLine | None:
 
 
 def read_log(path: Path) -> list[LogLine]:
-    """The records of a log: "event" is "step" or "evaluation", "step" a number. What is no such line, as where the
-    machine stopped while it was written, is left out; a file that cannot be read has none, and neither has a pipe, in
-    which one would wait for ever."""
+    """The records of a log: "event" is "step" or "evaluation", "step" a whole number. What is no such line, as where
+    the machine stopped while it was written, is left out; a file that cannot be read has none, and neither has a pipe,
+    in which one would wait for ever."""
     if not path.is_file():
         return []
     try:
@@ -47,14 +47,21 @@ def read_log(path: Path) -> list[LogLine]:
     for line in lines:
         try:
             record = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             continue
-        known = isinstance(record, dict) and record.get("event") in ("step", "evaluation")
-        if known and isinstance(record.get("step"), int):
+        if isinstance(record, dict) and record.get("event") in ("step", "evaluation") and _is_step(record.get("step")):
             records.append(record)
     return records
 
 
+def _is_step(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**63
+
+
+def _is_figure(value: Any) -> bool:
+    return isinstance(value, float | int) and not isinstance(value, bool) and abs(value) <= 1e300
+
+
 def numbers(records: list[LogLine], event: str, key: str) -> list[tuple[int, float]]:
-    """(step, value) of the records of an event that have a number under `key`."""
-    return [(r["step"], float(r[key])) for r in records if r["event"] == event and isinstance(r.get(key), float | int)]
+    """(step, value) of the records of an event that have a number under `key`, which can be drawn."""
+    return [(r["step"], float(r[key])) for r in records if r["event"] == event and _is_figure(r.get(key))]

@@ -10,13 +10,13 @@ from typing import Any
 
 from tqdm import tqdm
 
+from tinygrad_rnn.data.messages import printable
 from tinygrad_rnn.models.language import perplexity
+from tinygrad_rnn.training.description import ORDERS
 from tinygrad_rnn.training.driving import Listener
 from tinygrad_rnn.training.fitting import Evaluation, Record
 from tinygrad_rnn.training.log_file import LogFile
 from tinygrad_rnn.training.runs import Run
-
-ORDERS = {"1": "unigram", "2": "bigram", "3": "trigram", "4": "4-gram", "5": "5-gram"}
 
 
 class Reporter(Listener):
@@ -99,7 +99,7 @@ class Reporter(Listener):
             line += f"  ({steps} skipped: the gradient of {name} was not finite)"
         if not self.quiet:
             self.bar.clear()
-            print(line, flush=True)
+            print(printable(line), flush=True)
         self._begin_epoch()
 
     def close(self) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import re
 import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -18,16 +19,28 @@ from tinygrad_rnn.data.batches import Batch
 from tinygrad_rnn.data.messages import Note
 from tinygrad_rnn.models import checkpoint
 from tinygrad_rnn.models.language import LanguageModel
+from tinygrad_rnn.surroundings import no_grad
 from tinygrad_rnn.tensor import as_tensor
-from tinygrad_rnn.training.building import build_model, described, load_weights, load_word_vectors
+from tinygrad_rnn.training.building import (
+    build_model,
+    load_weights,
+    load_word_vectors,
+    permitted_and_fitting,
+    refused,
+)
+from tinygrad_rnn.training.cell_files import FoundCell, open_cell
+from tinygrad_rnn.training.cell_permits import NOTHING_PERMITTED, CellPermit
 from tinygrad_rnn.training.fitting import Evaluation, Progress, Record, fit
 from tinygrad_rnn.training.optimizers import make_optimizer, make_schedule
+from tinygrad_rnn.training.places import found_texts, text_files, with_texts_at
 from tinygrad_rnn.training.settings import Settings, SettingsError
 from tinygrad_rnn.training.split_identity import split_change
 from tinygrad_rnn.training.text_data import Data, make_batches, measure, prepare, read_corpus
 
 MAY_CHANGE = ("epochs", "patience", "threads")
 """Settings that a run may be resumed with; the others are those of its checkpoint."""
+MAY_BE_NAMED_ANEW = ("text", "csv", "valid", "cell")
+"""Files that a run may be resumed with: the texts must be the same ones, wherever they are now."""
 
 
 def new_run_id() -> str:
@@ -46,10 +59,17 @@ class Run:
     best: float = math.inf
     history: list[dict[str, Any]] = field(default_factory=list)
     id: str = field(default_factory=new_run_id)
+    cell: FoundCell | None = None
+    """The cell that the settings name, where it has been found already."""
+    files: dict[str, str] = field(default_factory=dict)
+    """Where the texts that the settings name are, for the checkpoint."""
 
     def __post_init__(self) -> None:
         seeds = np.random.SeedSequence(self.settings.seed).spawn(2)
-        self.model = build_model(self.settings, self.data.vocabulary, np.random.default_rng(seeds[0])).to(self.device)
+        self.cell = open_cell(self.settings.cell) if self.cell is None else self.cell
+        self.files = self.files or text_files(self.settings)
+        rng = np.random.default_rng(seeds[0])
+        self.model = build_model(self.settings, self.data.vocabulary, rng, self.cell).to(self.device)
         self.given_vectors = load_word_vectors(self.settings, self.model, self.data.vocabulary)
         self.noise = np.random.default_rng(seeds[1])
         self.optimizer = make_optimizer(self.settings, self.model.named_parameters())
@@ -60,6 +80,17 @@ class Run:
         """The training batches of an epoch, the same ones each time."""
         rng = np.random.default_rng([self.settings.seed, epoch])
         return make_batches(self.settings, self.data.train, self.device, rng)
+
+    def check_place(self) -> None:
+        """Raises ValueError, TypeError where the progress is beyond the batches, or its state is not the model's."""
+        batches, progress = self.batches(self.progress.epoch), self.progress
+        if progress.batch and progress.batch >= len(batches):
+            raise ValueError(f"it is {progress.batch} batches into an epoch, of {len(batches)}")
+        if progress.state is not None:
+            if not self.settings.streams:
+                raise ValueError("it has a state to carry on, and its sentences stand alone")
+            with no_grad():
+                self.model.hidden(batches[progress.batch].inputs[:1], progress.state)
 
     def steps(self) -> Iterator[Record]:
         """Trains on from where it stands, a Record a step, without end."""
@@ -117,38 +148,50 @@ class Run:
             "best": None if math.isinf(self.best) else self.best,
             "trouble": self.trouble,
             "history": self.history,
+            "files": self.files,
         }
+        if self.cell is not None and self.cell.record is not None:
+            meta["cell"] = self.cell.record
         checkpoint.save(path, arrays, meta)
 
     @classmethod
-    def resume(cls, path: Path, note: Note, device: str = "cpu", **changes: Any) -> Run:
-        """A run as `save` left it; `changes` are settings to change, of those in MAY_CHANGE. Raises CheckpointError,
-        and SettingsError where the corpus is not the one that it was."""
+    def resume(
+        cls, path: Path, note: Note, device: str = "cpu", permit: CellPermit = NOTHING_PERMITTED, **changes: Any
+    ) -> Run:
+        """A run as `save` left it; `changes` are settings to change, of those in MAY_CHANGE and MAY_BE_NAMED_ANEW. A
+        cell from a file is run only where `permit` says so. Raises CheckpointError, TextError, and SettingsError where
+        the corpus is not the one that it was, CellNotRun for a cell that may not run."""
         saved = checkpoint.load(path)
-        vocabulary, settings = described(path, saved)
+        vocabulary, settings, cell = permitted_and_fitting(path, saved, permit, note)
         meta = saved.meta
         if (threads := changes.get("threads", settings.threads)) != settings.threads:
             note(
                 f"BLAS had --threads {settings.threads} and has {threads} now: sums may be added up in another order, "
                 "and the numbers may not be bit for bit those of the run that was not interrupted."
             )
-        settings = Settings.from_json({**settings.to_json(), **changes})
-        corpus = read_corpus(settings, note)
+        settings = replace(settings, **changes, cell=settings.cell if permit.named is None else permit.named)
+        files = found_texts(settings, path, meta.get("files", {}), changes.keys())
+        corpus = read_corpus(with_texts_at(settings, files), note)
         if corpus.sha256 != meta["corpus"]["sha256"]:
             raise SettingsError(f"{path}: the corpus {corpus.name} has changed since the run was saved")
         data = prepare(settings, corpus, vocabulary)
         if change := split_change(meta["corpus"], data.about):
             raise SettingsError(f"{path}: {change}")
-        data.about.update(meta["corpus"])
+        named_anew = bool(changes.keys() & set(MAY_BE_NAMED_ANEW))
+        data.about.update(meta["corpus"], name=corpus.name if named_anew else meta["corpus"]["name"])
         # The file of word vectors gave weights to begin with, and is not needed any more.
-        run = cls(replace(settings, vectors=None), data, device, Progress(**meta["progress"]))
+        progress = Progress(**{name: meta["progress"][name] for name in ("epoch", "batch", "step")})
+        run = cls(replace(settings, vectors=None), data, device, progress, cell=cell, files=files)
         run.settings = settings
         load_weights(path, saved, run.model)
-        run.optimizer.load_state_dict({**saved.part("optimizer"), **meta["optimizer"]})
-        if run.schedule is not None:
-            run.schedule.load_state_dict(meta["schedule"])
-        run.noise.bit_generator.state = meta["noise"]
-        run.progress.state = _state_of(saved.part("state"), run.model)
+        with refused(path, "a checkpoint that does not say how to go on"):
+            _check_waiting_rows(saved.part("optimizer"), meta["optimizer"])
+            run.optimizer.load_state_dict({**saved.part("optimizer"), **meta["optimizer"]})
+            if run.schedule is not None:
+                run.schedule.load_state_dict(meta["schedule"])
+            run.noise.bit_generator.state = meta["noise"]
+            run.progress.state = _state_of(saved.part("state"), run.model)
+            run.check_place()
         run.best = math.inf if meta["best"] is None else meta["best"]
         run.trouble, run.history, run.id = meta["trouble"], meta["history"], id_of_run(meta)
         return run
@@ -164,12 +207,22 @@ def id_of_run(meta: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()[:16]
 
 
+def _check_waiting_rows(arrays: checkpoint.Arrays, numbers: dict[str, Any]) -> None:
+    """Raises ValueError where rows wait for their decay since a step that has not been."""
+    for name, last in arrays.items():
+        steps = numbers.get(f"steps.{name.removeprefix('last.')}", 0)
+        if name.startswith("last.") and not (last.dtype.kind in "iu" and np.all((last >= 0) & (last <= steps))):
+            raise ValueError(f"{name} must hold steps from 0 to {steps}")
+
+
 def _state_of(arrays: checkpoint.Arrays, model: LanguageModel) -> Any:
     """The carried state from the arrays `i.j` of a checkpoint: state i, and the layer j where the sizes differ."""
     if not arrays:
         return None
     like = model.output_bias.data
     groups: dict[int, list[Any]] = {}
+    if strange := [name for name in arrays if not re.fullmatch(r"\d{1,9}\.\d{1,9}", name, re.ASCII)]:
+        raise ValueError(f"a state must be called by two numbers, got {strange[0]!r}")
     for name in sorted(arrays, key=lambda key: [int(n) for n in key.split(".")]):
         groups.setdefault(int(name.split(".")[0]), []).append(as_tensor(xp(like).asarray(arrays[name])))
     return tuple(parts[0] if len(parts) == 1 else tuple(parts) for _, parts in sorted(groups.items()))

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import reprlib
 from dataclasses import asdict, dataclass, fields
-from typing import Any
+from types import NoneType, UnionType
+from typing import Any, get_args, get_type_hints
 
 
 class SettingsError(ValueError):
@@ -121,13 +123,14 @@ class Settings:
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> Settings:
         """What `to_json` gave, this version's or an older one's, which meant the same by what it did not name. Raises
-        SettingsError for names of another version."""
+        SettingsError for names of another version, and values of another type."""
         unknown = values.keys() - {field.name for field in fields(cls)}
         if unknown:
             raise SettingsError(f"the checkpoint has settings that this version does not know: {sorted(unknown)}")
         if "warm_up" not in values:
-            values = {**values, **_BEFORE_WARM_UP, "batching": values["batching"] or "stream"}
-        return cls(**{**values, "text": tuple(values["text"])})
+            values = {**values, **_BEFORE_WARM_UP, "batching": values.get("batching") or "stream"}
+        kinds = get_type_hints(cls)
+        return cls(**{name: _of_kind(name, value, kinds[name]) for name, value in values.items()})
 
     @property
     def unbroken(self) -> bool:
@@ -162,6 +165,22 @@ class Settings:
 
 _BEFORE_WARM_UP: dict[str, Any] = {"warm_up": 0, "shuffle": False, "valid": None}
 """What settings meant that were saved before there were these; and without a batching they meant streams."""
+
+
+def _of_kind(name: str, value: Any, kind: Any) -> Any:
+    """A JSON value as the type that a setting has. Raises SettingsError where it is of another."""
+    kinds = get_args(kind) if isinstance(kind, UnionType) else (kind,)
+    if isinstance(value, list | tuple) and tuple[str, ...] in kinds and all(isinstance(each, str) for each in value):
+        return tuple(value)
+    if isinstance(value, int) and not isinstance(value, bool) and float in kinds and abs(value) < LARGEST:
+        return value
+    if type(value) not in kinds:
+        expected = " or ".join(_KINDS.get(each, "a list of texts") for each in kinds)
+        raise SettingsError(f"{name} must be {expected}, got {reprlib.repr(value)}")
+    return value
+
+
+_KINDS = {str: "a text", bool: "true or false", int: "a whole number", float: "a number", NoneType: "null"}
 
 
 def _need(name: str, value: object, good: bool, expected: str) -> None:

@@ -1,0 +1,127 @@
+"""What a checkpoint of a run says beside its arrays, field by field: whatever else stands there is refused."""
+
+from __future__ import annotations
+
+import reprlib
+from collections.abc import Callable, Mapping
+from typing import Any
+
+FieldCheck = Callable[[Any, str], None]
+"""Raises ValueError, which names the field, for a value that a run cannot have saved there."""
+
+
+def check_description(meta: Mapping[str, Any]) -> None:
+    """Raises ValueError naming the first field that is missing or not what a run saves; parts that it does not know are
+    left alone."""
+    _record(meta, "", _PARTS, _LATER_PARTS)
+
+
+def _is(expected: str, good: Callable[[Any], bool]) -> FieldCheck:
+    def check(value: Any, name: str) -> None:
+        if not good(value):
+            raise ValueError(f"{name} must be {expected}, got {reprlib.repr(value)}")
+
+    return check
+
+
+def _or_none(check: FieldCheck) -> FieldCheck:
+    return lambda value, name: None if value is None else check(value, name)
+
+
+def _each(check: FieldCheck) -> FieldCheck:
+    """A list."""
+
+    def check_all(values: Any, name: str) -> None:
+        _list(values, name)
+        for i, value in enumerate(values):
+            check(value, f"{name}[{i}]")
+
+    return check_all
+
+
+def _by_name(check: FieldCheck, named: Mapping[str, FieldCheck] | None = None) -> FieldCheck:
+    """A dictionary of values that are alike, but for some; those that are named by what their name begins with."""
+
+    def check_all(values: Any, name: str) -> None:
+        _dictionary(values, name)
+        for key, value in values.items():
+            special = (each for begin, each in (named or {}).items() if key.startswith(begin))
+            next(special, check)(value, f"{name}.{key}")
+
+    return check_all
+
+
+def _of(parts: Mapping[str, FieldCheck], optional: Mapping[str, FieldCheck] | None = None) -> FieldCheck:
+    """A dictionary that has these parts."""
+    return lambda values, name: _record(values, name, parts, optional or {})
+
+
+def _record(values: Any, name: str, parts: Mapping[str, FieldCheck], optional: Mapping[str, FieldCheck]) -> None:
+    _dictionary(values, name or "its description")
+    prefix = f"{name}." if name else ""
+    if missing := [key for key in parts if key not in values]:
+        raise ValueError(f"it is without its {', '.join(prefix + key for key in missing)}")
+    for key, check in (*parts.items(), *optional.items()):
+        if key in values:
+            check(values[key], f"{prefix}{key}")
+
+
+ORDERS = {"1": "unigram", "2": "bigram", "3": "trigram", "4": "4-gram", "5": "5-gram"}
+"""What n-grams are called, by their order."""
+
+_LARGEST = 2**63 - 1
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= 1e300
+
+
+_list = _is("a list", lambda value: isinstance(value, list))
+_dictionary = _is("a dictionary", lambda value: isinstance(value, dict))
+_text = _is("a text", lambda value: isinstance(value, str))
+_whole = _is(
+    "a whole number of at least 0",
+    lambda value: isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _LARGEST,
+)
+_number = _is("a finite number", _is_number)
+_rate = _is("a finite number of at least 0", lambda value: _is_number(value) and value >= 0)
+_option = _is(
+    "a text, a number, true, false or null",
+    lambda value: value is None or isinstance(value, str | bool) or _is_number(value),
+)
+
+
+def _orders(value: Any, name: str) -> None:
+    """The nats of n-grams, by their order."""
+    _by_name(_number)(value, name)
+    if unknown := [key for key in value if key not in ORDERS]:
+        raise ValueError(f"{name} must be by the orders {', '.join(ORDERS)}, got {reprlib.repr(unknown[0])}")
+
+
+_PARTS: dict[str, FieldCheck] = {
+    "vocabulary": _each(_text),
+    "settings": _by_name(lambda value, name: None),
+    "corpus": _of(
+        {"name": _text, "tokens": _whole, "sentences": _whole, "sha256": _text, "baselines": _orders},
+        {"split_sha256": _text, "tokenizer": _by_name(_option)},
+    ),
+    "progress": _of({"epoch": _whole, "batch": _whole, "step": _whole}),
+    "optimizer": _by_name(_whole, {"lr": _rate, "name.": _text}),
+    "schedule": _by_name(_number, {"count": _whole, "lr": _rate}),
+    "noise": _by_name(lambda value, name: None),
+    "best": _or_none(_number),
+    "trouble": _whole,
+    "history": _each(
+        _of({"step": _whole, "epoch": _whole, "valid_nats": _or_none(_number)}, {"tokens": _whole}),
+    ),
+}
+"""What every run saves."""
+
+_LATER_PARTS: dict[str, FieldCheck] = {
+    "run": _text,
+    "files": _by_name(_text),
+    "cell": _of(
+        {"file": _text, "class": _text, "sha256": _text, "beside": _by_name(_text), "options": _by_name(_option)}
+    ),
+}
+"""What older checkpoints do not have."""
