@@ -653,7 +653,9 @@ MISTAKES = {
     TEXT + "--schedule cosine --time-budget 5": "epochs",
     TEXT + "--time-budget soon": "'soon'",
     TEXT + "--time-budget 0": "'0'",
-    TEXT + "--vectors short.txt --embedding 6": "6 numbers",
+    TEXT + "--vectors short.txt --embedding 6": "vectors of 6 numbers were expected, the file has vectors of 3: "
+    "--embedding 3 takes them",
+    TEXT + "--vectors short.txt --tied --hidden 6": "--embedding 3 --hidden 3 takes them",
     TEXT + "--vectors missing.txt": "missing.txt",
     TEXT + "--vectors binary.bin": "binary.bin",
     TEXT + "--vectors vectors.txt --level char": "level",

@@ -10,6 +10,7 @@ import numpy as np
 
 from tinygrad_rnn.data.vocabulary import Vocabulary
 from tinygrad_rnn.models import checkpoint
+from tinygrad_rnn.models.embedding import VectorSizeError
 from tinygrad_rnn.models.language import CELLS, LanguageModel
 from tinygrad_rnn.training.cell_files import blame, find_cell
 from tinygrad_rnn.training.settings import Settings, SettingsError
@@ -46,6 +47,9 @@ def build_model(settings: Settings, vocabulary: Vocabulary, rng: np.random.Gener
     if settings.vectors is not None:
         try:
             model.embedding.load_vectors(settings.vectors, vocabulary.tokens)
+        except VectorSizeError as error:
+            sizes = f"--embedding {error.found}" + (f" --hidden {error.found}" if settings.tied else "")
+            raise SettingsError(f"{error}: {sizes} takes them") from None
         except ValueError as error:
             raise SettingsError(str(error)) from None
     return model
