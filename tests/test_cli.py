@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import re
@@ -94,6 +95,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "latin.txt").write_bytes("Über".encode("latin-1"))
     (folder / "empty.txt").write_text("", encoding="utf-8")
     (folder / "word.txt").write_text("word", encoding="utf-8")
+    (folder / "nothing").mkdir()
     (folder / "cells.py").write_text(CELLS, encoding="utf-8")
     (folder / "syntax.py").write_text("class (\n", encoding="utf-8")
     (folder / "vectors.txt").write_text("cat 1 2 3 4 5 6\ntree 6 5 4 3 2 1\n", encoding="utf-8")
@@ -172,6 +174,8 @@ GIVEN: dict[str, tuple[str, Any]] = {
     "text": ("--text a --text b", ("a", "b")),
     "csv": ("--csv a", "a"),
     "column": ("--column body", "body"),
+    "skip_initial_space": ("--skip-initial-space", True),
+    "encoding": ("--encoding cp1252", "cp1252"),
     "lines": ("--lines", True),
     "level": ("--level char", "char"),
     "lowercase": ("--no-lowercase", False),
@@ -361,6 +365,37 @@ def test_what_can_be_trained_can_be_evaluated_continued_and_spoken(
     works("train", "--resume", tmp_path / "last.safetensors", "--epochs", 3, "--sentences", 0)
 
 
+def test_a_corpus_may_be_a_folder_packed_or_in_another_encoding_and_the_checkpoint_says_how_to_read_it(
+    place: Path, tmp_path: Path
+) -> None:
+    folder, text = tmp_path / "folder", (place / "text.txt").read_text(encoding="utf-8").replace("词", "ß")
+    folder.mkdir()
+    (folder / "a.txt").write_bytes(text.encode("cp1252"))
+    (folder / "b.gz").write_bytes(gzip.compress(text.encode("cp1252")))
+    said = works("train", "--text", folder, "--encoding", "cp1252", "--lines", *SMALL, "--out", tmp_path / "run")
+    assert "2 from a.txt to b.gz" in " ".join(said.split())
+    file = tmp_path / "run" / "last.safetensors"
+    works("evaluate", file)
+    works("train", "--resume", file, "--epochs", 3)
+    nats = nats_and_tokens(works("evaluate", file, "--text", folder / "a.txt", "--encoding", "cp1252"))
+    assert nats == nats_and_tokens(works("evaluate", file, "--text", "-", text=text))
+
+
+def test_a_corpus_from_standard_input_is_asked_for_again_there(place: Path, tmp_path: Path) -> None:
+    text = (place / "text.txt").read_text(encoding="utf-8")
+    works("train", "--text", "-", "--lines", *SMALL, "--out", tmp_path, text=text)
+    works("train", "--resume", tmp_path / "last.safetensors", "--epochs", 3, text=text)
+    assert "changed" in fails("train", "--resume", tmp_path / "last.safetensors", "--epochs", 4, text=text + "More.")
+
+
+def test_a_checkpoint_of_a_csv_from_before_spaces_were_kept_goes_on_without_them(place: Path) -> None:
+    values = Settings(csv="table.csv").to_json()
+    assert not Settings.from_json(values).skip_initial_space
+    del values["skip_initial_space"], values["encoding"]
+    assert Settings.from_json(values) == Settings(csv="table.csv", skip_initial_space=True)
+    assert Settings.from_json(values | {"csv": None}) == Settings()
+
+
 def test_the_log_has_one_record_a_step_and_one_an_evaluation(words: Path) -> None:
     records = log_of(words.parent)
     steps = [r for r in records if r["event"] == "step"]
@@ -544,6 +579,29 @@ def test_score_reads_standard_input_and_leaves_blank_lines_out(words: Path, plac
     assert works("score", words, text="") == ""
 
 
+def test_score_treats_standard_input_like_a_file(words: Path, place: Path, tmp_path: Path) -> None:
+    """Lone carriage returns, NUL bytes, packed texts and other encodings."""
+    lines = (place / "other.txt").read_text(encoding="utf-8").splitlines()[:3]
+    expected = works("score", words, text="\n".join(lines))
+    for raw in ("\r".join(lines).encode(), gzip.compress("\r\n".join(lines).encode())):
+        (tmp_path / "some").write_bytes(raw)
+        found = invoke("score", words, text=raw)
+        assert (found.exit_code, found.output) == (0, expected) and works("score", words, tmp_path / "some") == expected
+    (tmp_path / "some").write_bytes(b"The \0 cat.")
+    assert (
+        fails("score", words, tmp_path / "some").partition("some: ")[2]
+        == (fails("score", words, text=b"The \0 cat.").partition("standard input: ")[2])
+    )
+    (tmp_path / "latin").write_bytes("The naïve cat.".encode("latin-1"))
+    row = works("score", words, tmp_path / "latin", "--encoding", "latin-1")
+    assert row == works("score", words, text="The naïve cat.")
+
+
+def test_the_score_of_characters_counts_the_spaces_at_both_ends(characters: Path) -> None:
+    found = scores(works("score", characters, text="The cat.\n The cat.  \n   \n"))
+    assert [row[1:] for row in found] == [(7, "The cat."), (10, " The cat.  ")]
+
+
 # --- Generating and inspecting ---------------------------------------------------------------------------------
 
 
@@ -603,7 +661,11 @@ TEXT = "train --text text.txt --lines "
 
 MISTAKES = {
     "train --text missing.txt": "missing.txt",
-    "train --text .": "cannot be read",
+    "train --text .": "binary.bin: UTF-8 text was expected",
+    "train --text nothing": "nothing: a folder of texts was expected",
+    "train --csv .": "cannot be read",
+    "train --encoding klingon": "'klingon'",
+    "train --text latin.txt --encoding ascii": "ASCII",
     "train --text binary.bin": "NUL",
     "train --text latin.txt": "UTF-8",
     "train --text empty.txt": "empty",
@@ -694,6 +756,8 @@ MISTAKES = {
     "score words/best.safetensors missing.txt": "missing.txt",
     "score words/best.safetensors binary.bin": "NUL",
     "score words/best.safetensors .": "cannot be read",
+    "score words/best.safetensors text.txt --encoding klingon": "'klingon'",
+    "evaluate words/best.safetensors --text text.txt --encoding klingon": "'klingon'",
     "generate foreign.safetensors": "not a checkpoint",
     "generate words/best.safetensors --temperature -1": "temperature",
     "generate words/best.safetensors --temperature nan": "temperature",
@@ -771,7 +835,7 @@ def test_a_full_disk_is_one_sentence(place: Path, tmp_path: Path, monkeypatch: p
 
 
 def test_standard_input_that_is_no_text_is_said(words: Path) -> None:
-    assert "0xff at byte 2" in fails("score", words, text=b"a\n\xff\xfe")
+    assert re.search("0xff .* at byte 2, line 2", fails("score", words, text=b"a\n\xff\xfe"))
 
 
 def test_too_little_memory_is_one_sentence(place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

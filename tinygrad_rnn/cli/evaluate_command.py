@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from tinygrad_rnn.cli.options import check_device, checkpoint_argument, device_option
+from tinygrad_rnn.cli.options import check_device, checkpoint_argument, device_option, encoding_option
 from tinygrad_rnn.cli.saying import note, say
 from tinygrad_rnn.data.messages import TextError
 from tinygrad_rnn.training.building import load_model
@@ -21,17 +21,18 @@ from tinygrad_rnn.training.text_data import encode, measure, prepare, read_corpu
     "--text",
     multiple=True,
     metavar="FILE",
-    help="Measure on all of these texts instead of the validation part.",
+    help="Measure on all of these texts (files, folders, or - for standard input) instead of the validation part.",
 )
+@encoding_option
 @device_option
-def evaluate_command(checkpoint: Path, text: tuple[str, ...], device: str) -> None:
+def evaluate_command(checkpoint: Path, text: tuple[str, ...], encoding: str, device: str) -> None:
     """Measure a model in nats per token and perplexity, on its validation part or another text."""
     check_device(device)
     model, vocabulary, settings, meta = load_model(checkpoint, device)
     if text:
         # Characters of a CSV's fields are sentences, and so then are a text's lines.
         lines = settings.lines or (settings.level == "char" and not settings.unbroken)
-        settings = replace(settings, text=text, csv=None, lines=lines)
+        settings = replace(settings, text=text, csv=None, encoding=encoding, lines=lines)
     corpus = read_corpus(settings, note)
     if text:
         sentences = encode(corpus.sentences, vocabulary, settings)

@@ -91,6 +91,14 @@ def spelled(text: str, vocabulary: Vocabulary, settings: Settings) -> tuple[Host
     return np.concatenate([lead, ids, end]), len(lead), [*vocabulary.decode(lead), *tokens, *vocabulary.decode(end)]
 
 
+def sentence_tokens(line: str, settings: Settings) -> list[str]:
+    """The tokens of a line that is not blank, as the model was trained to read them; of characters all, the spaces at
+    both ends too."""
+    if settings.level == "char":
+        return _tokens(line, settings)
+    return tokenize(line, level="word", lines=True, lowercase=settings.lowercased)[0]
+
+
 def sentence_score(
     model: LanguageModel, vocabulary: Vocabulary, settings: Settings, tokens: list[str]
 ) -> tuple[float, int]:

@@ -12,7 +12,7 @@ from tinygrad_rnn.baselines.ngram import ngram_nats_by_order
 from tinygrad_rnn.data.batches import Batch, bucketed, stream
 from tinygrad_rnn.data.corpus import standard_library
 from tinygrad_rnn.data.messages import Note
-from tinygrad_rnn.data.readers import read_csv, read_text
+from tinygrad_rnn.data.readers import read_csv, read_texts
 from tinygrad_rnn.data.splits import train_valid_split
 from tinygrad_rnn.data.tokens import tokenize
 from tinygrad_rnn.data.vocabulary import Ids, Vocabulary
@@ -43,9 +43,10 @@ def read_corpus(settings: Settings, note: Note) -> Corpus:
     lines = settings.lines
     texts: list[str]
     if settings.csv is not None:
-        texts, name = read_csv(settings.csv, settings.column), settings.csv
+        skip = settings.skip_initial_space
+        texts, name = read_csv(settings.csv, settings.column, settings.encoding, skip_initial_space=skip), settings.csv
     elif settings.text:
-        texts, name = [read_text(path) for path in settings.text], ", ".join(settings.text)
+        texts, name = read_texts(settings.text, settings.encoding, note), ", ".join(settings.text)
     else:
         library = standard_library(note=note)
         # One sentence a line: Punkt has split it already.
