@@ -94,6 +94,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "binary.bin").write_bytes(bytes(range(256)))
     (folder / "latin.txt").write_bytes("Über".encode("latin-1"))
     (folder / "empty.txt").write_text("", encoding="utf-8")
+    (folder / "letter.txt").write_text("a", encoding="utf-8")
     (folder / "word.txt").write_text("word", encoding="utf-8")
     (folder / "nothing").mkdir()
     (folder / "cells.py").write_text(CELLS, encoding="utf-8")
@@ -669,8 +670,17 @@ MISTAKES = {
     "train --text binary.bin": "NUL",
     "train --text latin.txt": "UTF-8",
     "train --text empty.txt": "empty",
-    "train --text word.txt": "at least 2",
-    "train --text word.txt --lines --level char": "at least 2",
+    "train --text word.txt": "got 1 (1 tokens): --lines where each line is one, or --level char for a model of char",
+    "train --text line.txt --lines": "line.txt: at least 2 sentences were expected, one to train and one to validate",
+    "train --text word.txt --lines --level char": "got 1 (4 tokens)\n",
+    "train --text letter.txt --level char": "at least 2 tokens, got 1",
+    "train text.txt": "--text text.txt",
+    "train --text text.txt line.txt table.csv": "--text line.txt --csv table.csv",
+    "train words/last.safetensors": "--resume words/last.safetensors",
+    "evaluate words/best.safetensors text.txt": "--text text.txt",
+    "generate words/best.safetensors once upon": "--prompt 'once upon'",
+    "inspect words/best.safetensors page.html": "--html page.html",
+    "score words/best.safetensors text.txt line.txt": "line.txt",
     "train --csv missing.csv": "missing.csv",
     "train --csv empty.txt": "empty",
     "train --csv binary.bin": "UTF-8",

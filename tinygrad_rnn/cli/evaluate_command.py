@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from tinygrad_rnn.cli.forms import NamedFiles
 from tinygrad_rnn.cli.options import check_device, checkpoint_argument, device_option, encoding_option
 from tinygrad_rnn.cli.saying import note, say
 from tinygrad_rnn.data.messages import TextError
@@ -15,7 +16,7 @@ from tinygrad_rnn.training.report import baseline_line, figure
 from tinygrad_rnn.training.text_data import encode, measure, prepare, read_corpus
 
 
-@click.command("evaluate", short_help="Measure a model in nats per token and perplexity.")
+@click.command("evaluate", cls=NamedFiles, short_help="Measure a model in nats per token and perplexity.")
 @checkpoint_argument
 @click.option(
     "--text",

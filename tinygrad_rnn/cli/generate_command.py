@@ -8,12 +8,13 @@ from typing import Any
 import click
 import numpy as np
 
+from tinygrad_rnn.cli.forms import NamedFiles
 from tinygrad_rnn.cli.options import check_device, checkpoint_argument, device_option
 from tinygrad_rnn.tasks.speaking import speak
 from tinygrad_rnn.training.building import load_model
 
 
-@click.command("generate")
+@click.command("generate", cls=NamedFiles)
 @checkpoint_argument
 @click.option("--count", type=click.IntRange(1), default=10, show_default=True, help="How many.")
 @click.option(

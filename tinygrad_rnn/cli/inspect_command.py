@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from tinygrad_rnn.cli.forms import NamedFiles
 from tinygrad_rnn.cli.options import checkpoint_argument
 from tinygrad_rnn.cli.saying import say
 from tinygrad_rnn.tasks.looking import checkpoint_page
@@ -14,7 +15,7 @@ from tinygrad_rnn.training.report import figure
 from tinygrad_rnn.training.settings import Settings, SettingsError
 
 
-@click.command("inspect", short_help="Show what is in a checkpoint, as text or as a page.")
+@click.command("inspect", cls=NamedFiles, short_help="Show what is in a checkpoint, as text or as a page.")
 @checkpoint_argument
 @click.option("--html", type=click.Path(dir_okay=False, path_type=Path), help="Write a page to look at instead.")
 @click.option("--text", help="The text that the page shows the model reading (one of its own unless told).")

@@ -11,6 +11,7 @@ import click
 import numpy as np
 from threadpoolctl import threadpool_limits
 
+from tinygrad_rnn.cli.forms import NamedFiles
 from tinygrad_rnn.cli.options import (
     DEFAULT_BUDGET,
     DEFAULT_EPOCHS,
@@ -36,7 +37,7 @@ _MAY_CHANGE = ("epochs", "patience")
 """Settings that --resume takes; the others are those of the checkpoint."""
 
 
-@click.command("train")
+@click.command("train", cls=NamedFiles)
 @settings_options
 @click.option(
     "--time-budget",

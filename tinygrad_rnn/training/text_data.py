@@ -11,7 +11,7 @@ import numpy as np
 from tinygrad_rnn.baselines.ngram import ngram_nats_by_order
 from tinygrad_rnn.data.batches import Batch, bucketed, stream
 from tinygrad_rnn.data.corpus import standard_library
-from tinygrad_rnn.data.messages import Note
+from tinygrad_rnn.data.messages import Note, TextError
 from tinygrad_rnn.data.readers import read_csv, read_texts
 from tinygrad_rnn.data.splits import train_valid_split
 from tinygrad_rnn.data.tokens import tokenize
@@ -69,6 +69,8 @@ class Data:
 
 def prepare(settings: Settings, corpus: Corpus, vocabulary: Vocabulary | None = None) -> Data:
     """Splits a corpus, and encodes it with a vocabulary of its training part (or the given one)."""
+    if len(corpus.sentences) == 1 and not settings.unbroken:
+        raise TextError(_one_sentence(corpus, settings))
     train, valid = train_valid_split(corpus.sentences, settings.valid_fraction, unbroken=settings.unbroken)
     if vocabulary is None:
         size = settings.vocab_size
@@ -86,6 +88,16 @@ def prepare(settings: Settings, corpus: Corpus, vocabulary: Vocabulary | None = 
         encode(train, vocabulary, settings),
         encode(valid, vocabulary, settings),
         about,
+    )
+
+
+def _one_sentence(corpus: Corpus, settings: Settings) -> str:
+    ways = [] if settings.lines else ["--lines where each line is one"]
+    ways += [] if settings.level == "char" else ["--level char for a model of characters, which needs none"]
+    way = f": {', or '.join(ways)}" if ways else ""
+    return (
+        f"{corpus.name}: at least 2 sentences were expected, one to train and one to validate on, got 1 "
+        f"({corpus.tokens:,} tokens){way}"
     )
 
 
