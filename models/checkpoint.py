@@ -15,6 +15,7 @@ import safetensors.numpy
 from safetensors import SafetensorError, safe_open
 
 from tinygrad_rnn.backend import HostArray
+from tinygrad_rnn.disk import named_errors
 
 FORMAT = "tinygrad_rnn checkpoint 1"
 _KEY = "tinygrad_rnn"
@@ -51,16 +52,17 @@ def save(path: str | os.PathLike[str], arrays: Arrays, meta: dict[str, Any]) -> 
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
-    try:
-        with temporary.open("xb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(target)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    _sync_folder(target.parent)
+    with named_errors(target):
+        try:
+            with temporary.open("xb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(target)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+        _sync_folder(target.parent)
 
 
 def _plain(name: str, array: HostArray) -> HostArray:

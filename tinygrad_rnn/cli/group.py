@@ -41,7 +41,9 @@ def _in_one_sentence(error: Exception) -> Exception:
     if isinstance(error, MemoryError):
         return click.ClickException(f"there is not enough memory: {error}")
     if isinstance(error, OSError) and error.errno != errno.EPIPE:  # a closed pipe, as with `| head`, click ends quietly
-        return click.ClickException(f"{error.filename}: {error.strerror}" if error.filename else str(error))
+        # Every file that is written names itself, so that on a full disk only the output has no name.
+        name = error.filename or ("standard output" if error.errno == errno.ENOSPC else None)
+        return click.ClickException(f"{name}: {error.strerror}" if name else str(error))
     return error
 
 

@@ -9,6 +9,7 @@ import click
 from tinygrad_rnn.cli.forms import NamedFiles
 from tinygrad_rnn.cli.options import checkpoint_argument
 from tinygrad_rnn.cli.saying import say
+from tinygrad_rnn.disk import named_errors
 from tinygrad_rnn.tasks.looking import checkpoint_page
 from tinygrad_rnn.training.building import load_model
 from tinygrad_rnn.training.report import figure
@@ -30,7 +31,8 @@ def inspect_command(checkpoint: Path, html: Path | None, text: str | None) -> No
         if str(html) == "-":
             click.echo(whole)
             return
-        html.write_text(whole, encoding="utf-8")
+        with named_errors(html):
+            html.write_text(whole, encoding="utf-8")
         say("page", str(html))
         return
     if text is not None:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_rnn.backend import Array
+from tinygrad_rnn.disk import named_errors
 
 
 def heat_maps(values: Mapping[str, Array], columns: Sequence[str] | None = None) -> Any:
@@ -75,7 +76,8 @@ def loss_curve(records: Sequence[Mapping[str, Any]], target: Path) -> bool:
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(alpha=0.3)
     axes.legend(frameon=False)
-    figure.savefig(target, dpi=120)
+    with named_errors(target):
+        figure.savefig(target, dpi=120)
     return True
 
 

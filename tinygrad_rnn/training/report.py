@@ -11,6 +11,7 @@ from typing import Any, TextIO
 
 from tqdm import tqdm
 
+from tinygrad_rnn.disk import named_errors
 from tinygrad_rnn.models.language import perplexity
 from tinygrad_rnn.training.driving import Listener
 from tinygrad_rnn.training.fitting import Evaluation, Record
@@ -106,19 +107,22 @@ class Reporter(Listener):
         self._begin_epoch()
 
     def _write(self, record: dict[str, Any]) -> None:
-        self.log.write(line_of(record))
+        with named_errors(self.log.name):
+            self.log.write(line_of(record))
 
     def close(self) -> None:
         """Ends the bar and the log."""
         self.bar.close()
-        self.log.close()
+        with named_errors(self.log.name):
+            self.log.close()
 
 
 def _open_log(path: Path, step: int) -> TextIO:
     path.parent.mkdir(parents=True, exist_ok=True)
     kept = [record for record in read_log(path) if record["step"] <= step] if step else []
     file = path.open("w", encoding="utf-8", buffering=1)  # line by line, so that it can be watched
-    file.writelines(map(line_of, kept))
+    with named_errors(path):
+        file.writelines(map(line_of, kept))
     return file
 
 
