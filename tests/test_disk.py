@@ -25,7 +25,7 @@ needs_full = pytest.mark.skipif(not FULL.exists(), reason="no /dev/full, the dev
 SMALL = "--lines --epochs 1 --layers 1 --hidden 4 --embedding 4 --sentences 0 --quiet".split()
 
 
-def full(*_: object) -> Any:
+def full(*_: object, **__: object) -> Any:
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
@@ -79,11 +79,11 @@ def test_output_that_does_not_fit_is_called_so(run: Path) -> None:
     assert (found.returncode, found.stderr) == (1, "Error: standard output: No space left on device\n")
 
 
-@needs_full
-def test_a_picture_that_does_not_fit_is_named() -> None:
-    pytest.importorskip("matplotlib")
-    with pytest.raises(OSError, match="No space left on device: '/dev/full'"):
-        loss_curve([{"event": "step", "step": 1, "loss": 1.0, "tokens": 3}], FULL)
+def test_a_picture_that_does_not_fit_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    figures = pytest.importorskip("matplotlib.figure")
+    monkeypatch.setattr(figures.Figure, "savefig", full)
+    with pytest.raises(OSError, match=r"No space left on device: '.*loss\.png'"):
+        loss_curve([{"event": "step", "step": 1, "loss": 1.0, "tokens": 3}], tmp_path / "loss.png")
 
 
 def test_a_default_corpus_that_does_not_fit_into_the_cache_says_where(
