@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from functools import cache
 from typing import Any, Literal
 
+from tinygrad_rnn.data.joining import join_words
 from tinygrad_rnn.data.messages import Note, TextError
 from tinygrad_rnn.data.pieces import punkt_of, punkt_sentences, split_words
 
@@ -86,6 +87,4 @@ def detokenize(tokens: Sequence[str], level: Level | str = "word") -> str:
     """A readable sentence from its tokens, as near to what `tokenize` was given as rules can tell."""
     if level == "char":
         return "".join(tokens)
-    import nltk.tokenize  # noqa: PLC0415
-
-    return str(nltk.tokenize.TreebankWordDetokenizer().detokenize(list(tokens)))
+    return join_words(tokens)

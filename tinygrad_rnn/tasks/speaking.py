@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_rnn.backend import HostArray
+from tinygrad_rnn.data.joining import as_typed
 from tinygrad_rnn.data.messages import TextError
 from tinygrad_rnn.data.tokens import detokenize, tokenize
 from tinygrad_rnn.data.vocabulary import Vocabulary
@@ -33,7 +34,8 @@ def speak(
     range, TextError for a prompt with unknown tokens."""
     unbroken = settings.unbroken
     tokens = _tokens(prompt, settings) if prompt else []
-    if missing := [token for token in tokens if token not in vocabulary]:
+    typed = zip(tokens, as_typed(tokens, prompt), strict=True)
+    if missing := [shown for token, shown in typed if token not in vocabulary]:
         raise TextError(f"the prompt has tokens that the model does not know: {', '.join(map(repr, missing))}")
     begin = [int(i) for i in vocabulary.encode(tokens)]
     # An unbroken text has no sentence start: a prompt stands for itself, and otherwise it begins after a line.
@@ -84,11 +86,11 @@ def spelled(text: str, vocabulary: Vocabulary, settings: Settings) -> tuple[Host
     tokens = _tokens(text, settings)
     if not tokens:
         raise TextError("the text has no tokens")
-    ids = vocabulary.encode(tokens)
+    ids, typed = vocabulary.encode(tokens), as_typed(tokens, text)
     if settings.unbroken:
-        return ids, 1, tokens
+        return ids, 1, typed
     lead, end = _lead(vocabulary, settings), [vocabulary.end]
-    return np.concatenate([lead, ids, end]), len(lead), [*vocabulary.decode(lead), *tokens, *vocabulary.decode(end)]
+    return np.concatenate([lead, ids, end]), len(lead), [*vocabulary.decode(lead), *typed, *vocabulary.decode(end)]
 
 
 def sentence_tokens(line: str, settings: Settings) -> list[str]:
