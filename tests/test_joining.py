@@ -49,6 +49,7 @@ SENTENCES = [
     "It is five o’clock, and ‘it’s fine’ isn’t.",
     "Visit https://example.org/c?x=%20y&z#t, now?",
     "...and then?",
+    "Go out o' the door, and turn o' Monday.",
 ]
 
 

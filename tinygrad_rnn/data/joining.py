@@ -57,12 +57,13 @@ def _contractions(words: Sequence[str]) -> Iterator[int]:
 
 def _straight(words: Sequence[str]) -> Iterator[int]:
     """Single quotation marks, which are apostrophes too: they open and close in turn, unless one is left over after an
-    s, as in "the boys' game"."""
+    s, as in "the boys' game", or follows an o, as in "o' the"."""
     places = [i for i, word in enumerate(words) if word == "'"]
     opened = False
     for left, i in zip(range(len(places), 0, -1), places, strict=True):
-        owner = i > 0 and words[i - 1].lower().endswith("s") and left % 2 == 1
-        if opened or owner or i + 1 == len(words):
+        before = words[i - 1].lower() if i else ""
+        apostrophe = (before.endswith("s") and left % 2 == 1) or before == "o"
+        if opened or apostrophe or i + 1 == len(words):
             yield i
             opened = False
         else:
