@@ -258,6 +258,22 @@ def test_every_option_has_help_and_every_line_fits(command: str) -> None:
     assert f"  {command} " in commands and "..." not in commands
 
 
+def test_help_has_its_texts_where_python_is_told_to_drop_docstrings() -> None:
+    code = "; ".join(
+        [
+            "from tinygrad_rnn.cli import main",
+            "from click.testing import CliRunner",
+            "print(*(CliRunner().invoke(main, [*name, '--help'], terminal_width=110).output"
+            " for name in [[], *([name] for name in sorted(main.commands))]), sep='', end='')",
+        ]
+    )
+    run = subprocess.run([sys.executable, "-OO", "-c", code], capture_output=True, text=True, check=True)
+    names = [[], *([name] for name in sorted(main.commands))]
+    assert run.stdout == "".join(works(*name, "--help") for name in names)
+    for command in (main, *main.commands.values()):
+        assert command.help and command.callback and not command.callback.__doc__, "a docstring that may be dropped"
+
+
 def test_defaults_are_shown() -> None:
     text = " ".join(works("train", "--help").split())
     for name in ("hidden", "dropout", "optimizer", "seed"):

@@ -16,7 +16,12 @@ from tinygrad_rnn.training.report import baseline_line, figure
 from tinygrad_rnn.training.text_data import encode, measure, prepare, read_corpus
 
 
-@click.command("evaluate", cls=NamedFiles, short_help="Measure a model in nats per token and perplexity.")
+@click.command(
+    "evaluate",
+    cls=NamedFiles,
+    short_help="Measure a model in nats per token and perplexity.",
+    help="Measure a model in nats per token and perplexity, on its validation part or another text.",
+)
 @checkpoint_argument
 @click.option(
     "--text",
@@ -27,7 +32,6 @@ from tinygrad_rnn.training.text_data import encode, measure, prepare, read_corpu
 @encoding_option
 @device_option
 def evaluate_command(checkpoint: Path, text: tuple[str, ...], encoding: str, device: str) -> None:
-    """Measure a model in nats per token and perplexity, on its validation part or another text."""
     check_device(device)
     model, vocabulary, settings, meta = load_model(checkpoint, device)
     if text:

@@ -14,7 +14,11 @@ from tinygrad_rnn.tasks.speaking import speak
 from tinygrad_rnn.training.building import load_model
 
 
-@click.command("generate", cls=NamedFiles)
+@click.command(
+    "generate",
+    cls=NamedFiles,
+    help="Print sentences that a trained model makes up. It never prints the unknown token.",
+)
 @checkpoint_argument
 @click.option("--count", type=click.IntRange(1), default=10, show_default=True, help="How many.")
 @click.option(
@@ -36,7 +40,6 @@ from tinygrad_rnn.training.building import load_model
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Same seed, same sentences.")
 @device_option
 def generate_command(checkpoint: Path, device: str, seed: int, **options: Any) -> None:
-    """Print sentences that a trained model makes up. It never prints the unknown token."""
     check_device(device)
     model, vocabulary, settings, _ = load_model(checkpoint, device)
     for text in speak(model, vocabulary, settings, np.random.default_rng(seed), **options):

@@ -47,10 +47,14 @@ def _in_one_sentence(error: Exception) -> Exception:
     return error
 
 
-@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.group(
+    cls=_Group,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+    # Told outright, here and for each command: under `python -OO` there are no docstrings.
+    help="Recurrent language models on a small, readable autodiff engine: train, measure and use them.",
+)
 @click.version_option(__version__, prog_name="tinygrad-rnn")
 def main() -> None:
-    """Recurrent language models on a small, readable autodiff engine: train, measure and use them."""
     # Where numbers overflow, the results say so; NumPy need not.
     click.get_current_context().with_resource(np.errstate(over="ignore", invalid="ignore"))
     for stream in (sys.stdout, sys.stderr):

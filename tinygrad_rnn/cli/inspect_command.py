@@ -16,13 +16,17 @@ from tinygrad_rnn.training.report import figure
 from tinygrad_rnn.training.settings import Settings, SettingsError
 
 
-@click.command("inspect", cls=NamedFiles, short_help="Show what is in a checkpoint, as text or as a page.")
+@click.command(
+    "inspect",
+    cls=NamedFiles,
+    short_help="Show what is in a checkpoint, as text or as a page.",
+    help="Show what is in a checkpoint: where it is from, how far it got, and its weights. With --html as a "
+    "page, with curves, and what the model does over a text: surprise, gates, what depends on what.",
+)
 @checkpoint_argument
 @click.option("--html", type=click.Path(dir_okay=False, path_type=Path), help="Write a page to look at instead.")
 @click.option("--text", help="The text that the page shows the model reading (one of its own unless told).")
 def inspect_command(checkpoint: Path, html: Path | None, text: str | None) -> None:
-    """Show what is in a checkpoint: where it is from, how far it got, and its weights. With --html as a page, with
-    curves, and what the model does over a text: surprise, gates, what depends on what."""
     model, vocabulary, settings, meta = load_model(checkpoint)
     if html is not None:
         if html.is_file() and html.read_bytes()[:9].lower() != b"<!doctype":

@@ -12,15 +12,16 @@ from tinygrad_rnn.tasks.speaking import sentence_score, sentence_tokens
 from tinygrad_rnn.training.building import load_model
 
 
-@click.command("score")
+@click.command(
+    "score",
+    help="Print the log-probability of each line of SENTENCES (a file, or standard input), in nats.\n\n"
+    "Prints three columns: log-probability, number of tokens, sentence.",
+)
 @checkpoint_argument
 @click.argument("sentences", type=click.Path(path_type=Path, allow_dash=True), default="-")
 @encoding_option
 @device_option
 def score_command(checkpoint: Path, sentences: Path, encoding: str, device: str) -> None:
-    """Print the log-probability of each line of SENTENCES (a file, or standard input), in nats.
-
-    Prints three columns: log-probability, number of tokens, sentence."""
     check_device(device)
     model, vocabulary, settings, _ = load_model(checkpoint, device)
     # Standard input may be empty, as where a pipe had nothing to say; a file that was named should not be.

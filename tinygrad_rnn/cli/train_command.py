@@ -37,7 +37,13 @@ _MAY_CHANGE = ("epochs", "patience")
 """Settings that --resume takes; the others are those of the checkpoint."""
 
 
-@click.command("train", cls=NamedFiles)
+@click.command(
+    "train",
+    cls=NamedFiles,
+    help="Train a language model, and print sentences that it makes up.\n\n"
+    "Without any option: two GRU layers on the docstrings of your own Python, in less than three minutes. "
+    "Ctrl-C saves and ends; --resume goes on.",
+)
 @settings_options
 @click.option(
     "--time-budget",
@@ -91,10 +97,6 @@ def train_command(
     quiet: bool,
     **given: Any,
 ) -> None:
-    """Train a language model, and print sentences that it makes up.
-
-    Without any option: two GRU layers on the docstrings of your own Python, in less than three minutes. Ctrl-C saves
-    and ends; --resume goes on."""
     check_device(device)
     click.get_current_context().with_resource(threadpool_limits(threads, user_api="blas"))
     changes = {name: value for name, value in given.items() if value not in (None, ())}
