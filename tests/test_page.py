@@ -175,6 +175,12 @@ def test_ticks_are_round_evenly_apart_and_around_all_values(low: float, span: fl
     np.testing.assert_allclose(steps, steps[0], rtol=1e-6, atol=1e-12 * abs(low))
 
 
+@pytest.mark.parametrize("values", [(0.0, 9e-13), (1e-13, 2e-13), (0.0, 5e-324), (1e-300, 3e-300)])
+def test_ticks_of_very_small_values_are_apart(values: tuple[float, float]) -> None:
+    found = ticks(*values, 5)
+    assert found == sorted(set(found)) and found[0] <= values[0] and found[-1] >= values[1] and len(found) > 1
+
+
 def test_bars_are_as_long_as_their_numbers_and_layers_are_the_roots_of_the_sums_of_squares() -> None:
     norms = {"embedding.weight": 2.0, "recurrent.cells.0.z.U": 3.0, "recurrent.cells.0.z.W": 4.0, "output_bias": 0.0}
     layers, each = bars(norms).split("<details>")

@@ -17,6 +17,8 @@ _SCHEMES = {"http", "https", "ftp", "ftps", "file"}
 _MAILBOX, _DOMAIN = re.compile(r"[\w.+-]+"), re.compile(r"[\w-]+(\.[\w-]+)+")
 _GOES_ON = {"?": r"[^=]*=", "&": r"[^=]*=|\w+$", "#": r"\w", "%": r"[0-9A-Fa-f]{2}"}
 """Signs within the address of a page, and how what follows them begins."""
+_QUOTED = re.compile(r"'(?!(?:[stmdn]|ll|re|ve|tis|twas|ye)$)\w+", re.IGNORECASE)
+"""What NLTK 3.9.1 makes of the first word in single quotation marks."""
 _AFTER_APOSTROPHE = set("s t m d n ll re ve".split())
 _BEFORE_APOSTROPHE = {"o", "d", "l"}
 """As in o'clock, and in French."""
@@ -58,12 +60,14 @@ def _contractions(words: Sequence[str]) -> Iterator[int]:
 def _straight(words: Sequence[str]) -> Iterator[int]:
     """Single quotation marks, which are apostrophes too: they open and close in turn, unless one is left over after an
     s, as in "the boys' game", or follows an o, as in "o' the"."""
-    places = [i for i, word in enumerate(words) if word == "'"]
+    places = [i for i, word in enumerate(words) if word == "'" or _QUOTED.fullmatch(word)]
     opened = False
     for left, i in zip(range(len(places), 0, -1), places, strict=True):
         before = words[i - 1].lower() if i else ""
         apostrophe = (before.endswith("s") and left % 2 == 1) or before == "o"
-        if opened or apostrophe or i + 1 == len(words):
+        if words[i] != "'":
+            opened = True
+        elif opened or apostrophe or i + 1 == len(words):
             yield i
             opened = False
         else:

@@ -177,12 +177,12 @@ def curves(lines: Curves, unit: str) -> str:
 
 def ticks(low: float, high: float, count: int) -> list[float]:
     """About `count` round numbers, evenly apart, from at most `low` to at least `high`."""
-    span = (high - low) or abs(low) or 1.0
+    span = max((high - low) or abs(low) or 1.0, 1e-290)  # of less, the steps would have no digits
     rough = span / count
     power = 10.0 ** math.floor(math.log10(rough))
     step = power * next(m for m in (1, 2, 5, 10) if m * power >= rough * 0.999)
     first, last = math.floor(low / step), math.ceil(high / step)
-    return [round(i * step, 12) for i in range(first, max(last, first + 1) + 1)]
+    return [float(f"{i * step:.12g}") for i in range(first, max(last, first + 1) + 1)]
 
 
 def _thinned(points: list[tuple[int, float]], most: int = 300) -> list[tuple[int, float]]:
