@@ -25,7 +25,7 @@ from tinygrad_rnn.training.settings import Settings, SettingsError
 )
 @checkpoint_argument
 @click.option("--html", type=click.Path(dir_okay=False, path_type=Path), help="Write a page to look at instead.")
-@click.option("--text", help="The text that the page shows the model reading (one of its own unless told).")
+@click.option("--text", help="The text that the page shows the model reading (of its validation part unless told).")
 def inspect_command(checkpoint: Path, html: Path | None, text: str | None) -> None:
     model, vocabulary, settings, meta = load_model(checkpoint)
     if html is not None:

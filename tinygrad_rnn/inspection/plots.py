@@ -11,6 +11,7 @@ import numpy as np
 
 from tinygrad_rnn.backend import Array
 from tinygrad_rnn.disk import named_errors
+from tinygrad_rnn.inspection.short_steps import without_short_steps
 
 
 def heat_maps(values: Mapping[str, Array], columns: Sequence[str] | None = None) -> Any:
@@ -53,13 +54,14 @@ def loss_curve(records: Sequence[Mapping[str, Any]], target: Path) -> bool:
         return False
     steps = [r for r in records if r["event"] == "step"]
     valid = [r for r in records if r["event"] == "evaluation"]
-    window = max(1, len(steps) // 200)
-    points = [steps[i : i + window] for i in range(0, len(steps), window)]
+    losses = without_short_steps([(r["step"], _number(r["loss"]), r["tokens"]) for r in steps])
+    window = max(1, len(losses) // 200)
+    points = [losses[i : i + window] for i in range(0, len(losses), window)]
     figure = figures.Figure(figsize=(7, 4), layout="constrained")
     axes = figure.subplots()
     axes.plot(
-        [p[-1]["step"] for p in points],
-        [sum(_number(r["loss"]) * r["tokens"] for r in p) / sum(r["tokens"] for r in p) for p in points],
+        [p[-1][0] for p in points],
+        [sum(loss for _, loss in p) / len(p) for p in points],
         color="tab:blue",
         alpha=0.6,
         label="training (with dropout)",

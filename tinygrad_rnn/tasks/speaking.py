@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -89,8 +89,14 @@ def spelled(text: str, vocabulary: Vocabulary, settings: Settings) -> tuple[Host
     ids, typed = vocabulary.encode(tokens), as_typed(tokens, text)
     if settings.unbroken:
         return ids, 1, typed
-    lead, end = _lead(vocabulary, settings), [vocabulary.end]
-    return np.concatenate([lead, ids, end]), len(lead), [*vocabulary.decode(lead), *typed, *vocabulary.decode(end)]
+    whole, lead = led([vocabulary.start, *ids, vocabulary.end], vocabulary, settings)
+    return whole, lead, [*vocabulary.decode(whole[:lead]), *typed, *vocabulary.decode(whole[-1:])]
+
+
+def led(ids: Sequence[int], vocabulary: Vocabulary, settings: Settings) -> tuple[HostArray, int]:
+    """The ids of a sentence, from START to END, after what stands before one, and how many of these there are."""
+    lead = _lead(vocabulary, settings)
+    return np.concatenate([lead, ids[1:]]), len(lead)
 
 
 def sentence_tokens(line: str, settings: Settings) -> list[str]:
