@@ -646,6 +646,8 @@ def test_a_prompt_begins_every_sentence(words: Path, characters: Path) -> None:
 
 def test_a_prompt_with_an_unknown_word_is_refused_by_name(words: Path, characters: Path) -> None:
     assert "'aardvark', '☃'" in fails("generate", words, "--prompt", "the aardvark ☃")
+    sentence = fails("generate", words, "--prompt", 'the "cat"')
+    assert "know: '\"', '\"'\n" in sentence, "the quotes as they were typed"
     assert "'☃'" in fails("generate", characters, "--prompt", "The ☃")
 
 

@@ -21,6 +21,7 @@ from tinygrad_rnn import Tensor, no_grad, ops
 from tinygrad_rnn.cli import main
 from tinygrad_rnn.data import TextError, Vocabulary
 from tinygrad_rnn.inspection.page import bars, curves, render_page, ticks
+from tinygrad_rnn.inspection.plots import loss_curve
 from tinygrad_rnn.inspection.short_steps import without_short_steps
 from tinygrad_rnn.loops import ScanWarning
 from tinygrad_rnn.models import LanguageModel
@@ -309,6 +310,17 @@ def test_a_short_step_is_joined_to_the_one_before_by_their_tokens() -> None:
     assert without_short_steps([]) == []
 
 
+def test_the_picture_of_the_losses_has_no_spike_there_either(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    figures = pytest.importorskip("matplotlib.figure")
+    drawn: list[Any] = []
+    monkeypatch.setattr(figures.Figure, "savefig", lambda figure, *_, **__: drawn.append(figure))
+    steps = [{"event": "step", "step": i, "loss": 2.0, "tokens": 40} for i in range(1, 5)]
+    short = {"event": "step", "step": 5, "loss": 43.0, "tokens": 1}
+    assert loss_curve([*steps, short], tmp_path / "loss.png")
+    line = drawn[0].axes[0].lines[0]
+    assert (list(line.get_xdata()), list(line.get_ydata())) == ([1, 2, 3, 5], [2, 2, 2, 3])
+
+
 def logged(folder: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (folder / "log.jsonl").read_text(encoding="utf-8").splitlines()]
 
@@ -342,8 +354,11 @@ def test_the_evaluation_at_the_end_is_in_the_curve_also_where_none_was_planned(
     assert last["step"] % 5 and last["best"]
     if not log:
         (tmp_path / "log.jsonl").unlink()
-    shown = told(made(tmp_path / "best.safetensors", tmp_path), "sentences not trained on")
-    assert shown.endswith(f"to {last['valid_nats']:.3g} at step {last['step']}")
+    for name in (
+        ("best", "last") if log else ("best",)
+    ):  # the run as it stood before that evaluation knows nothing of it
+        shown = told(made(tmp_path / f"{name}.safetensors", tmp_path), "sentences not trained on")
+        assert shown.endswith(f"to {last['valid_nats']:.3g} at step {last['step']}")
 
 
 @pytest.mark.parametrize("level", ["word", "char"])
