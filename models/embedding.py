@@ -68,23 +68,36 @@ class Embedding(Module):
         return len(vectors)
 
 
+class VectorSizeError(ValueError):
+    """A file of word vectors has another size than was expected; `found` is the file's."""
+
+    def __init__(self, path: str | PathLike[str], expected: int, found: int) -> None:
+        super().__init__(f"{path}: vectors of {expected} numbers were expected, the file has vectors of {found}")
+        self.found = found
+
+
 def read_vectors(path: str | PathLike[str], tokens: Iterable[str], size: int) -> dict[str, HostArray]:
     """Word vectors of `size` numbers in the text format of GloVe (Pennington et al. 2014): a line per word, the word
-    and its numbers apart by spaces; or of word2vec (Mikolov et al. 2013), which has a line "count size" above.
+    and its numbers apart by spaces or tabs; or of word2vec (Mikolov et al. 2013), which has a line "count size" above.
+    Blank lines and a byte order mark are passed by.
 
-    Raises ValueError naming the file and the line where a line does not fit, OSError where it cannot be read."""
+    Raises VectorSizeError where the vectors are of another size, ValueError naming the file and the line where a line
+    does not fit, OSError where the file cannot be read."""
     wanted = set(tokens)
     found: dict[str, HostArray] = {}
-    with Path(path).open(encoding="utf-8", errors="strict") as file:
+    first = True
+    with Path(path).open(encoding="utf-8-sig", errors="strict") as file:
         try:
             for number, line in enumerate(file, 1):
-                word, *numbers = line.rstrip("\n ").rsplit(" ", size)  # a word may itself hold spaces
-                if number == 1 and len(line.split()) == 2 and size != 1:
-                    declared = line.split()[1]
-                    if declared != str(size):
-                        raise ValueError(f"{path}: vectors of {size} numbers were expected, the file has {declared}")
+                fields = [field for field in line.rstrip("\n").replace("\t", " ").split(" ") if field]
+                if not fields:
                     continue
-                if len(numbers) != size or (" " in word and _is_number(word.split(" ")[-1])):
+                if first:
+                    first = False
+                    if _described(path, fields, size):
+                        continue
+                word, numbers = " ".join(fields[:-size]), fields[-size:]  # a word may itself hold spaces
+                if not word or (len(fields) > size + 1 and _is_number(fields[-size - 1])):
                     raise ValueError(
                         f"{path}, line {number}: a word and {size} numbers were expected, got {line.rstrip()[:60]!r}"
                     )
@@ -96,6 +109,22 @@ def read_vectors(path: str | PathLike[str], tokens: Iterable[str], size: int) ->
         except UnicodeDecodeError as error:
             raise ValueError(f"{path}: a text file of word vectors in UTF-8 was expected: {error}") from None
     return found
+
+
+def _described(path: str | PathLike[str], fields: list[str], size: int) -> bool:
+    """Whether the first line is word2vec's "count size". Raises VectorSizeError where it tells another size than
+    `size`."""
+    heading = len(fields) == 2 and size != 1
+    if heading and fields[1].isdecimal():
+        there = int(fields[1])
+    elif len(fields) == size + 1:
+        there = size
+    else:
+        words = (i for i in range(len(fields) - 1, 0, -1) if not _is_number(fields[i]))
+        there = len(fields) - 1 - next(words, 0)
+    if there not in (0, size):
+        raise VectorSizeError(path, size, there)
+    return heading
 
 
 def _is_number(text: str) -> bool:

@@ -7,22 +7,25 @@ import re
 import secrets
 from pathlib import Path
 
+from tinygrad_rnn.disk import named_errors
+
 
 def write_whole(path: Path, data: bytes) -> None:
     """Writes `data` to `path` so that at every moment the old file or the new one is there, whole: into a temporary
     file beside it, synced, then renamed. Makes the folder where there is none. Raises OSError."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
-    try:
-        with temporary.open("xb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    _sync_folder(path.parent)
+    with named_errors(path):
+        try:
+            with temporary.open("xb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+        _sync_folder(path.parent)
 
 
 def _sync_folder(folder: Path) -> None:

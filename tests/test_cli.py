@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import re
@@ -93,7 +94,9 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "binary.bin").write_bytes(bytes(range(256)))
     (folder / "latin.txt").write_bytes("Über".encode("latin-1"))
     (folder / "empty.txt").write_text("", encoding="utf-8")
+    (folder / "letter.txt").write_text("a", encoding="utf-8")
     (folder / "word.txt").write_text("word", encoding="utf-8")
+    (folder / "nothing").mkdir()
     (folder / "cells.py").write_text(CELLS, encoding="utf-8")
     (folder / "syntax.py").write_text("class (\n", encoding="utf-8")
     (folder / "vectors.txt").write_text("cat 1 2 3 4 5 6\ntree 6 5 4 3 2 1\n", encoding="utf-8")
@@ -180,6 +183,8 @@ GIVEN: dict[str, tuple[str, Any]] = {
     "text": ("--text a --text b", ("a", "b")),
     "csv": ("--csv a", "a"),
     "column": ("--column body", "body"),
+    "skip_initial_space": ("--skip-initial-space", True),
+    "encoding": ("--encoding cp1252", "cp1252"),
     "lines": ("--lines", True),
     "level": ("--level char", "char"),
     "lowercase": ("--no-lowercase", False),
@@ -265,6 +270,22 @@ def test_every_option_has_help_and_every_line_fits(command: str) -> None:
         assert max(map(len, text.splitlines())) <= 110
     commands = works("--help").partition("Commands:")[2]
     assert f"  {command} " in commands and "..." not in commands
+
+
+def test_help_has_its_texts_where_python_is_told_to_drop_docstrings() -> None:
+    code = "; ".join(
+        [
+            "from tinygrad_rnn.cli import main",
+            "from click.testing import CliRunner",
+            "print(*(CliRunner().invoke(main, [*name, '--help'], terminal_width=110).output"
+            " for name in [[], *([name] for name in sorted(main.commands))]), sep='', end='')",
+        ]
+    )
+    run = subprocess.run([sys.executable, "-OO", "-c", code], capture_output=True, text=True, check=True)
+    names = [[], *([name] for name in sorted(main.commands))]
+    assert run.stdout == "".join(works(*name, "--help") for name in names)
+    for command in (main, *main.commands.values()):
+        assert command.help and command.callback and not command.callback.__doc__, "a docstring that may be dropped"
 
 
 def test_defaults_are_shown() -> None:
@@ -374,6 +395,37 @@ def test_what_can_be_trained_can_be_evaluated_continued_and_spoken(
         assert len(works("generate", file, *cell, "--count", 1, "--max-length", 9).splitlines()) == 1
         assert len(works("score", file, *cell, "other.txt").splitlines()) == 8
     works("train", "--resume", tmp_path / "last.safetensors", *cell, "--epochs", 3, "--sentences", 0)
+
+
+def test_a_corpus_may_be_a_folder_packed_or_in_another_encoding_and_the_checkpoint_says_how_to_read_it(
+    place: Path, tmp_path: Path
+) -> None:
+    folder, text = tmp_path / "folder", (place / "text.txt").read_text(encoding="utf-8").replace("词", "ß")
+    folder.mkdir()
+    (folder / "a.txt").write_bytes(text.encode("cp1252"))
+    (folder / "b.gz").write_bytes(gzip.compress(text.encode("cp1252")))
+    said = works("train", "--text", folder, "--encoding", "cp1252", "--lines", *SMALL, "--out", tmp_path / "run")
+    assert "2 from a.txt to b.gz" in " ".join(said.split())
+    file = tmp_path / "run" / "last.safetensors"
+    works("evaluate", file)
+    works("train", "--resume", file, "--epochs", 3)
+    nats = nats_and_tokens(works("evaluate", file, "--text", folder / "a.txt", "--encoding", "cp1252"))
+    assert nats == nats_and_tokens(works("evaluate", file, "--text", "-", text=text))
+
+
+def test_a_corpus_from_standard_input_is_asked_for_again_there(place: Path, tmp_path: Path) -> None:
+    text = (place / "text.txt").read_text(encoding="utf-8")
+    works("train", "--text", "-", "--lines", *SMALL, "--out", tmp_path, text=text)
+    works("train", "--resume", tmp_path / "last.safetensors", "--epochs", 3, text=text)
+    assert "changed" in fails("train", "--resume", tmp_path / "last.safetensors", "--epochs", 4, text=text + "More.")
+
+
+def test_a_checkpoint_of_a_csv_from_before_spaces_were_kept_goes_on_without_them(place: Path) -> None:
+    values = Settings(csv="table.csv").to_json()
+    assert not Settings.from_json(values).skip_initial_space
+    del values["skip_initial_space"], values["encoding"]
+    assert Settings.from_json(values) == Settings(csv="table.csv", skip_initial_space=True)
+    assert Settings.from_json(values | {"csv": None}) == Settings()
 
 
 def test_the_log_has_one_record_a_step_and_one_an_evaluation(words: Path) -> None:
@@ -713,6 +765,29 @@ def test_score_reads_standard_input_and_leaves_blank_lines_out(words: Path, plac
     assert works("score", words, text="") == ""
 
 
+def test_score_treats_standard_input_like_a_file(words: Path, place: Path, tmp_path: Path) -> None:
+    """Lone carriage returns, NUL bytes, packed texts and other encodings."""
+    lines = (place / "other.txt").read_text(encoding="utf-8").splitlines()[:3]
+    expected = works("score", words, text="\n".join(lines))
+    for raw in ("\r".join(lines).encode(), gzip.compress("\r\n".join(lines).encode())):
+        (tmp_path / "some").write_bytes(raw)
+        found = invoke("score", words, text=raw)
+        assert (found.exit_code, found.output) == (0, expected) and works("score", words, tmp_path / "some") == expected
+    (tmp_path / "some").write_bytes(b"The \0 cat.")
+    assert (
+        fails("score", words, tmp_path / "some").partition("some: ")[2]
+        == (fails("score", words, text=b"The \0 cat.").partition("standard input: ")[2])
+    )
+    (tmp_path / "latin").write_bytes("The naïve cat.".encode("latin-1"))
+    row = works("score", words, tmp_path / "latin", "--encoding", "latin-1")
+    assert row == works("score", words, text="The naïve cat.")
+
+
+def test_the_score_of_characters_counts_the_spaces_at_both_ends(characters: Path) -> None:
+    found = scores(works("score", characters, text="The cat.\n The cat.  \n   \n"))
+    assert [row[1:] for row in found] == [(7, "The cat."), (10, " The cat.  ")]
+
+
 # --- Generating and inspecting ---------------------------------------------------------------------------------
 
 
@@ -740,12 +815,14 @@ def test_a_prompt_begins_every_sentence(words: Path, characters: Path) -> None:
 
 def test_a_prompt_with_an_unknown_word_is_refused_by_name(words: Path, characters: Path) -> None:
     assert "'aardvark', '☃'" in fails("generate", words, "--prompt", "the aardvark ☃")
+    sentence = fails("generate", words, "--prompt", 'the "cat"')
+    assert "know: '\"', '\"'\n" in sentence, "the quotes as they were typed"
     assert "'☃'" in fails("generate", characters, "--prompt", "The ☃")
 
 
 def test_sentences_are_as_long_as_told(words: Path, characters: Path) -> None:
     text = works("generate", words, "--min-length", 12, "--max-length", 12, "--count", 4)
-    assert all(10 <= len(line.split()) <= 12 for line in text.splitlines())
+    assert all(len(re.findall(r"\w+|\.", line)) == 12 for line in text.splitlines())
     short = works("generate", words, "--max-length", 2, "--count", 4)
     assert all(len(line.split()) <= 2 for line in short.splitlines()), "below the usual minimum"
     assert len(works("generate", characters, "--max-length", 30, "--count", 1)) == 31
@@ -772,12 +849,25 @@ TEXT = "train --text text.txt --lines "
 
 MISTAKES = {
     "train --text missing.txt": "missing.txt",
-    "train --text .": "cannot be read",
+    "train --text .": ": UTF-8 text was expected, got ",
+    "train --text nothing": "nothing: a folder of texts was expected",
+    "train --csv .": "cannot be read",
+    "train --encoding klingon": "'klingon'",
+    "train --text latin.txt --encoding ascii": "ASCII",
     "train --text binary.bin": "NUL",
     "train --text latin.txt": "UTF-8",
     "train --text empty.txt": "empty",
-    "train --text word.txt": "at least 2",
-    "train --text word.txt --lines --level char": "at least 2",
+    "train --text word.txt": "got 1 (1 tokens): --lines where each line is one, or --level char for a model of char",
+    "train --text line.txt --lines": "line.txt: at least 2 sentences were expected, one to train and one to validate",
+    "train --text word.txt --lines --level char": "got 1 (4 tokens)\n",
+    "train --text letter.txt --level char": "at least 2 tokens, got 1",
+    "train text.txt": "--text text.txt",
+    "train --text text.txt line.txt table.csv": "--text line.txt --csv table.csv",
+    "train words/last.safetensors": "--resume words/last.safetensors",
+    "evaluate words/best.safetensors text.txt": "--text text.txt",
+    "generate words/best.safetensors once upon": "--prompt 'once upon'",
+    "inspect words/best.safetensors page.html": "--html page.html",
+    "score words/best.safetensors text.txt line.txt": "line.txt",
     "train --csv missing.csv": "missing.csv",
     "train --csv empty.txt": "empty",
     "train --csv binary.bin": "UTF-8",
@@ -822,7 +912,9 @@ MISTAKES = {
     TEXT + "--schedule cosine --time-budget 5": "epochs",
     TEXT + "--time-budget soon": "'soon'",
     TEXT + "--time-budget 0": "'0'",
-    TEXT + "--vectors short.txt --embedding 6": "6 numbers",
+    TEXT + "--vectors short.txt --embedding 6": "vectors of 6 numbers were expected, the file has vectors of 3: "
+    "--embedding 3 takes them",
+    TEXT + "--vectors short.txt --tied --hidden 6": "--embedding 3 --hidden 3 takes them",
     TEXT + "--vectors missing.txt": "missing.txt",
     TEXT + "--vectors binary.bin": "binary.bin",
     TEXT + "--vectors vectors.txt --level char": "level",
@@ -861,6 +953,8 @@ MISTAKES = {
     "score words/best.safetensors missing.txt": "missing.txt",
     "score words/best.safetensors binary.bin": "NUL",
     "score words/best.safetensors .": "cannot be read",
+    "score words/best.safetensors text.txt --encoding klingon": "'klingon'",
+    "evaluate words/best.safetensors --text text.txt --encoding klingon": "'klingon'",
     "generate foreign.safetensors": "not a checkpoint",
     "generate words/best.safetensors --temperature -1": "temperature",
     "generate words/best.safetensors --temperature nan": "temperature",
@@ -924,7 +1018,7 @@ def test_a_full_disk_is_one_sentence(place: Path, tmp_path: Path, monkeypatch: p
 
 
 def test_standard_input_that_is_no_text_is_said(words: Path) -> None:
-    assert "0xff at byte 2" in fails("score", words, text=b"a\n\xff\xfe")
+    assert re.search("0xff .* at byte 2, line 2", fails("score", words, text=b"a\n\xff\xfe"))
 
 
 def test_too_little_memory_is_one_sentence(place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

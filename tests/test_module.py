@@ -435,6 +435,22 @@ def test_the_padding_stays_zero_even_where_the_file_has_it(tmp_path: Path) -> No
     np.testing.assert_array_equal(table.weight.data, [[0, 0, 0], [4, 5, 6]])
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "\n \t\nthe 1 2 3\n\n\ncat 4 5 6\n\n",
+        "\ufeffthe 1 2 3\ncat 4 5 6",
+        "the\t1\t2\t3\ncat\t4 5\t6",
+        " the  1 2   3 \ncat 4  5 6",
+    ],
+    ids=["blank lines", "byte order mark", "tabs", "double spaces"],
+)
+def test_blank_lines_tabs_double_spaces_and_a_byte_order_mark_are_read(tmp_path: Path, text: str) -> None:
+    for heading in ("", "2 3\n" if "\ufeff" not in text else "\ufeff2\t3\n"):
+        found = read_vectors(written(tmp_path, heading + text.removeprefix("\ufeff" if heading else "")), TOKENS, 3)
+        assert {word: list(vector) for word, vector in found.items()} == {"the": [1, 2, 3], "cat": [4, 5, 6]}
+
+
 def test_vectors_of_one_number_have_no_heading(tmp_path: Path) -> None:
     assert read_vectors(written(tmp_path, "5 1\ncat 2\n"), ["5", "cat"], 1) == {"5": [1.0], "cat": [2.0]}
 
@@ -443,14 +459,32 @@ def test_vectors_of_one_number_have_no_heading(tmp_path: Path) -> None:
     ("text", "message"),
     [
         ("the 1 2 3\ncat 1 2\n", ", line 2: a word and 3 numbers were expected, got 'cat 1 2'"),
-        ("the 1 2 3 4\n", ", line 1: a word and 3 numbers were expected, got 'the 1 2 3 4'"),
-        ("the 1 2 3\n\ncat 1 2 3\n", ", line 2: a word and 3 numbers were expected, got ''"),
+        ("the 1 2 3\ncat 1 2 3 4\n", ", line 2: a word and 3 numbers were expected, got 'cat 1 2 3 4'"),
+        ("the 1 2 3\ncat\n", ", line 2: a word and 3 numbers were expected, got 'cat'"),
         ("the 1 2 3\ncat 1 two 3\n", ", line 2: the vector of 'cat' is not made of finite numbers"),
+        ("the 1 two 3\ncat 1 2 3\n", ", line 1: the vector of 'the' is not made of finite numbers"),
         ("the 1 2 3\ncat 1 nan 3\n", ", line 2: the vector of 'cat' is not made of finite numbers"),
-        ("2 300\nthe 1 2 3\n", ": vectors of 3 numbers were expected, the file has 300"),
+        ("2 300\nthe 1 2 3\n", ": vectors of 3 numbers were expected, the file has vectors of 300"),
+        ("\nthe 1 2 3 4\n", ": vectors of 3 numbers were expected, the file has vectors of 4"),
+        (". . . 1 2\n", ": vectors of 3 numbers were expected, the file has vectors of 2"),
+        ("1 2 3\n", ": vectors of 3 numbers were expected, the file has vectors of 2"),
         (b"the 1 2 3\ncat\xff 1 2 3\n", ": a text file of word vectors in UTF-8 was expected"),
     ],
-    ids=["too few", "too many", "blank", "no number", "nan", "another size", "another encoding"],
+    ids=[
+        *(
+            "too few",
+            "too many",
+            "no vector",
+            "no number",
+            "no number first",
+            "nan",
+            "a heading's size",
+            "larger",
+            "smaller",
+            "numbers",
+        ),
+        "another encoding",
+    ],
 )
 def test_a_file_that_does_not_fit_is_refused_with_its_name_and_line_and_nothing_is_changed(
     tmp_path: Path, text: str | bytes, message: str

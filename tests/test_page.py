@@ -21,11 +21,15 @@ from tinygrad_rnn import Tensor, no_grad, ops
 from tinygrad_rnn.cli import main
 from tinygrad_rnn.data import TextError, Vocabulary
 from tinygrad_rnn.inspection.page import bars, curves, render_page, ticks
+from tinygrad_rnn.inspection.plots import loss_curve
+from tinygrad_rnn.inspection.short_steps import without_short_steps
 from tinygrad_rnn.loops import ScanWarning
 from tinygrad_rnn.models import LanguageModel
+from tinygrad_rnn.tasks.own_text import validation_text
 from tinygrad_rnn.tasks.reading import MOST_TOKENS, read
 from tinygrad_rnn.tasks.speaking import spelled
 from tinygrad_rnn.training.building import load_model
+from tinygrad_rnn.training.settings import Settings
 
 WORDS = ["the", "cat", "sat", "on", "a", "mat", "</script>", "."]
 VOCABULARY = Vocabulary(WORDS)
@@ -194,14 +198,21 @@ def test_curves_of_the_smallest_and_largest_numbers_are_drawn(values: list[float
     assert curves({"loss": [(0, 1e308)]}, "nats") == ""
 
 
+@pytest.mark.parametrize("values", [(0.0, 9e-13), (1e-13, 2e-13), (0.0, 5e-324), (1e-300, 3e-300)])
+def test_ticks_of_very_small_values_are_apart(values: tuple[float, float]) -> None:
+    found = ticks(*values, 5)
+    assert found == sorted(set(found)) and found[0] <= values[0] and found[-1] >= values[1] and len(found) > 1
+
+
 def test_bars_are_as_long_as_their_numbers_and_layers_are_the_roots_of_the_sums_of_squares() -> None:
     norms = {"embedding.weight": 2.0, "recurrent.cells.0.z.U": 3.0, "recurrent.cells.0.z.W": 4.0, "output_bias": 0.0}
     layers, each = bars(norms).split("<details>")
     assert re.findall(r'scope="row">([^<]*)<.*?width:([\d.]+)%', layers) == [
         ("embedding", "40.0"),
         ("recurrent layer 0", "100.0"),
-        ("output", "0.0"),
+        ("output (its bias; the weights are the embedding&#x27;s)", "0.0"),
     ]
+    assert ">output<" in bars({**norms, "output_weight": 1.0}) and "its bias" not in bars({"output_weight": 1.0})
     assert re.findall(r"width:([\d.]+)%", each) == ["50.0", "75.0", "100.0", "0.0"]
 
 
@@ -307,6 +318,96 @@ def test_the_page_does_not_take_the_checkpoints_place(checkpoint: Path, tmp_path
         assert (result.exit_code, "is there already, and is no page" in result.stderr) == (2, True)
     assert copy.read_bytes() == checkpoint.read_bytes()
     assert CliRunner().invoke(main, ["inspect", str(copy), "--html", "-"]).stdout.startswith("<!doctype html>")
+
+
+def test_a_short_step_is_joined_to_the_one_before_by_their_tokens() -> None:
+    steps = [(1, 2.0, 10), (2, 4.0, 10), (3, 9.0, 1), (4, 3.0, 10), (5, 8.0, 4)]
+    assert without_short_steps(steps) == [(1, 2.0), (3, 49 / 11), (5, 62 / 14)]
+    assert without_short_steps([(1, 7.0, 1), (2, 3.0, 10), (3, 3.0, 10)]) == [(1, 7.0), (2, 3.0), (3, 3.0)]
+    broken = without_short_steps([(1, 2.0, 10), (2, 2.0, 10), (3, np.nan, 1)])
+    assert broken[:2] == [(1, 2.0), (2, 2.0)] and np.isnan(broken[2][1])
+    assert without_short_steps([]) == []
+
+
+def test_the_picture_of_the_losses_has_no_spike_there_either(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    figures = pytest.importorskip("matplotlib.figure")
+    drawn: list[Any] = []
+    monkeypatch.setattr(figures.Figure, "savefig", lambda figure, *_, **__: drawn.append(figure))
+    steps = [{"event": "step", "step": i, "loss": 2.0, "tokens": 40} for i in range(1, 5)]
+    short = {"event": "step", "step": 5, "loss": 43.0, "tokens": 1}
+    assert loss_curve([*steps, short], tmp_path / "loss.png")
+    line = drawn[0].axes[0].lines[0]
+    assert (list(line.get_xdata()), list(line.get_ydata())) == ([1, 2, 3, 5], [2, 2, 2, 3])
+
+
+def logged(folder: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (folder / "log.jsonl").read_text(encoding="utf-8").splitlines()]
+
+
+def told(html: str, name: str) -> str:
+    found = re.search(rf'aria-label="[^"]*?{name} from ([^;"]*)', html)
+    assert found
+    return found[1]
+
+
+def test_the_page_has_no_spike_where_an_epoch_ends_in_a_short_window(checkpoint: Path, tmp_path: Path) -> None:
+    for name in ("best.safetensors", "log.jsonl"):
+        shutil.copy(checkpoint.with_name(name), tmp_path)
+    records = logged(tmp_path)
+    last = [record for record in records if record["event"] == "step"][-1]
+    last |= {"tokens": 1, "loss": 1000.0}
+    (tmp_path / "log.jsonl").write_text("\n".join(map(json.dumps, records)), encoding="utf-8")
+    assert float(told(made(tmp_path / "best.safetensors", tmp_path), "training, with dropout").split()[2]) < 100
+
+
+@pytest.mark.parametrize("log", [True, False])
+def test_the_evaluation_at_the_end_is_in_the_curve_also_where_none_was_planned(
+    checkpoint: Path, tmp_path: Path, log: bool
+) -> None:
+    options = "--lines --epochs 1 --evaluate-every 5 --batch-size 1 --steps 10 --hidden 6 --embedding 6 --layers 1"
+    text = str(checkpoint.with_name("text.txt"))
+    found = CliRunner().invoke(main, ["train", "--text", text, *options.split(), "--out", str(tmp_path)])
+    assert found.exit_code == 0, found.output
+    evaluations = [record for record in logged(tmp_path) if record["event"] == "evaluation"]
+    last = evaluations[-1]
+    assert last["step"] % 5 and last["best"]
+    if not log:
+        (tmp_path / "log.jsonl").unlink()
+    for name in (
+        ("best", "last") if log else ("best",)
+    ):  # the run as it stood before that evaluation knows nothing of it
+        shown = told(made(tmp_path / f"{name}.safetensors", tmp_path), "sentences not trained on")
+        assert shown.endswith(f"to {last['valid_nats']:.3g} at step {last['step']}")
+
+
+@pytest.mark.parametrize("level", ["word", "char"])
+def test_unless_told_the_model_reads_of_its_validation_part(checkpoint: Path, tmp_path: Path, level: str) -> None:
+    text = tmp_path / "text.txt"
+    lines = ["the cat sat on the mat .", "a dog sat on a mat ."] * 10 + ["an emu ran to the mat and the cat .", "so ."]
+    lines += ["the cat ran to the dog and sat there .", "the dog sat on the mat and a cat ran ."]
+    text.write_text("\n".join(["so it ran and there to", *lines]), encoding="utf-8")
+    options = f"--level {level} --epochs 1 --hidden 6 --embedding 6 --layers 1 --valid-fraction 0.16".split()
+    options += ["--lines", "--no-shuffle"] if level == "word" else []
+    found = CliRunner().invoke(main, ["train", "--text", str(text), *options, "--out", str(tmp_path)])
+    assert found.exit_code == 0, found.output
+    html = made(tmp_path / "best.safetensors", tmp_path)
+    shown = data_of(html)["tokens"]
+    assert "of the validation part, which the model was not trained on" in html
+    if level == "word":  # the first with eight words that are all known
+        assert shown == ["SENTENCE_START", *lines[-2].split(), "SENTENCE_END"]
+    else:
+        assert text.read_text(encoding="utf-8").endswith("".join(shown)) and len(shown) > 50
+    text.write_text("another", encoding="utf-8")
+    assert "made up by the model itself, since its corpus" in made(tmp_path / "best.safetensors", tmp_path)
+    text.unlink()
+    assert "made up by the model itself, since its corpus" in made(tmp_path / "best.safetensors", tmp_path)
+    html = made(tmp_path / "best.safetensors", tmp_path, "--text", "the cat")
+    assert "<dt>text</dt><dd>as asked for</dd>" in html
+
+
+def test_a_corpus_from_standard_input_is_not_asked_for_again_by_a_page(tmp_path: Path) -> None:
+    settings = Settings(text=("-",))
+    assert validation_text(tmp_path / "best.safetensors", VOCABULARY, settings, {"corpus": {"sha256": ""}}) is None
 
 
 def test_without_a_log_the_page_does_without_trainings_curves(checkpoint: Path, tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from tinygrad_rnn.models import LSTM, LanguageModel
 
 OF_FEW_ARGUMENTS = {
     "tinygrad_rnn.blas._numpys_openblas",  # none
+    "tinygrad_rnn.data.pieces._piecewise",  # none
     "tinygrad_rnn.data.tokens._word_tokenizer",  # none
     "tinygrad_rnn.inspection.page._asset",  # the files that come with the package
     "tinygrad_rnn.loops.kernels._sigmoids_numbers",  # dtypes

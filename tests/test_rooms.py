@@ -20,10 +20,10 @@ import tinygrad_rnn
 PACKAGE = Path(tinygrad_rnn.__file__).parent
 
 DIRECTIONS = """
-    backend surroundings pictures frames forks interrupts < sums < changes rowsparse buffers blas < tape
+    backend surroundings pictures frames forks interrupts disk < sums < changes rowsparse buffers blas < tape
     tape < ops < tensor < transforms loops
     transforms loops < inspection < models < checks training < tasks < cli
-    backend < data < baselines < training tasks
+    backend disk < data < baselines < training tasks
     changes rowsparse < optim < training
 """
 """A room may import what stands before it. The engine lies flat: there each module is a room of its own."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import codecs
 import csv
+import gzip
+import io
 import re
 from collections import Counter
 from collections.abc import Callable
@@ -28,6 +30,7 @@ from tinygrad_rnn.data import (
     tokenize,
     train_valid_split,
 )
+from tinygrad_rnn.data.readers import read_texts
 from tinygrad_rnn.data.tokens import characters, sentences, words
 from tinygrad_rnn.data.vocabulary import SPECIALS, Ids
 
@@ -407,6 +410,72 @@ def test_a_text_is_read_as_it_was_written(tmp_path_factory: pytest.TempPathFacto
         assert read_text(path) == re.sub("\r\n?", "\n", text)
 
 
+@pytest.mark.parametrize("encoding", ["cp1252", "utf-16", "utf-16-le", "utf-32", "latin-1", "UTF8"])
+def test_a_text_in_another_encoding_is_read_where_it_is_named(tmp_path: Path, encoding: str) -> None:
+    (tmp_path / "some.txt").write_bytes("Über naïve\r\nCafés\r.".encode(encoding))
+    assert read_text(tmp_path / "some.txt", encoding) == "Über naïve\nCafés\n."
+    (tmp_path / "some.csv").write_bytes("a,b\n1,Cafés\n".encode(encoding))
+    assert read_csv(tmp_path / "some.csv", "b", encoding) == ["Cafés"]
+
+
+def test_a_text_packed_by_gzip_is_unpacked_whatever_it_is_called(tmp_path: Path) -> None:
+    packed = gzip.compress("Über\r\nuns".encode("cp1252"))
+    for name in ("some.txt.gz", "some.txt"):
+        (tmp_path / name).write_bytes(packed)
+        assert read_text(tmp_path / name, "cp1252") == "Über\nuns"
+    (tmp_path / "some.gz").write_bytes(b"not packed")
+    assert read_text(tmp_path / "some.gz") == "not packed"
+
+
+def test_of_a_folder_all_files_are_read_in_order_but_hidden_ones_and_a_note_says_which(tmp_path: Path) -> None:
+    for name in ("b/2.txt", "b/10.txt", "b c.txt", "a.txt", ".hidden", ".git/config", "b/.#lock"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(f"text of {name}", encoding="utf-8")
+    notes: list[str] = []
+    found = read_texts([str(tmp_path), str(tmp_path / "a.txt")], note=notes.append)
+    names = ("a.txt", "b/10.txt", "b/2.txt", "b c.txt", "a.txt")
+    assert found == [(str(tmp_path / name), f"text of {name}") for name in names]
+    assert notes == [f"{tmp_path}: all files of this folder are read, 4 from a.txt to b c.txt, and 3 hidden passed by."]
+    (tmp_path / "b" / "bad").write_bytes(b"\xff")
+    with pytest.raises(TextError, match=re.escape(str(tmp_path / "b" / "bad"))):
+        read_texts([str(tmp_path)])
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(TextError, match="empty: a folder of texts was expected, and it has no file"):
+        read_texts([str(tmp_path / "empty")])
+
+
+def test_a_dash_is_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO("\ufeffa\r\nü".encode())))
+    assert read_texts(["-"]) == [("-", "a\nü")]
+    with pytest.raises(TextError, match="standard input: some text was expected"):
+        read_text("-")  # read to its end already
+    monkeypatch.setattr("sys.stdin", None)
+    with pytest.raises(TextError, match="standard input: a text was expected, and it is closed"):
+        read_text("-")
+
+
+@given(st.lists(st.tuples(*[st.text("ab ,\"'\n\t;", max_size=9)] * 2), min_size=1, max_size=6))
+def test_a_csv_field_is_read_as_it_was_written_with_the_spaces_at_its_ends(
+    tmp_path_factory: pytest.TempPathFactory, rows: list[tuple[str, str]]
+) -> None:
+    path = tmp_path_factory.mktemp("csv") / "some.csv"
+    with path.open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file, lineterminator="\n").writerows([("first", "second"), *rows])
+    for i, column in enumerate(("first", "second")):
+        if expected := [row[i] for row in rows if row[i].strip()]:
+            assert read_csv(path, column) == expected
+
+
+def test_a_csv_field_in_quotation_marks_may_stand_after_spaces_and_others_keep_theirs_unless_told(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "some.csv").write_text('a, b\n  one,  "two, \n  too"\n "three",   four "4" \n', encoding="utf-8")
+    assert read_csv(tmp_path / "some.csv", "a") == ["  one", "three"]
+    assert read_csv(tmp_path / "some.csv", "b") == ["two, \n  too", '   four "4" ']
+    assert read_csv(tmp_path / "some.csv", "b", skip_initial_space=True) == ["two, \n  too", 'four "4" ']
+
+
+ANOTHER = "(a file in another encoding? --encoding cp1252, say)"
 CSV = 'id, "body",Other\n1, "Hello, you.\nSecond line.",x\n\n2,  ,y\n3,Last one,z\n'
 
 
@@ -427,11 +496,14 @@ def test_a_csv_field_may_be_long_and_the_modules_limit_stays(tmp_path: Path) -> 
     [
         (
             b"one\ntwo \xff",
-            "UTF-8 text was expected, got the byte 0xff (a file in another encoding?) at byte 8, line 2",
+            f"UTF-8 text was expected, got the byte 0xff {ANOTHER} at byte 8, line 2",
         ),
         (b"\xef\xbb\xbfa\n\n\0b", "UTF-8 text was expected, got a NUL byte at byte 6, line 3"),
         (b"\0\xff", "UTF-8 text was expected, got a NUL byte at byte 0, line 1"),
-        (b"\xff\0", "UTF-8 text was expected, got the byte 0xff (a file in another encoding?) at byte 0, line 1"),
+        (
+            b"\xff\0",
+            f"UTF-8 text was expected, got the byte 0xff {ANOTHER} at byte 0, line 1",
+        ),
         (b"", "some text was expected, got an empty file"),
         (b" \n\t\n", "some text was expected, got an empty file"),
     ],
@@ -461,6 +533,31 @@ def test_a_csv_that_does_not_fit_is_one_sentence(
     with pytest.raises(TextError) as caught:
         read_csv(tmp_path / "bad.csv", column)
     assert str(caught.value) == f"{tmp_path / 'bad.csv'}{sentence}"
+
+
+@pytest.mark.parametrize(
+    ("content", "encoding", "sentence"),
+    [
+        (b"one", "klingon", "encoding must be one that Python knows, such as utf-8 or cp1252, got 'klingon'"),
+        (b"one", "hex", "encoding must be one that Python knows, such as utf-8 or cp1252, got 'hex'"),
+        (b"one\n\x81", "cp1252", "CP1252 text was expected, got the byte 0x81 (.*) at byte 4, line 2"),
+        (b"a\0b", "cp1252", "CP1252 text was expected, got a NUL byte at byte 1, line 1"),
+        (b"a\0\0\0", "utf-16-le", "UTF-16-LE text was expected, got a NUL character"),
+        (
+            codecs.BOM_UTF16_LE + b"a\0",
+            "utf-8",
+            r"UTF-8 text .* \(a file in another encoding\? --encoding utf-16, say\)",
+        ),
+        (gzip.compress(b"some text")[:-9], "utf-8", "a damaged gzip file: "),
+        (b"\x1f\x8bno", "utf-8", "a damaged gzip file: "),
+    ],
+)
+def test_what_is_not_in_the_encoding_or_badly_packed_is_one_sentence(
+    tmp_path: Path, content: bytes, encoding: str, sentence: str
+) -> None:
+    (tmp_path / "bad.txt").write_bytes(content)
+    with pytest.raises(TextError, match=sentence):
+        read_text(tmp_path / "bad.txt", encoding)
 
 
 def test_a_missing_file_and_a_folder_are_one_sentence(tmp_path: Path) -> None:

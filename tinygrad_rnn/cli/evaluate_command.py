@@ -7,7 +7,14 @@ from pathlib import Path
 
 import click
 
-from tinygrad_rnn.cli.options import cell_options, check_device, checkpoint_argument, device_option
+from tinygrad_rnn.cli.forms import NamedFiles
+from tinygrad_rnn.cli.options import (
+    cell_options,
+    check_device,
+    checkpoint_argument,
+    device_option,
+    encoding_option,
+)
 from tinygrad_rnn.cli.saying import note, say, warn
 from tinygrad_rnn.data.messages import TextError
 from tinygrad_rnn.training.building import load_model
@@ -20,28 +27,33 @@ from tinygrad_rnn.training.text_data import encode, measure, prepare, read_corpu
 from tinygrad_rnn.training.unknown_tokens import UnknownTokens, count_unknown
 
 
-@click.command("evaluate", short_help="Measure a model in nats per token and perplexity.")
+@click.command(
+    "evaluate",
+    cls=NamedFiles,
+    short_help="Measure a model in nats per token and perplexity.",
+    help="Measure a model in nats per token and perplexity, on its validation part or another text.\n\n"
+    "All unknown tokens are one to the model, a common one, and make a text look easy: perplexity is given with and "
+    "without them.",
+)
 @checkpoint_argument
 @click.option(
     "--text",
     multiple=True,
     metavar="FILE",
-    help="Measure on all of these texts instead of the validation part.",
+    help="Measure on all of these texts (files, folders, or - for standard input) instead of the validation part.",
 )
+@encoding_option
 @cell_options
 @device_option
-def evaluate_command(checkpoint: Path, text: tuple[str, ...], device: str, permit: CellPermit) -> None:
-    """Measure a model in nats per token and perplexity, on its validation part or another text.
-
-    All unknown tokens are one to the model, a common one, and make a text look easy: perplexity is given with and
-    without them."""
+def evaluate_command(checkpoint: Path, text: tuple[str, ...], encoding: str, device: str, permit: CellPermit) -> None:
     check_device(device)
     model, vocabulary, settings, meta = load_model(checkpoint, device, permit, warn)
     if text:
         # Characters of a CSV's fields are sentences, and so then are a text's lines.
         lines = settings.lines or (settings.level == "char" and not settings.unbroken)
         batching = "stream" if settings.streams else "sentences"
-        settings = replace(settings, text=text, csv=None, valid=None, lines=lines, batching=batching, shuffle=None)
+        settings = replace(settings, text=text, csv=None, valid=None, encoding=encoding, lines=lines)
+        settings = replace(settings, batching=batching, shuffle=None)
     else:
         settings = with_texts_at(settings, found_texts(settings, checkpoint, meta.get("files", {})))
     corpus = read_corpus(settings, note)

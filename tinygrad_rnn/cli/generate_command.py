@@ -8,6 +8,7 @@ from typing import Any
 import click
 import numpy as np
 
+from tinygrad_rnn.cli.forms import NamedFiles
 from tinygrad_rnn.cli.options import cell_options, check_device, checkpoint_argument, device_option
 from tinygrad_rnn.cli.saying import echo, warn
 from tinygrad_rnn.tasks.speaking import speak
@@ -15,7 +16,11 @@ from tinygrad_rnn.training.building import load_model
 from tinygrad_rnn.training.cell_permits import CellPermit
 
 
-@click.command("generate")
+@click.command(
+    "generate",
+    cls=NamedFiles,
+    help="Print sentences that a trained model makes up. It never prints the unknown token.",
+)
 @checkpoint_argument
 @click.option("--count", type=click.IntRange(1), default=10, show_default=True, help="How many.")
 @click.option(
@@ -38,7 +43,6 @@ from tinygrad_rnn.training.cell_permits import CellPermit
 @cell_options
 @device_option
 def generate_command(checkpoint: Path, device: str, seed: int, permit: CellPermit, **options: Any) -> None:
-    """Print sentences that a trained model makes up. It never prints the unknown token."""
     check_device(device)
     model, vocabulary, settings, _ = load_model(checkpoint, device, permit, warn)
     for text in speak(model, vocabulary, settings, np.random.default_rng(seed), **options):

@@ -49,7 +49,9 @@ def _in_one_sentence(error: Exception) -> Exception:
     if isinstance(error, MemoryError):
         return click.ClickException(f"there is not enough memory: {error}")
     if isinstance(error, OSError) and error.errno != errno.EPIPE:  # a closed pipe, as with `| head`, click ends quietly
-        return click.ClickException(f"{error.filename}: {error.strerror}" if error.filename else str(error))
+        # Every file that is written names itself, so that on a full disk only the output has no name.
+        name = error.filename or ("standard output" if error.errno == errno.ENOSPC else None)
+        return click.ClickException(f"{name}: {error.strerror}" if name else str(error))
     return error
 
 
@@ -65,10 +67,14 @@ def _to_be_seen(error: Exception) -> Exception:
     return click.ClickException(message)
 
 
-@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.group(
+    cls=_Group,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+    # Told outright, here and for each command: under `python -OO` there are no docstrings.
+    help="Recurrent language models on a small, readable autodiff engine: train, measure and use them.",
+)
 @click.version_option(__version__, prog_name="tinygrad-rnn")
 def main() -> None:
-    """Recurrent language models on a small, readable autodiff engine: train, measure and use them."""
     # Where numbers overflow, the results say so; NumPy need not.
     click.get_current_context().with_resource(np.errstate(over="ignore", invalid="ignore"))
     for stream in (sys.stdout, sys.stderr):

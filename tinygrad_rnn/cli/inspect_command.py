@@ -7,9 +7,11 @@ from pathlib import Path
 
 import click
 
+from tinygrad_rnn.cli.forms import NamedFiles
 from tinygrad_rnn.cli.options import cell_options, checkpoint_argument
 from tinygrad_rnn.cli.saying import command_with_cell, echo, say, warn
 from tinygrad_rnn.data.vocabulary import Vocabulary
+from tinygrad_rnn.disk import named_errors
 from tinygrad_rnn.models import checkpoint as files
 from tinygrad_rnn.tasks.looking import checkpoint_page
 from tinygrad_rnn.training.building import described, rebuilt
@@ -18,14 +20,18 @@ from tinygrad_rnn.training.report import figure
 from tinygrad_rnn.training.settings import Settings, SettingsError
 
 
-@click.command("inspect", short_help="Show what is in a checkpoint, as text or as a page.")
+@click.command(
+    "inspect",
+    cls=NamedFiles,
+    short_help="Show what is in a checkpoint, as text or as a page.",
+    help="Show what is in a checkpoint: where it is from, how far it got, and its weights. With --html as a "
+    "page, with curves, and what the model does over a text: surprise, gates, what depends on what.",
+)
 @checkpoint_argument
 @click.option("--html", type=click.Path(dir_okay=False, path_type=Path), help="Write a page to look at instead.")
-@click.option("--text", help="The text that the page shows the model reading (one of its own unless told).")
+@click.option("--text", help="The text that the page shows the model reading (of its validation part unless told).")
 @cell_options
 def inspect_command(checkpoint: Path, html: Path | None, text: str | None, permit: CellPermit) -> None:
-    """Show what is in a checkpoint: where it is from, how far it got, and its weights. With --html as a page, with
-    curves, and what the model does over a text: surprise, gates, what depends on what."""
     saved = files.load(checkpoint)
     vocabulary, settings = described(checkpoint, saved)
     meta = saved.meta
@@ -39,7 +45,8 @@ def inspect_command(checkpoint: Path, html: Path | None, text: str | None, permi
         if str(html) == "-":
             (echo if sys.stdout.isatty() else click.echo)(whole)
             return
-        html.write_text(whole, encoding="utf-8", errors="backslashreplace")
+        with named_errors(html):
+            html.write_text(whole, encoding="utf-8", errors="backslashreplace")
         say("page", str(html))
         return
     if text is not None:

@@ -59,6 +59,9 @@ def cell_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return named(trust_option(with_permit))
 
 
+encoding_option = click.option(
+    "--encoding", default="utf-8", show_default=True, metavar="NAME", help="Of that text, as Python calls it: cp1252..."
+)
 device_option = click.option("--device", default="cpu", show_default=True, help="cpu, or cuda with CuPy.")
 
 
@@ -103,11 +106,17 @@ _SETTINGS_OPTIONS = [
         "text",
         multiple=True,
         metavar="FILE",
-        help="A text file in UTF-8; may be given several times. Without it (and --csv) the docstrings of your Python's "
-        "standard library.",
+        help="A text file, .gz too, a folder of them, or - for standard input; may be given several times. Without it "
+        "(and --csv) the docstrings of your Python's standard library.",
     ),
     _setting("csv", "A CSV file with a column of texts.", metavar="FILE"),
     _setting("column", "The CSV's column, by name or number (from 0).", metavar="NAME"),
+    _setting(
+        "skip_initial_space",
+        "Leave out the spaces that a CSV's plain field begins with.",
+        switch="--keep-initial-space",
+    ),
+    _setting("encoding", "Of the text, as Python calls it: cp1252, utf-16, shift-jis...", metavar="NAME"),
     _setting("lines", "One sentence (or name) a line, instead of splitting sentences.", switch="--no-lines"),
     _setting("level", "Model words or characters.", type=click.Choice(["word", "char"])),
     _setting("lowercase", "Lower-case the text (words: yes, characters: no, unless told).", switch="--no-lowercase"),

@@ -13,6 +13,7 @@ import click
 import numpy as np
 from threadpoolctl import threadpool_limits
 
+from tinygrad_rnn.cli.forms import NamedFiles
 from tinygrad_rnn.cli.options import (
     DEFAULT_BUDGET,
     DEFAULT_EPOCHS,
@@ -55,7 +56,13 @@ from tinygrad_rnn.training.text_data import ngram_baselines, prepare, read_corpu
 from tinygrad_rnn.training.unknown_tokens import count_unknown
 
 
-@click.command("train")
+@click.command(
+    "train",
+    cls=NamedFiles,
+    help="Train a language model, and print sentences that it makes up.\n\n"
+    "Without any option: two GRU layers on the docstrings of your own Python, in less than three minutes. "
+    "Ctrl-C saves and ends, and so do SIGTERM and SIGHUP; --resume goes on.",
+)
 @settings_options
 @click.option(
     "--time-budget",
@@ -106,10 +113,6 @@ def train_command(
     quiet: bool,
     **given: Any,
 ) -> None:
-    """Train a language model, and print sentences that it makes up.
-
-    Without any option: two GRU layers on the docstrings of your own Python, in less than three minutes. Ctrl-C saves
-    and ends, and so do SIGTERM and SIGHUP; --resume goes on."""
     check_device(device)
     changes = {name: value for name, value in given.items() if value not in (None, ())}
     budget = None if time_budget is None else seconds(time_budget)

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tinygrad_rnn.data.messages import Note, TextError
+from tinygrad_rnn.disk import named_errors
 
 CACHE_FORMAT = 1
 """Changes whenever the rules below do, so that no cache of another version is read."""
@@ -62,7 +63,8 @@ def standard_library(cache: str | os.PathLike[str] | None = None, note: Note | N
         try:
             if folder is None:
                 raise OSError("there is no cache folder")
-            _save(folder / f"{title}.txt", title, text)
+            with named_errors(folder):
+                _save(folder / f"{title}.txt", title, text)
         except OSError as error:
             tell(f"The default corpus could not be kept for the next time: {error}.")
     name = f"docstrings of the Python {platform.python_version()} standard library"

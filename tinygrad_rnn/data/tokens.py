@@ -7,7 +7,9 @@ from collections.abc import Iterable, Sequence
 from functools import cache
 from typing import Any, Literal
 
+from tinygrad_rnn.data.joining import join_words
 from tinygrad_rnn.data.messages import Note, TextError
+from tinygrad_rnn.data.pieces import punkt_of, punkt_sentences, split_words
 
 Level = Literal["word", "char"]
 
@@ -30,14 +32,14 @@ def sentences(text: str, lines: bool = False, note: Note | None = None) -> list[
                 "NLTK's Punkt model is not installed, so sentences are found by one trained on this text "
                 "(python -m nltk.downloader punkt_tab installs it)."
             )
-        punkt = nltk.tokenize.PunktSentenceTokenizer(text)
+        punkt = punkt_of(text)
     paragraphs = (" ".join(paragraph.split()) for paragraph in re.split(r"\n\s*\n", text))
-    return [sentence for paragraph in paragraphs for sentence in punkt.tokenize(paragraph)]
+    return [sentence for paragraph in paragraphs for sentence in punkt_sentences(punkt, paragraph)]
 
 
 def words(sentence: str, lowercase: bool = True) -> list[str]:
     """The words and punctuation marks of a sentence, by the rules of the Penn Treebank: "don't" is do, n't."""
-    return list(_word_tokenizer().tokenize(sentence.lower() if lowercase else sentence))
+    return split_words(_word_tokenizer(), sentence.lower() if lowercase else sentence)
 
 
 @cache
@@ -85,6 +87,4 @@ def detokenize(tokens: Sequence[str], level: Level | str = "word") -> str:
     """A readable sentence from its tokens, as near to what `tokenize` was given as rules can tell."""
     if level == "char":
         return "".join(tokens)
-    import nltk.tokenize  # noqa: PLC0415
-
-    return str(nltk.tokenize.TreebankWordDetokenizer().detokenize(list(tokens)))
+    return join_words(tokens)

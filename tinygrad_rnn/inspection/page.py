@@ -201,10 +201,15 @@ def _thinned(points: list[tuple[int, float]], most: int = 300) -> list[tuple[int
 def bars(norms: dict[str, float]) -> str:
     """The norms of gradients as horizontal bars: of each layer, and, folded, of each Parameter."""
     layers: dict[str, float] = {}
+    tied = "output_weight" not in norms
     for name, norm in norms.items():
-        layers[_layer(name)] = math.hypot(layers.get(_layer(name), 0.0), norm)
+        layer = _layer(name) + (_TIED if tied and _layer(name) == "output" else "")
+        layers[layer] = math.hypot(layers.get(layer, 0.0), norm)
     each = _bars(norms, "each Parameter, by its name in the model")
     return f"{_bars(layers, 'by layer')}<details><summary>by Parameter</summary>{each}</details>"
+
+
+_TIED = " (its bias; the weights are the embedding's)"
 
 
 def _layer(parameter: str) -> str:

@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 
 from tinygrad_rnn.backend import Array
+from tinygrad_rnn.disk import named_errors
+from tinygrad_rnn.inspection.short_steps import without_short_steps
 
 
 def heat_maps(values: Mapping[str, Array], columns: Sequence[str] | None = None) -> Any:
@@ -52,13 +54,14 @@ def loss_curve(records: Sequence[Mapping[str, Any]], target: Path) -> bool:
         return False
     steps = [r for r in records if r["event"] == "step" and _is_number(r.get("tokens")) and r["tokens"] > 0]
     valid = [r for r in records if r["event"] == "evaluation"]
-    window = max(1, len(steps) // 200)
-    points = [steps[i : i + window] for i in range(0, len(steps), window)]
+    losses = without_short_steps([(r["step"], _number(r.get("loss")), r["tokens"]) for r in steps])
+    window = max(1, len(losses) // 200)
+    points = [losses[i : i + window] for i in range(0, len(losses), window)]
     figure = figures.Figure(figsize=(7, 4), layout="constrained")
     axes = figure.subplots()
     axes.plot(
-        [p[-1]["step"] for p in points],
-        [sum(_number(r.get("loss")) * r["tokens"] for r in p) / sum(r["tokens"] for r in p) for p in points],
+        [p[-1][0] for p in points],
+        [sum(loss for _, loss in p) / len(p) for p in points],
         color="tab:blue",
         alpha=0.6,
         label="training (with dropout)",
@@ -75,7 +78,8 @@ def loss_curve(records: Sequence[Mapping[str, Any]], target: Path) -> bool:
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(alpha=0.3)
     axes.legend(frameon=False)
-    figure.savefig(target, dpi=120)
+    with named_errors(target):
+        figure.savefig(target, dpi=120)
     return True
 
 

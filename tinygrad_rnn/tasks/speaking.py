@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
 from tinygrad_rnn.backend import HostArray
+from tinygrad_rnn.data.joining import as_typed
 from tinygrad_rnn.data.messages import TextError
 from tinygrad_rnn.data.tokens import detokenize, tokenize
 from tinygrad_rnn.data.vocabulary import Vocabulary
@@ -33,7 +34,8 @@ def speak(
     range, TextError for a prompt with unknown tokens."""
     unbroken = settings.unbroken
     tokens = _tokens(prompt, settings) if prompt else []
-    if missing := [token for token in tokens if token not in vocabulary]:
+    typed = zip(tokens, as_typed(tokens, prompt), strict=True)
+    if missing := [shown for token, shown in typed if token not in vocabulary]:
         raise TextError(f"the prompt has tokens that the model does not know: {', '.join(map(repr, missing))}")
     begin = [int(i) for i in vocabulary.encode(tokens)]
     # An unbroken text has no sentence start: a prompt stands for itself, and otherwise it begins after a line.
@@ -84,11 +86,25 @@ def spelled(text: str, vocabulary: Vocabulary, settings: Settings) -> tuple[Host
     tokens = _tokens(text, settings)
     if not tokens:
         raise TextError("the text has no tokens")
-    ids = vocabulary.encode(tokens)
+    ids, typed = vocabulary.encode(tokens), as_typed(tokens, text)
     if settings.unbroken:
-        return ids, 1, tokens
-    lead, end = _lead(vocabulary, settings), [vocabulary.end]
-    return np.concatenate([lead, ids, end]), len(lead), [*vocabulary.decode(lead), *tokens, *vocabulary.decode(end)]
+        return ids, 1, typed
+    whole, lead = led([vocabulary.start, *ids, vocabulary.end], vocabulary, settings)
+    return whole, lead, [*vocabulary.decode(whole[:lead]), *typed, *vocabulary.decode(whole[-1:])]
+
+
+def led(ids: Sequence[int], vocabulary: Vocabulary, settings: Settings) -> tuple[HostArray, int]:
+    """The ids of a sentence, from START to END, after what stands before one, and how many of these there are."""
+    lead = _lead(vocabulary, settings)
+    return np.concatenate([lead, ids[1:]]), len(lead)
+
+
+def sentence_tokens(line: str, settings: Settings) -> list[str]:
+    """The tokens of a line that is not blank, as the model was trained to read them; of characters all, the spaces at
+    both ends too."""
+    if settings.level == "char":
+        return _tokens(line, settings)
+    return tokenize(line, level="word", lines=True, lowercase=settings.lowercased)[0]
 
 
 def sentence_score(

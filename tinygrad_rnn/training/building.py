@@ -13,6 +13,7 @@ import numpy as np
 from tinygrad_rnn.data.messages import Note
 from tinygrad_rnn.data.vocabulary import SPECIALS, Vocabulary
 from tinygrad_rnn.models import checkpoint
+from tinygrad_rnn.models.embedding import VectorSizeError
 from tinygrad_rnn.models.language import CELLS, LanguageModel
 from tinygrad_rnn.training.cell_files import FoundCell, blame, open_cell
 from tinygrad_rnn.training.cell_permits import NOTHING_PERMITTED, CellPermit, permitted_cell
@@ -63,6 +64,9 @@ def load_word_vectors(settings: Settings, model: LanguageModel, vocabulary: Voca
         return 0
     try:
         return model.embedding.load_vectors(settings.vectors, vocabulary.tokens)
+    except VectorSizeError as error:
+        sizes = f"--embedding {error.found}" + (f" --hidden {error.found}" if settings.tied else "")
+        raise SettingsError(f"{error}: {sizes} takes them") from None
     except ValueError as error:
         raise SettingsError(str(error)) from None
 

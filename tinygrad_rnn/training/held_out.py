@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 from tinygrad_rnn.data.messages import Note
-from tinygrad_rnn.data.readers import read_csv, read_text
+from tinygrad_rnn.data.readers import read_csv, read_texts
 from tinygrad_rnn.data.tokens import tokenize
 from tinygrad_rnn.training.settings import Settings
 
@@ -20,7 +20,11 @@ def read_validation_text(settings: Settings, note: Note) -> tuple[list[list[str]
     """The sentences of `settings.valid`, read and split as the corpus is, and the text that they are from. Raises
     TextError."""
     path = str(settings.valid)
-    texts = [read_text(path)] if settings.csv is None else read_csv(path, settings.column)
+    if settings.csv is None:
+        texts = [text for _, text in read_texts([path], settings.encoding, note)]
+    else:
+        skip = settings.skip_initial_space
+        texts = read_csv(path, settings.column, settings.encoding, skip_initial_space=skip)
     found = tokenize(texts, level=settings.level, lines=settings.lines, lowercase=settings.lowercased, note=note)
     return found, "\x00".join(texts)
 

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import TextIO
 
+from tinygrad_rnn.disk import named_errors
 from tinygrad_rnn.models.whole_files import write_whole
 from tinygrad_rnn.training.log import LogLine, first_line, line_of, read_log
 from tinygrad_rnn.training.runs import Run
@@ -44,14 +45,16 @@ class LogFile:
 
     def write(self, record: LogLine) -> None:
         """Adds a line. Raises OSError."""
-        self._file.write(line_of(record))
-        if self._file is sys.stdout:
-            self._file.flush()
+        with named_errors(self.path):
+            self._file.write(line_of(record))
+            if self._file is sys.stdout:
+                self._file.flush()
 
     def close(self) -> None:
         """Ends it."""
         if self._file is not sys.stdout:
-            self._file.close()
+            with named_errors(self.path):
+                self._file.close()
 
 
 def refuse_other_file(path: Path, run: Run | None = None, *, replace: bool = False) -> None:

@@ -16,7 +16,7 @@ def candidates(name: str, checkpoint: Path, known: str | None = None) -> list[st
     when the checkpoint was saved (`known`, as an absolute path); as seen from where one stands, from the checkpoint's
     folder and from those above it; and one called so beside the checkpoint. Anything but a file, such as a pipe, is
     left out."""
-    return [each for each in dict.fromkeys(_places(name, checkpoint.resolve(), known)) if os.path.isfile(each)]
+    return [each for each in dict.fromkeys(_places(name, checkpoint.resolve(), known)) if _stays(each)]
 
 
 def _places(name: str, checkpoint: Path, known: str | None) -> Iterator[str]:
@@ -28,9 +28,14 @@ def _places(name: str, checkpoint: Path, known: str | None) -> Iterator[str]:
     yield str(checkpoint.parent / Path(known or name).name)
 
 
+def _stays(name: str) -> bool:
+    """Whether it can be read again: a file or a folder, and no pipe."""
+    return os.path.isfile(name) or os.path.isdir(name)
+
+
 def text_files(settings: Settings) -> dict[str, str]:
     """Where the texts that the settings name are, as absolute paths, for a checkpoint; pipes are left out."""
-    return {name: str(Path(name).resolve()) for name, _ in _named(settings) if os.path.isfile(name)}
+    return {name: str(Path(name).resolve()) for name, _ in _named(settings) if _stays(name)}
 
 
 def found_texts(
@@ -70,7 +75,7 @@ def pipes(settings: Settings) -> set[str]:
 
 def _is_pipe(name: str) -> bool:
     fleeting = name == "-" or name.startswith(("/dev/fd/", "/proc/"))
-    return not os.path.isfile(name) and (fleeting or (os.path.exists(name) and not os.path.isdir(name)))
+    return not os.path.isfile(name) and (fleeting or (os.path.exists(name) and not _stays(name)))
 
 
 def _named(settings: Settings) -> list[tuple[str, str]]:

@@ -8,6 +8,8 @@ from dataclasses import asdict, dataclass, fields
 from types import NoneType, UnionType
 from typing import Any, get_args, get_type_hints
 
+from tinygrad_rnn.data.readers import is_encoding
+
 
 class SettingsError(ValueError):
     """A setting that makes no sense; the message names it, what was expected and what came."""
@@ -32,6 +34,8 @@ class Settings:
     text: tuple[str, ...] = ()
     csv: str | None = None
     column: str = "0"
+    skip_initial_space: bool = False
+    encoding: str = "utf-8"
     lines: bool = False
     level: str = "word"
     lowercase: bool | None = None
@@ -91,6 +95,8 @@ class Settings:
         _need("valid_fraction", self.valid_fraction, 0 < self.valid_fraction < 1, "above 0 and below 1")
         _need("weight_decay", self.weight_decay, 0 <= self.weight_decay < math.inf, "at least 0 and finite")
         _need("seed", self.seed, self.seed >= 0, "at least 0")
+        expected = "an encoding that Python knows, such as utf-8, cp1252 or utf-16"
+        _need("encoding", self.encoding, is_encoding(self.encoding), expected)
         _choice("level", self.level, ("word", "char"))
         _choice("optimizer", self.optimizer, tuple(LEARNING_RATES))
         _choice("schedule", self.schedule, SCHEDULES)
@@ -129,6 +135,8 @@ class Settings:
             raise SettingsError(f"the checkpoint has settings that this version does not know: {sorted(unknown)}")
         if "warm_up" not in values:
             values = {**values, **_BEFORE_WARM_UP, "batching": values.get("batching") or "stream"}
+        # A checkpoint that does not say so is of a time when the spaces were always skipped.
+        values = {"skip_initial_space": values.get("csv") is not None, **values}
         kinds = get_type_hints(cls)
         return cls(**{name: _of_kind(name, value, kinds[name]) for name, value in values.items()})
 

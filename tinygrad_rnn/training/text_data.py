@@ -11,8 +11,8 @@ import numpy as np
 from tinygrad_rnn.baselines.ngram import ngram_nats_by_order
 from tinygrad_rnn.data.batches import Batch, bucketed, stream
 from tinygrad_rnn.data.corpus import standard_library
-from tinygrad_rnn.data.messages import Note
-from tinygrad_rnn.data.readers import read_csv, read_text
+from tinygrad_rnn.data.messages import Note, TextError
+from tinygrad_rnn.data.readers import read_csv, read_texts
 from tinygrad_rnn.data.splits import train_valid_split
 from tinygrad_rnn.data.tokenizers import TokenizerFacts, tokenizer_facts
 from tinygrad_rnn.data.tokens import tokenize
@@ -50,10 +50,13 @@ def read_corpus(settings: Settings, note: Note) -> Corpus:
     """The corpus that the settings name, in tokens. Raises TextError."""
     lines = settings.lines
     texts: list[str]
+    parts: list[tuple[str, int]] = []
     if settings.csv is not None:
-        texts, name = read_csv(settings.csv, settings.column), settings.csv
+        skip = settings.skip_initial_space
+        texts, name = read_csv(settings.csv, settings.column, settings.encoding, skip_initial_space=skip), settings.csv
     elif settings.text:
-        texts, name = [read_text(path) for path in settings.text], ", ".join(settings.text)
+        named = read_texts(settings.text, settings.encoding, note)
+        texts, name, parts = [text for _, text in named], ", ".join(settings.text), [(n, len(t)) for n, t in named]
     else:
         library = standard_library(note=note)
         # One sentence a line: Punkt has split it already.
@@ -65,7 +68,6 @@ def read_corpus(settings: Settings, note: Note) -> Corpus:
         valid, own = read_validation_text(settings, note)
         name, hashed = f"{name}; to validate on {settings.valid}", f"{hashed}\x00\x00{own}"
     digest = hashlib.sha256(hashed.encode()).hexdigest()
-    parts = [(path, len(text)) for path, text in zip(settings.text, texts, strict=False)]
     return Corpus(name, sentences, digest, valid, parts, tokenizer_facts(settings.level, lines))
 
 
@@ -82,6 +84,8 @@ class Data:
 
 def prepare(settings: Settings, corpus: Corpus, vocabulary: Vocabulary | None = None) -> Data:
     """Splits a corpus, and encodes it with a vocabulary of its training part (or the given one)."""
+    if len(corpus.sentences) == 1 and not settings.unbroken and corpus.valid is None:
+        raise TextError(_one_sentence(corpus, settings))
     if corpus.valid is not None:
         train, valid = corpus.sentences, corpus.valid
     else:
@@ -103,6 +107,16 @@ def prepare(settings: Settings, corpus: Corpus, vocabulary: Vocabulary | None = 
         "tokenizer": corpus.tokenizer,
     }
     return Data(vocabulary, *ids, about)
+
+
+def _one_sentence(corpus: Corpus, settings: Settings) -> str:
+    ways = [] if settings.lines else ["--lines where each line is one"]
+    ways += [] if settings.level == "char" else ["--level char for a model of characters, which needs none"]
+    way = f": {', or '.join(ways)}" if ways else ""
+    return (
+        f"{corpus.name}: at least 2 sentences were expected, one to train and one to validate on, got 1 "
+        f"({corpus.tokens:,} tokens){way}"
+    )
 
 
 def encode(sentences: list[list[str]], vocabulary: Vocabulary, settings: Settings) -> list[Ids]:
