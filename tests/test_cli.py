@@ -416,8 +416,10 @@ def test_a_corpus_may_be_a_folder_packed_or_in_another_encoding_and_the_checkpoi
 def test_a_corpus_from_standard_input_is_asked_for_again_there(place: Path, tmp_path: Path) -> None:
     text = (place / "text.txt").read_text(encoding="utf-8")
     works("train", "--text", "-", "--lines", *SMALL, "--out", tmp_path, text=text)
-    works("train", "--resume", tmp_path / "last.safetensors", "--epochs", 3, text=text)
-    assert "changed" in fails("train", "--resume", tmp_path / "last.safetensors", "--epochs", 4, text=text + "More.")
+    again = ("train", "--resume", tmp_path / "last.safetensors", "--epochs", 3)
+    assert "name it with --text" in fails(*again, text=text)
+    assert "changed" in fails(*again, "--text", "-", text=text + "More.")
+    works(*again, "--text", "-", text=text)
 
 
 def test_a_checkpoint_of_a_csv_from_before_spaces_were_kept_goes_on_without_them(place: Path) -> None:

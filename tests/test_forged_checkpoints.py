@@ -49,7 +49,20 @@ def last(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("forged")
     text = folder / "text.txt"
     text.write_text(TEXT, encoding="utf-8")
-    line = ["train", "--text", text, *SMALL, "--epochs", 1, "--evaluate-every", 3, "--out", folder / "run"]
+    line = [
+        "train",
+        "--text",
+        text,
+        *SMALL,
+        "--batching",
+        "stream",
+        "--epochs",
+        1,
+        "--evaluate-every",
+        3,
+        "--out",
+        folder / "run",
+    ]
     result = CliRunner().invoke(main, [*map(str, line)])
     assert result.exit_code == 0, result.output
     run = Run.resume(folder / "run" / "last.safetensors", print)
@@ -212,7 +225,9 @@ STATES: dict[str, Callable[[dict[str, Any], checkpoint.Arrays], Any]] = {
     "a state without axes": lambda meta, arrays: arrays.update({"state.0.0": np.zeros((), np.float32)}),
     "one state too many": lambda meta, arrays: arrays.update({"state.1.0": arrays["state.0.0"]}),
     "a state by another name": lambda meta, arrays: arrays.update({"state.x": arrays["state.0.0"]}),
-    "a state of sentences that stand alone": lambda meta, arrays: meta["settings"].update(batching="sentences"),
+    "a state of sentences that stand alone": lambda meta, arrays: meta["settings"].update(
+        batching="sentences", shuffle=False
+    ),
     "further than the epoch": lambda meta, arrays: meta["progress"].update(batch=10**6),
     "further than any epoch": lambda meta, arrays: meta["progress"].update(batch=2**62),
     "a generator of another kind": lambda meta, arrays: meta["noise"].update(bit_generator="MT19937"),

@@ -51,6 +51,7 @@ def saved(settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     """A run that was begun without NLTK's data."""
     monkeypatch.setattr(nltk.tokenize, "PunktTokenizer", no_data)
     data = prepare(settings, read_corpus(settings, nothing))
+    data.about["baselines"] = {}
     Run(settings, data).save(tmp_path / "last.safetensors")
     return tmp_path / "last.safetensors"
 

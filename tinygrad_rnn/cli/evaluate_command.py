@@ -19,9 +19,10 @@ from tinygrad_rnn.cli.saying import note, say, warn
 from tinygrad_rnn.data.messages import TextError
 from tinygrad_rnn.training.building import load_model
 from tinygrad_rnn.training.cell_permits import CellPermit
+from tinygrad_rnn.training.display import figure
 from tinygrad_rnn.training.fitting import Evaluation
 from tinygrad_rnn.training.places import found_texts, with_texts_at
-from tinygrad_rnn.training.report import baseline_line, figure
+from tinygrad_rnn.training.report import baseline_line
 from tinygrad_rnn.training.split_identity import split_change
 from tinygrad_rnn.training.text_data import encode, measure, prepare, read_corpus
 from tinygrad_rnn.training.unknown_tokens import UnknownTokens, count_unknown

@@ -16,7 +16,7 @@ from tinygrad_rnn.models import checkpoint as files
 from tinygrad_rnn.tasks.looking import checkpoint_page
 from tinygrad_rnn.training.building import described, rebuilt
 from tinygrad_rnn.training.cell_permits import NOTHING_PERMITTED, CellPermit, not_run
-from tinygrad_rnn.training.report import figure
+from tinygrad_rnn.training.display import figure
 from tinygrad_rnn.training.settings import Settings, SettingsError
 
 

@@ -14,8 +14,8 @@ import click
 from tinygrad_rnn.backend import cuda_namespace
 from tinygrad_rnn.cli.saying import echo
 from tinygrad_rnn.training.cell_permits import CellPermit
+from tinygrad_rnn.training.display import entry
 from tinygrad_rnn.training.folder import newest_best
-from tinygrad_rnn.training.report import entry
 from tinygrad_rnn.training.settings import LEARNING_RATES, SCHEDULES, Settings, SettingsError
 
 DEFAULT_OUT = Path("runs/lm")

@@ -7,7 +7,7 @@ import shlex
 import click
 
 from tinygrad_rnn.data.messages import printable
-from tinygrad_rnn.training.report import entry
+from tinygrad_rnn.training.display import entry
 
 TYPED = "tinygrad_rnn.typed"
 """Where click's context keeps the arguments that were typed."""

@@ -31,6 +31,7 @@ from tinygrad_rnn.tasks.speaking import speak
 from tinygrad_rnn.training.building import load_weights
 from tinygrad_rnn.training.cell_files import open_cell
 from tinygrad_rnn.training.cell_permits import CellPermit
+from tinygrad_rnn.training.display import figure
 from tinygrad_rnn.training.driving import train
 from tinygrad_rnn.training.folder import (
     BEST,
@@ -48,7 +49,7 @@ from tinygrad_rnn.training.held_out import remarks_on_split
 from tinygrad_rnn.training.log import read_log
 from tinygrad_rnn.training.log_file import LogFile, refuse_other_file
 from tinygrad_rnn.training.places import option_of, pipes
-from tinygrad_rnn.training.report import Reporter, baseline_line, figure, summary
+from tinygrad_rnn.training.report import Reporter, baseline_line, summary
 from tinygrad_rnn.training.runs import MAY_BE_NAMED_ANEW, MAY_CHANGE, Run
 from tinygrad_rnn.training.settings import Settings, SettingsError
 from tinygrad_rnn.training.signals import HUNG_UP

@@ -6,6 +6,7 @@ import os
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from tinygrad_rnn.data.messages import TextError
 from tinygrad_rnn.training.settings import Settings
@@ -14,8 +15,8 @@ from tinygrad_rnn.training.settings import Settings
 def candidates(name: str, checkpoint: Path, known: str | None = None) -> list[str]:
     """The files that a checkpoint may mean by `name`, those that are there, the likeliest first: the one that it was
     when the checkpoint was saved (`known`, as an absolute path); as seen from where one stands, from the checkpoint's
-    folder and from those above it; and one called so beside the checkpoint. Anything but a file, such as a pipe, is
-    left out."""
+    folder and from those above it; and one called so beside the checkpoint. Anything but a file or a folder, such as a
+    pipe, is left out."""
     return [each for each in dict.fromkeys(_places(name, checkpoint.resolve(), known)) if _stays(each)]
 
 
@@ -23,14 +24,16 @@ def _places(name: str, checkpoint: Path, known: str | None) -> Iterator[str]:
     if known is not None:
         yield known
     yield name
+    if not Path(name).name:
+        return
     for folder in checkpoint.parents:
         yield str(folder / name)
     yield str(checkpoint.parent / Path(known or name).name)
 
 
 def _stays(name: str) -> bool:
-    """Whether it can be read again: a file or a folder, and no pipe."""
-    return os.path.isfile(name) or os.path.isdir(name)
+    """Whether it can be read again: a file or a folder of some name, and no pipe."""
+    return os.path.isfile(name) or (os.path.isdir(name) and Path(name).name not in ("", ".."))
 
 
 def text_files(settings: Settings) -> dict[str, str]:
@@ -56,11 +59,15 @@ def found_texts(
     return found
 
 
-def with_texts_at(settings: Settings, files: Mapping[str, str]) -> Settings:
-    """The settings, by which the texts are read where `files` says that they are."""
-    text = tuple(files.get(name, name) for name in settings.text)
-    csv, valid = (None if name is None else files.get(name, name) for name in (settings.csv, settings.valid))
-    return replace(settings, text=text, csv=csv, valid=valid)
+def with_texts_at(settings: Settings, files: Mapping[str, str], anew: Collection[str] = ()) -> Settings:
+    """The settings, by which the texts are read where `files` says that they are, but for those of the settings in
+    `anew`."""
+    there: dict[str, Any] = {
+        "text": tuple(files.get(name, name) for name in settings.text),
+        "csv": files.get(settings.csv or "", settings.csv),
+        "valid": files.get(settings.valid or "", settings.valid),
+    }
+    return replace(settings, **{option: names for option, names in there.items() if option not in anew})
 
 
 def option_of(settings: Settings, name: str) -> str:
@@ -75,7 +82,7 @@ def pipes(settings: Settings) -> set[str]:
 
 def _is_pipe(name: str) -> bool:
     fleeting = name == "-" or name.startswith(("/dev/fd/", "/proc/"))
-    return not os.path.isfile(name) and (fleeting or (os.path.exists(name) and not _stays(name)))
+    return not os.path.isfile(name) and (fleeting or (os.path.exists(name) and not os.path.isdir(name)))
 
 
 def _named(settings: Settings) -> list[tuple[str, str]]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import textwrap
 import time
 from dataclasses import asdict
 from typing import Any
@@ -13,6 +12,7 @@ from tqdm import tqdm
 from tinygrad_rnn.data.messages import printable
 from tinygrad_rnn.models.language import perplexity
 from tinygrad_rnn.training.description import ORDERS
+from tinygrad_rnn.training.display import TIE, entry, figure
 from tinygrad_rnn.training.driving import Listener
 from tinygrad_rnn.training.fitting import Evaluation, Record
 from tinygrad_rnn.training.log_file import LogFile
@@ -108,21 +108,6 @@ class Reporter(Listener):
         self.log.close()
 
 
-_TIE = "\xa0"
-"""A space at which `entry` breaks no line."""
-
-
-def entry(label: str, text: str) -> str:
-    """A line with its label at the left; in several lines where it is long."""
-    lines = textwrap.wrap(text, 100, break_long_words=False, break_on_hyphens=False)
-    return f"{label:<10}" + ("\n" + " " * 10).join(lines).replace(_TIE, " ")
-
-
-def figure(value: float, digits: int) -> str:
-    """A number with so many digits after the point, or in few characters where it is very large or none."""
-    return f"{value:.{digits}f}" if abs(value) < 1e6 else f"{value:.2g}"
-
-
 def summary(run: Run, best: Evaluation, why: str) -> list[str]:
     """The lines under a run: what came out, and what it is worth."""
     about = run.data.about
@@ -148,4 +133,4 @@ def baseline_line(about: dict[str, Any], reached: float | None = None) -> str:
     for order, nats in about["baselines"].items():
         verdict = "" if reached is None else ": beaten" if reached < nats else ": not reached"
         words.append(f"{ORDERS[order]} {nats:.3f} (perplexity {figure(perplexity(nats), 1)}){verdict}")
-    return ", ".join(each.replace(" ", _TIE) for each in words)
+    return ", ".join(each.replace(" ", TIE) for each in words)

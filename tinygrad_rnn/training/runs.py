@@ -171,7 +171,7 @@ class Run:
             )
         settings = replace(settings, **changes, cell=settings.cell if permit.named is None else permit.named)
         files = found_texts(settings, path, meta.get("files", {}), changes.keys())
-        corpus = read_corpus(with_texts_at(settings, files), note)
+        corpus = read_corpus(with_texts_at(settings, files, changes.keys()), note)
         if corpus.sha256 != meta["corpus"]["sha256"]:
             raise SettingsError(f"{path}: the corpus {corpus.name} has changed since the run was saved")
         data = prepare(settings, corpus, vocabulary)
