@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 from tinygrad_rnn.training.fitting import Evaluation, Record
-from tinygrad_rnn.training.folder import BEST, LAST, own_checkpoint
+from tinygrad_rnn.training.folder import BEST, LAST, of_step, own_checkpoint
 from tinygrad_rnn.training.runs import Run
 from tinygrad_rnn.training.signals import Signals
 
@@ -22,18 +22,24 @@ class Listener:
         """After every evaluation."""
 
 
-def train(run: Run, out: Path, listener: Listener, budget: float | None = None) -> str:
+INTERIM = 10
+"""Evaluations within a time budget at least, also where it is shorter than an epoch."""
+
+
+def train(run: Run, out: Path, listener: Listener, budget: float | None = None, keep_every: bool = False) -> str:
     """Trains until the epochs, the patience or the `budget` (seconds) are used up, or Ctrl-C is pressed; keeps
-    `best.safetensors` and `last.safetensors` in `out`, which the caller holds (`folder.held`). Returns in a few words
-    why it ended. Raises OSError; SystemExit after SIGTERM and SIGHUP, saved, where nothing else was to be done on them.
+    `best.safetensors` and `last.safetensors` in `out`, which the caller holds (`folder.held`), and with `keep_every` a
+    `step-N.safetensors` of every planned evaluation. Returns in a few words why it ended. Raises OSError; SystemExit
+    after SIGTERM and SIGHUP, saved, where nothing else was to be done on them.
 
     A run that ends where no evaluation was planned is evaluated once more, and saved as it was before that, so that
-    resuming it gives the run that was not interrupted."""
+    resuming it gives the run that was not interrupted. So it is from time to time where a budget is shorter than what
+    lies between two planned evaluations."""
     settings = run.settings
     if settings.epochs is not None and run.progress.epoch >= settings.epochs:
         return f"{_epochs(settings.epochs)} done already"
     end = math.inf if budget is None else time.monotonic() + budget
-    keeper = _Keeper(run, out, listener)
+    keeper = _Keeper(run, out, listener, keep_every)
     with Signals() as signals:
         for record in run.steps():
             keeper.tell(record)
@@ -46,9 +52,10 @@ def train(run: Run, out: Path, listener: Listener, budget: float | None = None) 
                 break  # and so ends the program
             # Asked after a planned evaluation: it counts for the patience, and takes time.
             why = _reason_to_end(run, signals.number != 0, time.monotonic() >= end)
-            if why and not planned:
-                keeper.evaluate(record, planned=False)
+            if not planned and (why or (budget is not None and keeper.seconds_since() > budget / INTERIM)):
+                keeper.evaluate(record, planned=False, last=bool(why))
             if why:
+                run.best = min(run.best, keeper.kept)
                 return why
     raise AssertionError("fit does not end by itself")
 
@@ -56,9 +63,10 @@ def train(run: Run, out: Path, listener: Listener, budget: float | None = None) 
 class _Keeper:
     """Evaluates a run, and keeps its files: the model that did best, and the run as it stands."""
 
-    def __init__(self, run: Run, out: Path, listener: Listener) -> None:
-        self.run, self.listener = run, listener
+    def __init__(self, run: Run, out: Path, listener: Listener, keep_every: bool) -> None:
+        self.run, self.listener, self.out, self.keep_every = run, listener, out, keep_every
         self.best, self.last = out / BEST, out / LAST
+        self.evaluated, self.took = time.monotonic(), 0.0
         # The file may be better than the run knows, where it is of an unplanned evaluation.
         self.kept = min(run.best, _kept(self.best, run))
 
@@ -71,12 +79,16 @@ class _Keeper:
             self.run.save(self.last)
             raise
 
-    def evaluate(self, record: Record, *, planned: bool) -> None:
+    def seconds_since(self) -> float:
+        """Seconds since the latest evaluation, less what keeps evaluations from taking more than a tenth of the time."""
+        return time.monotonic() - self.evaluated - 9 * self.took
+
+    def evaluate(self, record: Record, *, planned: bool, last: bool = False) -> None:
         """Evaluates the run after the step of `record`, saves it and tells the listener.
 
-        A planned evaluation is part of the run. An unplanned one is not: it is made because the run ends here, and the
-        run that goes on from its file must be the one that was never interrupted."""
-        run = self.run
+        A planned evaluation is part of the run. An unplanned one is not: it is made because the run ends here (`last`),
+        or to be seen, and the run that goes on must be the one in which it was not made."""
+        run, began, known = self.run, time.monotonic(), self.run.best
         if not planned:
             # Saved as it was before the evaluation, of which the run that goes on knows nothing.
             run.save(self.last)
@@ -91,6 +103,12 @@ class _Keeper:
         if planned:
             # Saved as it is after the evaluation, which the run that goes on does not repeat.
             run.save(self.last)
+            if self.keep_every:
+                run.save(self.out / of_step(run.progress.step))
+        elif not last:
+            run.best = known
+        self.evaluated = time.monotonic()
+        self.took = self.evaluated - began
         # Told last, when the files are whole: whoever listens may raise an error.
         self.listener.evaluation(record, found, better)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -27,9 +28,20 @@ BEST, LAST, LOG, PICTURE = "best.safetensors", "last.safetensors", "log.jsonl", 
 """The model that did best, the run as it stands, a line for every step, and the curve of the losses."""
 
 
+def of_step(step: int) -> str:
+    """The name of a checkpoint that is kept beside these."""
+    return f"step-{step:07}.safetensors"
+
+
+def _checkpoints(folder: Path) -> list[Path]:
+    """The checkpoints of runs that lie in the folder."""
+    of_steps = [path for path in sorted(folder.glob("step-*")) if re.fullmatch(r"step-\d{7,}\.safetensors", path.name)]
+    return [path for path in (folder / BEST, folder / LAST, *of_steps) if os.path.lexists(path)]
+
+
 def files_of_a_run(folder: Path) -> list[Path]:
     """Those files of a run that lie in the folder: a new run would overwrite them."""
-    return [folder / name for name in (BEST, LAST, LOG, PICTURE) if os.path.lexists(folder / name)]
+    return [*_checkpoints(folder), *(path for name in (LOG, PICTURE) if os.path.lexists(path := folder / name))]
 
 
 # --- The lock --------------------------------------------------------------------------------------------------
@@ -115,7 +127,7 @@ def refuse_other_runs(folder: Path, run: Run | None = None) -> None:
     if run is None:
         other = files_of_a_run(folder)
     else:
-        other = [folder / name for name in (BEST, LAST) if is_of_another(folder / name, run)]
+        other = [path for path in _checkpoints(folder) if is_of_another(path, run)]
     if other:
         raise SettingsError(
             f"--out: {folder} holds another run ({other[0].name}); give another folder, or --overwrite to replace it"
@@ -124,8 +136,8 @@ def refuse_other_runs(folder: Path, run: Run | None = None) -> None:
 
 def remove_other_runs(folder: Path, run: Run) -> None:
     """Removes the files of other runs than this one. Raises OSError."""
-    checkpoints = [folder / BEST, folder / LAST]
-    if all(is_of_another(path, run) for path in checkpoints if os.path.lexists(path)):
+    checkpoints = _checkpoints(folder)
+    if all(is_of_another(path, run) for path in checkpoints):
         (folder / PICTURE).unlink(missing_ok=True)
     for path in checkpoints:
         if is_of_another(path, run):
