@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from tinygrad_rnn.cli.forms import NamedFiles
+from tinygrad_rnn.cli.helping import Grouped, of_model
 from tinygrad_rnn.cli.options import (
     cell_options,
     check_device,
@@ -30,7 +30,8 @@ from tinygrad_rnn.training.unknown_tokens import UnknownTokens, count_unknown
 
 @click.command(
     "evaluate",
-    cls=NamedFiles,
+    cls=Grouped,
+    headings=of_model("evaluate", "The text", "tinygrad-rnn evaluate --text other.txt"),
     short_help="Measure a model in nats per token and perplexity.",
     help="Measure a model in nats per token and perplexity, on its validation part or another text.\n\n"
     "All unknown tokens are one to the model, a common one, and make a text look easy: perplexity is given with and "
@@ -72,8 +73,8 @@ def evaluate_command(checkpoint: Path, text: tuple[str, ...], encoding: str, dev
     found = measure(model, settings, sentences, device)
     say(
         "result",
-        f"{figure(found.nats, 4)} nats per token on {found.tokens:,} tokens: "
-        f"perplexity {figure(found.perplexity, 1)}, {figure(found.bits, 3)} bits",
+        f"{figure(found.nats, 4)} nats per {settings.unit} on {found.tokens:,} {settings.unit}s: "
+        f"perplexity {figure(found.perplexity, 1)}, {figure(found.bits, 3)} bits per {settings.unit}",
     )
     say("", f"vocabulary {len(vocabulary):,}, {model.size:,} parameters, corpus sha256 {corpus.sha256[:12]}")
     unknown = count_unknown(sentences)

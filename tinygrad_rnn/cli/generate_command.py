@@ -8,17 +8,20 @@ from typing import Any
 import click
 import numpy as np
 
-from tinygrad_rnn.cli.forms import NamedFiles
+from tinygrad_rnn.cli.helping import Grouped, of_model
 from tinygrad_rnn.cli.options import cell_options, check_device, checkpoint_argument, device_option
-from tinygrad_rnn.cli.saying import echo, warn
+from tinygrad_rnn.cli.saying import say_samples, warn
+from tinygrad_rnn.data.readers import read_text
 from tinygrad_rnn.tasks.speaking import speak
 from tinygrad_rnn.training.building import load_model
 from tinygrad_rnn.training.cell_permits import CellPermit
+from tinygrad_rnn.training.settings import SettingsError
 
 
 @click.command(
     "generate",
-    cls=NamedFiles,
+    cls=Grouped,
+    headings=of_model("generate", "What it says", "tinygrad-rnn generate --prompt 'the file' --temperature 0.5"),
     help="Print sentences that a trained model makes up. It never prints the unknown token.",
 )
 @checkpoint_argument
@@ -37,13 +40,20 @@ from tinygrad_rnn.training.cell_permits import CellPermit
     help="Only the most likely tokens that reach this probability.",
 )
 @click.option("--prompt", default="", help="How it begins.")
+@click.option("--prompt-file", metavar="FILE", help="How it begins, from a file of UTF-8, or - for standard input.")
 @click.option("--min-length", type=click.IntRange(0), default=5, show_default=True, help="Tokens at least.")
 @click.option("--max-length", type=click.IntRange(1), help="Tokens at most (60 words or 400 characters unless told).")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Same seed, same sentences.")
 @cell_options
 @device_option
-def generate_command(checkpoint: Path, device: str, seed: int, permit: CellPermit, **options: Any) -> None:
+def generate_command(
+    checkpoint: Path, device: str, seed: int, prompt: str, prompt_file: str | None, permit: CellPermit, **options: Any
+) -> None:
     check_device(device)
+    if prompt_file is not None:
+        if prompt:
+            raise SettingsError("--prompt and --prompt-file cannot both be given: one beginning was expected")
+        prompt = read_text(prompt_file).removesuffix("\n")
     model, vocabulary, settings, _ = load_model(checkpoint, device, permit, warn)
-    for text in speak(model, vocabulary, settings, np.random.default_rng(seed), **options):
-        echo(text)
+    texts = speak(model, vocabulary, settings, np.random.default_rng(seed), prompt=prompt, **options)
+    say_samples(texts, numbered=settings.unbroken and options["count"] > 1)

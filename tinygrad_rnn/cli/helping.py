@@ -8,6 +8,8 @@ from typing import Any
 
 import click
 
+from tinygrad_rnn.cli.forms import NamedFiles
+
 
 @dataclass(frozen=True)
 class Heading:
@@ -24,8 +26,8 @@ def heading(title: str, example: str, options: str = "") -> Heading:
     return Heading(title, example, frozenset(options.split()))
 
 
-class Grouped(click.Command):
-    """A command whose options stand under headings; those that no heading names stand under the last one."""
+class Grouped(NamedFiles):
+    """A command whose options stand under headings; those that no heading names stand under the one that names none."""
 
     def __init__(self, *args: Any, headings: Sequence[Heading], **options: Any) -> None:
         super().__init__(*args, **options)
@@ -35,9 +37,8 @@ class Grouped(click.Command):
         """Each heading with the options that stand under it, in the order in which the command has them."""
         named = {name for each in self.headings for name in each.options}
         shown = [each for each in self.get_params(ctx) if each.get_help_record(ctx) is not None]
-        last = self.headings[-1]
         return [
-            (each, [p for p in shown if p.name in each.options or (each is last and p.name not in named)])
+            (each, [p for p in shown if (p.name in each.options if each.options else p.name not in named)])
             for each in self.headings
         ]
 
@@ -54,12 +55,12 @@ TRAIN = (
     heading(
         "The text",
         "tinygrad-rnn train --text book.txt --level char",
-        "text csv column lines level lowercase vocab_size valid_fraction",
+        "text csv column skip_initial_space encoding lines level lowercase vocab_size valid_fraction valid shuffle",
     ),
     heading(
         "The model",
-        "tinygrad-rnn train --cell lstm --layers 1 --hidden 256 --embedding 256",
-        "cell layers embedding hidden tied init dtype vectors",
+        "tinygrad-rnn train --cell lstm --layers 1 --hidden 256",
+        "cell layers embedding hidden tied init dtype vectors init_from",
     ),
     heading(
         "Noise while training",
@@ -68,13 +69,13 @@ TRAIN = (
     ),
     heading(
         "The optimiser",
-        "tinygrad-rnn train --optimizer adam --lr 1e-3 --schedule cosine --epochs 20",
+        "tinygrad-rnn train --optimizer adam --lr 1e-3 --schedule cosine",
         "optimizer lr momentum decay weight_decay clip_norm clip_value schedule",
     ),
     heading(
         "Batches",
         "tinygrad-rnn train --batch-size 64 --steps 50",
-        "batching batch_size steps",
+        "batching batch_size steps warm_up",
     ),
     heading(
         "How long",
@@ -82,8 +83,25 @@ TRAIN = (
         "epochs time_budget evaluate_every patience",
     ),
     heading(
+        "What is shown",
+        "tinygrad-rnn train --sample-every 200 --sentences 3",
+        "sentences count sample_every quiet log",
+    ),
+    heading(
         "The run and its files",
         "tinygrad-rnn train --resume runs/lm/last.safetensors --epochs 20",
     ),
 )
 """Of `train`."""
+
+MODEL = heading(
+    "The model",
+    "tinygrad-rnn {command} runs/lm/best.safetensors --cell cells.py:MyCell",
+    "checkpoint cell trust device",
+)
+"""Of the commands that open a checkpoint."""
+
+
+def of_model(command: str, title: str, example: str) -> tuple[Heading, ...]:
+    """The headings of such a command: its own options, and those by which a model is opened."""
+    return heading(title, example), Heading(MODEL.title, MODEL.example.format(command=command), MODEL.options)

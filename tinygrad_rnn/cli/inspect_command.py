@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from tinygrad_rnn.cli.forms import NamedFiles
+from tinygrad_rnn.cli.helping import Grouped, of_model
 from tinygrad_rnn.cli.options import cell_options, checkpoint_argument
 from tinygrad_rnn.cli.saying import command_with_cell, echo, say, warn
 from tinygrad_rnn.data.vocabulary import Vocabulary
@@ -22,7 +22,8 @@ from tinygrad_rnn.training.settings import Settings, SettingsError
 
 @click.command(
     "inspect",
-    cls=NamedFiles,
+    cls=Grouped,
+    headings=of_model("inspect", "What is shown", "tinygrad-rnn inspect --html page.html --text 'the file is open .'"),
     short_help="Show what is in a checkpoint, as text or as a page.",
     help="Show what is in a checkpoint: where it is from, how far it got, and its weights. With --html as a "
     "page, with curves, and what the model does over a text: surprise, gates, what depends on what.",

@@ -147,6 +147,11 @@ _SETTINGS_OPTIONS = [
     _setting("init", "Initial weights.", type=click.Choice(["default", "wildml"])),
     _setting("dtype", "Type of the numbers.", type=click.Choice(["float32", "float64"])),
     _setting("vectors", "Pre-trained word vectors (GloVe or word2vec text).", metavar="FILE"),
+    _setting(
+        "init_from",
+        "Begin with the weights of a model of another text, which are matched by word.",
+        metavar="CHECKPOINT",
+    ),
     _setting("dropout", "On embeddings, between layers and before the output."),
     _setting("recurrent_dropout", "On the state that gates read, one mask a sequence and gate."),
     _setting("zoneout", "Probability that a unit keeps its old state."),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Iterable
 
 import click
 
@@ -31,6 +32,12 @@ def note(text: str) -> None:
 def warn(text: str) -> None:
     """Prints on standard error what a user should know of the results on standard output."""
     echo(entry("warning", text), err=True)
+
+
+def say_samples(texts: Iterable[str], numbered: bool, indent: str = "") -> None:
+    """Prints what a model makes up, a text a line; texts of several lines are told apart by a number above each."""
+    for number, text in enumerate(texts, 1):
+        echo(f"--- {number} ---\n{text}" if numbered else f"{indent}{text}")
 
 
 def command_with_cell(cell: str) -> str:

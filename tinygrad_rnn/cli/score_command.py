@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from tinygrad_rnn.cli.helping import Grouped, of_model
 from tinygrad_rnn.cli.options import (
     cell_options,
     check_device,
@@ -22,6 +23,8 @@ from tinygrad_rnn.training.cell_permits import CellPermit
 
 @click.command(
     "score",
+    cls=Grouped,
+    headings=of_model("score", "The text", "tinygrad-rnn score runs/lm/best.safetensors lines.txt"),
     help="Print the log-probability of each line of SENTENCES (a file, or standard input), in nats.\n\n"
     "Prints four columns: log-probability, number of tokens, how many of these the model does not know, sentence. All "
     "unknown tokens are one to the model, a common one: a line with many of them is less likely than it looks.",

@@ -76,9 +76,11 @@ def file_and_class(name: str) -> tuple[str, str]:
     path, colon, attribute = name.rpartition(":")
     if not colon or not attribute:
         file, meant = name.removesuffix(":"), difflib.get_close_matches(name.lower(), CELLS, 1)
-        hint = f"FILE.py:Class with the name of the class in {file}" if file.endswith(".py") else ""
-        hint = hint or f"{meant[0] if meant else ', '.join(CELLS)} or FILE.py:Class"
-        raise SettingsError(f"cell must be {hint}, got {name!r}")
+        if file.endswith(".py"):
+            raise SettingsError(f"cell must be FILE.py:Class with the name of the class in {file}, got {name!r}")
+        if meant:
+            raise SettingsError(f"there is no cell {name!r}: did you mean {meant[0]}?")
+        raise SettingsError(f"cell must be {', '.join(CELLS)} or FILE.py:Class, got {name!r}")
     return path, attribute
 
 

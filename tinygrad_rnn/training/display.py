@@ -20,7 +20,7 @@ LABEL = 10
 TIE = "\xa0"
 """A space at which `entry` breaks no line."""
 
-HEADER = f"{'':<9}{'train':>8}{'valid':>8}{'perplexity':>12}{'bits':>7}{'tokens/s':>10}{'lr':>9}"
+HEADER = f"{'':<{LABEL}}{'train':>8}{'valid':>8}{'perplexity':>12}{'bits':>7}{'tokens/s':>10}{'lr':>9}"
 """Above the rows of evaluations; `train` and `valid` are in nats a token."""
 
 
@@ -46,11 +46,11 @@ def figure(value: float, digits: int) -> str:
     return f"{value:.{digits}f}" if abs(value) < 1e6 else f"{value:.2g}"
 
 
-def row(epoch: int, train: float, valid: float, perplexity: float, bits: float, speed: float, lr: float) -> str:
+def row(label: str, train: float, valid: float, perplexity: float, bits: float, speed: float, lr: float) -> str:
     """An evaluation in the columns of HEADER: nats a token in training and in validation, exp of the latter and the
     latter in bits, tokens a second, and the learning rate."""
     return (
-        f"epoch {epoch:>3} {figure(train, 3):>7} {figure(valid, 3):>7} {figure(perplexity, 1):>11} "
+        f"{label:<{LABEL}} {figure(train, 3):>7} {figure(valid, 3):>7} {figure(perplexity, 1):>11} "
         f"{figure(bits, 2):>6} {speed:>9,.0f} {lr:>8.2g}"
     )
 

@@ -80,7 +80,7 @@ class _Keeper:
             raise
 
     def seconds_since(self) -> float:
-        """Seconds since the latest evaluation, less what keeps evaluations from taking more than a tenth of the time."""
+        """Seconds since the latest evaluation, less so many that evaluations take no more than a tenth of the time."""
         return time.monotonic() - self.evaluated - 9 * self.took
 
     def evaluate(self, record: Record, *, planned: bool, last: bool = False) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
@@ -12,29 +13,44 @@ from tqdm import tqdm
 from tinygrad_rnn.data.messages import printable
 from tinygrad_rnn.models.language import perplexity
 from tinygrad_rnn.training.description import ORDERS
-from tinygrad_rnn.training.display import TIE, entry, figure
+from tinygrad_rnn.training.display import HEADER, TIE, columns, entry, figure, row, shortened
 from tinygrad_rnn.training.driving import Listener
 from tinygrad_rnn.training.fitting import Evaluation, Record
 from tinygrad_rnn.training.log_file import LogFile
 from tinygrad_rnn.training.runs import Run
 
+QUIET_SECONDS = 10.0
+"""Without a terminal, and so without a bar, a line is printed as often as that."""
+
 
 class Reporter(Listener):
-    """Prints a line per evaluation and, on a terminal, a progress bar; writes every step to the log."""
+    """Prints a row per evaluation and, on a terminal, a progress bar, elsewhere a line now and then; writes every step
+    to the log. After every `sample_every` steps it prints what `sample` gives for that step."""
 
-    def __init__(self, run: Run, log: LogFile, budget: float | None, quiet: bool = False) -> None:
-        self.run, self.quiet = run, quiet
+    def __init__(
+        self,
+        run: Run,
+        log: LogFile,
+        budget: float | None,
+        quiet: bool = False,
+        sample: Callable[[int], str] | None = None,
+        sample_every: int | None = None,
+    ) -> None:
+        self.run, self.log, self.quiet = run, log, quiet
+        self.sample, self.sample_every = sample, sample_every
         self.batches = len(run.batches(run.progress.epoch))
-        self.start = time.monotonic()
+        self.start = self.spoken = time.monotonic()
         self.end = None if budget is None else self.start + budget
         self.first_step = run.progress.step
-        self.log = log
+        self.headed = False
+        self.barred = not quiet and sys.stderr.isatty()
+        self.width = 24 if columns(sys.stderr) >= 100 else 10
         self.bar = tqdm(
             total=self.batches,
             leave=False,
-            disable=quiet or not sys.stderr.isatty(),
+            disable=not self.barred,
             unit="batch",
-            bar_format="{bar:24} {desc}",  # tqdm would begin a postfix with a comma
+            bar_format=f"{{bar:{self.width}}} {{desc}}",  # tqdm would begin a postfix with a comma
         )
         self._begin_epoch()
 
@@ -49,14 +65,32 @@ class Reporter(Listener):
         self.nats += record.loss * record.tokens
         self.seconds += record.seconds
         self.skipped += not record.applied
+        done = self.run.progress.batch or self.batches
+        if self.barred:
+            room = columns(sys.stderr) - self.width - 2
+            self.bar.set_description_str(shortened(self._state(record), room), refresh=False)
+            self.bar.update(done - self.bar.n)
+        elif not self.quiet and time.monotonic() - self.spoken >= QUIET_SECONDS:
+            self._print(entry("", f"batch {done:,} of {self.batches:,}, {shortened(self._state(record), 80)}"))
+        if self.sample is not None and self.sample_every is not None and record.step % self.sample_every == 0:
+            text = self.sample(record.step)
+            self._print(f"--- step {record.step:,} ---\n{text}" if "\n" in text else entry("sample", text))
+
+    def _state(self, record: Record) -> list[tuple[int, str]]:
+        """Where the run stands, in parts: see `display.shortened`."""
         mean, speed = self._since_evaluation()
-        self.bar.set_description_str(
-            f"epoch {record.epoch + 1}: {figure(mean, 3)} nats, perplexity {figure(perplexity(mean), 1)}, "
-            f"gradient {figure(record.gradient_norm, 2)}, "
-            f"{speed:,.0f} tokens/s, {self._left()}",
-            refresh=False,
-        )
-        self.bar.update((self.run.progress.batch or self.batches) - self.bar.n)
+        return [
+            (1, f"epoch {record.epoch + 1}: {figure(mean, 3)} nats"),
+            (3, f"perplexity {figure(perplexity(mean), 1)}"),
+            (4, f"gradient {figure(record.gradient_norm, 2)}"),
+            (2, f"{speed:,.0f} tokens/s"),
+            (1, self._left()),
+        ]
+
+    def _print(self, text: str) -> None:
+        self.bar.clear()
+        print(printable(text), flush=True)
+        self.spoken = time.monotonic()
 
     def _since_evaluation(self) -> tuple[float, float]:
         """Nats per token in training, and tokens a second."""
@@ -87,20 +121,22 @@ class Reporter(Listener):
                 "best": better,
             }
         )
-        mean, speed = self._since_evaluation()
-        line = (
-            f"epoch {record.epoch + 1:>3}  train {figure(mean, 3)}  valid {figure(found.nats, 3)} nats/token  "
-            f"perplexity {figure(found.perplexity, 1):>7}  "
-            f"{speed:>7,.0f} tokens/s  lr {record.lr:.2g}{'  best' if better else ''}"
-        )
-        if self.skipped:
-            name = self.run.optimizer.last_skip
-            steps = "1 step" if self.skipped == 1 else f"{self.skipped} steps"
-            line += f"  ({steps} skipped: the gradient of {name} was not finite)"
         if not self.quiet:
-            self.bar.clear()
-            print(printable(line), flush=True)
+            self._print_row(record, found, better)
         self._begin_epoch()
+
+    def _print_row(self, record: Record, found: Evaluation, better: bool) -> None:
+        mean, speed = self._since_evaluation()
+        label = f"epoch {record.epoch + 1}" if record.last_of_epoch else f"step {record.step}"
+        if not self.headed:
+            self._print(HEADER)
+            self.headed = True
+        figures = row(label, mean, found.nats, found.perplexity, found.bits, speed, record.lr)
+        self._print(f"{figures}{'  best' if better else ''}")
+        if self.skipped:
+            steps = "1 step" if self.skipped == 1 else f"{self.skipped} steps"
+            name = self.run.optimizer.last_skip
+            self._print(entry("", f"{steps} skipped: the gradient of {name} was not finite"))
 
     def close(self) -> None:
         """Ends the bar and the log."""
@@ -110,12 +146,12 @@ class Reporter(Listener):
 
 def summary(run: Run, best: Evaluation, why: str) -> list[str]:
     """The lines under a run: what came out, and what it is worth."""
-    about = run.data.about
+    about, unit = run.data.about, run.settings.unit
     return [
         entry(
             "result",
-            f"{figure(best.nats, 3)} nats per token on {best.tokens:,} validation tokens: "
-            f"perplexity {figure(best.perplexity, 1)}, {figure(best.bits, 2)} bits ({why})",
+            f"{figure(best.nats, 3)} nats per {unit} on {best.tokens:,} validation {unit}s: "
+            f"perplexity {figure(best.perplexity, 1)}, {figure(best.bits, 2)} bits per {unit} ({why})",
         ),
         entry(
             "",

@@ -19,6 +19,7 @@ from tinygrad_rnn.data.batches import Batch
 from tinygrad_rnn.data.messages import Note
 from tinygrad_rnn.models import checkpoint
 from tinygrad_rnn.models.language import LanguageModel
+from tinygrad_rnn.optim.schedules import Schedule
 from tinygrad_rnn.surroundings import no_grad
 from tinygrad_rnn.tensor import as_tensor
 from tinygrad_rnn.training.building import (
@@ -36,9 +37,12 @@ from tinygrad_rnn.training.places import found_texts, text_files, with_texts_at
 from tinygrad_rnn.training.settings import Settings, SettingsError
 from tinygrad_rnn.training.split_identity import split_change
 from tinygrad_rnn.training.text_data import Data, make_batches, measure, prepare, read_corpus
+from tinygrad_rnn.training.transfer import begin_from
 
-MAY_CHANGE = ("epochs", "patience", "threads")
-"""Settings that a run may be resumed with; the others are those of its checkpoint."""
+CHANGE_NUMBERS = ("lr", "dropout", "recurrent_dropout", "zoneout", "batch_size")
+MAY_CHANGE = ("epochs", "patience", "threads", *CHANGE_NUMBERS)
+"""Settings that a run may be resumed with; the others are those of its checkpoint. After the former it is no longer the
+run that was not interrupted."""
 MAY_BE_NAMED_ANEW = ("text", "csv", "valid", "cell")
 """Files that a run may be resumed with: the texts must be the same ones, wherever they are now."""
 
@@ -71,6 +75,9 @@ class Run:
         rng = np.random.default_rng(seeds[0])
         self.model = build_model(self.settings, self.data.vocabulary, rng, self.cell).to(self.device)
         self.given_vectors = load_word_vectors(self.settings, self.model, self.data.vocabulary)
+        self.known_tokens = 0
+        if self.settings.init_from is not None:
+            self.known_tokens = begin_from(Path(self.settings.init_from), self.model, self.data.vocabulary)
         self.noise = np.random.default_rng(seeds[1])
         self.optimizer = make_optimizer(self.settings, self.model.named_parameters())
         self.schedule = make_schedule(self.settings, self.optimizer, self.batches)
@@ -169,6 +176,11 @@ class Run:
                 f"BLAS had --threads {settings.threads} and has {threads} now: sums may be added up in another order, "
                 "and the numbers may not be bit for bit those of the run that was not interrupted."
             )
+        changed = {
+            name for name in CHANGE_NUMBERS if changes.get(name, getattr(settings, name)) != getattr(settings, name)
+        }
+        if changed:
+            note(_no_longer_exact(changed))
         settings = replace(settings, **changes, cell=settings.cell if permit.named is None else permit.named)
         files = found_texts(settings, path, meta.get("files", {}), changes.keys())
         corpus = read_corpus(with_texts_at(settings, files, changes.keys()), note)
@@ -179,9 +191,9 @@ class Run:
             raise SettingsError(f"{path}: {change}")
         named_anew = bool(changes.keys() & set(MAY_BE_NAMED_ANEW))
         data.about.update(meta["corpus"], name=corpus.name if named_anew else meta["corpus"]["name"])
-        # The file of word vectors gave weights to begin with, and is not needed any more.
+        # Files of word vectors and of another model gave weights to begin with, and are not needed any more.
         progress = Progress(**{name: meta["progress"][name] for name in ("epoch", "batch", "step")})
-        run = cls(replace(settings, vectors=None), data, device, progress, cell=cell, files=files)
+        run = cls(replace(settings, vectors=None, init_from=None), data, device, progress, cell=cell, files=files)
         run.settings = settings
         load_weights(path, saved, run.model)
         with refused(path, "a checkpoint that does not say how to go on"):
@@ -190,11 +202,22 @@ class Run:
             if run.schedule is not None:
                 run.schedule.load_state_dict(meta["schedule"])
             run.noise.bit_generator.state = meta["noise"]
-            run.progress.state = _state_of(saved.part("state"), run.model)
+            if "batch_size" in changed:
+                run.progress.batch = 0
+            else:
+                run.progress.state = _state_of(saved.part("state"), run.model)
             run.check_place()
+        if "lr" in changed:
+            (run.schedule if isinstance(run.schedule, Schedule) else run.optimizer).lr = settings.learning_rate
         run.best = math.inf if meta["best"] is None else meta["best"]
         run.trouble, run.history, run.id = meta["trouble"], meta["history"], id_of_run(meta)
         return run
+
+
+def _no_longer_exact(changed: set[str]) -> str:
+    names = " and ".join(f"--{name.replace('_', '-')}" for name in CHANGE_NUMBERS if name in changed)
+    again = ", and the epoch that it was in begins again" if "batch_size" in changed else ""
+    return f"With another {names} the run is no longer bit for bit the one that was not interrupted{again}."
 
 
 def id_of_run(meta: dict[str, Any]) -> str:

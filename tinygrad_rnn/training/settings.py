@@ -52,6 +52,7 @@ class Settings:
     init: str = "default"
     dtype: str = "float32"
     vectors: str | None = None
+    init_from: str | None = None
     # noise
     dropout: float = 0.2
     recurrent_dropout: float = 0.0
@@ -119,6 +120,8 @@ class Settings:
             raise SettingsError(f"decay is an option of rmsprop and adadelta, and the optimizer is {self.optimizer}")
         if self.tied and self.embedding != self.hidden:
             raise SettingsError(f"tied needs embedding == hidden, got {self.embedding} and {self.hidden}")
+        if self.vectors and self.init_from:
+            raise SettingsError("--vectors and --init-from cannot both be given: one set of first weights was expected")
         if self.vectors and self.level != "word":
             raise SettingsError("vectors are for words, and the level is char")
 
@@ -144,6 +147,16 @@ class Settings:
     def unbroken(self) -> bool:
         """Whether the corpus is one text without sentence marks, as character models read it."""
         return self.level == "char" and not self.lines and self.csv is None
+
+    @property
+    def noisy(self) -> bool:
+        """Whether anything is drawn while training that is not in validation."""
+        return max(self.dropout, self.recurrent_dropout, self.zoneout) > 0
+
+    @property
+    def unit(self) -> str:
+        """What a token is called."""
+        return "character" if self.level == "char" else "token"
 
     @property
     def streams(self) -> bool:
