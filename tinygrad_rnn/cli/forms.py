@@ -7,7 +7,7 @@ from pathlib import PurePath
 
 import click
 
-_OPTIONS = {"train": "--text", "evaluate": "--text", "inspect": "--html"}
+_OPTIONS = {"train": "--text", "evaluate": "--text", "inspect": "--html", "generate": "--prompt"}
 _TRAIN_OPTIONS = {".csv": "--csv", ".safetensors": "--resume"}
 
 
@@ -19,6 +19,8 @@ class NamedFiles(click.Command):
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         extra = super().parse_args(ctx, args)
         if extra and not ctx.resilient_parsing:
+            if self.name not in _OPTIONS:
+                ctx.fail(f"{shlex.join(extra)} stands there, and nothing more was expected")
             ctx.fail(
                 f"{shlex.join(extra)} stands there without its option: "
                 f"tinygrad-rnn {self.name} ... {shlex.join(_with_options(self.name or '', extra))} was expected"

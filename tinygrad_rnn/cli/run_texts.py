@@ -62,11 +62,12 @@ def conclude(run: Run, out: Path, log: LogFile, why: str, count: int) -> None:
     drawn = log.is_kept and loss_curve(read_log(log.path), out / PICTURE)
     kept = [out / BEST, out / LAST, *([log.path] if log.is_kept else []), *([out / PICTURE] if drawn else [])]
     files = ", ".join(str(path) for path in kept if path.is_file())
-    if not math.isfinite(run.best):
+    best = own_checkpoint(out / BEST, run)
+    if best is None and not math.isfinite(run.best):
         say("result", f"no model: the validation loss was never a finite number ({why})")
         say("files", f"{files}: the run as it stands, to look into; its weights are good for nothing")
         raise click.exceptions.Exit(1)
-    if (best := own_checkpoint(out / BEST, run)) is not None:
+    if best is not None:
         load_weights(out / BEST, best, run.model)
     else:
         best_nats = f"{figure(run.best, 3)} nats per {run.settings.unit}"

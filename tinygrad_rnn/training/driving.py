@@ -55,7 +55,6 @@ def train(run: Run, out: Path, listener: Listener, budget: float | None = None, 
             if not planned and (why or (budget is not None and keeper.seconds_since() > budget / INTERIM)):
                 keeper.evaluate(record, planned=False, last=bool(why))
             if why:
-                run.best = min(run.best, keeper.kept)
                 return why
     raise AssertionError("fit does not end by itself")
 
