@@ -13,6 +13,7 @@ import tinygrad_rnn.ops as ops
 from tinygrad_rnn.backend import HostArray, is_array, to_device
 from tinygrad_rnn.models import init
 from tinygrad_rnn.models.module import Module
+from tinygrad_rnn.ops.indexing import _within
 from tinygrad_rnn.tensor import Parameter, Tensor
 
 
@@ -43,14 +44,10 @@ class Embedding(Module):
     def __call__(self, ids: Any) -> Tensor:
         """(...) of integers -> (...,E). Raises TypeError where ids are not integers, IndexError where one is not in
         the table."""
-        ids = ids.data if isinstance(ids, Tensor) else ids
-        ids = ids if is_array(ids) else np.asarray(ids)
+        ids = ids if isinstance(ids, Tensor) or is_array(ids) else np.asarray(ids)
         if ids.dtype.kind not in "iu":
             raise TypeError(f"Embedding: ids must be integers, got dtype {ids.dtype}")
-        rows = self.weight.shape[0]
-        if ids.size and not (0 <= int(ids.min()) and int(ids.max()) < rows):
-            wrong = int(ids.min()) if int(ids.min()) < 0 else int(ids.max())
-            raise IndexError(f"Embedding: ids must lie between 0 and {rows - 1}, got {wrong}")
+        ids = _within(ids, self.weight.shape[0], "Embedding: ids")
         vectors = ops.take(self.weight, ids)
         return vectors if self.padding is None else ops.where((ids != self.padding)[..., None], vectors, 0.0)
 

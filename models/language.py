@@ -18,7 +18,7 @@ from tinygrad_rnn.models.module import Module
 from tinygrad_rnn.models.padding import within_lengths
 from tinygrad_rnn.models.recurrent import Recurrent, State
 from tinygrad_rnn.models.variants import VARIANTS
-from tinygrad_rnn.ops.losses import Reduction
+from tinygrad_rnn.ops.rows import Reduction
 from tinygrad_rnn.tensor import Parameter, Tensor
 
 CELLS: dict[str, type[Cell]] = {"rnn": RNNCell, "gru": GRUCell, "lstm": LSTMCell} | VARIANTS

@@ -13,7 +13,7 @@ from tinygrad_rnn.ops.arithmetic import add
 from tinygrad_rnn.rowsparse import RowSparse
 from tinygrad_rnn.sums import SUMMED_AT_ONCE, accumulator
 from tinygrad_rnn.surroundings import current_surroundings
-from tinygrad_rnn.tape import Box, primitive
+from tinygrad_rnn.tape import Box, primitive, undifferentiable
 
 if TYPE_CHECKING:
     from tinygrad_rnn.tensor import Tensor
@@ -120,6 +120,16 @@ def scatter_add(x: Any, index: Any, updates: Any) -> Tensor:
     if not hasattr(updates, "shape"):  # numbers and lists take the dtype of `x`
         updates = xp(x.data if isinstance(x, Box) else x).asarray(updates, dtype=x.dtype)
     return add(x, scatter(updates, index, tuple(x.shape)))
+
+
+@undifferentiable
+def _within(indices: Array, size: int, what: str) -> Array:
+    """The indices themselves. Raises IndexError, in a sentence that begins with `what`, where one does not lie between
+    0 and size - 1."""
+    if indices.size and not (0 <= int(indices.min()) and int(indices.max()) < size):
+        wrong = int(indices.min()) if int(indices.min()) < 0 else int(indices.max())
+        raise IndexError(f"{what} must lie between 0 and {size - 1}, got {wrong}")
+    return indices
 
 
 @primitive

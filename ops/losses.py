@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tinygrad_rnn.backend import Array, is_array, xp
+from tinygrad_rnn.backend import Array, xp
 from tinygrad_rnn.blas import product
 from tinygrad_rnn.buffers import empty_buffer
 from tinygrad_rnn.ops.activations import sigmoid, softmax
 from tinygrad_rnn.ops.arithmetic import mul, square, sub
 from tinygrad_rnn.ops.elementary import floating
-from tinygrad_rnn.ops.indexing import scatter
 from tinygrad_rnn.ops.reductions import mean, sum
-from tinygrad_rnn.sums import accumulated, accumulator, weighted_sum
+from tinygrad_rnn.ops.rows import Reduction, check_reduction, rows_of
+from tinygrad_rnn.sums import accumulated, weighted_sum
 from tinygrad_rnn.tape import Box, Given, astype, joint, primitive
 
 if TYPE_CHECKING:
@@ -35,79 +35,11 @@ def _raw(x: Any) -> Any:
     return x.data if isinstance(x, Box) else x
 
 
-Reduction = Literal["mean", "sum", "none"]
-"""What becomes of the losses of the rows: their mean over what counts, their sum, or nothing."""
-
-
-def _check_reduction(reduction: Reduction) -> None:
-    if reduction not in get_args(Reduction):
-        raise ValueError(f'reduction must be "mean", "sum" or "none", got {reduction!r}')
-
-
 def _reduce(losses: Tensor, reduction: Reduction) -> Tensor:
-    _check_reduction(reduction)
+    check_reduction(reduction)
     if reduction == "none":
         return losses
     return mean(losses) if reduction == "mean" and losses.size else sum(losses)
-
-
-def _check_targets(name: str, targets: Any, shape: tuple[int, ...], classes: int, ignore_index: int | None) -> Array:
-    """The targets as an array of class indices, every ignored one replaced by class 0 (its weight is 0)."""
-    targets = _raw(targets)
-    if not is_array(targets):
-        targets = np.asarray(targets)
-    if targets.dtype.kind not in "iu":
-        raise TypeError(f"{name}: targets must be integers, one class index per row, got dtype {targets.dtype}")
-    if targets.shape != shape:
-        raise ValueError(f"{name}: targets must have the shape {shape}, one per row, got {targets.shape}")
-    if ignore_index is not None:
-        targets = xp(targets).where(targets == ignore_index, 0, targets)
-    if targets.size and not (0 <= int(targets.min()) and int(targets.max()) < classes):
-        wrong = int(targets.min()) if int(targets.min()) < 0 else int(targets.max())
-        raise IndexError(f"{name}: targets must lie between 0 and {classes - 1}, got {wrong}")
-    return targets
-
-
-def _row_weights(name: str, like: Array, targets: Any, weights: Any, ignore_index: int | None) -> Array:
-    """A weight per row: 1, or the given one, and 0 where the target is ignored. Weights carry no gradient."""
-    targets = _raw(targets)
-    if isinstance(weights, Box) and weights.node is not None:
-        raise TypeError(f"{name}: weights carry no gradient, and were given on the tape; detach() them")
-    if weights is None:
-        rows = xp(like).ones(np.shape(targets), dtype=like.dtype)
-    else:
-        rows = xp(like).asarray(_raw(weights)).astype(like.dtype)
-        if rows.shape != np.shape(targets):
-            raise ValueError(
-                f"{name}: weights must have the shape {np.shape(targets)} of the targets, got {rows.shape}"
-            )
-    return rows if ignore_index is None else xp(rows).where(xp(rows).asarray(targets) == ignore_index, 0, rows)
-
-
-def _scaled(rows: Array, reduction: Reduction) -> Array:
-    """Row weights such that a weighted sum is the wanted mean or sum, in the dtype in which that is added up. With
-    nothing to count the mean is 0."""
-    _check_reduction(reduction)
-    rows = rows.astype(accumulator(rows.dtype, 1), copy=False)
-    if reduction != "mean":
-        return rows
-    weight = accumulated(rows)
-    return rows / xp(rows).where(weight == 0, 1, weight).astype(rows.dtype)
-
-
-def _counting(rows: Array, weights: Any, ignore_index: int | None) -> Array | None:
-    """A mask (N,) of the rows whose weight is not 0, or None where all rows count. The others are left out of all that
-    follows: nothing that stands there, be it infinite or no number, reaches a loss or a gradient."""
-    if (weights is None and ignore_index is None) or rows.all():
-        return None
-    return rows.reshape(-1) != 0
-
-
-def _in_their_rows(losses: Any, counting: Array | None, shape: tuple[int, ...]) -> Tensor:
-    """The losses of the rows that count in the shape of all rows, with 0 for the others."""
-    if counting is not None:
-        losses = scatter(losses, counting, counting.shape)
-    return losses.reshape(shape)  # type: ignore[no-any-return]  # a Tensor's method
 
 
 # --- Softmax cross-entropy -------------------------------------------------------------------------------------
@@ -167,15 +99,9 @@ def softmax_cross_entropy(
     `weights` (...) weighs the rows, `ignore_index` leaves out those with that target; the mean is over what
     counts. Raises TypeError, ValueError or IndexError for targets that are no class indices."""
     name, logits = "softmax_cross_entropy", floating(logits)
-    shape, classes = tuple(logits.shape[:-1]), logits.shape[-1]
-    labels = _check_targets(name, targets, shape, classes, ignore_index)
-    rows = _row_weights(name, _raw(logits), targets, weights, ignore_index)
-    flat, labels, scale = logits.reshape((-1, classes)), labels.reshape(-1), _scaled(rows, reduction).reshape(-1)
-    counting = _counting(rows, weights, ignore_index)
-    if counting is not None:
-        flat, labels, scale = flat[counting], labels[counting], scale[counting]
-    losses = _cross_entropy_rows(flat, labels) * scale
-    losses = sum(losses) if reduction != "none" else _in_their_rows(losses, counting, shape)
+    rows = rows_of(name, logits, logits.shape[-1], targets, weights, ignore_index, reduction)
+    losses = _cross_entropy_rows(rows.of(logits), rows.labels) * rows.scale
+    losses = sum(losses) if reduction != "none" else rows.losses(losses)
     return losses if losses.dtype == logits.dtype else astype(losses, logits.dtype)
 
 
@@ -298,20 +224,15 @@ def linear_cross_entropy(
         raise TypeError(f"{name}: h and W must have one dtype, got {h.dtype} and {W.dtype}; cast one with astype")
     h, W = floating(h), floating(W)
     if b is None:
-        b = xp(_raw(W)).zeros(W.shape[1], dtype=W.dtype)
-    shape, classes = tuple(h.shape[:-1]), W.shape[1]
+        b = (W.xp if isinstance(W, Box) else xp(W)).zeros(W.shape[1], dtype=W.dtype)
+    classes = W.shape[1]
     if tuple(b.shape) != (classes,):
         raise ValueError(f"{name}: b must have the shape ({classes},) that W (H,V) asks for, got {tuple(b.shape)}")
-    labels = _check_targets(name, targets, shape, classes, ignore_index).reshape(-1)
-    rows = _row_weights(name, _raw(h), targets, weights, ignore_index)
-    flat, scale = h.reshape((-1, h.shape[-1])), _scaled(rows, reduction).reshape(-1)
-    counting = _counting(rows, weights, ignore_index)
-    if counting is not None:
-        flat, labels, scale = flat[counting], labels[counting], scale[counting]
+    rows = rows_of(name, h, classes, targets, weights, ignore_index, reduction)
     if reduction == "none":
-        losses = mul(_linear_cross_entropy_rows(flat, W, b, labels), scale.astype(h.dtype))
-        return _in_their_rows(losses, counting, shape)
-    return _linear_cross_entropy_sum(flat, W, b, labels, scale)
+        losses = mul(_linear_cross_entropy_rows(rows.of(h), W, b, rows.labels), astype(rows.scale, h.dtype))
+        return rows.losses(losses)  # type: ignore[no-any-return]  # a Tensor's method
+    return _linear_cross_entropy_sum(rows.of(h), W, b, rows.labels, rows.scale)
 
 
 # --- Others ----------------------------------------------------------------------------------------------------

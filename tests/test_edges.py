@@ -18,7 +18,7 @@ from tinygrad_rnn import compiled, ops
 from tinygrad_rnn.checks.derivatives import gradcheck
 from tinygrad_rnn.loops import scan
 from tinygrad_rnn.ops import losses
-from tinygrad_rnn.ops.losses import Reduction
+from tinygrad_rnn.ops.rows import Reduction
 from tinygrad_rnn.tensor import Tensor
 from tinygrad_rnn.transforms import grad, jacobian, value_and_grad, vjp
 

@@ -16,7 +16,7 @@ from substitution import gradcheck_of_everything, randomised
 
 from tinygrad_rnn import RowSparse, Tensor, ops
 from tinygrad_rnn.models import Cell, GRUCell, LanguageModel, LSTMCell, RNNCell, perplexity
-from tinygrad_rnn.ops.losses import Reduction
+from tinygrad_rnn.ops.rows import Reduction
 
 F8 = NDArray[np.float64]
 V, E, H, T, B = 7, 4, 4, 5, 3

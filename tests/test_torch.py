@@ -12,7 +12,7 @@ from substitution import randomised
 
 from tinygrad_rnn import Tensor, grad, ops
 from tinygrad_rnn.models import GRU, LSTM, RNN, Embedding, LayerNorm, Recurrent
-from tinygrad_rnn.ops.losses import Reduction
+from tinygrad_rnn.ops.rows import Reduction
 from tinygrad_rnn.optim import SGD, AdaDelta, AdaGrad, Adam, RMSprop
 
 torch: Any = pytest.importorskip("torch")

@@ -661,6 +661,12 @@ def _alias(x: Array) -> Array:
 _alias.vjp(lambda g, out, x: g)
 
 
+@undifferentiable
+def _detached(x: Array) -> Array:
+    """The same array, off the tape."""
+    return x
+
+
 @primitive
 def broadcast_to(x: Array, shape: tuple[int, ...]) -> Array:
     """Repeats `x` along new leading axes and axes of size 1 (NumPy's rules), without a copy."""

@@ -16,12 +16,12 @@ from tinygrad_rnn.loops.products import affine, sum_of_products
 from tinygrad_rnn.loops.program import Equation, Var
 from tinygrad_rnn.ops.activations import _normal_distribution
 from tinygrad_rnn.ops.arithmetic import _clip
-from tinygrad_rnn.ops.indexing import Slot, _getitem, _parts, _scatter
-from tinygrad_rnn.ops.losses import _binary_cross_entropy
+from tinygrad_rnn.ops.indexing import Slot, _getitem, _parts, _scatter, _within
+from tinygrad_rnn.ops.losses import _binary_cross_entropy, _cross_entropy_rows, _softmax_off_target
 from tinygrad_rnn.ops.reductions import _step_along
 from tinygrad_rnn.ops.shapes import _concatenate, _split, _stack, _unstack
 from tinygrad_rnn.sums import total
-from tinygrad_rnn.tape import Primitive, _astype, _truncated
+from tinygrad_rnn.tape import Primitive, _astype, _detached, _truncated
 
 BatchRule = Callable[[Equation, list[Array], list[bool], int], Any]
 """`rule(equation, values, timed, T)`: values[i] has a leading axis of T where timed[i]."""
@@ -148,6 +148,27 @@ def _written(equation: Equation, values: list[Array], timed: list[bool], steps: 
     return _scatter.forward(values[0], index, shape, *values[3:])
 
 
+def _looked_up(equation: Equation, values: list[Array], timed: list[bool], steps: int) -> Any:
+    if timed[0] or _options(equation)["axis"] != 0:
+        return _step_by_step(equation, values, timed, steps)
+    return ops.take.forward(*values)
+
+
+def _position(equation: Equation, values: list[Array], timed: list[bool], steps: int) -> Any:
+    axis, rank = _options(equation)["axis"], len(equation.args[0].shape)
+    if axis is None or not rank:
+        return ops.argmax.forward(values[0].reshape(steps, -1), axis=1)
+    return ops.argmax.forward(values[0], axis=_negative(axis, rank)[0])
+
+
+def _row_by_row(equation: Equation, values: list[Array], timed: list[bool], steps: int) -> Any:
+    """An op on (N,...) for which N may be any: on the rows of all steps."""
+    spread = (x if late else xp(x).broadcast_to(x, (steps, *x.shape)) for x, late in zip(values, timed, strict=True))
+    rows = steps * equation.args[0].shape[0]
+    result = equation.primitive.forward(*(x.reshape((rows, *x.shape[2:])) for x in spread))
+    return result.reshape((steps, *equation.outs[0].shape))
+
+
 def _product(equation: Equation, values: list[Array], timed: list[bool], steps: int) -> Any:
     left, right = equation.args
     if timed == [True, False] and len(right.shape) == 2:  # one product of all rows
@@ -207,12 +228,23 @@ _BY_ENTRY = (
 ).split()
 for _name in _BY_ENTRY:
     _rules[getattr(ops, _name)] = _elementwise
-for _primitive in (_clip, _astype, _truncated, _normal_distribution, _binary_cross_entropy, _step_along):
+for _primitive in (
+    _clip,
+    _astype,
+    _truncated,
+    _detached,
+    _within,
+    _normal_distribution,
+    _binary_cross_entropy,
+    _step_along,
+):
     _rules[_primitive] = _elementwise
 for _name in "sum mean max min logsumexp norm".split():
     _rules[getattr(ops, _name)] = _reduction
 for _name in "reshape expand_dims squeeze".split():
     _rules[getattr(ops, _name)] = _reshaped
+_rules |= {ops.take: _looked_up, ops.argmax: _position}
+_rules |= {_cross_entropy_rows: _row_by_row, _softmax_off_target: _row_by_row}
 _rules |= {ops.softmax: _along, ops.log_softmax: _along, ops.swapaxes: _swapped, ops.transpose: _transposed}
 _rules |= {ops.broadcast_to: _broadcast, ops.sum_to: _summed_to, ops.matmul: _product}
 _rules |= {_getitem: _read, _scatter: _written, _stack: _joined, _concatenate: _joined}

@@ -15,7 +15,7 @@ from tinygrad_rnn.loops.program import Equation, Program, Var
 from tinygrad_rnn.loops.trees import flat, rebuild
 from tinygrad_rnn.loops.unrolling import handed_on
 from tinygrad_rnn.surroundings import current_surroundings, recording_with
-from tinygrad_rnn.tape import Box, Joint, Primitive
+from tinygrad_rnn.tape import Box, Joint, Primitive, _detached
 from tinygrad_rnn.tensor import Tensor
 
 
@@ -38,6 +38,9 @@ class Placeholder(Tensor):
         if current_surroundings.get().recorder is not self.recorder:
             raise CannotRecord("the step keeps a Tensor of one call for another: make it a state")
         raise CannotRecord("the step looks at the numbers of a Tensor (.data, bool(), item(), a random draw)")
+
+    def detach(self) -> Tensor:
+        return _detached(self)
 
     @property
     def requires_grad(self) -> bool:
