@@ -218,6 +218,16 @@ class Cell(Module):
                 raise TypeError(f"{own} as a Tensor of {old.dtype} of {old.shape}, got {got}")
         return result
 
+    def __call__(self, x: Tensor, *state: Tensor) -> Any:
+        """A step by hand: x (B,I) and the states (B,H), zeros where none is given -> the next state, or a tuple of all
+        of them where there are several. Raises TypeError for another number of states."""
+        names = self.states
+        if state and len(state) != len(names):
+            expected = f"{len(names)} state(s) ({self.state}), or none to begin with"
+            raise TypeError(f"{type(self).__name__}: {expected}, got {len(state)}")
+        new = self.advance(x, state or self.initial_state(len(x)))
+        return new if len(new) > 1 else new[0]
+
     def masked(self, masks: Sequence[Tensor]) -> Cell:
         """This cell, sharing its weights, with a mask on what each of its `gates_to_mask` reads: one for each, (B,R)
         for a gate whose W has R rows. Raises ValueError for another number of them."""

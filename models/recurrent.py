@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import warnings
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -12,7 +11,7 @@ import numpy as np
 
 import tinygrad_rnn.ops as ops
 from tinygrad_rnn.backend import to_host, xp
-from tinygrad_rnn.frames import is_ours
+from tinygrad_rnn.frames import user_frame
 from tinygrad_rnn.inspection.tracing import current_trace
 from tinygrad_rnn.loops import scan
 from tinygrad_rnn.models import init
@@ -91,7 +90,7 @@ class Recurrent(Module):
         self.checkpoint_every = None if checkpoint_every is None else init.size("checkpoint_every", checkpoint_every)
         if self.dropout and self.num_layers == 1:
             message = f"dropout={dropout} does nothing with num_layers=1: it stands between layers"
-            warnings.warn(message, UserWarning, stacklevel=_levels_to_user())
+            warnings.warn(message, UserWarning, stacklevel=user_frame()[1])
         rng = init.generator(rng)
         self.cells: list[Cell] = []
         size = input_size
@@ -421,14 +420,6 @@ def _standing_still(cell: Cell, step: _Step) -> Callable[[State, _Inputs], tuple
         return tuple(ops.where(beside(live, n), n, o) for n, o in zip(new, old, strict=True)), cell.output(*new)
 
     return driven
-
-
-def _levels_to_user() -> int:
-    """The `stacklevel` at which a warning of the caller's stands in the user's own code."""
-    level, frame = 1, sys._getframe(1)
-    while is_ours(frame) and frame.f_back is not None:
-        level, frame = level + 1, frame.f_back
-    return level
 
 
 def _joined(parts: list[Tensor]) -> Any:

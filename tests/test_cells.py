@@ -436,3 +436,23 @@ def test_a_step_that_returns_no_tensor_of_the_states_shape_and_dtype_is_told_so(
 
     with pytest.raises(TypeError, match=rf"Wrong.step must return h as a Tensor of float32 of \(2, 4\), got {got}"):
         Recurrent(Wrong, 3, 4)(np.ones((1, 2, 3), np.float32))
+
+
+@pytest.mark.parametrize("cell", [RNNCell, GRUCell, LSTMCell])
+def test_a_cell_called_step_by_step_is_the_layer(cell: type[Cell]) -> None:
+    rng = np.random.default_rng(0)
+    layer, xs = Recurrent(cell, 2, 3, dtype=np.float64, rng=rng), rng.standard_normal((4, 2, 2))
+    outputs, last = layer(xs)
+    own = layer.cells[0]
+    state: Any = ()
+    for x, expected in zip(map(Tensor, xs), outputs.numpy(), strict=True):
+        found = own(x, *state)
+        state = found if isinstance(found, tuple) else (found,)
+        np.testing.assert_allclose(state[0].numpy(), expected, rtol=1e-12)
+    for a, b in zip(state, last, strict=True):
+        np.testing.assert_allclose(a.numpy(), b.numpy()[0], rtol=1e-12)
+
+
+def test_a_cell_called_with_another_number_of_states_says_how_many_it_has() -> None:
+    with pytest.raises(TypeError, match=r"LSTMCell: 2 state\(s\) \(h c\), or none to begin with, got 1"):
+        LSTMCell(2, 3)(Tensor(np.ones((1, 2))), Tensor(np.ones((1, 3))))

@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import tinygrad_rnn as tg
-from tinygrad_rnn import ops
+from tinygrad_rnn import ops, scan
 from tinygrad_rnn.loops import ScanWarning, compiling, scanning, unroll
 from tinygrad_rnn.models import GRU, LSTM, Cell, LSTMCell, Recurrent
 from tinygrad_rnn.tensor import Parameter, Tensor
@@ -465,3 +465,43 @@ def test_what_was_said_last_is_remembered_and_what_was_said_first_forgotten(monk
     seen: OrderedDict[Any, None] = OrderedDict()
     assert [scanning._first_time(seen, key) for key in "abcc"] == [True, True, True, False]
     assert list(seen) == ["b", "c"]
+
+
+@pytest.mark.parametrize("options", [{}, {"truncate": 2}, {"checkpoint_every": 2}, {"compiled": False}])
+def test_in_reverse_the_last_step_comes_first_and_outputs_stay_in_their_places(options: dict[str, Any]) -> None:
+    rng = np.random.default_rng(0)
+    W, xs, h = (Tensor(rng.standard_normal(shape), requires_grad=True) for shape in ((3, 3), (5, 2, 3), (2, 3)))
+
+    def step(h: Any, x: Any) -> Any:
+        h = ops.tanh(x["a"] + h @ W)
+        return h, {"h": h, "x": x["a"]}
+
+    found = []
+    for turned in (False, True):
+        for leaf in (W, xs, h):
+            leaf.grad = None
+        given = {"a": ops.flip(xs, 0)} if turned else {"a": xs}
+        last, ys = scan(step, h, given, reverse=not turned, **options)
+        ys = {name: ops.flip(y, 0) for name, y in ys.items()} if turned else ys
+        (last.sum() + (ys["h"] ** 2).sum() + (ys["x"] * ys["h"]).sum()).backward()
+        found.append([last.numpy(), *(ys[name].numpy() for name in "hx"), W.grad, xs.grad, h.grad])
+    for a, b in zip(*found, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-12)
+
+
+def test_in_reverse_without_inputs_only_the_order_of_outputs_turns() -> None:
+    _, forward = scan(lambda n, _: (n + 1, n), Tensor(np.zeros(())), None, length=4)
+    last, backward = scan(lambda n, _: (n + 1, n), Tensor(np.zeros(())), None, length=4, reverse=True)
+    assert forward.numpy().tolist() == backward.numpy().tolist()[::-1] == [0, 1, 2, 3]
+    assert last.item() == 4
+
+
+def test_the_warning_of_a_plain_loop_is_one_of_the_line_that_scans() -> None:
+    def step(h: Any, x: Any) -> Any:
+        return (h if h.numpy().size else x), x
+
+    for options in ({}, {"reverse": True}, {"truncate": 1}):
+        scanning._explained.clear()
+        with pytest.warns(ScanWarning) as heard:
+            scan(step, Tensor(np.ones(2)), Tensor(np.ones((3, 2))), **options)
+        assert [w.filename for w in heard] == [__file__]

@@ -16,7 +16,7 @@ import numpy as np
 import tinygrad_rnn.ops as ops
 from tinygrad_rnn.backend import DEFAULT_DTYPE, Array
 from tinygrad_rnn.forks import in_each_child
-from tinygrad_rnn.frames import user_lines
+from tinygrad_rnn.frames import user_frame, user_lines
 from tinygrad_rnn.loops import checkpointing
 from tinygrad_rnn.loops.changing_numbers import about_changing_numbers
 from tinygrad_rnn.loops.compiling import compiled_program
@@ -151,13 +151,13 @@ def _explain_once(step: Step, error: Exception) -> None:
     if (heard := reasons.get()) is not None:
         heard.append(message)
     elif _first_time(_explained, (own, file, number, str(error))):
-        warnings.warn(message, ScanWarning, stacklevel=3)
+        warnings.warn(message, ScanWarning, stacklevel=user_frame()[1])
 
 
 def _explain_changing_numbers(step: Step, state: Any, xs: Any, program: Program) -> None:
     found = about_changing_numbers(program, partial(record_step, step, state, xs))
     if found is not None and _first_time(_explained, f"{step.__qualname__}{found[0]}"):
-        warnings.warn(f"scan of {step.__qualname__}: {found[1]}", ScanWarning, stacklevel=3)
+        warnings.warn(f"scan of {step.__qualname__}: {found[1]}", ScanWarning, stacklevel=user_frame()[1])
 
 
 # --- scan itself -----------------------------------------------------------------------------------------------
@@ -171,12 +171,14 @@ def scan(
     truncate: int | None = None,
     checkpoint_every: int | None = None,
     length: int | None = None,
+    reverse: bool = False,
 ) -> tuple[Any, Any]:
     """Runs `step(state, x) -> (state, y)` over the leading axis of `xs` and returns the last state and the `y`s stacked
     along a new leading axis, as `jax.lax.scan` does.
 
     `state`, `xs` and `y` are each a Tensor, or tuples, lists and dicts of Tensors within each other; None holds none.
-    All `xs` share the length T of their first axis; without any (None), `length` says T. A Python number in the state
+    All `xs` share the length T of their first axis; without any (None), `length` says T. With `reverse` the last step
+    comes first; the `y`s are in the order of the `xs` all the same. A Python number in the state
     becomes a Tensor of the dtype in which the step hands it on. The step may close over Parameters and Tensors. It
     runs as a compiled program, or as a plain loop on the tape where `compiled` is False, `tinygrad_rnn.compiled(False)`
     is in force, `detect_anomaly` watches, the arrays are not NumPy's, or the step cannot be recorded, which a
@@ -188,6 +190,10 @@ def scan(
 
     Raises ValueError for T = 0, for lengths that differ and for k below 1, and TypeError where a step does not return
     two things, or a state that is nested in another way than the one it is given."""
+    if reverse:
+        turned = rebuild(xs, (ops.flip(as_tensor(x), 0) for x in flat(xs)))
+        last, y = scan(step, state, turned, compiled, truncate, checkpoint_every, length)
+        return last, rebuild(y, (ops.flip(each, 0) for each in flat(y)))
     if not flat(xs):
         step, xs = _without_inputs(step, xs, length)
     steps = length_of(xs)
