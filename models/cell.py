@@ -109,6 +109,9 @@ class Cell(Module):
     `kept = "t m"` lists states that zoneout leaves alone, since an old value there is a wrong one: counters, phases,
     what stabilises others, sums, memories.
 
+    A step that has a parameter `context` reads, at every time step, what the layer is called with: a memory to attend
+    to, a vector to depend on. `context_shapes` tells `check_cell` what that is.
+
     `setup(self, **options)` may add Parameters (peepholes, norms) and gates (`new_gate`), and take options of the
     constructor; they are cast to the cell's dtype. `output(self, *state)` names the output where it is not the first
     state, and `state_shapes` tells of states that are not (B,H).
@@ -157,6 +160,9 @@ class Cell(Module):
             raise TypeError(f"{type(self).__name__}: its options are {names}; {error}") from None
         self.setup(**options)
         self.rng = None  # randomness is for the initial weights alone
+        context = inspect.signature(self.step).parameters.get("context")
+        self.reads_context = context is not None
+        self.needs_context = context is not None and context.default is context.empty
         self.astype(dtype)
 
     def new_gate(self, name: str, reads: str = "xh", size: int | None = None) -> Gate:
@@ -192,6 +198,12 @@ class Cell(Module):
         """The shape of one row of each state: (H,) unless a subclass says otherwise."""
         return [(self.hidden_size,) for _ in self.states]
 
+    @property
+    def context_shapes(self) -> Sequence[Any]:
+        """The shape of one row of each Tensor of the context, or a pair of that and a dtype; a context of one Tensor is
+        that Tensor. None unless a subclass says otherwise."""
+        return ()
+
     def initial_state(self, batch_size: int) -> tuple[Tensor, ...]:
         """Zeros (B,H) per state, in the dtype and on the device of the weights."""
         weight = self._weight()
@@ -202,10 +214,13 @@ class Cell(Module):
             raise TypeError(f"{type(self).__name__}.state_shapes must have {expected}, got {shapes!r}")
         return tuple(Tensor(lib.zeros((batch_size, *shape), dtype=dtype)) for shape in shapes)
 
-    def advance(self, x: Tensor, state: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        """`step`, with the states as a tuple in and out. Raises TypeError where a step returns another number of them,
-        or anything but Tensors of the shapes and dtypes that they had."""
-        result = self.step(x, *state)
+    def advance(self, x: Tensor, state: tuple[Tensor, ...], context: Any = None) -> tuple[Tensor, ...]:
+        """`step`, with the states as a tuple in and out; `context` is for a step that reads one. Raises TypeError where
+        a step returns another number of states, or anything but Tensors of the shapes and dtypes that they had."""
+        if context is None and self.needs_context:
+            raise TypeError(f"{type(self).__name__}.step reads a context, and none was given")
+        read = {"context": context} if self.reads_context and context is not None else {}
+        result = self.step(x, *state, **read)
         result = result if isinstance(result, tuple) else (result,)
         if len(result) != len(state):
             raise TypeError(
@@ -218,14 +233,14 @@ class Cell(Module):
                 raise TypeError(f"{own} as a Tensor of {old.dtype} of {old.shape}, got {got}")
         return result
 
-    def __call__(self, x: Tensor, *state: Tensor) -> Any:
+    def __call__(self, x: Tensor, *state: Tensor, context: Any = None) -> Any:
         """A step by hand: x (B,I) and the states (B,H), zeros where none is given -> the next state, or a tuple of all
         of them where there are several. Raises TypeError for another number of states."""
         names = self.states
         if state and len(state) != len(names):
             expected = f"{len(names)} state(s) ({self.state}), or none to begin with"
             raise TypeError(f"{type(self).__name__}: {expected}, got {len(state)}")
-        new = self.advance(x, state or self.initial_state(len(x)))
+        new = self.advance(x, state or self.initial_state(len(x)), context)
         return new if len(new) > 1 else new[0]
 
     def masked(self, masks: Sequence[Tensor]) -> Cell:

@@ -14,6 +14,7 @@ from tinygrad_rnn.backend import to_host, xp
 from tinygrad_rnn.frames import user_frame
 from tinygrad_rnn.inspection.tracing import current_trace
 from tinygrad_rnn.loops import scan
+from tinygrad_rnn.loops.trees import flat, rebuild
 from tinygrad_rnn.models import init
 from tinygrad_rnn.models.cell import Cell
 from tinygrad_rnn.models.cells import GRUCell, LSTMCell, RNNCell
@@ -27,9 +28,9 @@ State = tuple[Any, ...]
 
 
 class Recurrent(Module):
-    """`outputs, state = layer(xs, state=None, lengths=None, rng=None)`: xs (T,B,I) -> outputs (T,B,D*H), D being the
-    number of directions, and the state a tuple with one Tensor (layers*D, B, H) per state name of the cell, layer by
-    layer, forward before backward.
+    """`outputs, state = layer(xs, state=None, lengths=None, rng=None, context=None)`: xs (T,B,I) -> outputs (T,B,D*H),
+    D being the number of directions, and the state a tuple with one Tensor (layers*D, B, H) per state name of the
+    cell, layer by layer, forward before backward.
 
     `cell` is a class made with `Cell`; `cell_options` go to it. `hidden_size` may be a list, one size per layer; a
     state is then a tuple of Tensors (B, H_l) where the sizes differ.
@@ -44,6 +45,9 @@ class Recurrent(Module):
     Ghahramani 2016, sect. 4, with the weights untied), `zoneout` keeps a state's old entries, drawn each step (Krueger
     et al. 2017, eq. 4; without `rng` their expectation), but for those that the cell lists in `kept`. `residual` adds
     a layer's input to its output where their sizes agree.
+
+    `context` is for cells whose step has a parameter of that name, which gets it at every time step: a Tensor (B,...),
+    or a tuple of them. Rows past their length read their own.
 
     `truncate=k` lets no gradient through the state at every k-th step; `checkpoint_every=k` saves only every k-th state
     for the backward pass, and runs the steps between once more (see `scan`).
@@ -108,16 +112,22 @@ class Recurrent(Module):
         return self._dtype if weight is None else weight.dtype
 
     def __call__(
-        self, xs: Any, state: Any = None, lengths: Any = None, rng: np.random.Generator | None = None
+        self,
+        xs: Any,
+        state: Any = None,
+        lengths: Any = None,
+        rng: np.random.Generator | None = None,
+        context: Any = None,
     ) -> tuple[Tensor, State]:
         self._check_cells()
         xs = self._checked(as_tensor(xs))
+        context = self._context(context, xs.shape[1])
         states = self._initial(state, xs)
         rows = None if lengths is None else checked_lengths(xs, lengths)
         rng = None if rng is None else init.generator(rng)
         steps = len(xs) if rows is None else int(rows.max(initial=0))
         if not steps:
-            return self._nothing_read(xs, states), self._by_name(states)
+            return self._nothing_read(xs, states, context), self._by_name(states)
         paddings: list[Padding | None] = [None] * self.directions
         if rows is not None and rows.min() < steps:
             paddings = [Padding(rows, xs, bool(direction)) for direction in range(self.directions)]
@@ -136,7 +146,7 @@ class Recurrent(Module):
                     if self.directions == 2:
                         place.enter_context(label("direction", "backward" if direction else "forward"))
                     place.enter_context(label("cell", type(self.cells[k]).__name__))
-                    ys, states[k] = self._run(self.cells[k], inputs, states[k], padding, bool(direction), rng)
+                    ys, states[k] = self._run(self.cells[k], inputs, states[k], padding, bool(direction), rng, context)
                 parts.append(ys)
             outputs = parts[0] if len(parts) == 1 else ops.concatenate(parts, axis=-1)
             if self.residual and outputs.shape == inputs.shape:
@@ -148,10 +158,11 @@ class Recurrent(Module):
             outputs = ops.concatenate([outputs, rest])
         return outputs, self._by_name(states)
 
-    def _nothing_read(self, xs: Tensor, states: list[State]) -> Tensor:
+    def _nothing_read(self, xs: Tensor, states: list[State], context: Any) -> Tensor:
         """The outputs of a batch in which no row has a step: zeros (T,B,D*H), which depend on all that they would
         depend on, with a gradient of zero."""
-        leaves = [xs, *(part for state in states for part in state), *self.parameters()]
+        read = [part for part in flat(context) if part.dtype.kind == "f"]
+        leaves = [xs, *(part for state in states for part in state), *read, *self.parameters()]
         total = sum((leaf.sum() for leaf in leaves[1:]), leaves[0].sum())
         return ops.broadcast_to(ops.where(False, total, 0.0), (*xs.shape[:2], self.output_size))
 
@@ -167,12 +178,13 @@ class Recurrent(Module):
         padding: Padding | None,
         backward: bool,
         rng: np.random.Generator | None,
+        context: Any,
     ) -> tuple[Tensor, State]:
         """One cell over the whole sequence: outputs (S,B,H) and the last state."""
         if backward:
             xs = ops.flip(xs, 0)
         masks = self._masks(cell, xs, state, padding, rng)
-        step = _advancing(cell, masks.recurrent, padding)
+        step = _advancing(cell, masks.recurrent, padding, context)
         if masks.keep:
             step = _zoned_out(step, cell)
         elif self.zoneout:
@@ -232,6 +244,22 @@ class Recurrent(Module):
         keep = tuple(padding.filled(each) for each in keep)
         live = (padding.live,) if recurrent or not padding.backward else ()
         return _Masks(recurrent, keep, live, (padding.starting,) if padding.backward else ())
+
+    def _context(self, context: Any, batch: int) -> Any:
+        """The context as Tensors. Raises TypeError where one is missing or nothing reads it, ValueError for another
+        batch."""
+        if context is None:
+            if needing := [type(cell).__name__ for cell in self.cells if cell.needs_context]:
+                raise TypeError(f"{type(self).__name__}: {needing[0]}.step reads a context: call with context=...")
+            return None
+        if not any(cell.reads_context for cell in self.cells):
+            kind = type(self.cells[0]).__name__
+            raise TypeError(f"{type(self).__name__}: context was given, and {kind}.step has no parameter `context`")
+        parts = [as_tensor(part) for part in flat(context)]
+        for part in parts:
+            if part.shape[:1] != (batch,):
+                raise ValueError(f"{type(self).__name__}: context must have {batch} rows as xs have, got {part.shape}")
+        return rebuild(context, iter(parts))
 
     def _check_cells(self) -> None:
         """Raises where a cell was put in another's place that does not fit: TypeError for what is none, ValueError for
@@ -320,27 +348,27 @@ class _Inputs(NamedTuple):
 _Step = Callable[[State, _Inputs], State]
 
 
-def _advancing(cell: Cell, masks: tuple[Tensor, ...], padding: Padding | None) -> _Step:
+def _advancing(cell: Cell, masks: tuple[Tensor, ...], padding: Padding | None, context: Any) -> _Step:
     """The equations of the cell, to be wrapped by what the layer adds to them."""
     if masks and padding is not None:
-        return _advancing_padded(cell, masks, padding)
+        return _advancing_padded(cell, masks, padding, context)
     if masks:
         cell = cell.masked(masks)
 
     def advanced(old: State, given: _Inputs) -> State:
-        return cell.advance(given.x, old)
+        return cell.advance(given.x, old, context)
 
     return advanced
 
 
-def _advancing_padded(cell: Cell, masks: tuple[Tensor, ...], padding: Padding) -> _Step:
+def _advancing_padded(cell: Cell, masks: tuple[Tensor, ...], padding: Padding, context: Any) -> _Step:
     """A padded step has the masks of the longest row too, since it computes on its state."""
     lent = [padding.of_longest(mask) for mask in masks]
 
     def advanced(old: State, given: _Inputs) -> State:
         (live,) = given.live
         here = tuple(ops.where(live, own, other) for own, other in zip(masks, lent, strict=True))
-        return cell.masked(here).advance(given.x, old)
+        return cell.masked(here).advance(given.x, old, context)
 
     return advanced
 

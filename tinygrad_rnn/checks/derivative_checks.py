@@ -10,7 +10,7 @@ import numpy as np
 from tinygrad_rnn.checks.derivatives import gradient_along
 from tinygrad_rnn.checks.differences import KinkError, compare_with_differences
 from tinygrad_rnn.checks.rows import Remark
-from tinygrad_rnn.checks.subject import BATCH, Subject, told
+from tinygrad_rnn.checks.subject import BATCH, Subject, as_read, name_in_cell, told
 from tinygrad_rnn.loops.recorder import CannotRecord, record_step
 from tinygrad_rnn.tape import Box
 from tinygrad_rnn.tensor import Tensor
@@ -69,7 +69,7 @@ def parameters_take_part(subject: Subject) -> str:
             f"a Tensor of the shape {strays[0].shape} asks for a gradient and is no Parameter among the cell's "
             "attributes: it would be neither trained nor saved"
         )
-    idle = set(list(subject.named())[1 + len(subject.start) :])
+    idle = {name_in_cell(name) for name, _ in subject.layer.named_parameters()}
     count = len(idle)
     for _ in range(3):
         idle -= {name for name, g in subject.gradients().items() if g.any()}
@@ -81,10 +81,10 @@ def parameters_take_part(subject: Subject) -> str:
 
 def _strays(subject: Subject) -> list[Any]:
     """Tensors that the step closes over and whose gradient is asked for, which are no Parameters of the cell."""
-    cell = subject.layer.cells[0]
+    cell, context = subject.layer.cells[0], as_read(subject.context)
 
     def step(state: Any, x: Any) -> Any:
-        new = cell.advance(x, state)
+        new = cell.advance(x, state, context)
         return new, cell.output(*new)
 
     try:

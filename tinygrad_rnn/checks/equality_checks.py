@@ -10,7 +10,16 @@ import numpy as np
 
 from tinygrad_rnn.backend import DeviceUnavailable, cuda_namespace
 from tinygrad_rnn.checks.rows import Remark, agreement, require
-from tinygrad_rnn.checks.subject import BATCH, STEPS, Subject, name_in_cell, reasons_noted, told
+from tinygrad_rnn.checks.subject import (
+    BATCH,
+    STEPS,
+    Subject,
+    as_read,
+    context_of,
+    name_in_cell,
+    reasons_noted,
+    told,
+)
 from tinygrad_rnn.loops import compiled
 from tinygrad_rnn.models import checkpoint
 from tinygrad_rnn.models.recurrent import Recurrent
@@ -73,16 +82,17 @@ def rows_alone(subject: Subject) -> str:
         xs = subject.xs * factors[:, None]
         start = [s * np.minimum(factors, 1).reshape(-1, *[1] * (s.ndim - 2)) for s in subject.start]
         together += subject.run(layer, xs, start)
-        rows = [subject.run(layer, *_row(xs, start, b)) for b in range(BATCH)]
+        rows = [subject.run(layer, *_row(subject, xs, start, b)) for b in range(BATCH)]
         apart += [np.concatenate(parts, axis=1) for parts in zip(*rows, strict=True)]
-    pair = subject.run(layer, subject.xs[:, :2], [s[:, :2] for s in subject.start])
+    context = [part[:2] for part in subject.context]
+    pair = subject.run(layer, subject.xs[:, :2], [s[:, :2] for s in subject.start], context)
     whole = subject.run(layer, subject.xs, subject.start)
     return agreement([*apart, *pair], [*together, *(a[:, :2] for a in whole)], "row by row and as a batch")
 
 
-def _row(xs: Any, start: list[Any], b: int, length: int | None = None) -> tuple[Any, list[Any]]:
-    """One row of a batch, its first `length` steps, and the states it starts from: a batch of one."""
-    return xs[:length, b : b + 1], [s[:, b : b + 1] for s in start]
+def _row(subject: Subject, xs: Any, start: list[Any], b: int, length: int | None = None) -> tuple[Any, Any, Any]:
+    """One row of a batch, its first `length` steps, the states it starts from, and its context: a batch of one."""
+    return xs[:length, b : b + 1], [s[:, b : b + 1] for s in start], [part[b : b + 1] for part in subject.context]
 
 
 # --- Padding ---------------------------------------------------------------------------------------------------
@@ -110,17 +120,18 @@ def _padded_as_rows(subject: Subject, results: list[Any], lengths: Any) -> None:
     """Each row of the padded batch is what it is by itself, and 0 after its end."""
     all_outputs, *all_last = results
     for b, length in enumerate(lengths):
-        alone = subject.run(subject.layer, *_row(subject.xs, subject.start, b, length))
-        outputs, last = _row(all_outputs, all_last, b, length)
+        alone = subject.run(subject.layer, *_row(subject, subject.xs, subject.start, b, length))
+        outputs, last, _ = _row(subject, all_outputs, all_last, b, length)
         agreement([outputs, *last], alone, f"of a row of {length} steps, padded and not")
         require(not all_outputs[length:, b].any(), "outputs past the length are not 0")
 
 
 def _padded_gradients_as_rows(subject: Subject, lengths: Any) -> None:
     """The gradient of the padded batch is the sum of those of its rows."""
-    together = _gradient_by_weights(subject, subject.xs, subject.start, lengths)
+    together = _gradient_by_weights(subject, subject.xs, subject.start, subject.context, lengths)
     apart = [
-        _gradient_by_weights(subject, *_row(subject.xs, subject.start, b, length)) for b, length in enumerate(lengths)
+        _gradient_by_weights(subject, *_row(subject, subject.xs, subject.start, b, length))
+        for b, length in enumerate(lengths)
     ]
     for name, gradient in together.items():
         what = f"the derivative by {told(name)}"
@@ -128,14 +139,16 @@ def _padded_gradients_as_rows(subject: Subject, lengths: Any) -> None:
         agreement([gradient], [sum(each[name] for each in apart)], f"({what}), padded and not")
 
 
-def _gradient_by_weights(subject: Subject, xs: Any, start: Any, lengths: Any = None) -> dict[str, Any]:
+def _gradient_by_weights(
+    subject: Subject, xs: Any, start: Any, context: list[Any], lengths: Any = None
+) -> dict[str, Any]:
     """The gradient of the sum of all outputs by the Parameters."""
     weights = {name: p.data for name, p in subject.layer.named_parameters()}
     found: Any = [np.zeros(w.shape) for w in weights.values()]
 
     def total(*values: Tensor) -> Tensor:
         layer = subject.layer.with_values(dict(zip(weights, values, strict=True)))
-        return layer(Tensor(xs), tuple(map(Tensor, start)), lengths=lengths)[0].sum()
+        return layer(Tensor(xs), tuple(map(Tensor, start)), lengths, context=as_read(context))[0].sum()
 
     if weights and len(xs):
         gradients = grad(total, tuple(range(len(weights))))(*map(Tensor, weights.values()))
@@ -170,7 +183,8 @@ def other_sizes(subject: Subject) -> str:
         layer = Recurrent(subject.cell, *sizes, dtype=np.float64, **subject.options)
     except ValueError as error:
         raise Remark(f"not tried: {error}") from None
-    outputs, *_ = subject.run(layer, subject.rng.standard_normal((STEPS, 2, sizes[0])))
+    context = context_of(layer.cells[0], 2, subject.rng)
+    outputs, *_ = subject.run(layer, subject.rng.standard_normal((STEPS, 2, sizes[0])), context=context)
     require(np.isfinite(outputs).all(), "outputs are not finite")
     return f"{sizes[0]} and {sizes[1]}"
 
@@ -194,7 +208,9 @@ def single_precision(subject: Subject) -> str:
     layer = subject.made(np.float32)
     for p, other in zip(layer.parameters(), subject.layer.parameters(), strict=True):
         p.data = other.data.astype(np.float32)
-    narrow = subject.run(layer, subject.xs.astype(np.float32), [s.astype(np.float32) for s in subject.start])
+    context = [part.astype(np.float32) if part.dtype.kind == "f" else part for part in subject.context]
+    start = [s.astype(np.float32) for s in subject.start]
+    narrow = subject.run(layer, subject.xs.astype(np.float32), start, context)
     kept = {str(a.dtype) for a in narrow}
     require(kept == {"float32"}, f"a float32 layer returned {', '.join(sorted(kept))}")
     return agreement(narrow, wide, "in float32 and in float64", 1e-4)
@@ -221,5 +237,6 @@ def gpu_as_cpu(subject: Subject) -> str:
         raise Remark("not tried: there is no GPU here") from None
     here = subject.run(subject.layer, subject.xs, subject.start)
     layer = subject.made().to("cuda")
-    there = subject.run(layer, cupy.asarray(subject.xs), [cupy.asarray(s) for s in subject.start])
+    start, context = ([cupy.asarray(part) for part in parts] for parts in (subject.start, subject.context))
+    there = subject.run(layer, cupy.asarray(subject.xs), start, context)
     return agreement(there, here, "on the GPU and on the CPU", 1e-8)

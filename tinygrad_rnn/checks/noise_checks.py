@@ -8,7 +8,7 @@ import numpy as np
 
 import tinygrad_rnn.ops as ops
 from tinygrad_rnn.checks.rows import Remark
-from tinygrad_rnn.checks.subject import BATCH, Subject, told
+from tinygrad_rnn.checks.subject import BATCH, Subject, as_read, told
 from tinygrad_rnn.loops.program import Equation, Program
 from tinygrad_rnn.loops.recorder import CannotRecord, record_step
 from tinygrad_rnn.ops.products import _einsum
@@ -33,10 +33,10 @@ def recurrent_dropout_on_products(subject: Subject) -> str:
     if not any("h" in gate.reads for gate in cell.all_gates()):
         return "no gate reads a state"
     masks = [Tensor(np.ones((BATCH, gate.W.shape[0]))) for gate in cell.gates_to_mask()]
-    masked = cell.masked(masks)
+    masked, context = cell.masked(masks), as_read(subject.context)
 
     def step(state: Any, x: Any) -> Any:
-        return masked.advance(x, state), x
+        return masked.advance(x, state, context), x
 
     try:
         program, _, _ = record_step(step, cell.initial_state(BATCH), Tensor(subject.xs))

@@ -14,7 +14,7 @@ from tinygrad_rnn.loops.trees import flat
 from tinygrad_rnn.models.cell import Cell
 from tinygrad_rnn.models.recurrent import Recurrent
 from tinygrad_rnn.surroundings import no_grad
-from tinygrad_rnn.tensor import Tensor
+from tinygrad_rnn.tensor import Tensor, as_tensor
 from tinygrad_rnn.transforms import grad
 
 STEPS, BATCH = 4, 3
@@ -29,6 +29,8 @@ class Subject:
     layer: Recurrent
     xs: Any
     start: list[Any]
+    context: list[Any]
+    """What the step reads beside x and the states, as arrays (B,...); empty where it reads nothing."""
     first_call: list[Any]
     """What the first call of the cell gave: see `called`."""
 
@@ -44,6 +46,7 @@ class Subject:
         cell = self.layer.cells[0]
         gates = " ".join(gate.name for gate in cell.all_gates()) or "none"
         self.title += f": gates {gates}; states {cell.state}; {cell.size} weights"
+        self.context = context_of(cell, BATCH, self.rng)
         self.first_call = self.called(cell, BATCH)
         self.move()
         return ""
@@ -61,7 +64,8 @@ class Subject:
         """To another point: other inputs, and states such as the cell comes to."""
         self.xs = self.rng.standard_normal((STEPS, BATCH, self.sizes[0]))
         with no_grad():
-            self.start = [s.numpy() for s in self.layer(Tensor(self.rng.standard_normal(self.xs.shape)))[1]]
+            xs = Tensor(self.rng.standard_normal(self.xs.shape))
+            self.start = [s.numpy() for s in self.layer(xs, context=as_read(self.context))[1]]
 
     # --- What it computes ---
 
@@ -71,22 +75,28 @@ class Subject:
         x = Tensor(rng.standard_normal((batch, cell.input_size)))
         state = tuple(Tensor(0.5 * rng.standard_normal(s.shape)) for s in cell.initial_state(batch))
         with no_grad():
-            new = cell.advance(x, state)
+            new = cell.advance(x, state, as_read(context_of(cell, batch, rng)))
             return [part.numpy().copy() for part in (*new, cell.output(*new))]
 
-    def run(self, layer: Recurrent, xs: Any, start: Any = None, **options: Any) -> list[Any]:
+    def run(
+        self, layer: Recurrent, xs: Any, start: Any = None, context: list[Any] | None = None, **options: Any
+    ) -> list[Any]:
         """Outputs and last states, as arrays."""
+        read = as_read(self.context if context is None else context)
         with no_grad():
-            outputs, last = layer(Tensor(xs), None if start is None else tuple(map(Tensor, start)), **options)
+            state = None if start is None else tuple(map(Tensor, start))
+            outputs, last = layer(Tensor(xs), state, context=read, **options)
         return [outputs.numpy(), *(s.numpy() for s in flat(last))]
 
     # --- A number, and all that it depends on ---
 
     def named(self) -> dict[str, Any]:
-        """All that the number depends on: the inputs, the states, and every Parameter by its name in the cell."""
+        """All that the number depends on: the inputs, the states, the context, and every Parameter by its name in the
+        cell."""
         states = {f"state {name}": s for name, s in zip(self.layer.cells[0].states, self.start, strict=True)}
+        context = {f"the context, part {i}": part for i, part in enumerate(self.context) if part.dtype.kind == "f"}
         parameters = {name_in_cell(name): p.data for name, p in self.layer.named_parameters()}
-        return {"the inputs": self.xs} | states | parameters
+        return {"the inputs": self.xs} | states | context | parameters
 
     def weighed_results(self, *values: Tensor) -> Tensor:
         """The number as a function of all that is `named`."""
@@ -101,13 +111,15 @@ class Subject:
     def _results(self, *values: Tensor) -> list[Tensor]:
         """Outputs and last states, of all that is `named`."""
         names = [name for name, _ in self.layer.named_parameters()]
-        given = len(self.start) + 1
+        given = len(values) - len(names)
         layer = self.layer.with_values(dict(zip(names, values[given:], strict=True)))
-        xs, *start = values[:given]
-        outputs, last = layer(xs, tuple(start))
+        xs, *rest = values[:given]
+        start, read = rest[: len(self.start)], iter(rest[len(self.start) :])
+        context = as_read([next(read) if part.dtype.kind == "f" else part for part in self.context])
+        outputs, last = layer(xs, tuple(start), context=context)
         results = [outputs, *flat(last)]
         if self.cell.initial_state is not Cell.initial_state:  # one that may depend on Parameters
-            results.append(layer(xs)[0])
+            results.append(layer(xs, context=context)[0])
         return results
 
     def gradients(self) -> dict[str, Any]:
@@ -115,6 +127,32 @@ class Subject:
         named = self.named()
         found = grad(self.weighed_results, tuple(range(len(named))))(*map(Tensor, named.values()))
         return {name: g.numpy() for name, g in zip(named, found, strict=True)}
+
+
+def context_of(cell: Cell, batch: int, rng: np.random.Generator) -> list[Any]:
+    """What a step of the cell reads beside x and the states, drawn for so many rows. Raises TypeError where the cell
+    does not tell."""
+    if not cell.needs_context and not cell.context_shapes:
+        return []
+    if not cell.context_shapes:
+        told = "context_shapes must have the shape of a row of each Tensor of the context that its step reads"
+        raise TypeError(f"{type(cell).__name__}.{told}, got {cell.context_shapes!r}")
+    return [_drawn(rng, batch, each) for each in cell.context_shapes]
+
+
+def _drawn(rng: np.random.Generator, batch: int, told: Any) -> Any:
+    shape, dtype = told if len(told) == 2 and isinstance(told[0], tuple) else (told, np.float64)
+    drawn = rng.standard_normal((batch, *shape))
+    if np.dtype(dtype).kind != "b":
+        return drawn if np.dtype(dtype).kind == "f" else (abs(drawn) < 1).astype(dtype)
+    drawn.reshape(batch, -1)[:, :1] = 1  # of a mask at least one entry holds
+    return drawn > 0
+
+
+def as_read(context: list[Any]) -> Any:
+    """The context as a step reads it: None, a Tensor, or a tuple of them."""
+    parts = tuple(map(as_tensor, context))
+    return None if not parts else parts[0] if len(parts) == 1 else parts
 
 
 def _weighed(results: list[Tensor]) -> Tensor:
