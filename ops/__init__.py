@@ -4,6 +4,7 @@ from tinygrad_rnn.ops.activations import elu as elu
 from tinygrad_rnn.ops.activations import gelu as gelu
 from tinygrad_rnn.ops.activations import hard_sigmoid as hard_sigmoid
 from tinygrad_rnn.ops.activations import leaky_relu as leaky_relu
+from tinygrad_rnn.ops.activations import log_sigmoid as log_sigmoid
 from tinygrad_rnn.ops.activations import log_softmax as log_softmax
 from tinygrad_rnn.ops.activations import relu as relu
 from tinygrad_rnn.ops.activations import sigmoid as sigmoid
@@ -13,8 +14,11 @@ from tinygrad_rnn.ops.arithmetic import abs as abs
 from tinygrad_rnn.ops.arithmetic import add as add
 from tinygrad_rnn.ops.arithmetic import clip as clip
 from tinygrad_rnn.ops.arithmetic import div as div
+from tinygrad_rnn.ops.arithmetic import floor as floor
+from tinygrad_rnn.ops.arithmetic import floor_divide as floor_divide
 from tinygrad_rnn.ops.arithmetic import maximum as maximum
 from tinygrad_rnn.ops.arithmetic import minimum as minimum
+from tinygrad_rnn.ops.arithmetic import mod as mod
 from tinygrad_rnn.ops.arithmetic import mul as mul
 from tinygrad_rnn.ops.arithmetic import neg as neg
 from tinygrad_rnn.ops.arithmetic import pow as pow
@@ -101,6 +105,8 @@ __all__ = [
     "expand_dims",
     "expm1",
     "flip",
+    "floor",
+    "floor_divide",
     "gelu",
     "getitem",
     "greater",
@@ -112,6 +118,7 @@ __all__ = [
     "linear_cross_entropy",
     "log",
     "log1p",
+    "log_sigmoid",
     "log_softmax",
     "logical_and",
     "logical_not",
@@ -123,6 +130,7 @@ __all__ = [
     "mean",
     "min",
     "minimum",
+    "mod",
     "moveaxis",
     "mse",
     "mul",

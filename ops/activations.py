@@ -109,6 +109,18 @@ softplus.vjp(lambda g, out, x: g * sigmoid(x))
 
 
 @primitive
+def log_sigmoid(x: Array) -> Array:
+    """log(sigmoid(x)), without overflow, and exact where the sigmoid is near 1 or less than a dtype holds. Integers
+    become float64."""
+    x, lib = floating(x), xp(x)
+    out: Array = lib.minimum(x, 0) - lib.log1p(lib.exp(-lib.abs(x)))
+    return out
+
+
+log_sigmoid.vjp(lambda g, out, x: g * sigmoid(-x))
+
+
+@primitive
 def softmax(x: Array, axis: int = -1) -> Array:
     """exp(x) over its sum along `axis`. Integers become float64."""
     out = _below_the_largest(floating(x), axis)

@@ -175,6 +175,7 @@ SMOOTH: dict[str, Callable[[Array], Array]] = {
     "erf": erf,
     "sigmoid": sigmoid,
     "softplus": lambda x: np.log(1 + np.exp(x)),
+    "log_sigmoid": lambda x: -np.log(1 + np.exp(-x)),
     "zeros_like": np.zeros_like,
 }
 
@@ -201,6 +202,7 @@ def _(draw: Draw, name: str) -> Call:
 KINKED: dict[str, tuple[tuple[float, ...], Callable[[Array], Array]]] = {
     "abs": ((0,), np.abs),
     "sign": ((0,), np.sign),
+    "floor": (tuple(range(-4, 5)), np.floor),
     "relu": ((0,), lambda x: np.maximum(x, 0)),
     "hard_sigmoid": ((-2.5, 2.5), lambda x: np.clip(0.2 * x + 0.5, 0, 1)),
 }
@@ -273,6 +275,27 @@ def _(draw: Draw, name: str) -> Call:
             return Call(lambda x: op(x, number), (x,), expected=lambda x: expected(x, float(number)))
         case "same" if name not in ("maximum", "minimum"):
             return Call(lambda x: op(x, x), (x,), expected=lambda x: expected(x, x))
+    return Call(op, (x, y), expected=expected)
+
+
+ROUNDED: dict[str, Callable[[Any, Any], Any]] = {"floor_divide": np.floor_divide, "mod": np.mod}
+
+
+@entry(*ROUNDED)
+def _(draw: Draw, name: str) -> Call:
+    """Of divisors of which all multiples are multiples of a half, and numbers far from these."""
+    op, expected, rng = getattr(ops, name), ROUNDED[name], random(draw)
+    left, right = broadcasting(draw, 2)
+    x = laid_out(draw, np.asarray(0.5 * rng.integers(-4, 4, left) + rng.uniform(0.1, 0.4, left)))
+    y = laid_out(draw, np.asarray(rng.choice([-2, -1, -0.5, 0.5, 1, 2], right)))
+    match draw(st.sampled_from(["arrays", "operator", "left", "right"])):
+        case "left":
+            return Call(lambda y: op(1.7, y), (y,), expected=lambda y: expected(1.7, y))
+        case "right":
+            number = draw(st.sampled_from([2, 0.5, -1, np.float64(0.5)]))
+            return Call(lambda x: op(x, number), (x,), expected=lambda x: expected(x, float(number)))
+        case "operator":
+            return Call(lambda x, y: x // y if name == "floor_divide" else x % y, (x, y), expected=expected)
     return Call(op, (x, y), expected=expected)
 
 

@@ -104,7 +104,7 @@ def operator(name: str) -> Any:
     return method
 
 
-for _name in "add sub mul truediv pow matmul and or".split():
+for _name in "add sub mul truediv floordiv mod pow matmul and or".split():
     setattr(DeviceArray, f"__{_name}__", operator(f"__{_name}__"))
     setattr(DeviceArray, f"__r{_name}__", operator(f"__r{_name}__"))
 for _name in "neg eq ne lt le gt ge invert".split():

@@ -139,6 +139,14 @@ CASES: dict[str, tuple[Any, ...]] = {
         ),
         (H, leaf(2, 3)), X, W, V,
     ),
+    "quotients and remainders": (
+        lambda s, x: ((s * 0.5 + s % 0.7 + ops.floor(3.0 * s) // (2.0 + x * x)) % 5.0 - ops.log_sigmoid(s), 2 * x % s),
+        H, X,
+    ),
+    "quotients and remainders of small integers": (
+        lambda s, x: ((s[0] * 0.5 + s[1] % 3, (s[1] + x) // 2), (ops.floor(x), x % s[1], s[1] // 3)),
+        (H, Tensor(np.full((2, 3), 100, np.int8))), Tensor(R.integers(1, 100, (4, 2, 3)).astype(np.int8)),
+    ),
     "no features": (lambda s, x: (ops.tanh(s + x @ U), s), leaf(2, 0), X),
     "a product that is put out": (
         lambda s, x: ((n := (p := ops.tanh(s[0]) @ W) + ops.tanh(s[1] + x) @ V, n * 0.5), p), (H, leaf(2, 3)), X, W, V,

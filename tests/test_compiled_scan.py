@@ -76,6 +76,7 @@ BINARY: list[Callable[[Any, Any], Any]] = [
     ops.sub,
     ops.mul,
     ops.maximum,
+    lambda a, b: a % (2.0 + b * b),
     lambda a, b: a / (2.0 + b * b),
     lambda a, b: ops.where(a > b, a, b),
 ]

@@ -96,6 +96,27 @@ def test_kinks_have_the_gradients_that_the_documentation_names() -> None:
     assert gradients(lambda x: ops.clip(x, 0.0, 1.0), [0.0, 0.5, 1.0, 1.5])[0].tolist() == [1, 1, 1, 0]
 
 
+def test_a_quotient_that_is_rounded_down_is_flat_and_a_remainder_follows_its_jumps() -> None:
+    """With the signs of NumPy: a remainder has that of the divisor, and is what the quotient leaves."""
+    x, y = np.array([7.5, -7.5, 7.5, -7.5, 1.0]), np.array([2.0, 2.0, -2.0, -2.0, 0.1])
+    assert ops.floor_divide(Tensor(x), y).numpy().tolist() == [3, -4, -4, 3, 9]  # 0.1 is a little more than a tenth
+    np.testing.assert_array_equal(ops.mod(Tensor(x), y).numpy(), np.mod(x, y))
+    by_x, by_y = gradients(lambda x, y: x % y, x, y)
+    assert (by_x.tolist(), by_y.tolist()) == ([1] * 5, [-3, 4, 4, -3, -9])
+    assert [g.tolist() for g in gradients(lambda x, y: x // y, x, y)] == [[0] * 5] * 2
+    assert gradients(ops.floor, np.array([1.0, -0.5]))[0].tolist() == [0, 0]
+
+
+@pytest.mark.filterwarnings("ignore:divide by zero", "ignore:invalid value")  # NumPy's own
+def test_division_by_zero_and_by_infinity_leaves_what_it_leaves_in_numpy() -> None:
+    x, y = np.array([1.0, -1.0, 0.0, 1.0, -1.0]), np.array([0.0, 0.0, 0.0, np.inf, np.inf])
+    np.testing.assert_array_equal((Tensor(x) // y).numpy(), x // y)
+    np.testing.assert_array_equal((Tensor(x) % y).numpy(), x % y)
+    whole: Any = Tensor(np.array([3, -3]))
+    assert (whole // 0).numpy().tolist() == (whole % 0).numpy().tolist() == [0, 0]
+    assert gradients(lambda x: x % np.inf, x)[0].tolist() == [1] * 5
+
+
 def test_bounds_that_cross_send_the_gradient_to_the_upper_one_as_numpy_does() -> None:
     low, high = np.array([2.0, 2.0]), np.array([1.0, 1.0])
     x = np.array([0.0, 5.0])
@@ -302,7 +323,10 @@ def test_logsumexp_of_plus_infinity_has_no_gradient_there_and_none_elsewhere() -
     np.testing.assert_array_equal(rows, [[np.nan, 0], [0.5, 0.5]])
 
 
-@pytest.mark.parametrize("f", [ops.sigmoid, ops.tanh, ops.softplus, ops.hard_sigmoid, ops.elu, ops.relu, ops.erf])
+SATURATING = [ops.sigmoid, ops.log_sigmoid, ops.tanh, ops.softplus, ops.hard_sigmoid, ops.elu, ops.relu, ops.erf]
+
+
+@pytest.mark.parametrize("f", SATURATING)
 @pytest.mark.parametrize("dtype", FLOATS)
 def test_activations_saturate_without_a_warning(f: Any, dtype: Any) -> None:
     x = np.array([-np.finfo(dtype).max, -100, 100, np.finfo(dtype).max], dtype)
@@ -367,6 +391,24 @@ def test_the_logistic_function_ends_at_0_and_1_and_keeps_what_is_no_number(dtype
     np.testing.assert_array_equal(gradients(ops.sigmoid, x)[0], np.array([0, 0, 0, 0, 0, np.nan], dtype))
     _, ys = scan(lambda s, x: ((y := ops.sigmoid(x + 0 * s)), y), Tensor(np.zeros((), dtype)), Tensor(x[:-1]))
     np.testing.assert_array_equal(ys.numpy(), np.array([0, 0, 1, 1, 1], dtype))
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+def test_the_logarithm_of_the_logistic_function_is_exact_at_both_ends(dtype: Any) -> None:
+    """Where the function is 1, and where it is less than the dtype holds."""
+    x = np.concatenate([far_out(dtype, 100), -far_out(dtype, 100)])
+    with localcontext() as context:
+        context.prec = 60
+        odds = [(-Decimal(float(v))).exp() for v in x]
+        exact = np.array([-float((1 + odd).ln() if odd > 1e-20 else odd) for odd in odds])
+    assert ulps(ops.log_sigmoid(Tensor(x)).numpy(), exact) <= 4
+    slope = np.array([logistic(-v) for v in x])
+    held = slope > np.finfo(dtype).tiny
+    assert ulps(gradients(ops.log_sigmoid, x)[0][held], slope[held]) <= 4
+    top = np.finfo(dtype).max
+    ends = np.array([-np.inf, -top, top, np.inf, np.nan], dtype)
+    np.testing.assert_array_equal(ops.log_sigmoid(Tensor(ends)).numpy(), np.array([-np.inf, -top, 0, 0, np.nan], dtype))
+    np.testing.assert_array_equal(gradients(ops.log_sigmoid, ends)[0], np.array([1, 1, 0, 0, np.nan], dtype))
 
 
 @pytest.mark.parametrize("dtype", FLOATS)
@@ -600,7 +642,9 @@ INTEGERS = st.sampled_from([np.uint8, np.int8, np.uint16, np.int16, np.int32, np
 
 AS_NUMPY: dict[str, tuple[Any, Any]] = {
     name: (getattr(ops, name), getattr(np, name))
-    for name in ("sum mean max min prod var cumsum abs sign square exp sqrt outer maximum minimum add").split()
+    for name in (
+        "sum mean max min prod var cumsum abs sign floor square exp sqrt outer maximum minimum add floor_divide mod"
+    ).split()
 } | {
     "norm": (ops.norm, np.linalg.norm),
     "neg": (ops.neg, np.negative),
@@ -616,6 +660,8 @@ AS_NUMPY: dict[str, tuple[Any, Any]] = {
 }
 """Ops that NumPy has, which wrap around where NumPy's do and nowhere else."""
 
+OF_TWO = frozenset("outer maximum minimum sub mul add div floor_divide mod matmul comparison".split())
+
 
 def whole_numbers(data: Any, dtype: Any, count: int) -> Any:
     info = None if dtype is np.bool_ else np.iinfo(dtype)
@@ -629,7 +675,7 @@ def test_integers_of_every_size_give_what_numpy_gives(name: str, data: Any) -> N
     ours, theirs = AS_NUMPY[name]
     dtype, count = data.draw(INTEGERS), data.draw(st.integers(1, 5))
     xs = [whole_numbers(data, dtype, count) for _ in range(2)]
-    xs = xs if name in ("outer", "maximum", "minimum", "sub", "mul", "add", "div", "matmul", "comparison") else xs[:1]
+    xs = xs if name in OF_TWO else xs[:1]
     with np.errstate(all="ignore"):
         try:
             expected = np.asarray(theirs(*xs))
@@ -647,6 +693,7 @@ AS_FLOATS: dict[str, Any] = {
     "log_softmax": ops.log_softmax,
     "logsumexp": ops.logsumexp,
     "sigmoid": ops.sigmoid,
+    "log_sigmoid": ops.log_sigmoid,
     "gelu": ops.gelu,
     "gelu's other form": lambda x: ops.gelu(x, approximate="tanh"),
     "leaky_relu": ops.leaky_relu,

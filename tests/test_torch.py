@@ -181,6 +181,8 @@ FUNCTIONS: dict[str, tuple[Any, Any]] = {
     "cumsum": (lambda x: ops.cumsum(x**2, axis=0), lambda x: torch.cumsum(x**2, 0)),
     "prod": (lambda x: ops.prod(x, axis=1), lambda x: torch.prod(x, 1)),
     "erf": (ops.erf, torch.erf),
+    "log_sigmoid": (ops.log_sigmoid, torch.nn.functional.logsigmoid),
+    "floor": (lambda x: ops.floor(3 * x) * x, lambda x: torch.floor(3 * x) * x),
 }
 
 
@@ -197,6 +199,10 @@ def test_products_agree() -> None:
         draw(3, 2, 4),
         draw(2, 4, 5),
     )
+
+
+def test_remainders_agree() -> None:
+    agree(lambda x, y: (x % y) ** 2, lambda x, y: torch.remainder(x, y) ** 2, 3 * draw(4, 5), draw(5, seed=2))
 
 
 def test_layer_normalisation_agrees() -> None:

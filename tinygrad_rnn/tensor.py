@@ -223,6 +223,18 @@ class Tensor(Box):
     def __rtruediv__(self, other: Any) -> Tensor:
         return ops.div(other, self)
 
+    def __floordiv__(self, other: Any) -> Tensor:
+        return ops.floor_divide(self, other)
+
+    def __rfloordiv__(self, other: Any) -> Tensor:
+        return ops.floor_divide(other, self)
+
+    def __mod__(self, other: Any) -> Tensor:
+        return ops.mod(self, other)
+
+    def __rmod__(self, other: Any) -> Tensor:
+        return ops.mod(other, self)
+
     def __pow__(self, other: Any) -> Tensor:
         return ops.pow(self, other)
 
@@ -430,14 +442,15 @@ wrap: Wrap = Tensor.wrap
 _UFUNCS: dict[str, Callable[..., Any]] = {
     name: getattr(ops, name)
     for name in (
-        "add exp expm1 log log1p sqrt square reciprocal sign sin cos tanh maximum minimum matmul equal not_equal less "
-        "less_equal greater greater_equal logical_and logical_or logical_not"
+        "add exp expm1 log log1p sqrt square reciprocal sign floor floor_divide sin cos tanh maximum minimum matmul "
+        "equal not_equal less less_equal greater greater_equal logical_and logical_or logical_not"
     ).split()
 } | {
     "negative": ops.neg,
     "subtract": ops.sub,
     "multiply": ops.mul,
     "divide": ops.div,
+    "remainder": ops.mod,
     "power": ops.pow,
     "float_power": ops.pow,
     "absolute": ops.abs,

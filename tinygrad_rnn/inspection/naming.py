@@ -12,7 +12,7 @@ import tinygrad_rnn.ops as ops
 from tinygrad_rnn.loops.program import Equation, Program, Var
 
 ACTIVATIONS = frozenset(
-    {ops.sigmoid, ops.hard_sigmoid, ops.tanh, ops.softmax, ops.relu, ops.leaky_relu, ops.elu, ops.softplus}
+    getattr(ops, name) for name in "sigmoid log_sigmoid hard_sigmoid tanh softmax relu leaky_relu elu softplus".split()
 )
 
 

@@ -222,9 +222,9 @@ def _contracted(equation: Equation, values: list[Array], timed: list[bool], step
 
 
 _BY_ENTRY = (
-    "neg add sub mul div pow square sqrt reciprocal abs sign zeros_like where maximum minimum exp expm1 log log1p sin "
-    "cos tanh erf sigmoid hard_sigmoid relu leaky_relu elu softplus equal not_equal less less_equal greater "
-    "greater_equal logical_and logical_or logical_not"
+    "neg add sub mul div floor_divide mod pow square sqrt reciprocal abs sign floor zeros_like where maximum minimum "
+    "exp expm1 log log1p sin cos tanh erf sigmoid log_sigmoid hard_sigmoid relu leaky_relu elu softplus equal "
+    "not_equal less less_equal greater greater_equal logical_and logical_or logical_not"
 ).split()
 for _name in _BY_ENTRY:
     _rules[getattr(ops, _name)] = _elementwise

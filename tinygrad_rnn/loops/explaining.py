@@ -55,8 +55,8 @@ def explain(function: Callable[..., Any], *args: Any, **options: Any) -> None:
 
 # --- The text --------------------------------------------------------------------------------------------------
 
-_INFIX = {ops.add: "+", ops.sub: "-", ops.mul: "*", ops.div: "/", ops.matmul: "@", ops.pow: "**"}
-_INFIX |= {ops.equal: "==", ops.not_equal: "!=", ops.less: "<", ops.greater: ">"}
+_INFIX = {ops.add: "+", ops.sub: "-", ops.mul: "*", ops.div: "/", ops.matmul: "@", ops.pow: "**", ops.mod: "%"}
+_INFIX |= {ops.floor_divide: "//", ops.equal: "==", ops.not_equal: "!=", ops.less: "<", ops.greater: ">"}
 
 
 class _Explanation:

@@ -87,6 +87,7 @@ _INTO: dict[Primitive[Any], tuple[str, Callable[..., Any]]] = {
         "add": "add", "sub": "subtract", "mul": "multiply", "div": "divide", "neg": "negative", "square": "square",
         "sqrt": "sqrt", "abs": "absolute", "exp": "exp", "log": "log", "tanh": "tanh",
         "sin": "sin", "cos": "cos", "maximum": "maximum", "minimum": "minimum", "matmul": "matmul", "equal": "equal",
+        "floor": "floor", "floor_divide": "floor_divide", "mod": "remainder",
         "less": "less", "greater": "greater", "less_equal": "less_equal", "greater_equal": "greater_equal",
     }.items()
 } | {

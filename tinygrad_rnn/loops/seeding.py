@@ -101,8 +101,8 @@ def _completed(program: Program, active: set[Var], pattern: Pattern, reached: se
 
 _KEEPING = frozenset(
     getattr(ops, name)
-    for name in "neg add sub where relu sum mean reshape transpose swapaxes moveaxis expand_dims squeeze flip "
-    "broadcast_to sum_to cumsum scatter".split()
+    for name in "neg add sub floor floor_divide where relu sum mean reshape transpose swapaxes moveaxis expand_dims "
+    "squeeze flip broadcast_to sum_to cumsum scatter".split()
 ) | {_getitem, _stack, _concatenate, _split, _unstack, _astype}
 """Ops whose rules make zeros of zeros, whatever the values."""
 
