@@ -51,6 +51,7 @@ from tinygrad_rnn.ops.indexing import getitem as getitem
 from tinygrad_rnn.ops.indexing import scatter as scatter
 from tinygrad_rnn.ops.indexing import scatter_add as scatter_add
 from tinygrad_rnn.ops.indexing import take as take
+from tinygrad_rnn.ops.indexing import take_along_axis as take_along_axis
 from tinygrad_rnn.ops.losses import binary_cross_entropy_with_logits as binary_cross_entropy_with_logits
 from tinygrad_rnn.ops.losses import linear_cross_entropy as linear_cross_entropy
 from tinygrad_rnn.ops.losses import mse as mse
@@ -73,6 +74,7 @@ from tinygrad_rnn.ops.shapes import expand_dims as expand_dims
 from tinygrad_rnn.ops.shapes import flip as flip
 from tinygrad_rnn.ops.shapes import moveaxis as moveaxis
 from tinygrad_rnn.ops.shapes import pad as pad
+from tinygrad_rnn.ops.shapes import repeat as repeat
 from tinygrad_rnn.ops.shapes import reshape as reshape
 from tinygrad_rnn.ops.shapes import split as split
 from tinygrad_rnn.ops.shapes import squeeze as squeeze
@@ -143,6 +145,7 @@ __all__ = [
     "prod",
     "reciprocal",
     "relu",
+    "repeat",
     "reshape",
     "scatter",
     "scatter_add",
@@ -162,6 +165,7 @@ __all__ = [
     "sum_to",
     "swapaxes",
     "take",
+    "take_along_axis",
     "tanh",
     "transpose",
     "unstack",

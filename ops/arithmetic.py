@@ -61,26 +61,6 @@ div.vjp(lambda g, out, x, y: g / y, lambda g, out, x, y: -g * out / y)
 
 
 @primitive
-def floor_divide(x: Array, y: Array) -> Array:
-    """x // y: the quotient rounded down, of floats and integers, as NumPy has it; flat almost everywhere, so its
-    gradients are 0."""
-    return x // y
-
-
-floor_divide.vjp(lambda g, out, x, y: zeros_like(x), lambda g, out, x, y: zeros_like(y))
-
-
-@primitive
-def mod(x: Array, y: Array) -> Array:
-    """x % y = x - y * (x // y), which has the sign of y. Its jumps have no gradient: that of x is 1, that of y is
-    -(x // y)."""
-    return x % y
-
-
-mod.vjp(lambda g, out, x, y: g, lambda g, out, x, y: -g * floor_divide(x, y))
-
-
-@primitive
 def pow(x: Array, y: Array) -> Array:
     """x ** y. The gradient of the exponent is NaN where the base is negative. Where that is 0, it is 0 for y >= 0 and
     -inf for y < 0."""
@@ -155,6 +135,26 @@ def floor(x: Array) -> Array:
 
 
 floor.vjp(lambda g, out, x: zeros_like(x))
+
+
+@primitive
+def floor_divide(x: Array, y: Array) -> Array:
+    """x // y: the quotient rounded down, of floats and integers, as NumPy has it; flat almost everywhere, so its
+    gradients are 0."""
+    return x // y
+
+
+floor_divide.vjp(lambda g, out, x, y: zeros_like(x), lambda g, out, x, y: zeros_like(y))
+
+
+@primitive
+def mod(x: Array, y: Array) -> Array:
+    """x % y = x - y * (x // y), which has the sign of y. Its jumps have no gradient: that of x is 1, that of y is
+    -(x // y)."""
+    return x % y
+
+
+mod.vjp(lambda g, out, x, y: g, lambda g, out, x, y: -g * floor_divide(x, y))
 
 
 @primitive

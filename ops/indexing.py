@@ -1,4 +1,5 @@
-"""Reading and adding at an index. `getitem` and `scatter` are each other's adjoint."""
+"""Reading and adding at an index. `getitem` and `scatter` are each other's adjoint, and so are `take_along_axis` and
+what adds along an axis."""
 
 from __future__ import annotations
 
@@ -132,16 +133,21 @@ def _within(indices: Array, size: int, what: str) -> Array:
     return indices
 
 
+def _integers(name: str, lib: Any, indices: Any) -> Array:
+    """Indices as an array. Raises TypeError where they are no integers."""
+    if not hasattr(indices, "dtype"):
+        indices = lib.asarray(indices)
+    if indices.dtype.kind not in "iu":
+        raise TypeError(f"{name}: indices must be integers, got dtype {indices.dtype}")
+    return indices
+
+
 @primitive
 def take(x: Array, indices: Array, axis: int = 0) -> Array:
     """The slices of `x` along `axis` named by an array of integers, as an embedding reads its table: shapes (V,E)
     and (T,B) give (T,B,E). The gradient of a table (axis 0) is row-sparse. Unlike NumPy's, `axis` is 0 unless
     given. Raises IndexError out of range, TypeError for indices that are not integers."""
-    if not hasattr(indices, "dtype"):
-        indices = xp(x).asarray(indices)
-    if indices.dtype.kind not in "iu":
-        raise TypeError(f"take: indices must be integers, got dtype {indices.dtype}")
-    return xp(x).take(x, indices, axis=axis)
+    return xp(x).take(x, _integers("take", xp(x), indices), axis=axis)
 
 
 def _take_rule(g: Any, out: Any, x: Any, indices: Any, axis: int) -> Any:
@@ -154,3 +160,52 @@ def _take_rule(g: Any, out: Any, x: Any, indices: Any, axis: int) -> Any:
 
 
 take.vjp(_take_rule)
+
+
+def _along(lib: Any, indices: Array, axis: int, shape: tuple[int, ...]) -> tuple[Array, ...]:
+    """The index that reads at `indices` along `axis`, and at every place of the other axes of `shape`."""
+    rank = len(shape)
+    axis = np.lib.array_utils.normalize_axis_index(axis, rank)
+    if indices.ndim != rank or any(
+        i != axis and n != m and 1 not in (n, m) for i, (n, m) in enumerate(zip(shape, indices.shape, strict=True))
+    ):
+        raise ValueError(
+            f"take_along_axis: indices must have as many axes as x {shape}, which broadcast but for axis {axis}, got "
+            f"the shape {tuple(indices.shape)}"
+        )
+    places = (lib.arange(n).reshape((-1,) + (1,) * (rank - 1 - i)) for i, n in enumerate(shape))
+    return tuple(indices if i == axis else place for i, place in enumerate(places))
+
+
+@primitive
+def take_along_axis(x: Array, indices: Array, axis: int | None = -1) -> Array:
+    """Entries of `x` along `axis` (None: of the flattened array), at every place of the other axes those that `indices`
+    name there: (N,V) and (N,K) give (N,K). Both have as many axes, which broadcast but for `axis`; negative numbers
+    count from the end. Raises TypeError for indices that are not integers, ValueError for another shape, IndexError out
+    of range."""
+    lib, indices = xp(x), _integers("take_along_axis", xp(x), indices)
+    if axis is None:
+        x, axis = x.reshape(-1), 0
+    return x[_along(lib, indices, axis, x.shape)]
+
+
+def _take_along_axis_rule(g: Any, out: Any, x: Any, indices: Any, axis: int | None) -> Any:
+    if axis is None:
+        return _add_along_axis(g, indices, 0, (x.size,)).reshape(x.shape)
+    return _add_along_axis(g, indices, axis, tuple(x.shape))
+
+
+take_along_axis.vjp(_take_along_axis_rule)
+
+
+@primitive
+def _add_along_axis(updates: Array, indices: Array, axis: int, shape: tuple[int, ...]) -> Array:
+    """Zeros of `shape`, with `updates` added where `take_along_axis` would read."""
+    lib = xp(updates)
+    indices = lib.asarray(indices)
+    out = lib.zeros(shape, dtype=accumulator(updates.dtype, indices.size))
+    lib.add.at(out, _along(lib, indices, axis, shape), updates.astype(out.dtype, copy=False))
+    return out.astype(updates.dtype, copy=False)
+
+
+_add_along_axis.vjp(lambda g, out, updates, indices, axis, shape: take_along_axis(g, indices, axis))

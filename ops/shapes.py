@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tinygrad_rnn.backend import Array, as_array, xp
+from tinygrad_rnn.backend import Array, HostArray, as_array, to_host, xp
 from tinygrad_rnn.ops.arithmetic import zeros_like
-from tinygrad_rnn.tape import primitive
+from tinygrad_rnn.ops.indexing import getitem
+from tinygrad_rnn.tape import Box, broadcast_to, primitive
 
 if TYPE_CHECKING:
     from tinygrad_rnn.tensor import Tensor
@@ -87,6 +88,35 @@ def flip(x: Array, axis: Axes | None = None) -> Array:
 
 
 flip.vjp(lambda g, out, x, axis: flip(g, axis))
+
+
+def repeat(x: Any, repeats: Any, axis: int | None = None) -> Tensor:
+    """Each entry along `axis` (None: of the flattened array) several times, one after the other: as often as the number
+    `repeats`, or each as often as its own of several numbers. Its gradient is the sum of those of its copies. Raises
+    TypeError where they are not whole, ValueError for negative ones, and where there is not one for each entry."""
+    x = x if hasattr(x, "dtype") else as_array(x)
+    if axis is None:
+        return repeat(reshape(x, -1), repeats, 0)
+    axis = np.lib.array_utils.normalize_axis_index(axis, builtins.max(x.ndim, 1))
+    before, n, after = x.shape[:axis], x.shape[axis] if x.ndim else 1, x.shape[axis + 1 :]
+    times = _whole_numbers(repeats, n)
+    if times.size == 1:
+        copies = broadcast_to(reshape(x, (*before, n, 1, *after)), (*before, n, times.item(), *after))
+        return reshape(copies, (*before, n * times.item(), *after))
+    index = (x.xp if isinstance(x, Box) else xp(x)).asarray(np.repeat(np.arange(n), times))
+    return getitem(x, (*(slice(None),) * axis, index))
+
+
+def _whole_numbers(repeats: Any, n: int) -> HostArray:
+    """How often each of n entries is repeated: one number, or n."""
+    times = np.asarray(to_host(repeats.data if isinstance(repeats, Box) else repeats))
+    if times.size and times.dtype.kind not in "iub":
+        raise TypeError(f"repeat: repeats must be whole numbers, got dtype {times.dtype}")
+    if times.shape not in ((), (1,), (n,)):
+        raise ValueError(f"repeat: repeats must be one number, or one for each of {n} entries, got shape {times.shape}")
+    if times.size and times.min() < 0:
+        raise ValueError(f"repeat: repeats must be 0 or more, got {times.min()}")
+    return times.astype(np.int64)
 
 
 def _pad_pairs(pad_width: Any, ndim: int) -> list[tuple[int, int]]:

@@ -480,6 +480,26 @@ def _(draw: Draw, name: str) -> Call:
     return Call(lambda x: ops.flip(x, axis), (numbers(draw, shape),), expected=lambda x: np.flip(x, axis))
 
 
+@entry("repeat")
+def _(draw: Draw, name: str) -> Call:
+    shape = a_shape(draw)
+    axis = an_axis(draw, len(shape)) if shape and draw(st.booleans()) else None
+    times = random(draw).integers(0, 4, math.prod(shape) if axis is None else shape[axis])
+    repeats: Any = draw(st.sampled_from([0, 1, 3, laid_out(draw, times), Tensor(times), times.tolist()]))
+    if axis is None:
+        return Call(ops.repeat, (numbers(draw, shape),), (repeats,), lambda x, r: np.repeat(x, _whole(r)))
+    return Call(
+        lambda x, r: ops.repeat(x, r, axis),
+        (numbers(draw, shape),),
+        (repeats,),
+        lambda x, r: np.repeat(x, _whole(r), axis),
+    )
+
+
+def _whole(repeats: Any) -> Array:
+    return np.asarray(repeats.data if isinstance(repeats, Tensor) else repeats, dtype=np.int64)
+
+
 @entry("pad")
 def _(draw: Draw, name: str) -> Call:
     shape, width = a_shape(draw, min_dims=1), st.integers(0, 2)
@@ -671,6 +691,36 @@ def _(draw: Draw, name: str) -> Call:
         (numbers(draw, shape),),
         (indices,),
         lambda x, i: np.take(x, _raw(i), axis=axis),
+    )
+
+
+@entry("take_along_axis")
+def _(draw: Draw, name: str) -> Call:
+    """Of axes that are equal or broadcast, but for one along which there are any number of indices."""
+    shape = a_shape(draw, min_dims=1)
+    axis = draw(st.one_of(st.none(), st.just(-1), st.integers(-len(shape), len(shape) - 1)))
+    along = -1 if axis is None else axis
+    size = math.prod(shape) if axis is None else shape[axis]
+    if axis is None:
+        named: Any = (draw(FULL) if size else 0,)
+    else:
+        named = [draw(st.sampled_from([n, n, 1])) for n in shape]
+        named[along] = draw(SIZES) if size else 0
+        shape = tuple(1 if i != along % len(shape) and draw(st.booleans()) else n for i, n in enumerate(shape))
+    indices: Any = whole_numbers(draw, size, tuple(named))
+    match draw(st.sampled_from(["array", "list", "Tensor"])):
+        case "list":
+            indices = indices.tolist() if indices.size else indices
+        case "Tensor":
+            indices = Tensor(indices)
+    x = numbers(draw, shape)
+    if axis == -1 and draw(st.booleans()):
+        return Call(ops.take_along_axis, (x,), (indices,), lambda x, i: np.take_along_axis(x, np.asarray(_raw(i)), -1))
+    return Call(
+        lambda x, i: ops.take_along_axis(x, i, axis),
+        (x,),
+        (indices,),
+        lambda x, i: np.take_along_axis(x, np.asarray(_raw(i)), axis),
     )
 
 

@@ -147,6 +147,31 @@ CASES: dict[str, tuple[Any, ...]] = {
         lambda s, x: ((s[0] * 0.5 + s[1] % 3, (s[1] + x) // 2), (ops.floor(x), x % s[1], s[1] // 3)),
         (H, Tensor(np.full((2, 3), 100, np.int8))), Tensor(R.integers(1, 100, (4, 2, 3)).astype(np.int8)),
     ),
+    "entries along an axis, of the state and of what a step makes": (
+        lambda s, x: (
+            ops.tanh(s @ W + ops.take_along_axis(s, ops.argmax(s + x, axis=1)[:, None], 1)),
+            (ops.take_along_axis(s * x, COLUMNS[None]), ops.take_along_axis(s @ V, [[2, 0]], -1)),
+        ),
+        H, X, W, V,
+    ),
+    "entries along an axis, of inputs and weights": (
+        lambda s, x: (
+            ops.tanh(s @ W + ops.take_along_axis(ops.square(x[0]), x[1][:, None], axis=1)),
+            (
+                ops.take_along_axis(V, x[1][None, :1] % 3, axis=0),
+                ops.take_along_axis(ops.sin(x[0]), COLUMNS, axis=None),
+                ops.take_along_axis(ops.sin(x[0][:1]), COLUMNS[:, None], 1),
+            ),
+        ),
+        H, (X, IDS), W, V,
+    ),
+    "repeated entries": (
+        lambda s, x: (
+            ops.tanh(s @ W + ops.repeat(x[:, 0], 3).reshape((2, 3)) + ops.repeat(s[:1], 2, axis=0)),
+            (ops.repeat(ops.sin(x), COLUMNS, axis=-1), ops.repeat(s * V[:2], [0, 3], 0), ops.repeat(B, 2)),
+        ),
+        H, X, W, V, B,
+    ),
     "no features": (lambda s, x: (ops.tanh(s + x @ U), s), leaf(2, 0), X),
     "a product that is put out": (
         lambda s, x: ((n := (p := ops.tanh(s[0]) @ W) + ops.tanh(s[1] + x) @ V, n * 0.5), p), (H, leaf(2, 3)), X, W, V,

@@ -570,6 +570,27 @@ REFUSED: dict[str, tuple[type[Exception], str, Any]] = {
     "axis named twice in prod": (ValueError, "repeated axis", lambda: ops.prod(X, axis=(0, -2))),
     "index out of range": (IndexError, "out of bounds", lambda: X[5]),
     "take out of range": (IndexError, "out of bounds", lambda: ops.take(X, [2])),
+    "take_along_axis out of range": (IndexError, "out of bounds", lambda: ops.take_along_axis(X, [[3]])),
+    "take_along_axis without an axis": (np.exceptions.AxisError, "axis 2", lambda: ops.take_along_axis(X, [[0]], 2)),
+    "take_along_axis of fractions": (TypeError, "must be integers, got", lambda: ops.take_along_axis(X, [[0.5]])),
+    "take_along_axis of fewer axes": (
+        ValueError,
+        r"indices must have as many axes as x \(2, 3\), .* got the shape \(1,\)",
+        lambda: ops.take_along_axis(X, [0]),
+    ),
+    "take_along_axis of other sizes": (
+        ValueError,
+        r"broadcast but for axis 1, got the shape \(3, 1\)",
+        lambda: ops.take_along_axis(X, [[0]] * 3),
+    ),
+    "repeated half a time": (TypeError, "repeats must be whole numbers", lambda: ops.repeat(X, 0.5)),
+    "repeated less than never": (ValueError, "must be 0 or more, got -1", lambda: ops.repeat(X, [0, -1], axis=0)),
+    "repeats for other entries": (
+        ValueError,
+        r"one for each of 3 entries, got shape \(2,\)",
+        lambda: ops.repeat(X, [1, 2], axis=1),
+    ),
+    "repeated along no axis": (np.exceptions.AxisError, "axis 2", lambda: ops.repeat(X, 2, axis=2)),
     "stack of nothing": (ValueError, "at least one array", lambda: ops.stack([])),
     "concatenate nothing": (ValueError, "at least one array", lambda: ops.concatenate([])),
     "uneven split": (ValueError, "equal division", lambda: ops.split(X, 2, axis=1)),
@@ -835,6 +856,28 @@ def test_taking_from_a_number_repeats_it() -> None:
     (out * np.array([1.0, 2.0, 4.0])).sum().backward()
     assert out.numpy().tolist() == [3, 3, 3] and x.grad == 7
     assert gradcheck(lambda x: ops.take(x, np.zeros((2, 2), int)) ** 2, np.array(3.0), order=2)
+
+
+def test_a_number_is_repeated_as_a_row_of_one() -> None:
+    for axis in (None, 0, -1):
+        x = Tensor(np.array(3.0), requires_grad=True)
+        out = ops.repeat(x, 3, axis)
+        (out * np.array([1.0, 2.0, 4.0])).sum().backward()
+        assert out.numpy().tolist() == [3, 3, 3] and x.grad == 7
+    np.testing.assert_array_equal(ops.repeat([1, 2], True), [1, 2])
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+def test_the_gradient_of_what_is_read_often_is_the_sum_of_all_its_copies(dtype: Any) -> None:
+    """More than float16 can count one by one."""
+    x, n = np.ones((2, 1), dtype), 3000
+    for f in (
+        lambda x: ops.repeat(x, n, axis=1),
+        lambda x: ops.repeat(x, [n, n], axis=0),
+        lambda x: ops.take_along_axis(x, np.zeros((1, n), int)),
+        lambda x: ops.take_along_axis(x[:1], np.zeros((n, 1), int)) + 0 * x[1:],
+    ):
+        assert gradients(f, x)[0].tolist() in ([[n], [n]], [[n], [0]])
 
 
 def test_lists_among_the_arrays_of_an_op_are_arrays() -> None:

@@ -201,6 +201,22 @@ def test_products_agree() -> None:
     )
 
 
+def test_what_is_read_along_an_axis_or_repeated_agrees() -> None:
+    ids = np.array([[3, 0, 3], [1, 1, 1]])
+    agree(
+        lambda x: ops.take_along_axis(x, ids, 1) ** 2,
+        lambda x: torch.take_along_dim(x, torch.tensor(ids), 1) ** 2,
+        draw(2, 5),
+    )
+    for times in (3, [2, 0, 1, 1]):
+        counts = torch.tensor(times)
+        agree(
+            lambda x, times=times: ops.repeat(x, times, axis=1) ** 2,
+            lambda x, counts=counts: torch.repeat_interleave(x, counts, 1) ** 2,
+            draw(2, 4),
+        )
+
+
 def test_remainders_agree() -> None:
     agree(lambda x, y: (x % y) ** 2, lambda x, y: torch.remainder(x, y) ** 2, 3 * draw(4, 5), draw(5, seed=2))
 

@@ -463,7 +463,7 @@ _FUNCTIONS: dict[Callable[..., Any], Callable[..., Any]] = {
     getattr(np, name): getattr(ops, name)
     for name in (
         "sum mean max min prod var cumsum reshape transpose swapaxes moveaxis expand_dims squeeze broadcast_to flip "
-        "stack concatenate split where outer einsum clip argmax zeros_like"
+        "repeat take_along_axis stack concatenate split where outer einsum clip argmax zeros_like"
     ).split()
 } | {np.linalg.norm: lambda x, ord=None, axis=None, keepdims=False: _euclidean(x, ord, axis, keepdims)}
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from inspect import signature
 from typing import Any
 
@@ -16,7 +16,7 @@ from tinygrad_rnn.loops.products import affine, sum_of_products
 from tinygrad_rnn.loops.program import Equation, Var
 from tinygrad_rnn.ops.activations import _normal_distribution
 from tinygrad_rnn.ops.arithmetic import _clip
-from tinygrad_rnn.ops.indexing import Slot, _getitem, _parts, _scatter, _within
+from tinygrad_rnn.ops.indexing import Slot, _add_along_axis, _getitem, _parts, _scatter, _within
 from tinygrad_rnn.ops.losses import _binary_cross_entropy, _cross_entropy_rows, _softmax_off_target
 from tinygrad_rnn.ops.reductions import _step_along
 from tinygrad_rnn.ops.shapes import _concatenate, _split, _stack, _unstack
@@ -154,6 +154,26 @@ def _looked_up(equation: Equation, values: list[Array], timed: list[bool], steps
     return ops.take.forward(*values)
 
 
+def _beside_each_other(values: list[Array], timed: list[bool]) -> Iterator[Array]:
+    """What reads or adds along an axis, and its indices: what is the same at each step has a time axis of 1."""
+    lib = xp(values[0])
+    return (x if late else lib.asarray(x)[None] for x, late in zip(values[:2], timed, strict=False))
+
+
+def _taken_along(equation: Equation, values: list[Array], timed: list[bool], steps: int) -> Any:
+    x, indices = _beside_each_other(values, timed)
+    axis = _options(equation)["axis"]
+    if axis is None:
+        return ops.take_along_axis.forward(x.reshape(len(x), -1), indices, axis=1)
+    return ops.take_along_axis.forward(x, indices, axis=_negative(axis, len(equation.args[0].shape))[0])
+
+
+def _added_along(equation: Equation, values: list[Array], timed: list[bool], steps: int) -> Any:
+    updates, indices = _beside_each_other(values, timed)
+    axis, shape = equation.args[2:]
+    return _add_along_axis.forward(updates, indices, _negative(axis, len(shape))[0], (steps, *shape))
+
+
 def _position(equation: Equation, values: list[Array], timed: list[bool], steps: int) -> Any:
     axis, rank = _options(equation)["axis"], len(equation.args[0].shape)
     if axis is None or not rank:
@@ -244,6 +264,7 @@ for _name in "sum mean max min logsumexp norm".split():
 for _name in "reshape expand_dims squeeze".split():
     _rules[getattr(ops, _name)] = _reshaped
 _rules |= {ops.take: _looked_up, ops.argmax: _position}
+_rules |= {ops.take_along_axis: _taken_along, _add_along_axis: _added_along}
 _rules |= {_cross_entropy_rows: _row_by_row, _softmax_off_target: _row_by_row}
 _rules |= {ops.softmax: _along, ops.log_softmax: _along, ops.swapaxes: _swapped, ops.transpose: _transposed}
 _rules |= {ops.broadcast_to: _broadcast, ops.sum_to: _summed_to, ops.matmul: _product}
