@@ -1,4 +1,9 @@
-"""Reductions over axes. `axis` is None (all), a number or a tuple, negative ones counted from the end."""
+"""Reductions over axes. `axis` is None (all), a number or a tuple, negative ones counted from the end.
+
+With `where`, booleans that broadcast to the shape of `x`, entries count where it is True. What stands in the others, be
+it infinite or no number, reaches neither a value nor a gradient: they are replaced before anything is computed. With
+`initial`, a number, the reduction has one more entry, and nothing that counts gives just that.
+"""
 
 from __future__ import annotations
 
@@ -9,11 +14,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tinygrad_rnn.backend import Array, xp
-from tinygrad_rnn.ops.arithmetic import square, where
+from tinygrad_rnn.ops.arithmetic import maximum, minimum, square, where
+from tinygrad_rnn.ops.comparisons import not_equal
 from tinygrad_rnn.ops.elementary import exp, floating
 from tinygrad_rnn.ops.shapes import concatenate, flip, moveaxis
 from tinygrad_rnn.sums import accumulated, accumulator, total
-from tinygrad_rnn.tape import astype, broadcast_to, primitive
+from tinygrad_rnn.tape import Box, astype, broadcast_to, primitive
 
 if TYPE_CHECKING:
     from tinygrad_rnn.tensor import Tensor
@@ -54,57 +60,116 @@ def _divided(x: Any, count: int) -> Any:
     return x / count if count <= LARGEST_OF_FLOAT16 else x * (1 / count)
 
 
+def _mask(name: str, x: Any, mask: Any) -> Any:
+    """Booleans of the shape of `x`. Raises ValueError for a shape that does not broadcast to it."""
+    if not hasattr(mask, "dtype"):
+        mask = (x.xp if isinstance(x, Box) else xp(x)).asarray(mask)
+    shape, given = tuple(x.shape), tuple(mask.shape)
+    if len(given) > len(shape) or any(n not in (1, m) for n, m in zip(given[::-1], shape[::-1], strict=False)):
+        raise ValueError(f"{name}: where must broadcast to the shape of x, {shape}, got {given}")
+    return broadcast_to(mask if mask.dtype.kind == "b" else not_equal(mask, 0), shape)
+
+
+def _masked(name: str, x: Any, mask: Any, neutral: Any) -> Any:
+    """`x` with `neutral` in place of what does not count."""
+    return x if mask is None else where(_mask(name, x, mask), x, neutral)
+
+
 @primitive
-def sum(x: Array, axis: Axis = None, keepdims: bool = False) -> Array:
-    """The sum over `axis`, in blocks where it is long."""
+def _sum(x: Array, axis: Axis = None, keepdims: bool = False) -> Array:
     return total(x, _over(x, axis), keepdims)
 
 
-sum.vjp(lambda g, out, x, axis, keepdims: broadcast_to(g.reshape(_kept(x, axis)), x.shape))
+_sum.vjp(lambda g, out, x, axis, keepdims: broadcast_to(g.reshape(_kept(x, axis)), x.shape))
+
+
+def sum(x: Any, axis: Axis = None, keepdims: bool = False, *, initial: Any = None, where: Any = None) -> Tensor:
+    """The sum over `axis`, in blocks where it is long, and of `initial`. Raises ValueError for a `where` of another
+    shape."""
+    found = _sum(_masked("sum", x, where, 0), axis, keepdims)
+    return found if initial is None else found + initial
 
 
 @primitive
-def mean(x: Array, axis: Axis = None, keepdims: bool = False) -> Array:
-    """The mean over `axis`."""
+def _mean(x: Array, axis: Axis = None, keepdims: bool = False) -> Array:
     if x.dtype.kind != "f" or not x.size:
         return xp(x).mean(x, axis=_over(x, axis), keepdims=keepdims)
     return (accumulated(x, _over(x, axis), keepdims) / _count(x, axis)).astype(x.dtype, copy=False)
 
 
-mean.vjp(
+_mean.vjp(
     lambda g, out, x, axis, keepdims: broadcast_to(
         _divided(g.reshape(_kept(x, axis)), builtins.max(_count(x, axis), 1)), x.shape
     )
 )
 
 
+def mean(x: Any, axis: Axis = None, keepdims: bool = False, *, where: Any = None) -> Tensor:
+    """The mean over `axis`. That of nothing that counts by `where` is NaN, with gradient 0. Raises ValueError for a
+    `where` of another shape."""
+    if where is None:
+        return _mean(x, axis, keepdims)
+    return _masked_mean("mean", floating(x), axis, keepdims, where)
+
+
+def _masked_mean(name: str, x: Any, axis: Axis, keepdims: bool, mask: Any) -> Tensor:
+    mask, wide = _mask(name, x, mask), accumulator(x.dtype, 1)  # wide: a sum may be beyond what a mean is
+    count = astype(_sum(mask, axis, keepdims), wide)
+    found = _sum(astype(where(mask, x, 0), wide), axis, keepdims) / maximum(count, 1)
+    return astype(where(count > 0, found, math.nan), x.dtype)
+
+
 def _share_of_extreme(g: Any, out: Any, x: Any, axis: Axis, keepdims: bool) -> Any:
     kept = _kept(x, axis)
-    chosen = astype(x == out.reshape(kept), accumulator(x.dtype, 1))  # which can count them
-    return g.reshape(kept) * (chosen / chosen.sum(axis=axis, keepdims=True))
+    ties = astype(x == out.reshape(kept), accumulator(x.dtype, 1))  # which can count them
+    return g.reshape(kept) * (ties / ties.sum(axis=axis, keepdims=True))
 
 
 @primitive
-def max(x: Array, axis: Axis = None, keepdims: bool = False) -> Array:
-    """The largest value over `axis`; ties share the gradient equally."""
+def _max(x: Array, axis: Axis = None, keepdims: bool = False) -> Array:
     return xp(x).max(x, axis=_over(x, axis), keepdims=keepdims)
 
 
-max.vjp(_share_of_extreme)
-
-
 @primitive
-def min(x: Array, axis: Axis = None, keepdims: bool = False) -> Array:
-    """The smallest value over `axis`; ties share the gradient equally."""
+def _min(x: Array, axis: Axis = None, keepdims: bool = False) -> Array:
     return xp(x).min(x, axis=_over(x, axis), keepdims=keepdims)
 
 
-min.vjp(_share_of_extreme)
+_max.vjp(_share_of_extreme)
+_min.vjp(_share_of_extreme)
 
 
-def prod(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
-    """The product over `axis`, as a tree of pairwise products: no quotient, so that zeros need no special case
-    in any derivative. Small integers and booleans become long ones, as in `sum`."""
+def max(x: Any, axis: Axis = None, keepdims: bool = False, *, initial: Any = None, where: Any = None) -> Tensor:
+    """The largest value over `axis`, and not below `initial`; ties share the gradient equally, and of a tie `initial`
+    takes half. Raises ValueError for a `where` of another shape, or without `initial`."""
+    found = _extreme("max", _max, -math.inf, x, axis, keepdims, initial, where)
+    return found if initial is None else maximum(found, initial)
+
+
+def min(x: Any, axis: Axis = None, keepdims: bool = False, *, initial: Any = None, where: Any = None) -> Tensor:
+    """The smallest value over `axis`, and not above `initial`; ties share the gradient equally, and of a tie `initial`
+    takes half. Raises ValueError for a `where` of another shape, or without `initial`."""
+    found = _extreme("min", _min, math.inf, x, axis, keepdims, initial, where)
+    return found if initial is None else minimum(found, initial)
+
+
+def _extreme(name: str, op: Any, end: float, x: Any, axis: Axis, keepdims: bool, initial: Any, mask: Any) -> Any:
+    """The extreme of what counts; where nothing does, what `initial` comes before: the `end` of all floats."""
+    end = end if x.dtype.kind == "f" else initial
+    if mask is not None:
+        if initial is None:
+            raise ValueError(f"{name}: where needs an initial, the result where nothing counts, got None")
+        x = _masked(name, x, mask, end)
+    if initial is None or _count(x, axis):
+        return op(x, axis, keepdims)
+    return astype(_sum(x, axis, keepdims), x.dtype) + end
+
+
+def prod(x: Any, axis: Axis = None, keepdims: bool = False, *, initial: Any = None, where: Any = None) -> Tensor:
+    """The product over `axis`, and by `initial`, as a tree of pairwise products: no quotient, so that zeros need no
+    special case in any derivative. Small integers and booleans become long ones, as in `sum`. Raises ValueError for a
+    `where` of another shape."""
+    x = _masked("prod", x, where, 1)
     if x.dtype.kind != "f":
         x = astype(x, np.sum(np.empty(0, x.dtype)).dtype)
     axes, kept = _axes(x, axis), _kept(x, axis)
@@ -116,15 +181,28 @@ def prod(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
         half = len(flat) // 2
         pairs = flat[:half] * flat[half : 2 * half]
         flat = pairs if len(flat) == 2 * half else concatenate([pairs, flat[2 * half :]], axis=0)
-    return flat.reshape(kept if keepdims else rest)
+    found = flat.reshape(kept if keepdims else rest)
+    return found if initial is None else found * initial
 
 
-def var(x: Any, axis: Axis = None, ddof: int = 0, keepdims: bool = False) -> Tensor:
+def var(x: Any, axis: Axis = None, ddof: int = 0, keepdims: bool = False, *, where: Any = None) -> Tensor:
     """The variance over `axis`, with the divisor n - ddof. Where that is 0 or less, it is infinite, and NaN where all
-    entries are equal; its gradient is NaN."""
+    entries are equal; its gradient is NaN. Raises ValueError for a `where` of another shape."""
+    if where is not None:
+        return _masked_var(floating(x), axis, ddof, keepdims, where)
     centred = x - mean(x, axis=axis, keepdims=True)
     squares, count = mean(square(centred), axis=axis, keepdims=keepdims), _count(x, axis)
     return squares * (count / (count - ddof)) if count > ddof else _over_nothing(squares)
+
+
+def _masked_var(x: Any, axis: Axis, ddof: int, keepdims: bool, mask: Any) -> Tensor:
+    mask = _mask("var", x, mask)
+    centred = where(mask, where(mask, x, 0) - _masked_mean("var", x, axis, True, mask), 0)
+    squares, count = _masked_mean("var", square(centred), axis, keepdims, mask), _sum(mask, axis, keepdims)
+    free = count > ddof
+    factor = astype(count / where(free, count - ddof, 1), x.dtype)
+    # What is infinite or no number is made where it is chosen alone, and sends no NaN back to the others.
+    return where(free, squares * factor, _over_nothing(where(free, 1.0, squares)))
 
 
 @primitive

@@ -369,6 +369,8 @@ def _(draw: Draw, name: str) -> Call:
     if name not in ("sum", "prod", "norm"):
         shape = with_entries(draw, shape, axis)
     x = apart(draw, shape)[0] if name in ("max", "min") else numbers(draw, shape, away=(0,))
+    if name not in ("logsumexp", "norm") and draw(st.booleans()):
+        return _of_what_counts(draw, name, x, axis, keepdims)
     if name == "var" and draw(st.booleans()) and math.prod(shape) > math.prod(np.sum(x, axis=axis).shape):
         return Call(
             lambda x: ops.var(x, axis=axis, ddof=1, keepdims=keepdims),
@@ -384,6 +386,25 @@ def _(draw: Draw, name: str) -> Call:
     else:
         root = lambda x: getattr(np, name)(x, axis=axis, keepdims=keepdims)  # noqa: E731
     return Call(lambda x: getattr(ops, name)(x, axis=axis, keepdims=keepdims), (x,), expected=root)
+
+
+def _of_what_counts(draw: Draw, name: str, x: Array, axis: Any, keepdims: bool) -> Call:
+    """With a mask, of which something counts wherever NumPy would warn of nothing, and with an initial value."""
+    options: dict[str, Any] = {"axis": axis, "keepdims": keepdims}
+    mask = random(draw).random(tuple(1 if draw(st.sampled_from([False, True])) else n for n in x.shape)) < 0.6
+    if name in ("mean", "var"):
+        mask = mask | ~np.any(np.broadcast_to(mask, x.shape), axis=axis, keepdims=True)
+    elif name in ("max", "min"):
+        options["initial"] = draw(st.sampled_from([5.0 if name == "min" else -5.0, 0.001]))
+    else:
+        options["initial"] = draw(st.sampled_from([0.0, 1.5]))
+    mask = laid_out(draw, mask[0] if mask.ndim and len(mask) == 1 and draw(st.booleans()) else mask)
+    return Call(
+        lambda x, m: getattr(ops, name)(x, **options, where=m),
+        (x,),
+        (mask,),
+        lambda x, m: getattr(np, name)(x, **options, where=m),
+    )
 
 
 @entry("cumsum")

@@ -172,6 +172,16 @@ CASES: dict[str, tuple[Any, ...]] = {
         ),
         H, X, W, V, B,
     ),
+    "reductions of what counts": (
+        lambda s, i: (
+            ops.tanh(s @ W + ops.sum(s, axis=1, keepdims=True, where=i[1] > 0) + s.max(initial=-9.0, where=s < i[0])),
+            (
+                ops.mean(i[0] * s, axis=1, where=ROUND), ops.min(i[0], axis=0, initial=0.1, where=i[1]),
+                ops.prod(V, axis=0, where=V > 0), ops.var(s, axis=1, where=[True, False, True]), i[0].max(initial=0.2),
+            ),
+        ),
+        H, (X, MASK), W, V,
+    ),
     "no features": (lambda s, x: (ops.tanh(s + x @ U), s), leaf(2, 0), X),
     "a product that is put out": (
         lambda s, x: ((n := (p := ops.tanh(s[0]) @ W) + ops.tanh(s[1] + x) @ V, n * 0.5), p), (H, leaf(2, 3)), X, W, V,

@@ -591,6 +591,17 @@ REFUSED: dict[str, tuple[type[Exception], str, Any]] = {
         lambda: ops.repeat(X, [1, 2], axis=1),
     ),
     "repeated along no axis": (np.exceptions.AxisError, "axis 2", lambda: ops.repeat(X, 2, axis=2)),
+    "a mask without an initial": (ValueError, "max: where needs an initial", lambda: X.max(where=[True, True, False])),
+    "a mask of another shape": (
+        ValueError,
+        r"sum: where must broadcast to the shape of x, \(2, 3\), got \(2,\)",
+        lambda: ops.sum(X, where=[True, False]),
+    ),
+    "a mask of more axes": (
+        ValueError,
+        r"var: where must broadcast .* got \(2, 2, 3\)",
+        lambda: ops.var(X, where=np.ones((2, 2, 3), bool)),
+    ),
     "stack of nothing": (ValueError, "at least one array", lambda: ops.stack([])),
     "concatenate nothing": (ValueError, "at least one array", lambda: ops.concatenate([])),
     "uneven split": (ValueError, "equal division", lambda: ops.split(X, 2, axis=1)),
@@ -677,6 +688,16 @@ AS_NUMPY: dict[str, tuple[Any, Any]] = {
     "sum over an axis": (lambda x: ops.sum(x, axis=0, keepdims=True), lambda x: np.sum(x, axis=0, keepdims=True)),
     "prod over an axis": (lambda x: ops.prod(x, axis=0, keepdims=True), lambda x: np.prod(x, axis=0, keepdims=True)),
     "cumsum along an axis": (lambda x: ops.cumsum(x, 0), lambda x: np.cumsum(x, 0)),
+    "sum of what counts": (lambda x: ops.sum(x, initial=2, where=x != 1), lambda x: np.sum(x, initial=2, where=x != 1)),
+    "prod of what counts": (lambda x: ops.prod(x, where=x > 1), lambda x: np.prod(x, where=x > 1)),
+    "max of what counts": (
+        lambda x: ops.max(x, initial=True, where=x != 3),
+        lambda x: np.max(x, initial=True, where=x != 3),
+    ),
+    "min of what counts": (
+        lambda x: ops.min(x, initial=True, where=x > 0),
+        lambda x: np.min(x, initial=True, where=x > 0),
+    ),
     "reductions of a mask": (lambda x: ops.sum(x > 1), lambda x: np.sum(x > 1)),
 }
 """Ops that NumPy has, which wrap around where NumPy's do and nowhere else."""
@@ -815,6 +836,91 @@ def test_indices_of_take_are_integers_in_a_list_too() -> None:
 # --- What gave a value, and then no gradient ---------------------------------------------------------------------
 
 REDUCTIONS = ["sum", "mean", "max", "min", "prod", "var", "norm", "logsumexp", "softmax", "log_softmax"]
+
+
+MASKED: dict[str, dict[str, Any]] = {
+    "sum": {"initial": 0.5},
+    "prod": {"initial": 0.5},
+    "max": {"initial": -np.inf},
+    "min": {"initial": np.inf},
+    "mean": {},
+    "var": {"ddof": 1},
+}
+
+
+@pytest.mark.parametrize("rubbish", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("name", MASKED)
+def test_what_stands_where_a_mask_is_false_reaches_neither_a_reduction_nor_its_derivatives(
+    name: str, rubbish: float
+) -> None:
+    """All is as if only the rest were there, to the second derivative."""
+    x, op = np.array([[0.5, rubbish, 2.0, 1.0], [rubbish, -1.0, rubbish, 0.3]]), getattr(ops, name)
+    kept = np.array([[0, 2, 3], [1, 3]], dtype=object)
+    masked = partial(op, axis=1, **MASKED[name], where=np.isfinite(x))
+    by_x = gradients(masked, x)[0]
+    by_slopes = gradients(grad(lambda x: (masked(x) ** 2).sum()), x)[0]
+    for row, places in enumerate(kept):
+        alone = partial(op, axis=0, **MASKED[name])
+        rest = x[row, places]
+        np.testing.assert_allclose(masked(Tensor(x)).numpy()[row], alone(Tensor(rest)).numpy(), rtol=1e-14)
+        np.testing.assert_allclose(by_x[row, places], gradients(alone, rest)[0], rtol=1e-14)
+        twice = gradients(grad(lambda x, f=alone: (f(x) ** 2).sum()), rest)[0]
+        np.testing.assert_allclose(by_slopes[row, places], twice, rtol=1e-13, atol=1e-13)
+    assert not by_x[~np.isfinite(x)].any() and not by_slopes[~np.isfinite(x)].any()
+
+
+@pytest.mark.parametrize("name", MASKED)
+def test_where_nothing_counts_a_reduction_gives_its_initial_value_and_a_mean_none_and_no_gradient(name: str) -> None:
+    x, mask = np.array([[1.0, 2.0], [3.0, 5.0]]), np.array([[False, False], [True, True]])
+    masked = partial(getattr(ops, name), axis=1, **MASKED[name], where=mask)
+    nothing = masked(Tensor(x)).numpy()[0]
+    np.testing.assert_array_equal(nothing, MASKED[name].get("initial", np.nan))
+    by_x = gradients(masked, x)[0]
+    assert not by_x[0].any() and np.isfinite(by_x).all()
+
+
+def test_the_variance_of_one_entry_that_counts_is_that_of_one_entry() -> None:
+    """With its gradient, NaN, in no other row."""
+    x, mask = np.array([[1.0, 2.0], [3.0, 5.0], [0.0, 4.0]]), np.array([[True, False], [True, True], [True, True]])
+    spread = partial(ops.var, axis=1, ddof=1, where=mask)
+    np.testing.assert_array_equal(spread(Tensor(x)).numpy(), [np.nan, 2, 8])
+    np.testing.assert_array_equal(gradients(spread, x)[0], [[np.nan, 0], [-2, 2], [-4, 4]])
+    assert ops.var(Tensor(x), axis=1, ddof=2, where=mask).numpy().tolist()[1:] == [np.inf, np.inf]
+
+
+@pytest.mark.parametrize("name", ["max", "min"])
+def test_an_initial_value_is_one_more_entry_of_an_extreme_and_all_of_an_empty_one(name: str) -> None:
+    op, expected = getattr(ops, name), getattr(np, name)
+    for dtype in (np.float32, np.int8):
+        x = np.array([[3, 1], [0, 2]], dtype)
+        for axis in (None, 0, (0, 1)):
+            found = op(Tensor(x), axis, initial=2)
+            np.testing.assert_array_equal(found.numpy(), expected(x, axis, initial=2))
+            assert found.dtype == dtype
+        for shape in ((0, 3), (2, 0)):
+            empty = op(Tensor(np.zeros(shape, dtype)), axis=0, keepdims=True, initial=2)
+            np.testing.assert_array_equal(empty.numpy(), np.full((1, shape[1]), 2, dtype))
+            assert empty.dtype == dtype
+    tied = gradients(lambda x: op(x, initial=2.0), [2.0, 2.0])[0]
+    assert tied.tolist() == [0.25, 0.25]
+
+
+def test_a_mask_may_be_a_list_a_number_or_a_tensor_and_what_is_not_0_is_true() -> None:
+    x: Any = Tensor(np.array([[1.0, 2.0, 4.0], [8.0, 16.0, 32.0]]))
+    masks: list[Any] = [[True, False, True], np.array([1, 0, 7]), Tensor(np.array([1.0, 0.0, -1.0]))]
+    for mask in masks:
+        assert x.sum(where=mask).item() == ops.sum(x, where=mask).item() == 45
+        assert x.mean(where=mask).item() == 45 / 4
+    assert x.sum(where=True).item() == 63 and x.max(where=False, initial=0.0).item() == 0
+    assert x.min(axis=1, initial=3.0, where=x > 1).numpy().tolist() == [2, 3]
+
+
+def test_a_mean_of_what_counts_among_many_entries_of_float16_is_not_lost() -> None:
+    x = np.full((2, 70000), 1.5, np.float16)
+    mask = np.arange(70000) < [[10], [69000]]
+    assert ops.mean(Tensor(x), axis=1, where=mask).numpy().tolist() == [1.5, 1.5]
+    by_x = gradients(lambda x: ops.mean(x, axis=1, where=mask), x)[0]
+    np.testing.assert_allclose(by_x[0, :11], [0.1] * 10 + [0], rtol=1e-3)
 
 
 @pytest.mark.parametrize("axis", [0, -1])

@@ -92,7 +92,7 @@ def test_help_shows_the_public_names() -> None:
     ("op", "line"),
     [
         (ops.tanh, "tanh(x)"),
-        (ops.sum, "sum(x, axis=None, keepdims=False)"),
+        (ops.norm, "norm(x, axis=None, keepdims=False)"),
         (ops.greater, "greater(x, y)"),
         (scanning._scan, "_scan(*operands, program, every)"),
     ],

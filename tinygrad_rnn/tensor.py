@@ -314,21 +314,21 @@ class Tensor(Box):
         """The same numbers in another dtype."""
         return ops.astype(self, np.dtype(dtype))
 
-    def sum(self, axis: Any = None, keepdims: bool = False) -> Tensor:
-        """The sum over `axis`."""
-        return ops.sum(self, axis, keepdims)
+    def sum(self, axis: Any = None, keepdims: bool = False, **options: Any) -> Tensor:
+        """The sum over `axis`; options are `initial` and `where`."""
+        return ops.sum(self, axis, keepdims, **options)
 
-    def mean(self, axis: Any = None, keepdims: bool = False) -> Tensor:
-        """The mean over `axis`."""
-        return ops.mean(self, axis, keepdims)
+    def mean(self, axis: Any = None, keepdims: bool = False, **options: Any) -> Tensor:
+        """The mean over `axis`; an option is `where`."""
+        return ops.mean(self, axis, keepdims, **options)
 
-    def max(self, axis: Any = None, keepdims: bool = False) -> Tensor:
-        """The largest value over `axis`."""
-        return ops.max(self, axis, keepdims)
+    def max(self, axis: Any = None, keepdims: bool = False, **options: Any) -> Tensor:
+        """The largest value over `axis`; options are `initial` and `where`."""
+        return ops.max(self, axis, keepdims, **options)
 
-    def min(self, axis: Any = None, keepdims: bool = False) -> Tensor:
-        """The smallest value over `axis`."""
-        return ops.min(self, axis, keepdims)
+    def min(self, axis: Any = None, keepdims: bool = False, **options: Any) -> Tensor:
+        """The smallest value over `axis`; options are `initial` and `where`."""
+        return ops.min(self, axis, keepdims, **options)
 
     def argmax(self, axis: int | None = None) -> Tensor:
         """The index of the largest value."""

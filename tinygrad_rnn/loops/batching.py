@@ -18,7 +18,7 @@ from tinygrad_rnn.ops.activations import _normal_distribution
 from tinygrad_rnn.ops.arithmetic import _clip
 from tinygrad_rnn.ops.indexing import Slot, _add_along_axis, _getitem, _parts, _scatter, _within
 from tinygrad_rnn.ops.losses import _binary_cross_entropy, _cross_entropy_rows, _softmax_off_target
-from tinygrad_rnn.ops.reductions import _step_along
+from tinygrad_rnn.ops.reductions import _max, _mean, _min, _step_along, _sum
 from tinygrad_rnn.ops.shapes import _concatenate, _split, _stack, _unstack
 from tinygrad_rnn.sums import total
 from tinygrad_rnn.tape import Primitive, _astype, _detached, _truncated
@@ -259,8 +259,8 @@ for _primitive in (
     _step_along,
 ):
     _rules[_primitive] = _elementwise
-for _name in "sum mean max min logsumexp norm".split():
-    _rules[getattr(ops, _name)] = _reduction
+for _primitive in (_sum, _mean, _max, _min, ops.logsumexp, ops.norm):
+    _rules[_primitive] = _reduction
 for _name in "reshape expand_dims squeeze".split():
     _rules[getattr(ops, _name)] = _reshaped
 _rules |= {ops.take: _looked_up, ops.argmax: _position}

@@ -26,6 +26,7 @@ from tinygrad_rnn.buffers import empty_buffer
 from tinygrad_rnn.loops.program import Equation, Var
 from tinygrad_rnn.ops.indexing import _getitem
 from tinygrad_rnn.ops.products import _einsum
+from tinygrad_rnn.ops.reductions import _mean, _sum
 from tinygrad_rnn.sums import total
 from tinygrad_rnn.tape import primitive
 
@@ -37,7 +38,7 @@ AxisNumbers = tuple[int | None, ...]
 
 TIME = -1
 
-SUMS = frozenset({ops.sum, ops.mean, ops.sum_to})
+SUMS = frozenset({_sum, _mean, ops.sum_to})
 
 Operand = tuple[Array, tuple[int, ...]]
 """An array, and the numbers of its axes."""
@@ -155,7 +156,7 @@ class _Search:
             (x,) = e.reads
             if not math.prod(x.shape):
                 return None
-            if e.primitive is ops.mean:
+            if e.primitive is _mean:
                 scale *= math.prod(v.shape) / math.prod(x.shape)
             axes = self._before_sum(x, axes if e.primitive is ops.sum_to else _with_summed(e, axes))
             v, axes, scale = self.seen_through(x, axes, scale)

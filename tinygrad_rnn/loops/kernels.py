@@ -15,6 +15,7 @@ from tinygrad_rnn.loops.products import sum_of_products
 from tinygrad_rnn.loops.program import Equation
 from tinygrad_rnn.ops.activations import saturation
 from tinygrad_rnn.ops.arithmetic import _clip
+from tinygrad_rnn.ops.reductions import _mean, _sum
 from tinygrad_rnn.sums import is_added_up_well
 from tinygrad_rnn.tape import Primitive, primitive
 
@@ -59,16 +60,16 @@ def _copy(x: Array, out: Array) -> None:
     np.copyto(out, x)
 
 
-def _sum(x: Array, axis: Any = None, keepdims: bool = False, *, out: Array) -> None:
+def _sum_into(x: Array, axis: Any = None, keepdims: bool = False, *, out: Array) -> None:
     if is_added_up_well(x, axis):
         np.add.reduce(x, axis=axis, keepdims=keepdims, out=out)
     else:
-        np.copyto(out, ops.sum.forward(x, axis, keepdims))
+        np.copyto(out, _sum.forward(x, axis, keepdims))
 
 
-def _mean(x: Array, axis: Any = None, keepdims: bool = False, *, out: Array) -> None:
+def _mean_into(x: Array, axis: Any = None, keepdims: bool = False, *, out: Array) -> None:
     if x.dtype.kind != "f" or not x.size or not is_added_up_well(x, axis):
-        np.copyto(out, ops.mean.forward(x, axis, keepdims))
+        np.copyto(out, _mean.forward(x, axis, keepdims))
     else:  # the same, in less than half the time
         np.add.reduce(x, axis=axis, keepdims=keepdims, out=out)
         np.divide(out, x.size // out.size, out=out)
@@ -95,8 +96,8 @@ _INTO: dict[Primitive[Any], tuple[str, Callable[..., Any]]] = {
     ops.hard_sigmoid: ("hard_sigmoid", _hard_sigmoid),
     ops.reciprocal: ("reciprocal", lambda x, out: np.divide(1, x, out=out)),
     ops.where: ("where", _where),
-    ops.sum: ("sum", _sum),
-    ops.mean: ("mean", _mean),
+    _sum: ("sum", _sum_into),
+    _mean: ("mean", _mean_into),
     ops.broadcast_to: ("broadcast", lambda x, shape, out: np.copyto(out, x)),
     _clip: ("clip", np.clip),
     sum_of_products: ("sum_of_products", _sum_of_products),
@@ -104,7 +105,7 @@ _INTO: dict[Primitive[Any], tuple[str, Callable[..., Any]]] = {
 }  # fmt: skip
 """Their names in the source, and what they call."""
 
-_APART = frozenset({ops.matmul, ops.where, ops.sum, ops.mean, ops.broadcast_to, sum_of_products})
+_APART = frozenset({ops.matmul, ops.where, _sum, _mean, ops.broadcast_to, sum_of_products})
 """Of these, the ones whose result must not lie where an argument does."""
 
 KERNELS: dict[str, Callable[..., Any]] = {name: kernel for name, kernel in _INTO.values()} | {"product": product}

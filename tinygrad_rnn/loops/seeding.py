@@ -21,6 +21,7 @@ from typing import Any
 import tinygrad_rnn.ops as ops
 from tinygrad_rnn.loops.program import Equation, Program, Var
 from tinygrad_rnn.ops.indexing import _add_along_axis, _getitem
+from tinygrad_rnn.ops.reductions import _mean, _sum
 from tinygrad_rnn.ops.shapes import _concatenate, _split, _stack, _unstack
 from tinygrad_rnn.tape import _astype
 
@@ -101,9 +102,9 @@ def _completed(program: Program, active: set[Var], pattern: Pattern, reached: se
 
 _KEEPING = frozenset(
     getattr(ops, name)
-    for name in "neg add sub floor floor_divide where relu sum mean reshape transpose swapaxes moveaxis expand_dims "
+    for name in "neg add sub floor floor_divide where relu reshape transpose swapaxes moveaxis expand_dims "
     "squeeze flip broadcast_to sum_to cumsum scatter take_along_axis".split()
-) | {_getitem, _add_along_axis, _stack, _concatenate, _split, _unstack, _astype}
+) | {_sum, _mean, _getitem, _add_along_axis, _stack, _concatenate, _split, _unstack, _astype}
 """Ops whose rules make zeros of zeros, whatever the values."""
 
 
