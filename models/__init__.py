@@ -12,6 +12,7 @@ from tinygrad_rnn.models.layers import Dropout as Dropout
 from tinygrad_rnn.models.layers import LayerNorm as LayerNorm
 from tinygrad_rnn.models.layers import Linear as Linear
 from tinygrad_rnn.models.module import Module as Module
+from tinygrad_rnn.models.padding import within_lengths as within_lengths
 from tinygrad_rnn.models.recurrent import GRU as GRU
 from tinygrad_rnn.models.recurrent import LSTM as LSTM
 from tinygrad_rnn.models.recurrent import RNN as RNN

@@ -17,8 +17,10 @@ from tinygrad_rnn.surroundings import no_grad
 from tinygrad_rnn.tensor import Tensor
 
 
-def checked_lengths(xs: Tensor, lengths: Any) -> HostArray:
+def checked_lengths(xs: Any, lengths: Any) -> HostArray:
     """Lengths (B,) of the rows of `xs` (T,B,...). Raises ValueError for lengths that do not fit."""
+    if len(xs.shape) < 2:
+        raise ValueError(f"lengths: xs must have the shape (T,B,...), got {tuple(xs.shape)}")
     steps, batch = xs.shape[:2]
     rows = to_host(lengths.data if isinstance(lengths, Tensor) else lengths)
     if rows.shape != (batch,) or rows.dtype.kind not in "iu" or (batch and not 0 <= rows.min() <= rows.max() <= steps):
@@ -26,9 +28,13 @@ def checked_lengths(xs: Tensor, lengths: Any) -> HostArray:
     return rows.astype(np.int64)
 
 
-def within_lengths(xs: Tensor, lengths: Any) -> Array:
-    """Which steps of which rows count: booleans (T,B,1) beside `xs`. Raises ValueError for lengths that do not fit."""
-    return xp(xs.data).asarray(_live(checked_lengths(xs, lengths), len(xs)))
+def within_lengths(xs: Any, lengths: Any) -> Array:
+    """Which steps of which rows count: for `xs` (T,B,...), a Tensor or an array, and `lengths` (B,), whole numbers of
+    steps, booleans (T,B,1) on the device of `xs`: True before the end of a row. For xs (T,B,H) they serve as `where=`
+    of a reduction over time, `ops.mean(xs, axis=0, where=within_lengths(xs, lengths))`, and as weights of `ops.mse`.
+    Raises ValueError for lengths that do not fit."""
+    lib = xs.xp if isinstance(xs, Tensor) else xp(xs)
+    return lib.asarray(_live(checked_lengths(xs, lengths), xs.shape[0]))
 
 
 def _live(rows: HostArray, steps: int) -> HostArray:

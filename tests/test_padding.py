@@ -12,8 +12,7 @@ from hypothesis import strategies as st
 import tinygrad_rnn as tg
 import tinygrad_rnn.ops as ops
 from tinygrad_rnn import Parameter, Tensor
-from tinygrad_rnn.models import GRU, LSTM, Cell, Embedding, Recurrent
-from tinygrad_rnn.models.padding import within_lengths
+from tinygrad_rnn.models import GRU, LSTM, Cell, Embedding, Recurrent, within_lengths
 from tinygrad_rnn.ops import tanh
 
 H = 2
@@ -332,5 +331,29 @@ def test_the_padding_row_of_a_table_may_hold_anything(value: float) -> None:
 
 
 def test_steps_within_lengths_are_told_by_booleans() -> None:
-    live = within_lengths(Tensor(np.zeros((3, 2, 1))), [2, 0])
-    assert live[..., 0].tolist() == [[True, False], [True, False], [False, False]]
+    xs = np.zeros((3, 2, 1))
+    for live in (within_lengths(Tensor(xs), [2, 0]), within_lengths(xs, np.array([2, 0]))):
+        assert live.tolist() == [[[True], [False]], [[True], [False]], [[False], [False]]]
+    with pytest.raises(ValueError, match=r"lengths must be 2 whole numbers between 0 and 3, one per row, got"):
+        within_lengths(xs, [2, 4])
+    with pytest.raises(ValueError, match=r"xs must have the shape \(T,B,...\), got \(3,\)"):
+        within_lengths(xs[:, 0, 0], [1])
+
+
+@pytest.mark.parametrize("pool", [ops.max, ops.mean, ops.sum])
+def test_outputs_are_pooled_over_the_steps_of_each_row_alone(pool: Any) -> None:
+    lengths = [4, 1, 2]
+    xs = np.random.default_rng(0).standard_normal((4, 3, 2))
+    live = within_lengths(xs, lengths)
+    padded = np.where(live, xs, np.nan)
+    initial = {"initial": -np.inf} if pool is ops.max else {}
+    leaf = Tensor(padded, requires_grad=True)
+    pooled = pool(leaf, axis=0, where=live, **initial)
+    (pooled**2).sum().backward()
+    for row, length in enumerate(lengths):
+        alone = Tensor(xs[:length, row], requires_grad=True)
+        expected = pool(alone, axis=0)
+        (expected**2).sum().backward()
+        np.testing.assert_allclose(pooled.numpy()[row], expected.numpy(), rtol=1e-14)
+        np.testing.assert_allclose(leaf.grad[:length, row], alone.grad, rtol=1e-14)
+        assert not leaf.grad[length:, row].any()
