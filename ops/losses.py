@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,10 +11,11 @@ from tinygrad_rnn.backend import Array, xp
 from tinygrad_rnn.blas import product
 from tinygrad_rnn.buffers import empty_buffer
 from tinygrad_rnn.ops.activations import sigmoid, softmax
-from tinygrad_rnn.ops.arithmetic import mul, square, sub
+from tinygrad_rnn.ops.arithmetic import mul, square, sub, where
+from tinygrad_rnn.ops.comparisons import not_equal
 from tinygrad_rnn.ops.elementary import floating
-from tinygrad_rnn.ops.reductions import mean, sum
-from tinygrad_rnn.ops.rows import Reduction, check_reduction, rows_of
+from tinygrad_rnn.ops.reductions import _stretched, mean, sum
+from tinygrad_rnn.ops.rows import Reduction, check_reduction, loss_scale, plain_weights, rows_of
 from tinygrad_rnn.sums import accumulated, weighted_sum
 from tinygrad_rnn.tape import Box, Given, astype, joint, primitive
 
@@ -31,15 +33,28 @@ rows the time goes into fetching the gradient of W, to add each block's share.""
 # --- How a loss per item becomes one number --------------------------------------------------------------------
 
 
-def _raw(x: Any) -> Any:
-    return x.data if isinstance(x, Box) else x
+def _check_shapes(name: str, x: Any, target: Any) -> None:
+    """Raises ValueError, in a sentence that begins with `name`, where the shapes differ."""
+    shapes = tuple(x.shape), tuple(target.shape) if hasattr(target, "shape") else np.shape(target)
+    if shapes[0] != shapes[1]:
+        raise ValueError(f"{name} must have one shape, got {shapes[0]} and {shapes[1]}")
 
 
-def _reduce(losses: Tensor, reduction: Reduction) -> Tensor:
+def _reduced(
+    name: str, loss: Callable[[Any, Any], Tensor], x: Any, target: Any, weights: Any, reduction: Reduction
+) -> Tensor:
+    """The losses of all entries of `x` and `target`, weighted, as one number. What stands where the weight is 0 is
+    replaced beforehand, and reaches neither a loss nor a gradient."""
     check_reduction(reduction)
-    if reduction == "none":
-        return losses
-    return mean(losses) if reduction == "mean" and losses.size else sum(losses)
+    if weights is None:
+        losses = loss(x, target)
+        if reduction == "none":
+            return losses
+        return mean(losses) if reduction == "mean" and losses.size else sum(losses)
+    weights = _stretched(astype(plain_weights(name, weights), x.dtype), tuple(x.shape), f"{name}: weights")
+    counting = not_equal(weights, 0)
+    losses = mul(loss(where(counting, x, 0), where(counting, target, 0)), loss_scale(weights, reduction))
+    return astype(losses if reduction == "none" else sum(losses), x.dtype)
 
 
 # --- Softmax cross-entropy -------------------------------------------------------------------------------------
@@ -238,14 +253,12 @@ def linear_cross_entropy(
 # --- Others ----------------------------------------------------------------------------------------------------
 
 
-def mse(prediction: Any, target: Any, reduction: Reduction = "mean") -> Tensor:
-    """The squared error (prediction - target)**2. Raises ValueError where the shapes differ."""
-    if tuple(prediction.shape) != tuple(np.shape(_raw(target))):
-        raise ValueError(
-            f"mse: prediction and target must have one shape, got {tuple(prediction.shape)} "
-            f"and {tuple(np.shape(_raw(target)))}"
-        )
-    return _reduce(square(sub(floating(prediction), target)), reduction)
+def mse(prediction: Any, target: Any, weights: Any = None, reduction: Reduction = "mean") -> Tensor:
+    """The squared error (prediction - target)**2. `weights`, which broadcast to the shape of both, weigh the entries;
+    the mean is over what counts, and 0 where nothing does. Raises ValueError for shapes that do not fit, TypeError for
+    weights on the tape."""
+    _check_shapes("mse: prediction and target", prediction, target)
+    return _reduced("mse", lambda x, t: square(sub(x, t)), floating(prediction), target, weights, reduction)
 
 
 @primitive
@@ -263,16 +276,15 @@ _binary_cross_entropy.vjp(
 )
 
 
-def binary_cross_entropy_with_logits(logits: Any, targets: Any, reduction: Reduction = "mean") -> Tensor:
+def binary_cross_entropy_with_logits(
+    logits: Any, targets: Any, weights: Any = None, reduction: Reduction = "mean"
+) -> Tensor:
     """-(t log s + (1-t) log(1-s)) with s = sigmoid(logits), in nats, for any logit: that of a sure and right answer is
-    small, not 0, and 0 only where it is infinitely sure. `targets` are probabilities of the logits' shape. Raises
-    ValueError where the shapes differ."""
-    if tuple(logits.shape) != tuple(np.shape(_raw(targets))):
-        raise ValueError(
-            f"binary_cross_entropy_with_logits: logits and targets must have one shape, got {tuple(logits.shape)} "
-            f"and {tuple(np.shape(_raw(targets)))}"
-        )
+    small, not 0, and 0 only where it is infinitely sure. `targets` are probabilities of the logits' shape, and
+    `weights` broadcast to it, as in `mse`, which says what is raised."""
+    name = "binary_cross_entropy_with_logits"
+    _check_shapes(f"{name}: logits and targets", logits, targets)
     logits = floating(logits)
     if getattr(targets, "dtype", logits.dtype).kind != "f":
         targets = astype(targets, logits.dtype)
-    return _reduce(_binary_cross_entropy(logits, targets), reduction)
+    return _reduced(name, _binary_cross_entropy, logits, targets, weights, reduction)

@@ -60,14 +60,19 @@ def _divided(x: Any, count: int) -> Any:
     return x / count if count <= LARGEST_OF_FLOAT16 else x * (1 / count)
 
 
+def _stretched(x: Any, shape: tuple[int, ...], what: str) -> Any:
+    """`x` broadcast to a shape. Raises ValueError, in a sentence that begins with `what`, where it does not fit."""
+    given = tuple(x.shape)
+    if len(given) > len(shape) or any(n not in (1, m) for n, m in zip(given[::-1], shape[::-1], strict=False)):
+        raise ValueError(f"{what} must broadcast to the shape {shape}, got {given}")
+    return broadcast_to(x, shape)
+
+
 def _mask(name: str, x: Any, mask: Any) -> Any:
     """Booleans of the shape of `x`. Raises ValueError for a shape that does not broadcast to it."""
     if not hasattr(mask, "dtype"):
         mask = (x.xp if isinstance(x, Box) else xp(x)).asarray(mask)
-    shape, given = tuple(x.shape), tuple(mask.shape)
-    if len(given) > len(shape) or any(n not in (1, m) for n, m in zip(given[::-1], shape[::-1], strict=False)):
-        raise ValueError(f"{name}: where must broadcast to the shape of x, {shape}, got {given}")
-    return broadcast_to(mask if mask.dtype.kind == "b" else not_equal(mask, 0), shape)
+    return _stretched(mask if mask.dtype.kind == "b" else not_equal(mask, 0), tuple(x.shape), f"{name}: where")
 
 
 def _masked(name: str, x: Any, mask: Any, neutral: Any) -> Any:

@@ -64,9 +64,7 @@ def rows_of(
     With nothing to count, a mean is 0. Raises TypeError, ValueError or IndexError for what does not fit."""
     check_reduction(reduction)
     shape = tuple(logits.shape[:-1])
-    if isinstance(weights, Box) and not _is_recording() and weights.node is not None:
-        raise TypeError(f"{name}: weights carry no gradient, and were given on the tape; detach() them")
-    targets, weights = (_plain(x) for x in (targets, weights))
+    targets, weights = _plain(targets), plain_weights(name, weights)
     if targets.dtype.kind not in "iu":
         raise TypeError(f"{name}: targets must be integers, one class index per row, got dtype {targets.dtype}")
     for what, x, of in (("targets", targets, ", one per row"), ("weights", weights, " of the targets")):
@@ -80,7 +78,7 @@ def rows_of(
     else:
         weights = astype(weights, logits.dtype)
         counting = not_equal(weights, 0) if counting is None else logical_and(counting, not_equal(weights, 0))
-    scale = _scale(weights if counting is None else where(counting, weights, 0), reduction).reshape((-1,))
+    scale = loss_scale(weights if counting is None else where(counting, weights, 0), reduction).reshape((-1,))
     if counting is None:
         return Rows(labels, scale, shape, None, None)
     counting = counting.reshape((-1,))
@@ -89,6 +87,16 @@ def rows_of(
     if counting.all():
         return Rows(labels, scale, shape, None, None)
     return Rows(labels[counting], scale[counting], shape, counting, None)
+
+
+def plain_weights(name: str, weights: Any) -> Any:
+    """Weights off the tape; None is none. Raises TypeError for weights that a gradient is asked for, and for what is no
+    array of numbers."""
+    if isinstance(weights, str):
+        raise TypeError(f"{name}: weights must be an array of numbers, got {weights!r}; name it: reduction={weights!r}")
+    if isinstance(weights, Box) and not _is_recording() and weights.node is not None:
+        raise TypeError(f"{name}: weights carry no gradient, and were given on the tape; detach() them")
+    return _plain(weights)
 
 
 def _is_recording() -> bool:
@@ -102,8 +110,8 @@ def _plain(x: Any) -> Any:
     return x if x is None or is_array(x) else np.asarray(x)
 
 
-def _scale(weights: Any, reduction: Reduction) -> Any:
-    """Row weights such that a weighted sum is the wanted mean or sum, in the dtype in which that is added up."""
+def loss_scale(weights: Any, reduction: Reduction) -> Any:
+    """Weights such that a weighted sum is the wanted mean or sum, in the dtype in which that is added up."""
     weights = astype(weights, accumulator(weights.dtype, 1))
     if reduction != "mean":
         return weights

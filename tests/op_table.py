@@ -860,11 +860,15 @@ def _(draw: Draw, name: str) -> Call:
     op = getattr(ops, name)
     x, target = numbers(draw, shape), numbers(draw, shape, 0, 1)
 
-    def expected(x: Array, target: Array) -> Any:
+    def expected(x: Array, target: Array, weights: Any = None) -> Any:
         s = sigmoid(x)
         each = (x - target) ** 2 if name == "mse" else -(target * np.log(s) + (1 - target) * np.log(1 - s))
-        return reduced(each, None, None, None, reduction)
+        return reduced(each, None if weights is None else np.broadcast_to(weights, shape), None, None, reduction)
 
+    if draw(st.booleans()):
+        beside = tuple(1 if draw(st.booleans()) else n for n in shape[draw(st.integers(0, len(shape))) :])
+        weights = laid_out(draw, random(draw).choice([0.0, 0.5, 2.0], beside))
+        return Call(lambda x, t, w: op(x, t, w, reduction), (x, target), (weights,), expected)
     if draw(st.booleans()):
         return Call(lambda x, t: op(x, t, reduction=reduction), (x,), (target,), expected)
     return Call(lambda x, t: op(x, t, reduction=reduction), (x, target), expected=expected)

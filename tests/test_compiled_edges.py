@@ -182,6 +182,10 @@ CASES: dict[str, tuple[Any, ...]] = {
         ),
         H, (X, MASK), W, V,
     ),
+    "losses of what counts": (
+        lambda s, i: (ops.tanh(s @ W + i[0]), (ops.mse(s, i[0], i[1]), ops.mse(i[0], V[:2], [1.0, 0, 2], "none"))),
+        H, (X, MASK), W, V,
+    ),
     "no features": (lambda s, x: (ops.tanh(s + x @ U), s), leaf(2, 0), X),
     "a product that is put out": (
         lambda s, x: ((n := (p := ops.tanh(s[0]) @ W) + ops.tanh(s[1] + x) @ V, n * 0.5), p), (H, leaf(2, 3)), X, W, V,

@@ -262,6 +262,40 @@ def test_what_stands_in_rows_that_do_not_count_reaches_neither_losses_nor_gradie
             assert np.isfinite(x).all()
 
 
+@pytest.mark.parametrize("rubbish", [np.nan, np.inf])
+@pytest.mark.parametrize("loss", [ops.mse, ops.binary_cross_entropy_with_logits], ids=["mse", "binary"])
+@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
+@pytest.mark.parametrize("dtype", FLOATS)
+def test_entries_of_no_weight_may_hold_anything(loss: Any, rubbish: float, reduction: Reduction, dtype: Any) -> None:
+    """Steps past the end of a row, say: all is as if they were not there, to the second derivative."""
+    x, t = np.random.default_rng(0).uniform(0, 1, (2, 4, 3, 2)).astype(dtype)
+    kept = (np.arange(4)[:, None] < [2, 4, 1])[..., None]  # (T,B,1)
+    x[np.broadcast_to(~kept, x.shape)], t[np.broadcast_to(~kept, t.shape)] = rubbish, -rubbish
+    here = np.broadcast_to(kept, x.shape)
+    ours = partial(loss, weights=kept, reduction=reduction)
+    theirs = partial(loss, reduction=reduction)
+    found = ours(Tensor(x), Tensor(t)).numpy()
+    expected = theirs(Tensor(x[here]), Tensor(t[here])).numpy()
+    rtol = 4 * np.finfo(dtype).eps
+    np.testing.assert_allclose(found[here] if reduction == "none" else found, expected, rtol)
+    assert found.dtype == dtype and (reduction != "none" or not found[~here].any())
+    for f, g in ((ours, theirs), *((grad(lambda x, t, f=f: (f(x, t) ** 2).sum()) for f in (ours, theirs)),)):
+        for by_all, by_kept in zip(gradients(f, x, t), gradients(g, x[here], t[here]), strict=True):
+            np.testing.assert_allclose(by_all[here], by_kept, rtol=8 * rtol, atol=rtol)
+            assert not by_all[~here].any()
+
+
+def test_weights_of_a_squared_error_weigh_and_where_all_are_0_the_mean_is_0() -> None:
+    x, t, w = np.array([1.0, 2.0, 4.0]), np.zeros(3), [3, 1, 0]
+    assert ops.mse(Tensor(x), t, w).item() == 7 / 4
+    assert ops.mse(Tensor(x), t, w, "sum").item() == 7
+    assert ops.mse(Tensor(x), t, w, "none").numpy().tolist() == [3, 4, 0]
+    assert ops.mse(Tensor(x), t, [[True, False, True]][0]).item() == 8.5
+    value, g = value_and_grad(lambda x: ops.mse(x, t, [0, 0, 0]))(x)
+    assert value.item() == 0 and not g.numpy().any()
+    assert np.isnan(ops.mse(Tensor(x), t, [1.0, np.nan, 0.0]).item())
+
+
 @pytest.mark.parametrize("reduction", ["mean", "sum"])
 def test_a_weight_that_is_no_number_is_not_taken_for_one_that_leaves_a_row_out(reduction: Reduction) -> None:
     h, weights = Tensor(np.ones((3, 2))), [1.0, np.nan, 0.0]
@@ -446,7 +480,7 @@ def test_a_sure_and_right_class_costs_what_it_costs(dtype: Any, fused: bool) -> 
 def test_binary_cross_entropy_is_right_for_any_logit() -> None:
     x = np.array([1e30, -1e30, 800.0, -800.0])
     t = np.array([1.0, 0.0, 0.0, 1.0])
-    value, g = value_and_grad(lambda x: ops.binary_cross_entropy_with_logits(x, t, "sum"))(x)
+    value, g = value_and_grad(lambda x: ops.binary_cross_entropy_with_logits(x, t, reduction="sum"))(x)
     assert value.item() == 1600
     assert g.numpy().tolist() == [0, 0, 1, -1]
     assert np.isnan(ops.binary_cross_entropy_with_logits(Tensor([np.nan]), [1.0]).item())
@@ -458,7 +492,7 @@ def test_binary_cross_entropy_of_infinite_logits_is_0_where_they_are_right_and_i
     x = np.array([np.inf, -np.inf, np.inf, -np.inf], np.float32)
 
     def loss(x: Any) -> Any:
-        return ops.binary_cross_entropy_with_logits(x, targets, "none")
+        return ops.binary_cross_entropy_with_logits(x, targets, reduction="none")
 
     value = loss(Tensor(x)).numpy()
     assert value.tolist() == [0, 0, np.inf, np.inf] and value.dtype == np.float32
@@ -563,6 +597,7 @@ def test_linear_cross_entropy_gives_gradients_only_where_they_are_asked_for() ->
 # --- Refusals --------------------------------------------------------------------------------------------------
 
 X: Any = Tensor(np.ones((2, 3)))
+LEAF: Any = Tensor(np.ones((2, 3)), requires_grad=True)
 
 REFUSED: dict[str, tuple[type[Exception], str, Any]] = {
     "axis out of range": (np.exceptions.AxisError, "axis 2", lambda: ops.prod(X, axis=2)),
@@ -594,7 +629,7 @@ REFUSED: dict[str, tuple[type[Exception], str, Any]] = {
     "a mask without an initial": (ValueError, "max: where needs an initial", lambda: X.max(where=[True, True, False])),
     "a mask of another shape": (
         ValueError,
-        r"sum: where must broadcast to the shape of x, \(2, 3\), got \(2,\)",
+        r"sum: where must broadcast to the shape \(2, 3\), got \(2,\)",
         lambda: ops.sum(X, where=[True, False]),
     ),
     "a mask of more axes": (
@@ -614,6 +649,14 @@ REFUSED: dict[str, tuple[type[Exception], str, Any]] = {
     "dropout rate": (ValueError, "rate must be", lambda: ops.dropout(X, 1.0, np.random.default_rng(0))),
     "dropout generator": (TypeError, "numpy.random.Generator", lambda: ops.dropout(X, 0.5, 3)),  # type: ignore[arg-type]
     "mse shapes": (ValueError, "one shape", lambda: ops.mse(X, np.ones(3))),
+    "mse weights": (ValueError, r"mse: weights must broadcast .* got \(2,\)", lambda: ops.mse(X, X, [1.0, 0.0])),
+    "weights on the tape": (TypeError, "mse: weights carry no gradient", lambda: ops.mse(X, X, ops.exp(LEAF))),
+    "a reduction in the place of weights": (TypeError, "name it: reduction='sum'", lambda: ops.mse(X, X, "sum")),
+    "another reduction": (
+        ValueError,
+        "reduction must be",
+        lambda: ops.mse(X, X, reduction="max"),  # type: ignore[arg-type]  # what is refused
+    ),
     "binary cross-entropy shapes": (
         ValueError,
         "one shape",

@@ -270,6 +270,14 @@ def test_other_losses_agree() -> None:
     goal, chances = draw(4, 5, seed=3), np.random.default_rng(0).random((4, 5))
     functional = torch.nn.functional
     agree(lambda x: ops.mse(x, goal), lambda x: functional.mse_loss(x, torch.tensor(goal)), draw(4, 5))
+    weights = np.random.default_rng(1).random((4, 1))
+    agree(
+        lambda x: ops.binary_cross_entropy_with_logits(x, chances, weights, reduction="sum"),
+        lambda x: functional.binary_cross_entropy_with_logits(
+            x, torch.tensor(chances), torch.tensor(weights), reduction="sum"
+        ),
+        draw(4, 5),
+    )
     agree(
         lambda x: ops.binary_cross_entropy_with_logits(x, chances),
         lambda x: functional.binary_cross_entropy_with_logits(x, torch.tensor(chances)),
