@@ -77,7 +77,7 @@ def _mask(name: str, x: Any, mask: Any) -> Any:
 
 def _masked(name: str, x: Any, mask: Any, neutral: Any) -> Any:
     """`x` with `neutral` in place of what does not count."""
-    return x if mask is None else where(_mask(name, x, mask), x, neutral)
+    return where(_mask(name, x, mask), x, neutral)
 
 
 @primitive
@@ -91,7 +91,7 @@ _sum.vjp(lambda g, out, x, axis, keepdims: broadcast_to(g.reshape(_kept(x, axis)
 def sum(x: Any, axis: Axis = None, keepdims: bool = False, *, initial: Any = None, where: Any = None) -> Tensor:
     """The sum over `axis`, in blocks where it is long, and of `initial`. Raises ValueError for a `where` of another
     shape."""
-    found = _sum(_masked("sum", x, where, 0), axis, keepdims)
+    found = _sum(x if where is None else _masked("sum", x, where, 0), axis, keepdims)
     return found if initial is None else found + initial
 
 
@@ -174,7 +174,7 @@ def prod(x: Any, axis: Axis = None, keepdims: bool = False, *, initial: Any = No
     """The product over `axis`, and by `initial`, as a tree of pairwise products: no quotient, so that zeros need no
     special case in any derivative. Small integers and booleans become long ones, as in `sum`. Raises ValueError for a
     `where` of another shape."""
-    x = _masked("prod", x, where, 1)
+    x = x if where is None else _masked("prod", x, where, 1)
     if x.dtype.kind != "f":
         x = astype(x, np.sum(np.empty(0, x.dtype)).dtype)
     axes, kept = _axes(x, axis), _kept(x, axis)

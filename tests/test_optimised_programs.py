@@ -750,6 +750,22 @@ def test_what_nothing_needs_is_not_there_and_what_need_not_wait_is_not_in_the_lo
     assert named(parts.after) == ["matmul", "sin"]
 
 
+def test_what_reads_along_axes_rounds_or_masks_is_done_for_all_steps_at_once() -> None:
+    def step(s: Any, x: Any) -> Any:
+        places = ops.argmax(x, axis=1)[:, None]
+        chosen = ops.take_along_axis(ops.repeat(x, 2, axis=1), places, axis=1)
+        return ops.tanh(s @ W + chosen), (
+            ops.max(s, axis=1, initial=0.0, where=s < x),
+            ops.mean(s, axis=1, where=x > 0),
+            ops.log_sigmoid(s % 0.7 + ops.floor(s) // 2.0),
+        )
+
+    compiled = made_of(step, S, X)
+    assert named(compiled.forward.parts.loop) == ["matmul", "add", "tanh"]
+    loop = named(backward_of(compiled).parts.loop)
+    assert not {"add_along_axis", "where", "mod", "floor_divide", "sum"} & {*loop}
+
+
 def test_weight_gradients_are_no_equations_of_the_backward_step() -> None:
     parts = backward_of(made_of(lambda s, x: (ops.tanh(s @ W + x @ V + b), s), S, Tensor(X.data))).parts
     assert (named(parts.before), named(parts.after)) == (["mul", "sub"], [])  # 1 - tanh²

@@ -314,21 +314,21 @@ class Tensor(Box):
         """The same numbers in another dtype."""
         return ops.astype(self, np.dtype(dtype))
 
-    def sum(self, axis: Any = None, keepdims: bool = False, **options: Any) -> Tensor:
-        """The sum over `axis`; options are `initial` and `where`."""
-        return ops.sum(self, axis, keepdims, **options)
+    def sum(self, axis: Any = None, keepdims: bool = False, *, initial: Any = None, where: Any = None) -> Tensor:
+        """The sum over `axis`, of `initial`, and of what counts by `where`."""
+        return ops.sum(self, axis, keepdims, initial=initial, where=where)
 
-    def mean(self, axis: Any = None, keepdims: bool = False, **options: Any) -> Tensor:
-        """The mean over `axis`; an option is `where`."""
-        return ops.mean(self, axis, keepdims, **options)
+    def mean(self, axis: Any = None, keepdims: bool = False, *, where: Any = None) -> Tensor:
+        """The mean over `axis`, of what counts by `where`."""
+        return ops.mean(self, axis, keepdims, where=where)
 
-    def max(self, axis: Any = None, keepdims: bool = False, **options: Any) -> Tensor:
-        """The largest value over `axis`; options are `initial` and `where`."""
-        return ops.max(self, axis, keepdims, **options)
+    def max(self, axis: Any = None, keepdims: bool = False, *, initial: Any = None, where: Any = None) -> Tensor:
+        """The largest value over `axis`, of `initial`, and of what counts by `where`."""
+        return ops.max(self, axis, keepdims, initial=initial, where=where)
 
-    def min(self, axis: Any = None, keepdims: bool = False, **options: Any) -> Tensor:
-        """The smallest value over `axis`; options are `initial` and `where`."""
-        return ops.min(self, axis, keepdims, **options)
+    def min(self, axis: Any = None, keepdims: bool = False, *, initial: Any = None, where: Any = None) -> Tensor:
+        """The smallest value over `axis`, of `initial`, and of what counts by `where`."""
+        return ops.min(self, axis, keepdims, initial=initial, where=where)
 
     def argmax(self, axis: int | None = None) -> Tensor:
         """The index of the largest value."""
