@@ -1,0 +1,91 @@
+"""Attention: what a step reads of a memory (B,S,M), weighed by how well each of its S entries fits a query (B,Q).
+
+Within a cell, or the step of a `scan`, what does not depend on the state (the keys: the memory times a matrix) is
+calculated once, before the loop. Write it where it is needed.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+import tinygrad_rnn.ops as ops
+from tinygrad_rnn.models import init
+from tinygrad_rnn.models.module import Module
+from tinygrad_rnn.tensor import Parameter, Tensor
+
+
+class Attention(Module):
+    """`found, weights = attention(query, memory, mask=None)`: query (B,Q), memory (B,S,M) and a boolean mask (B,S) of
+    the entries that count -> their mean (B,M) by the weights (B,S), which are 0 where the mask does not hold and sum
+    to 1; to 0 where it holds nowhere. A subclass says how well an entry fits: `scores`."""
+
+    def scores(self, query: Tensor, memory: Tensor) -> Tensor:
+        """(B,Q), (B,S,M) -> (B,S)."""
+        raise NotImplementedError
+
+    def __call__(self, query: Tensor, memory: Tensor, mask: Any = None) -> tuple[Tensor, Tensor]:
+        """Raises ValueError for shapes that do not fit."""
+        name = type(self).__name__
+        if query.ndim != 2 or memory.ndim != 3 or query.shape[0] != memory.shape[0]:
+            shapes = f"{tuple(query.shape)} and {tuple(memory.shape)}"
+            raise ValueError(f"{name}: query (B,Q) and memory (B,S,M) must share B, got {shapes}")
+        if mask is not None and tuple(mask.shape) != tuple(memory.shape[:2]):
+            raise ValueError(f"{name}: mask must have the shape {tuple(memory.shape[:2])}, got {tuple(mask.shape)}")
+        scores = self.scores(query, memory)
+        if mask is None:
+            weights = ops.softmax(scores, axis=-1)
+        else:  # half of the lowest number: its distance to any score is finite
+            lowest = float(np.finfo(scores.dtype).min) / 2
+            weights = ops.where(mask, ops.softmax(ops.where(mask, scores, lowest), axis=-1), 0.0)
+        return ops.einsum("bs,bsm->bm", weights, memory), weights
+
+
+class AdditiveAttention(Attention):
+    """Bahdanau et al. 2015, appendix A.1.2: v · tanh(q W + m U), with W (Q,A), U (M,A) and v (A,)."""
+
+    def __init__(
+        self,
+        query_size: int,
+        memory_size: int,
+        size: int,
+        *,
+        dtype: Any = np.float32,
+        rng: np.random.Generator | None = None,
+    ) -> None:
+        rng, size = init.generator(rng), init.size("size", size)
+        self.W = Parameter(init.glorot(rng, (init.size("query_size", query_size), size)), dtype=dtype)
+        self.U = Parameter(init.glorot(rng, (init.size("memory_size", memory_size), size)), dtype=dtype)
+        self.v = Parameter(init.glorot(rng, (size, 1))[:, 0], dtype=dtype)
+
+    def scores(self, query: Tensor, memory: Tensor) -> Tensor:
+        """(B,Q), (B,S,M) -> (B,S)."""
+        return ops.tanh(ops.expand_dims(query @ self.W, 1) + memory @ self.U) @ self.v
+
+
+class DotAttention(Attention):
+    """Luong et al. 2015, eq. 8, dot: q · m, for a query and a memory of one size."""
+
+    def scores(self, query: Tensor, memory: Tensor) -> Tensor:
+        """(B,M), (B,S,M) -> (B,S). Raises ValueError for a query of another size than the memory's."""
+        if query.shape[1] != memory.shape[2]:
+            raise ValueError(
+                f"DotAttention: query and memory must have one size, got {query.shape[1]} and {memory.shape[2]}; "
+                "GeneralAttention has a matrix between them"
+            )
+        return ops.einsum("bm,bsm->bs", query, memory)
+
+
+class GeneralAttention(Attention):
+    """Luong et al. 2015, eq. 8, general: q W · m, with W (Q,M)."""
+
+    def __init__(
+        self, query_size: int, memory_size: int, *, dtype: Any = np.float32, rng: np.random.Generator | None = None
+    ) -> None:
+        shape = (init.size("query_size", query_size), init.size("memory_size", memory_size))
+        self.W = Parameter(init.glorot(init.generator(rng), shape), dtype=dtype)
+
+    def scores(self, query: Tensor, memory: Tensor) -> Tensor:
+        """(B,Q), (B,S,M) -> (B,S)."""
+        return ops.einsum("bm,bsm->bs", query @ self.W, memory)

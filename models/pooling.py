@@ -1,0 +1,45 @@
+"""One vector for a sequence: of outputs (T,B,H) of rows of different lengths (B,)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+import tinygrad_rnn.ops as ops
+from tinygrad_rnn.backend import xp
+from tinygrad_rnn.models.padding import checked_lengths, within_lengths
+from tinygrad_rnn.tensor import Tensor, as_tensor
+
+
+def masked_mean(outputs: Tensor, lengths: Any) -> Tensor:
+    """The mean over each row's own steps: (T,B,H) -> (B,H); zeros for a row without steps. Raises ValueError for
+    lengths that do not fit."""
+    counts = checked_lengths(outputs, lengths)
+    total = ops.sum(outputs, axis=0, where=within_lengths(outputs, lengths))
+    return total / as_tensor(xp(outputs.data).asarray(np.maximum(counts, 1).astype(outputs.dtype)[:, None]))
+
+
+def masked_max(outputs: Tensor, lengths: Any) -> Tensor:
+    """The largest entries over each row's own steps: (T,B,H) -> (B,H); zeros for a row without steps. Raises ValueError
+    for lengths that do not fit."""
+    counts = checked_lengths(outputs, lengths)
+    largest = ops.max(outputs, axis=0, initial=-np.inf, where=within_lengths(outputs, lengths))
+    return ops.where(xp(outputs.data).asarray(counts > 0)[:, None], largest, 0.0)
+
+
+def last(outputs: Tensor, lengths: Any, directions: int = 1) -> Tensor:
+    """What each direction has read last: (T,B,D*H) -> (B,D*H), forward at the row's own last step; with `directions` 2
+    the second half is of the backward direction, which reads the first step last. Zeros for a row without steps. Raises
+    ValueError for lengths or directions that do not fit."""
+    if directions not in (1, 2) or outputs.shape[2] % directions:
+        raise ValueError(f"last: directions must be 1 or 2, dividing {outputs.shape[2]} features, got {directions}")
+    counts, size = checked_lengths(outputs, lengths), outputs.shape[2] // directions
+    if not len(outputs):
+        return outputs.sum(axis=0)
+    asarray = xp(outputs.data).asarray
+    ends = asarray(np.maximum(counts - 1, 0)), asarray(np.arange(len(counts)))
+    found = outputs[(*ends, slice(size))]
+    if directions == 2:
+        found = ops.concatenate([found, outputs[0, :, size:]], axis=-1)
+    return ops.where(asarray(counts > 0)[:, None], found, 0.0)
