@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable
 from typing import Any
@@ -611,6 +612,13 @@ def test_the_tutorials_schedule_halves_where_the_loss_rose_since_the_last_evalua
     assert seen == [0.8, 0.8, 0.8, 0.4, 0.4, 0.2, 0.1]
     with pytest.raises(ValueError, match="loss must be given"):
         schedule.step()
+
+
+def test_a_loss_that_is_infinite_counts_as_a_rise_and_is_not_what_the_next_is_compared_with() -> None:
+    schedule = HalveOnRise(SGD([table()], lr=0.8))
+    assert [schedule.step(loss) for loss in (math.inf, 2.0, math.inf, 1.0)] == [0.4, 0.4, 0.2, 0.2]
+    schedule.step(math.inf)
+    assert json.loads(json.dumps(schedule.state_dict(), allow_nan=False)) == {"last": 1.0}
 
 
 def test_schedules_nest() -> None:

@@ -109,7 +109,7 @@ class CosineDecay(Schedule):
 class HalveOnRise:
     """The WildML tutorial's schedule: where the loss rose since it was last evaluated, halve the lr.
 
-    The tutorial evaluates before each epoch, so `step(loss)` belongs there. A NaN counts as a rise.
+    The tutorial evaluates before each epoch, so `step(loss)` belongs there. What is not finite counts as a rise.
     """
 
     def __init__(self, target: HasLr, factor: float = 0.5) -> None:
@@ -121,9 +121,9 @@ class HalveOnRise:
         if loss is None:
             raise ValueError("loss must be given to HalveOnRise.step, got None")
         loss = float(loss)
-        if math.isnan(loss) or (self.last is not None and loss > self.last):
+        if not math.isfinite(loss) or (self.last is not None and loss > self.last):
             self.target.lr *= self.rate
-        if not math.isnan(loss):
+        if math.isfinite(loss):
             self.last = loss
         return self.target.lr
 
