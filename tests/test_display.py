@@ -33,14 +33,14 @@ def test_an_entry_breaks_no_line_at_a_tie() -> None:
 NUMBERS = st.floats(0, 1e6, exclude_max=True) | st.just(float("nan")) | st.just(float("inf"))
 
 
-@given(numbers=st.tuples(*[NUMBERS] * 6), label=st.text("xyz", min_size=1, max_size=10))
+@given(numbers=st.tuples(*[NUMBERS] * 6), label=st.text("xyz", min_size=1, max_size=12))
 def test_a_row_has_its_figures_under_the_header_and_fits_into_80_columns(numbers: Any, label: str) -> None:
     text = row(label, *numbers)
     ends = [match.end() for match in re.finditer(r"\S+", HEADER)]
     found = [match.end() for match in re.finditer(r"\S+", text)][1:]
     assert len(found) == len(ends)
     assert len(f"{text}  best") <= 80
-    if all(not number >= 1000 for number in numbers):
+    if all(not number >= 1000 for number in numbers) and not (len(label) > 10 and numbers[0] >= 100):
         assert found == ends
 
 
