@@ -48,6 +48,9 @@ def test_a_row_is_what_it_says() -> None:
     assert row("epoch 3", 5.7391, 5.1364, 170.05, 7.4102, 7600.4, 5e-3) == (
         "epoch 3      5.739   5.136       170.1   7.41     7,600    0.005"
     )
+    assert row("step 1234567", 5.7391, 5.1364, 170.05, 7.4102, 7600.4, 5e-3) == (
+        "step 1234567 5.739   5.136       170.1   7.41     7,600    0.005"
+    )
     assert figure(1e30, 1) == "1e+30" and figure(float("inf"), 1) == "inf"
 
 

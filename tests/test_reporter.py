@@ -173,14 +173,32 @@ def test_the_bar_fits_the_terminal_whatever_the_numbers_and_keeps_what_matters(
     monkeypatch.setattr(os, "get_terminal_size", lambda number: os.terminal_size((told, 24)))
     reporter = Reporter(run, log(), 86400.0)
     reporter.bar.mininterval = 0
-    for loss, norm, tokens in ((2.5, 0.5, 4), (1e300, float("inf"), 10**9), (float("nan"), float("nan"), 1)):
+    figures = [(2.5, 0.5, 4), (1e300, float("inf"), 10**9), (float("nan"), float("nan"), 1)]
+    for loss, norm, tokens in figures:
         step(reporter, clock, 0.001, loss=loss, gradient_norm=norm, tokens=tokens)
     drawn = [part.rstrip() for part in re.split(r"[\r\n]", terminal.getvalue()) if part.strip()]
     assert max(map(len, drawn)) < told
     told_of = [part for part in drawn if not part.endswith("|")]
-    assert len(told_of) == 3 and all("nats" in part and part.endswith("left") for part in told_of)
+    assert len(told_of) == len(figures) and all("nats" in part and part.endswith("left") for part in told_of)
     assert ("perplexity" in told_of[0], "gradient" in told_of[0]) == (told > 60, told > 80)
     assert capsys.readouterr().out == "", "where there is a bar there need be no lines"
+    reporter.close()
+
+
+def test_the_bar_follows_the_terminal_and_uses_its_whole_width_but_one(
+    run: Run, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    terminal, width = Terminal(), [99]
+    monkeypatch.setattr(sys, "stderr", terminal)
+    monkeypatch.setattr(os, "get_terminal_size", lambda number: os.terminal_size((width[0], 24)))
+    reporter = Reporter(run, log(), 86400.0)
+    reporter.bar.mininterval = 0
+    free = []
+    for width[0] in range(99, 59, -1):
+        terminal.truncate(terminal.seek(0))
+        step(reporter, clock, 0.001)
+        free.append(width[0] - len(terminal.getvalue().split("\r")[-1].rstrip()))
+    assert min(free) == 1
     reporter.close()
 
 
