@@ -91,6 +91,15 @@ def load(path: str | os.PathLike[str]) -> Checkpoint:
     return Checkpoint(arrays, meta)
 
 
+def is_checkpoint(path: str | os.PathLike[str]) -> bool:
+    """Whether a file says of itself that `save` wrote it, whole or damaged. Its arrays are not read."""
+    try:
+        with safe_open(path, framework="np") as file:
+            return _KEY in (file.metadata() or {})
+    except (SafetensorError, OSError, ValueError):
+        return False
+
+
 def _digest(arrays: Arrays, contents: dict[str, Any]) -> str:
     """SHA-256 over names, dtypes, shapes and bytes of the arrays and over the JSON values."""
     digest = hashlib.sha256(json.dumps(contents, sort_keys=True, allow_nan=False).encode())

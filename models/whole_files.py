@@ -39,9 +39,9 @@ def _sync_folder(folder: Path) -> None:
 
 
 def remove_parts(folder: Path, *names: str) -> None:
-    """Removes what `write_whole` left where it was killed while it wrote one of the files called so. Nobody else may be
-    writing there. Raises OSError."""
-    ours = re.compile(rf"\.({'|'.join(map(re.escape, names))})\.[0-9a-f]{{8}}\.part")
+    """Removes what `write_whole` left where it was killed while it wrote a file whose name is as one of the regular
+    expressions says. Nobody else may be writing there. Raises OSError."""
+    ours = re.compile(rf"\.({'|'.join(names)})\.[0-9a-f]{{8}}\.part")
     for path in [*folder.iterdir()]:
         if ours.fullmatch(path.name) and path.is_file():
             path.unlink()

@@ -492,6 +492,58 @@ def test_word_vectors_are_read_once_and_not_needed_again(place: Path, tmp_path: 
     works("train", "--resume", tmp_path / "last.safetensors", "--epochs", 3)
 
 
+@pytest.mark.usefixtures("undrawn")
+@pytest.mark.parametrize("level", [("--lines",), ("--level", "char")])
+def test_samples_while_training_change_none_of_its_numbers(level: tuple[str, ...], place: Path, tmp_path: Path) -> None:
+    args = ("train", "--text", place / "text.txt", *level, *SMALL, "--epochs", 1, "--sentences", 0)
+    plain = works(*args, "--out", tmp_path / "plain")
+    text = works(*args, "--sample-every", 8, "--out", tmp_path / "sampled")
+    steps = len([record for record in log_of(tmp_path / "plain") if record["event"] == "step"])
+    marks = re.findall(r"^--- step (\d+) ---$|^sample  ", text, re.MULTILINE)
+    assert len(marks) == steps // 8 > 0 and "\nsample  " not in plain and "step 8 ---" not in plain
+    assert contents(tmp_path / "plain" / "last.safetensors") == contents(tmp_path / "sampled" / "last.safetensors")
+    assert log_of(tmp_path / "plain") == log_of(tmp_path / "sampled")
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_keep_every_keeps_the_evaluations_and_a_new_run_replaces_them(place: Path, tmp_path: Path) -> None:
+    args = ("train", "--text", place / "text.txt", "--lines", *SMALL, "--out", tmp_path)
+    works(*args, "--keep", "every")
+    steps = [record["step"] for record in log_of(tmp_path) if record["event"] == "evaluation"]
+    names = [path.name for path in sorted(tmp_path.glob("step-*"))]
+    assert names == [f"step-{step:07}.safetensors" for step in steps] and len(names) == 2
+    text = works("train", "--resume", tmp_path / names[0], "--epochs", 3, "--out", tmp_path)
+    assert "epoch 2" in text and "epoch 1" not in text
+    works(*args, "--overwrite")
+    assert not [*tmp_path.glob("step-*")]
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_that_the_training_loss_is_with_dropout_is_said_where_it_is(place: Path, tmp_path: Path) -> None:
+    args = ("train", "--text", place / "text.txt", "--level", "char", *SMALL, "--time-budget", 1e-3)
+    for number, (noise, said) in enumerate(
+        [((), True), (("--dropout", 0), False), (("--dropout", 0, "--zoneout", 0.1), True)]
+    ):
+        text = " ".join(works(*args, *noise, "--sentences", 0, "--out", tmp_path / str(number)).split())
+        assert ("its own loss is with dropout" in text) == said
+        nats, bits = re.findall(r"result ([\d.]+) nats per character .* ([\d.]+) bits per character", text)[0]
+        assert float(bits) == pytest.approx(float(nats) / np.log(2), abs=0.006)
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_other_numbers_on_resume_are_named_and_in_use(place: Path, tmp_path: Path) -> None:
+    works("train", "--text", place / "text.txt", "--lines", *SMALL, "--epochs", 1, "--out", tmp_path)
+    args = ("train", "--resume", tmp_path / "last.safetensors")
+    text = works(*args, "--epochs", 2, "--lr", 0.03, "--dropout", 0.5, "--batch-size", 4, "--sentences", 0)
+    said = " ".join(text.split())
+    assert "With another --lr and --dropout and --batch-size the run is no longer bit for bit" in said
+    assert "rmsprop, lr 0.03, batches of 4, seed 0" in said
+    assert [record["lr"] for record in log_of(tmp_path) if record["event"] == "step"][-1] == 0.03
+    found = load_model(tmp_path / "last.safetensors")[2]
+    assert (found.lr, found.dropout, found.batch_size) == (0.03, 0.5, 4)
+    assert "no longer" not in works(*args, "--epochs", 3, "--lr", 0.03, "--sentences", 0)
+
+
 def test_quiet_prints_the_result_alone(place: Path, tmp_path: Path) -> None:
     text = works("train", "--text", place / "text.txt", *SMALL, "--quiet", "--sentences", 0, "--out", tmp_path)
     labels = [line.split()[0] for line in text.splitlines() if not line.startswith(" ")]
@@ -816,6 +868,26 @@ def test_a_prompt_begins_every_sentence(words: Path, characters: Path) -> None:
     assert "".join(text.split("The cat")).strip() and text.count("The cat") == 3
 
 
+def test_a_prompt_may_come_from_a_file_or_from_standard_input(words: Path, characters: Path, tmp_path: Path) -> None:
+    file = tmp_path / "prompt.txt"
+    for model, prompt in ((words, "The naïve"), (characters, "The cat\nThe")):
+        expected = works("generate", model, "--prompt", prompt, "--max-length", 12, "--count", 1)
+        for newline in ("\n", "\r\n"):  # an editor ends a file with one, which is not meant
+            file.write_bytes((prompt + "\n").replace("\n", newline).encode())
+            assert works("generate", model, "--prompt-file", file, "--max-length", 12, "--count", 1) == expected
+        assert (
+            works("generate", model, "--prompt-file", "-", "--max-length", 12, "--count", 1, text=prompt + "\n")
+            == expected
+        )
+
+
+def test_samples_of_several_lines_are_told_apart_by_their_numbers(characters: Path, words: Path) -> None:
+    text = works("generate", characters, "--count", 3, "--max-length", 60)
+    assert re.findall(r"^--- (\d) ---$", text, re.MULTILINE) == ["1", "2", "3"] and text.startswith("--- 1 ---\n")
+    assert "---" not in works("generate", characters, "--count", 1)
+    assert "---" not in works("generate", words, "--count", 3), "a sentence is a line"
+
+
 def test_a_prompt_with_an_unknown_word_is_refused_by_name(words: Path, characters: Path) -> None:
     assert "'aardvark', '☃'" in fails("generate", words, "--prompt", "the aardvark ☃")
     sentence = fails("generate", words, "--prompt", 'the "cat"')
@@ -926,7 +998,10 @@ MISTAKES = {
     TEXT + "--out text.txt/deeper": "text.txt",
     TEXT + "--log .": "directory",
     TEXT + "--unheard-of": "--unheard-of",
-    TEXT + "--cell elman": "'elman'",
+    TEXT + "--cell elman": "cell must be rnn, gru, lstm,",
+    TEXT + "--cell rnnn": "there is no cell 'rnnn': did you mean rnn?",
+    TEXT + "--cell LTSM": "did you mean lstm?",
+    TEXT + "--cell peephole": "did you mean peephole-lstm?",
     TEXT + "--cell missing.py:Plain": "missing.py",
     TEXT + "--cell cells.py": "FILE.py:Class",
     TEXT + "--cell cells.py:Absent": "Absent",
@@ -959,6 +1034,12 @@ MISTAKES = {
     "score words/best.safetensors text.txt --encoding klingon": "'klingon'",
     "evaluate words/best.safetensors --text text.txt --encoding klingon": "'klingon'",
     "generate foreign.safetensors": "not a checkpoint",
+    "generate words/best.safetensors --prompt-file missing.txt": "missing.txt: cannot be read",
+    "generate words/best.safetensors --prompt-file nothing": "nothing: cannot be read",
+    "generate words/best.safetensors --prompt-file latin.txt": "UTF-8",
+    "generate words/best.safetensors --prompt-file line.txt --prompt the": "--prompt and --prompt-file cannot both",
+    TEXT + "--sample-every 0": "sample-every",
+    TEXT + "--keep none": "--keep",
     "generate words/best.safetensors --temperature -1": "temperature",
     "generate words/best.safetensors --temperature nan": "temperature",
     "generate words/best.safetensors --temperature inf": "temperature",

@@ -15,7 +15,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import safetensors.numpy
 
 from tinygrad_rnn.interrupts import is_the_program
 from tinygrad_rnn.models import checkpoint
@@ -23,7 +25,15 @@ from tinygrad_rnn.models.whole_files import write_whole
 from tinygrad_rnn.training import folder as folders
 from tinygrad_rnn.training.driving import Listener, train
 from tinygrad_rnn.training.fitting import Record
-from tinygrad_rnn.training.folder import FolderInUse, free_folder, held, newest_best, own_checkpoint, refuse_other_runs
+from tinygrad_rnn.training.folder import (
+    FolderInUse,
+    free_folder,
+    held,
+    newest_best,
+    own_checkpoint,
+    refuse_other_runs,
+    remove_other_runs,
+)
 from tinygrad_rnn.training.log import line_of, read_log
 from tinygrad_rnn.training.log_file import LogFile
 from tinygrad_rnn.training.report import Reporter
@@ -102,7 +112,13 @@ def test_a_kill_releases_the_folder_and_what_it_left_half_written_goes(tmp_path:
     other = subprocess.Popen([sys.executable, "-c", HOLD, tmp_path], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     assert other.stdout is not None and other.stdout.readline().strip() == b"held"
     ours = [".best.safetensors.0123abcd.part", ".last.safetensors.ffffffff.part", ".log.jsonl.00000000.part"]
-    theirs = ["best.safetensors.part", ".best.safetensors.0123abcd.part.txt", ".thesis.tex.0123abcd.part"]
+    ours += [".step-0000009.safetensors.0123abcd.part"]
+    theirs = [
+        ".step-9.safetensors.0123abcd.part",
+        "best.safetensors.part",
+        ".best.safetensors.0123abcd.part.txt",
+        ".thesis.tex.0123abcd.part",
+    ]
     for name in (*ours, *theirs):
         (tmp_path / name).touch()
     with pytest.raises(FolderInUse), held(tmp_path, quietly):
@@ -186,6 +202,54 @@ def test_one_file_of_a_run_is_enough_to_be_refused(name: str, tmp_path: Path) ->
         refuse_other_runs(tmp_path)
 
 
+def kept(folder: Path) -> set[str]:
+    """The files of evaluations there."""
+    return {path.name for path in folder.glob("step-*")}
+
+
+def test_with_keep_every_there_is_a_file_of_each_evaluation_and_each_goes_on_as_the_run_did(
+    text: Path, tmp_path: Path
+) -> None:
+    run = run_of(text)
+    train(run, tmp_path, Listener(), keep_every=True)
+    assert kept(tmp_path) == {f"step-{step:07}.safetensors" for step in (3, 6, 9)}
+    again = resumed(tmp_path / "step-0000003.safetensors")
+    assert again.progress.step == 3 and again.id == run.id
+    refuse_other_runs(tmp_path, again)
+    train(again, tmp_path / "again", Listener(), keep_every=True)
+    assert kept(tmp_path / "again") == {f"step-{step:07}.safetensors" for step in (6, 9)}
+    for name in ("last.safetensors", *kept(tmp_path / "again")):
+        assert (tmp_path / "again" / name).read_bytes() == (tmp_path / name).read_bytes()
+
+
+def test_an_evaluation_that_is_made_because_a_run_ends_is_not_kept(text: Path, tmp_path: Path) -> None:
+    train(run_of(text), tmp_path, Listener(), budget=1e-9, keep_every=True)
+    assert kept(tmp_path) == set()
+
+
+def test_the_files_of_another_run_s_evaluations_are_refused_and_removed_and_others_called_so_stay(
+    text: Path, tmp_path: Path
+) -> None:
+    train(run_of(text), tmp_path, Listener(), keep_every=True)
+    (tmp_path / "best.safetensors").unlink()
+    (tmp_path / "last.safetensors").unlink()
+    damaged = (tmp_path / "step-0000006.safetensors").read_bytes()
+    (tmp_path / "step-0000006.safetensors").write_bytes(damaged[:-1] + bytes([damaged[-1] ^ 1]))
+    foreign = tmp_path / "step-0000012.safetensors"
+    foreign.write_bytes(safetensors.numpy.save({"weight": np.ones(2)}))
+    theirs = ["step-0000015.safetensors", "step-12.safetensors", "step-notes.txt"]
+    for name in theirs:
+        (tmp_path / name).write_text("a text", encoding="utf-8")
+    run = run_of(text)
+    for known in (None, run):
+        with pytest.raises(SettingsError, match=r"step-0000003\.safetensors"):
+            refuse_other_runs(tmp_path, known)
+    remove_other_runs(tmp_path, run)
+    assert kept(tmp_path) == {foreign.name, *theirs}
+    for known in (None, run):
+        refuse_other_runs(tmp_path, known)
+
+
 def test_a_damaged_best_file_is_not_taken_for_this_run_s(text: Path, tmp_path: Path) -> None:
     run = trained(text, tmp_path)
     (tmp_path / "best.safetensors").write_bytes(b"damaged")
@@ -213,7 +277,10 @@ def test_an_older_checkpoint_s_run_is_known_by_what_decides_its_numbers(text: Pa
     def id_with(**settings: Any) -> str:
         return id_of_run({**meta, "settings": {**meta["settings"], **settings}})
 
-    assert id_of_run(meta) == id_with(epochs=9, patience=3, threads=2) != id_with(seed=1)
+    assert id_of_run(meta) == id_with(epochs=9, patience=3, threads=2)
+    # Runs of that time that differ in these are two runs, though a run may be resumed with others now.
+    others = [id_with(**{name: value}) for name, value in (("seed", 1), ("lr", 0.1), ("dropout", 0.5))]
+    assert len({id_of_run(meta), *others}) == 4
 
 
 def test_a_best_file_of_another_run_is_no_measure_for_this_one(text: Path, tmp_path: Path) -> None:

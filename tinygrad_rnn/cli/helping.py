@@ -85,7 +85,7 @@ TRAIN = (
     heading(
         "What is shown",
         "tinygrad-rnn train --sample-every 200 --sentences 3",
-        "sentences count sample_every quiet log",
+        "count sample_every quiet log",
     ),
     heading(
         "The run and its files",

@@ -26,7 +26,6 @@ from tinygrad_rnn.cli.options import (
 from tinygrad_rnn.cli.run_texts import conclude, introduce, sample
 from tinygrad_rnn.cli.saying import note, warn
 from tinygrad_rnn.data.messages import Note
-from tinygrad_rnn.training.cell_files import open_cell
 from tinygrad_rnn.training.cell_permits import CellPermit
 from tinygrad_rnn.training.driving import train
 from tinygrad_rnn.training.folder import (
@@ -46,7 +45,7 @@ from tinygrad_rnn.training.runs import MAY_BE_NAMED_ANEW, MAY_CHANGE, Run
 from tinygrad_rnn.training.settings import Settings, SettingsError
 from tinygrad_rnn.training.signals import HUNG_UP
 from tinygrad_rnn.training.text_data import ngram_baselines, prepare, read_corpus
-from tinygrad_rnn.training.transfer import settings_of
+from tinygrad_rnn.training.transfer import settings_and_cell
 
 
 @click.command(
@@ -82,7 +81,7 @@ from tinygrad_rnn.training.transfer import settings_of
     "--resume",
     type=click.Path(path_type=Path),
     metavar="CHECKPOINT",
-    help="Go on from this checkpoint, bit for bit.",
+    help="Go on from this checkpoint, bit for bit; with another learning rate, noise or batch size if given.",
 )
 @trust_option
 @device_option
@@ -102,7 +101,7 @@ from tinygrad_rnn.training.transfer import settings_of
     show_default=True,
     help="best: the best model and the last; every: a checkpoint of each evaluation as well.",
 )
-@click.option("--quiet", is_flag=True, help="No progress, only the result.")
+@click.option("--quiet", is_flag=True, help="No progress, only the result, and samples if asked for.")
 def train_command(
     time_budget: str | None,
     out: Path | None,
@@ -130,10 +129,10 @@ def train_command(
     else:
         if budget is None and "epochs" not in changes:
             budget, changes["epochs"] = DEFAULT_BUDGET, DEFAULT_EPOCHS
-        if trust:
-            raise SettingsError("--trust is for the cell of a checkpoint: say --resume as well")
-        settings = settings_of(changes.get("init_from"), changes)
-        cell = open_cell(settings.cell)  # a mistake in its name is told before the corpus is read
+        if trust and "init_from" not in changes:
+            raise SettingsError("--trust is for the cell of a checkpoint: say --resume or --init-from as well")
+        # A mistake in the cell's name is told before the corpus is read.
+        settings, cell = settings_and_cell(changes, trust, warn)
         out = _folder_of_a_new_run(out, overwrite, tell)
         if log is not None:
             refuse_other_file(log, replace=overwrite)
@@ -146,6 +145,8 @@ def train_command(
         run = Run(settings, data, device, cell=cell)
         if settings.vectors is not None and not run.given_vectors:
             warn(f"{settings.vectors} has no vector of any of the {len(data.vocabulary):,} tokens: none was set")
+        if settings.init_from is not None and not run.known_tokens:
+            warn(f"{settings.init_from} knows none of the {len(data.vocabulary):,} tokens: they begin as new ones")
     if not quiet:
         introduce(run)
     for name in pipes(run.settings) - run.files.keys():

@@ -50,7 +50,8 @@ def row(label: str, train: float, valid: float, perplexity: float, bits: float, 
     """An evaluation in the columns of HEADER: nats a token in training and in validation, exp of the latter and the
     latter in bits, tokens a second, and the learning rate."""
     return (
-        f"{label:<{LABEL}} {figure(train, 3):>7} {figure(valid, 3):>7} {figure(perplexity, 1):>11} "
+        f"{label:<{LABEL}} {figure(train, 3):>{min(7, 17 - len(label))}} {figure(valid, 3):>7} "
+        f"{figure(perplexity, 1):>11} "
         f"{figure(bits, 2):>6} {speed:>9,.0f} {lr:>8.2g}"
     )
 

@@ -23,7 +23,7 @@ class Listener:
 
 
 INTERIM = 10
-"""Evaluations within a time budget at least, also where it is shorter than an epoch."""
+"""Parts of a time budget, in each of which there is an evaluation, also where it is shorter than an epoch."""
 
 
 def train(run: Run, out: Path, listener: Listener, budget: float | None = None, keep_every: bool = False) -> str:
@@ -52,7 +52,7 @@ def train(run: Run, out: Path, listener: Listener, budget: float | None = None, 
                 break  # and so ends the program
             # Asked after a planned evaluation: it counts for the patience, and takes time.
             why = _reason_to_end(run, signals.number != 0, time.monotonic() >= end)
-            if not planned and (why or (budget is not None and keeper.seconds_since() > budget / INTERIM)):
+            if not planned and (why or (budget is not None and keeper.waited(budget / INTERIM))):
                 keeper.evaluate(record, planned=False, last=bool(why))
             if why:
                 return why
@@ -78,9 +78,10 @@ class _Keeper:
             self.run.save(self.last)
             raise
 
-    def seconds_since(self) -> float:
-        """Seconds since the latest evaluation, less so many that evaluations take no more than a tenth of the time."""
-        return time.monotonic() - self.evaluated - 9 * self.took
+    def waited(self, seconds: float) -> bool:
+        """Whether the latest evaluation was so long ago; longer where evaluations would otherwise take more than a
+        tenth of the time."""
+        return time.monotonic() - self.evaluated > max(seconds, 9 * self.took)
 
     def evaluate(self, record: Record, *, planned: bool, last: bool = False) -> None:
         """Evaluates the run after the step of `record`, saves it and tells the listener.

@@ -33,9 +33,14 @@ def of_step(step: int) -> str:
     return f"step-{step:07}.safetensors"
 
 
+_OF_A_STEP = r"step-\d{7,}\.safetensors"
+
+
 def _checkpoints(folder: Path) -> list[Path]:
     """The checkpoints of runs that lie in the folder."""
-    of_steps = [path for path in sorted(folder.glob("step-*")) if re.fullmatch(r"step-\d{7,}\.safetensors", path.name)]
+    named = [path for path in sorted(folder.glob("step-*")) if re.fullmatch(_OF_A_STEP, path.name)]
+    # Other programs name files by steps too.
+    of_steps = [path for path in named if checkpoint.is_checkpoint(path)]
     return [path for path in (folder / BEST, folder / LAST, *of_steps) if os.path.lexists(path)]
 
 
@@ -66,7 +71,7 @@ def held(folder: Path, note: Note) -> Iterator[None]:
         yield
         return
     try:
-        remove_parts(folder, BEST, LAST, LOG)
+        remove_parts(folder, *map(re.escape, (BEST, LAST, LOG)), _OF_A_STEP)
         yield
     finally:
         if sys.platform == "win32":  # where a file that is open cannot be removed

@@ -43,6 +43,7 @@ class Reporter(Listener):
         self.end = None if budget is None else self.start + budget
         self.first_step = run.progress.step
         self.headed = False
+        self.lowest = run.best
         self.barred = not quiet and sys.stderr.isatty()
         self.width = 24 if columns(sys.stderr) >= 100 else 10
         self.bar = tqdm(
@@ -50,7 +51,7 @@ class Reporter(Listener):
             leave=False,
             disable=not self.barred,
             unit="batch",
-            bar_format=f"{{bar:{self.width}}} {{desc}}",  # tqdm would begin a postfix with a comma
+            bar_format=f"|{{bar:{self.width}}}| {{desc}}",  # tqdm would begin a postfix with a comma
         )
         self._begin_epoch()
 
@@ -67,14 +68,17 @@ class Reporter(Listener):
         self.skipped += not record.applied
         done = self.run.progress.batch or self.batches
         if self.barred:
-            room = columns(sys.stderr) - self.width - 2
+            room = columns(sys.stderr) - self.width - 4
             self.bar.set_description_str(shortened(self._state(record), room), refresh=False)
             self.bar.update(done - self.bar.n)
-        elif not self.quiet and time.monotonic() - self.spoken >= QUIET_SECONDS:
+        elif not self.quiet and time.monotonic() - self.spoken + record.seconds > QUIET_SECONDS:
+            # Said now where the next step, if it takes as long as this one, would end too late.
             self._print(entry("", f"batch {done:,} of {self.batches:,}, {shortened(self._state(record), 80)}"))
         if self.sample is not None and self.sample_every is not None and record.step % self.sample_every == 0:
             text = self.sample(record.step)
-            self._print(f"--- step {record.step:,} ---\n{text}" if "\n" in text else entry("sample", text))
+            # What is of several lines, or may be, is told apart by a line above it, and printed as it is.
+            several = self.run.settings.unbroken
+            self._print(f"--- step {record.step:,} ---\n{text}" if several else entry("sample", text))
 
     def _state(self, record: Record) -> list[tuple[int, str]]:
         """Where the run stands, in parts: see `display.shortened`."""
@@ -107,7 +111,8 @@ class Reporter(Listener):
         if not ends:
             return "no end set"
         left = max(0, int(min(ends)))
-        return f"{left // 60}:{left % 60:02} left"
+        hours = f"{left // 3600}:{left // 60 % 60:02}" if left >= 3600 else f"{left // 60}"
+        return f"{hours}:{left % 60:02} left"
 
     def evaluation(self, record: Record, found: Evaluation, better: bool) -> None:
         self.log.write(
@@ -132,7 +137,9 @@ class Reporter(Listener):
             self._print(HEADER)
             self.headed = True
         figures = row(label, mean, found.nats, found.perplexity, found.bits, speed, record.lr)
-        self._print(f"{figures}{'  best' if better else ''}")
+        # A planned evaluation may be the best that counts for the run, and an unplanned one before it better still.
+        self._print(f"{figures}{'  best' if better and found.nats <= self.lowest else ''}")
+        self.lowest = min(self.lowest, found.nats)
         if self.skipped:
             steps = "1 step" if self.skipped == 1 else f"{self.skipped} steps"
             name = self.run.optimizer.last_skip
@@ -151,7 +158,8 @@ def summary(run: Run, best: Evaluation, why: str) -> list[str]:
         entry(
             "result",
             f"{figure(best.nats, 3)} nats per {unit} on {best.tokens:,} validation {unit}s: "
-            f"perplexity {figure(best.perplexity, 1)}, {figure(best.bits, 2)} bits per {unit} ({why})",
+            f"perplexity {figure(best.perplexity, 1)}, {figure(best.bits, 2)} bits per {unit} "
+            f"({why.replace(' ', TIE)})",
         ),
         entry(
             "",

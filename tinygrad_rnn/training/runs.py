@@ -40,9 +40,10 @@ from tinygrad_rnn.training.text_data import Data, make_batches, measure, prepare
 from tinygrad_rnn.training.transfer import begin_from
 
 CHANGE_NUMBERS = ("lr", "dropout", "recurrent_dropout", "zoneout", "batch_size")
-MAY_CHANGE = ("epochs", "patience", "threads", *CHANGE_NUMBERS)
-"""Settings that a run may be resumed with; the others are those of its checkpoint. After the former it is no longer the
-run that was not interrupted."""
+"""Settings that a run may be resumed with, after which it is no longer the run that was not interrupted."""
+_KEEP_NUMBERS = ("epochs", "patience", "threads")
+MAY_CHANGE = (*_KEEP_NUMBERS, *CHANGE_NUMBERS)
+"""Settings that a run may be resumed with; the others are those of its checkpoint."""
 MAY_BE_NAMED_ANEW = ("text", "csv", "valid", "cell")
 """Files that a run may be resumed with: the texts must be the same ones, wherever they are now."""
 
@@ -176,11 +177,9 @@ class Run:
                 f"BLAS had --threads {settings.threads} and has {threads} now: sums may be added up in another order, "
                 "and the numbers may not be bit for bit those of the run that was not interrupted."
             )
-        changed = {
-            name for name in CHANGE_NUMBERS if changes.get(name, getattr(settings, name)) != getattr(settings, name)
-        }
+        changed = _changed_numbers(settings, changes)
         if changed:
-            note(_no_longer_exact(changed))
+            note(_no_longer_exact(changed, within_epoch=meta["progress"]["batch"] > 0))
         settings = replace(settings, **changes, cell=settings.cell if permit.named is None else permit.named)
         files = found_texts(settings, path, meta.get("files", {}), changes.keys())
         corpus = read_corpus(with_texts_at(settings, files, changes.keys()), note)
@@ -209,14 +208,27 @@ class Run:
             run.check_place()
         if "lr" in changed:
             (run.schedule if isinstance(run.schedule, Schedule) else run.optimizer).lr = settings.learning_rate
+        elif "lr" in changes and run.optimizer.lr != settings.learning_rate:
+            note(
+                f"--lr {settings.learning_rate:g} is what the run began with: it goes on with "
+                f"{run.optimizer.lr:g}, to which the schedule has brought it."
+            )
         run.best = math.inf if meta["best"] is None else meta["best"]
         run.trouble, run.history, run.id = meta["trouble"], meta["history"], id_of_run(meta)
         return run
 
 
-def _no_longer_exact(changed: set[str]) -> str:
+def _changed_numbers(settings: Settings, changes: dict[str, Any]) -> set[str]:
+    """Those of CHANGE_NUMBERS that mean something else with the changes. A learning rate that is given may be the one
+    that the optimiser has unless told."""
+    wanted = replace(settings, **{name: value for name, value in changes.items() if name in CHANGE_NUMBERS})
+    meant = {name: "learning_rate" if name == "lr" else name for name in CHANGE_NUMBERS}
+    return {name for name, read in meant.items() if getattr(wanted, read) != getattr(settings, read)}
+
+
+def _no_longer_exact(changed: set[str], within_epoch: bool) -> str:
     names = " and ".join(f"--{name.replace('_', '-')}" for name in CHANGE_NUMBERS if name in changed)
-    again = ", and the epoch that it was in begins again" if "batch_size" in changed else ""
+    again = ", and the epoch that it was in begins again" if "batch_size" in changed and within_epoch else ""
     return f"With another {names} the run is no longer bit for bit the one that was not interrupted{again}."
 
 
@@ -225,7 +237,7 @@ def id_of_run(meta: dict[str, Any]) -> str:
     what decides the numbers of a run, so that those of one run have the same."""
     if isinstance(meta.get("run"), str):
         return str(meta["run"])
-    settings = {name: value for name, value in meta["settings"].items() if name not in MAY_CHANGE}
+    settings = {name: value for name, value in meta["settings"].items() if name not in _KEEP_NUMBERS}
     decisive = [settings, meta["corpus"]["sha256"], meta["vocabulary"]]
     return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()[:16]
 

@@ -6,10 +6,13 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
+from tinygrad_rnn.data.messages import Note
 from tinygrad_rnn.data.vocabulary import SPECIALS, Vocabulary
 from tinygrad_rnn.models import checkpoint
-from tinygrad_rnn.models.language import CELLS, LanguageModel
-from tinygrad_rnn.training.building import described
+from tinygrad_rnn.models.language import LanguageModel
+from tinygrad_rnn.training.building import described, permitted_and_fitting
+from tinygrad_rnn.training.cell_files import FoundCell, open_cell
+from tinygrad_rnn.training.cell_permits import CellPermit
 from tinygrad_rnn.training.settings import Settings, SettingsError
 
 OF_THE_MODEL = ("level", "lowercase", "cell", "layers", "embedding", "hidden", "tied", "init", "dtype")
@@ -19,16 +22,15 @@ _BY_TOKEN = {"embedding.weight": 0, "output_weight": 1, "output_bias": 0}
 """Weights that have a row or a column for each token, and along which axis."""
 
 
-def inherited(path: Path, given: Collection[str]) -> dict[str, Any]:
-    """The settings of a model that a run which begins with its weights has. Raises CheckpointError, and SettingsError
-    where one of them is among those that were `given`, or where the cell is one of the user's own that was not."""
-    _, settings = described(path, checkpoint.load(path))
+def inherited(path: Path, given: Collection[str], permit: CellPermit, note: Note) -> tuple[dict[str, Any], FoundCell]:
+    """The settings of a model that a run which begins with its weights has, and its cell. One from a file is run only
+    where `permit` says so; `note` is told where it is not as it was. Raises CheckpointError, CellNotRun, and
+    SettingsError where one of the settings is among those that were `given`."""
+    _, settings, cell = permitted_and_fitting(path, checkpoint.load(path), permit, note)
     if fixed := sorted({*given} & ({*OF_THE_MODEL} - {"cell"})):
         names = ", ".join(f"--{name}" for name in fixed)
         raise SettingsError(f"with --init-from the model is the one of {path}: {names} cannot be given")
-    if settings.cell.lower() not in CELLS and "cell" not in given:
-        raise SettingsError(f"{path} has a cell of one's own, {settings.cell}: name it with --cell FILE.py:Class")
-    return {name: getattr(settings, name) for name in OF_THE_MODEL if name not in given}
+    return {name: getattr(settings, name) for name in OF_THE_MODEL if name not in given}, cell
 
 
 def begin_from(path: Path, model: LanguageModel, vocabulary: Vocabulary) -> int:
@@ -61,6 +63,12 @@ def begin_from(path: Path, model: LanguageModel, vocabulary: Vocabulary) -> int:
     return len(pairs) - len(SPECIALS)
 
 
-def settings_of(path: str | None, changes: dict[str, Any]) -> Settings:
-    """The settings of a new run, of which `changes` were asked for; `path` is the model that it begins from, if any."""
-    return Settings(**(changes if path is None else {**inherited(Path(path), changes.keys()), **changes}))
+def settings_and_cell(changes: dict[str, Any], trust: bool, note: Note) -> tuple[Settings, FoundCell]:
+    """The settings of a new run, of which `changes` were asked for, and its cell: where it begins with the weights of
+    another model, that one's. `trust` and `note` are as in `inherited`, which says what is raised."""
+    path = changes.get("init_from")
+    if path is None:
+        settings = Settings(**changes)
+        return settings, open_cell(settings.cell)
+    known, cell = inherited(Path(path), changes.keys(), CellPermit(changes.get("cell"), trust), note)
+    return Settings(**{**known, **changes}), cell
