@@ -8,6 +8,8 @@ from tinygrad_rnn.models.cell import Gate as Gate
 from tinygrad_rnn.models.cells import GRUCell as GRUCell
 from tinygrad_rnn.models.cells import LSTMCell as LSTMCell
 from tinygrad_rnn.models.cells import RNNCell as RNNCell
+from tinygrad_rnn.models.decoding import Decoded as Decoded
+from tinygrad_rnn.models.decoding import decode as decode
 from tinygrad_rnn.models.embedding import Embedding as Embedding
 from tinygrad_rnn.models.language import LanguageModel as LanguageModel
 from tinygrad_rnn.models.language import perplexity as perplexity

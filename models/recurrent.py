@@ -166,6 +166,13 @@ class Recurrent(Module):
         total = sum((leaf.sum() for leaf in leaves[1:]), leaves[0].sum())
         return ops.broadcast_to(ops.where(False, total, 0.0), (*xs.shape[:2], self.output_size))
 
+    @property
+    def batch_axes(self) -> tuple[int, ...]:
+        """Of each state that the layer returns, the axis of its rows: 0 where it is a tuple, of layers that differ in
+        size, and otherwise 1, behind the layers."""
+        shapes = [cell.state_shapes for cell in self.cells]
+        return tuple(1 if len(set(column)) == 1 else 0 for column in zip(*shapes, strict=True))
+
     def _by_name(self, states: list[State]) -> State:
         """The states of the cells as the layer returns them."""
         return tuple(_joined([each[i] for each in states]) for i in range(len(self.cells[0].states)))

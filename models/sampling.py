@@ -1,14 +1,16 @@
-"""Drawing sentences from a language model, one token at a time, with carried state."""
+"""Sentences out of a language model: drawn by chance, or the best that a beam finds."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from typing import Any
 
 import numpy as np
 
-from tinygrad_rnn.backend import Array, to_host, xp
+from tinygrad_rnn.models.decoding import Decoded, decode
+from tinygrad_rnn.models.drawing import draw as draw
 from tinygrad_rnn.models.language import LanguageModel
-from tinygrad_rnn.surroundings import no_grad
+from tinygrad_rnn.tensor import Tensor
 
 
 def generate(
@@ -31,71 +33,52 @@ def generate(
     fewest that together reach that probability (Holtzman et al. 2020); `never` are ids that are not drawn, nor is
     `stop` before `min_length` ids. Raises ValueError naming the argument for values outside their range, and where
     nothing is left to draw."""
-    _check(prompt, temperature, top_k, top_p, max_length, min_length)
-    banned = np.asarray(sorted(never), dtype=np.int64)
-    drawn: list[int] = []
-    state = None
-    ids = [int(i) for i in prompt]
-    with no_grad():
-        while len(drawn) < max_length:
-            logits, state = model(_column(model, ids), state)
-            scores = to_host(logits.data[-1, 0]).astype(np.float64)
-            scores[banned] = -np.inf
-            if stop is not None and len(drawn) < min_length:
-                scores[stop] = -np.inf
-            token = draw(scores, rng, temperature, top_k, top_p)
-            if token == stop:
-                break
-            drawn.append(token)
-            ids = [token]
+    lengths = {"min_length": min_length, "max_length": max_length}
+    drawing = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "rng": rng}
+    drawn: list[int] = _continued(model, prompt, stop, "sample", never=never, **lengths, **drawing).sequences[0]
     return drawn
 
 
-def draw(
-    scores: np.ndarray[tuple[int], np.dtype[np.float64]],
-    rng: np.random.Generator,
-    temperature: float = 1.0,
-    top_k: int | None = None,
-    top_p: float | None = None,
-) -> int:
-    """An index drawn from softmax(scores / temperature), scores (V,), among the top k and the top p. At temperature
-    0 the first of the largest. A score of -inf is not drawn. Raises ValueError for NaN, and where all are excluded."""
-    if not np.isfinite(scores.max(initial=-np.inf)):  # NaN if there is one
-        raise ValueError("nothing can be drawn: every token is excluded, or the model's scores are not finite")
-    if temperature == 0:
-        return int(np.argmax(scores))
-    order = np.argsort(-scores, kind="stable")
-    if top_k is not None:
-        order = order[:top_k]
-    with np.errstate(over="ignore"):  # a temperature near 0: -inf is right
-        chances = np.exp((scores[order] - scores[order[0]]) / temperature)
-    chances /= chances.sum()
-    if top_p is not None:
-        kept = int(np.searchsorted(np.cumsum(chances), top_p)) + 1  # the one that crosses top_p is among them
-        order, chances = order[:kept], chances[:kept] / chances[:kept].sum()
-    place = int(np.searchsorted(np.cumsum(chances), rng.random(), side="right"))
-    return int(order[min(place, int(np.count_nonzero(chances)) - 1)])
-
-
-def _column(model: LanguageModel, ids: list[int]) -> Array:
-    return xp(model.output_bias.data).asarray(np.asarray(ids, dtype=np.int64)[:, None])
-
-
-def _check(
+def generate_best(
+    model: LanguageModel,
     prompt: Sequence[int],
-    temperature: float,
-    top_k: int | None,
-    top_p: float | None,
-    max_length: int,
-    min_length: int,
-) -> None:
+    beam: int = 5,
+    *,
+    count: int = 1,
+    stop: int | None = None,
+    max_length: int = 100,
+    min_length: int = 0,
+    never: Collection[int] = (),
+    length_normalisation: float = 0.6,
+) -> list[list[int]]:
+    """The `count` likeliest continuations of `prompt` (at least one id) that a beam of so many finds, in the order of
+    their scores, the best first; fewer where there are no more. `stop` is not among their ids. See `decode` for the
+    options, the score and what is raised."""
+    lengths = {"min_length": min_length, "max_length": max_length}
+    found = _continued(
+        model,
+        prompt,
+        stop,
+        "beam",
+        never=never,
+        **lengths,
+        beam=beam,
+        best=count,
+        length_normalisation=length_normalisation,
+    )
+    best: list[list[int]] = found.sequences[0]
+    return best
+
+
+def _continued(model: LanguageModel, prompt: Sequence[int], stop: int | None, how: Any, **options: Any) -> Decoded:
+    """What follows a prompt, which the first step reads at once."""
     if not len(prompt):
-        raise ValueError("generate: prompt must hold at least one id (the sentence start), got none")
-    if not 0 <= temperature < np.inf:
-        raise ValueError(f"generate: temperature must be 0 or more, got {temperature!r}")
-    if top_k is not None and top_k < 1:
-        raise ValueError(f"generate: top_k must be at least 1, got {top_k!r}")
-    if top_p is not None and not 0 < top_p <= 1:
-        raise ValueError(f"generate: top_p must be above 0 and at most 1, got {top_p!r}")
-    if not 0 <= min_length <= max_length:
-        raise ValueError(f"generate: min_length must lie between 0 and max_length {max_length}, got {min_length!r}")
+        raise ValueError("prompt must hold at least one id (the sentence start), got none")
+    lib = model.output_bias.xp
+    first = lib.asarray(np.asarray([int(i) for i in prompt], dtype=np.int64)[:, None])
+
+    def step(state: Any, ids: Any) -> tuple[Any, Tensor]:
+        logits, state = model(first if state is None else lib.asarray(ids)[None], state)
+        return state, logits[-1]
+
+    return decode(step, None, int(prompt[-1]), stop, how, batch_axis=model.recurrent.batch_axes, **options)

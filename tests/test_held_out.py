@@ -122,7 +122,7 @@ def test_a_list_is_measured_line_by_line(names: Path, tmp_path: Path) -> None:
     assert meta["best"] == pytest.approx(total, rel=1e-5)
     assert vocabulary.start in valid[0] and len({len(ids) for ids in valid}) == 1
     text = works("evaluate", tmp_path / "run" / "best.safetensors")
-    assert f"{meta["'best'"]:.4f} nats per {settings.unit}" in text
+    assert f"{meta['best']:.4f} nats per {settings.unit}" in text
 
 
 def test_a_model_of_a_table_reads_another_text_sentence_by_sentence_too(tmp_path: Path) -> None:

@@ -23,12 +23,12 @@ PROMISED = {
         hvp gradcheck check_cell scan explain compiled""",
     "tinygrad_rnn.models": """Module Linear Embedding Dropout LayerNorm Cell Gate Recurrent RNN GRU LSTM RNNCell GRUCell
         LSTMCell LanguageModel perplexity within_lengths AdditiveAttention DotAttention GeneralAttention masked_mean
-        masked_max last""",
+        masked_max last decode Decoded""",
     "tinygrad_rnn.optim": "SGD AdaGrad AdaDelta RMSprop Adam clip_by_norm clip_by_value CosineDecay HalveOnRise",
     "tinygrad_rnn.data": "Vocabulary tokenize train_valid_split stream bucketed read_text read_csv",
     "tinygrad_rnn.training": "fit evaluate Progress Record Evaluation",
     "tinygrad_rnn.models.checkpoint": "save load Checkpoint CheckpointError",
-    "tinygrad_rnn.models.sampling": "generate draw",
+    "tinygrad_rnn.models.sampling": "generate generate_best draw",
     "tinygrad_rnn.training.settings": "Settings SettingsError",
     "tinygrad_rnn.training.runs": "Run",
     "tinygrad_rnn.training.building": "build_model load_model",

@@ -26,6 +26,20 @@ def rebuild(tree: Any, leaves: Iterator[Any]) -> Any:
     return None if tree is None else next(leaves)
 
 
+def prefix_leaves(prefix: Any, tree: Any) -> list[Any]:
+    """For each leaf of `tree` what `prefix` has in its place: a tree that begins as this one does, and where it ends
+    holds what is meant for all that is below. Raises ValueError where it does not begin so."""
+    if not isinstance(prefix, tuple | list | dict):
+        return [prefix] * len(flat(tree))
+    if tree is None:
+        return []
+    if isinstance(prefix, dict) and isinstance(tree, dict) and prefix.keys() == tree.keys():
+        return [leaf for key in _keys(tree) for leaf in prefix_leaves(prefix[key], tree[key])]
+    if isinstance(tree, tuple | list) and not isinstance(prefix, dict) and len(prefix) == len(tree):
+        return [leaf for part, below in zip(prefix, tree, strict=True) for leaf in prefix_leaves(part, below)]
+    raise ValueError(f"{nesting(tree)} was expected, or what it begins with, got {nesting(prefix)}")
+
+
 def nesting(tree: Any) -> str:
     """How a tree is nested, `*` standing for a leaf; a named tuple is a tuple."""
     if isinstance(tree, dict):
