@@ -918,6 +918,12 @@ def test_inspect_says_where_a_model_is_from_and_what_it_weighs(words: Path) -> N
         assert re.search(rf"{re.escape(name)} +{'x'.join(map(str, parameter.shape))} ", text)
 
 
+def test_what_inspect_prints_of_the_weights_fits_eighty_columns_and_is_in_the_model_s_unit(characters: Path) -> None:
+    text = works("inspect", characters)
+    assert max(len(line) for line in text.partition("\nweights")[2].splitlines()) <= 80
+    assert "nats per character" in text and "per token" not in text
+
+
 # --- Mistakes --------------------------------------------------------------------------------------------------
 
 TEXT = "train --text text.txt --lines "
