@@ -508,10 +508,11 @@ def test_samples_while_training_change_none_of_its_numbers(level: tuple[str, ...
 @pytest.mark.usefixtures("undrawn")
 def test_keep_every_keeps_the_evaluations_and_a_new_run_replaces_them(place: Path, tmp_path: Path) -> None:
     args = ("train", "--text", place / "text.txt", "--lines", *SMALL, "--out", tmp_path)
-    works(*args, "--keep", "every")
+    text = works(*args, "--keep", "every")
     steps = [record["step"] for record in log_of(tmp_path) if record["event"] == "evaluation"]
     names = [path.name for path in sorted(tmp_path.glob("step-*"))]
     assert names == [f"step-{step:07}.safetensors" for step in steps] and len(names) == 2
+    assert f"{tmp_path / names[0]} to {names[1]} (2)" in " ".join(text.split())
     text = works("train", "--resume", tmp_path / names[0], "--epochs", 3, "--out", tmp_path)
     assert "epoch 2" in text and "epoch 1" not in text
     works(*args, "--overwrite")
