@@ -508,10 +508,11 @@ def test_samples_while_training_change_none_of_its_numbers(level: tuple[str, ...
 @pytest.mark.usefixtures("undrawn")
 def test_keep_every_keeps_the_evaluations_and_a_new_run_replaces_them(place: Path, tmp_path: Path) -> None:
     args = ("train", "--text", place / "text.txt", "--lines", *SMALL, "--out", tmp_path)
-    works(*args, "--keep", "every")
+    text = works(*args, "--keep", "every")
     steps = [record["step"] for record in log_of(tmp_path) if record["event"] == "evaluation"]
     names = [path.name for path in sorted(tmp_path.glob("step-*"))]
     assert names == [f"step-{step:07}.safetensors" for step in steps] and len(names) == 2
+    assert f"{tmp_path / names[0]} to {names[1]} (2)" in " ".join(text.split())
     text = works("train", "--resume", tmp_path / names[0], "--epochs", 3, "--out", tmp_path)
     assert "epoch 2" in text and "epoch 1" not in text
     works(*args, "--overwrite")
@@ -916,6 +917,12 @@ def test_inspect_says_where_a_model_is_from_and_what_it_weighs(words: Path) -> N
     assert meta["corpus"]["sha256"] in text and "hidden=6" in text and f"{meta['best']:.4f}" in text
     for name, parameter in model.named_parameters():
         assert re.search(rf"{re.escape(name)} +{'x'.join(map(str, parameter.shape))} ", text)
+
+
+def test_what_inspect_prints_of_the_weights_fits_eighty_columns_and_is_in_the_model_s_unit(characters: Path) -> None:
+    text = works("inspect", characters)
+    assert max(len(line) for line in text.partition("\nweights")[2].splitlines()) <= 80
+    assert "nats per character" in text and "per token" not in text
 
 
 # --- Mistakes --------------------------------------------------------------------------------------------------

@@ -67,17 +67,17 @@ def _table(checkpoint: Path, saved: files.Checkpoint, vocabulary: Vocabulary, se
     say("corpus", f"{about['name']}: {about['tokens']:,} tokens, sha256 {about['sha256']}")
     say("progress", f"{progress['step']:,} steps: {progress['epoch']} epochs and {progress['batch']} batches")
     if meta["best"] is not None:
-        say("best", f"{figure(meta['best'], 4)} nats per token")
+        say("best", f"{figure(meta['best'], 4)} nats per {settings.unit}")
     for each in meta["history"]:
         nats = "not a finite number of" if each["valid_nats"] is None else figure(each["valid_nats"], 4)
-        say("", f"step {each['step']:>6}  {nats} nats per token")
+        say("", f"step {each['step']:>6}  {nats} nats per {settings.unit}")
     default = Settings().to_json()
     differing = {name: value for name, value in settings.to_json().items() if value != default[name]}
     say("settings", ", ".join(f"{k}={v}" for k, v in differing.items()) or "all defaults")
     say("tokens", f"{len(vocabulary):,}: {' '.join(map(repr, vocabulary.tokens[:12]))} ...")
     say("weights", f"{sum(values.size for values in weights.values()):,} numbers")
     for name, values in weights.items():
-        line = f"  {name:24} {'x'.join(map(str, values.shape)):>12}"
+        line = f"  {name:22} {'x'.join(map(str, values.shape)):>9}"
         if values.size:
             line += f"  mean {values.mean():+.3f}  deviation {values.std():.3f}  largest {abs(values).max():.3f}"
         echo(line)

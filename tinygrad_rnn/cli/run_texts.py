@@ -13,7 +13,7 @@ from tinygrad_rnn.inspection.plots import loss_curve
 from tinygrad_rnn.tasks.speaking import speak
 from tinygrad_rnn.training.building import load_weights
 from tinygrad_rnn.training.display import figure
-from tinygrad_rnn.training.folder import BEST, LAST, PICTURE, own_checkpoint
+from tinygrad_rnn.training.folder import BEST, LAST, PICTURE, kept_evaluations, own_checkpoint
 from tinygrad_rnn.training.log import read_log
 from tinygrad_rnn.training.log_file import LogFile
 from tinygrad_rnn.training.report import baseline_line, summary
@@ -61,7 +61,10 @@ def conclude(run: Run, out: Path, log: LogFile, why: str, count: int) -> None:
     """Says what came out, of the best model of this run; exits with 1 where there is none."""
     drawn = log.is_kept and loss_curve(read_log(log.path), out / PICTURE)
     kept = [out / BEST, out / LAST, *([log.path] if log.is_kept else []), *([out / PICTURE] if drawn else [])]
-    files = ", ".join(str(path) for path in kept if path.is_file())
+    names = [str(path) for path in kept if path.is_file()]
+    if each := kept_evaluations(out):
+        names.append(f"{each[0]} to {each[-1].name} ({len(each)})" if len(each) > 1 else str(each[0]))
+    files = ", ".join(names)
     best = own_checkpoint(out / BEST, run)
     if best is None and not math.isfinite(run.best):
         say("result", f"no model: the validation loss was never a finite number ({why})")

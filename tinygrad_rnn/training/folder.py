@@ -36,12 +36,18 @@ def of_step(step: int) -> str:
 _OF_A_STEP = r"step-\d{7,}\.safetensors"
 
 
+def kept_evaluations(folder: Path) -> list[Path]:
+    """The checkpoints of evaluations that lie in the folder, by their steps. Other programs name files so too: those
+    are none."""
+    named = [path for path in folder.glob("step-*") if re.fullmatch(_OF_A_STEP, path.name)]
+    there = [path for path in named if checkpoint.is_checkpoint(path)]
+    return sorted(there, key=lambda path: (len(path.name), path.name))
+
+
 def _checkpoints(folder: Path) -> list[Path]:
     """The checkpoints of runs that lie in the folder."""
-    named = [path for path in sorted(folder.glob("step-*")) if re.fullmatch(_OF_A_STEP, path.name)]
-    # Other programs name files by steps too.
-    of_steps = [path for path in named if checkpoint.is_checkpoint(path)]
-    return [path for path in (folder / BEST, folder / LAST, *of_steps) if os.path.lexists(path)]
+    first = [path for path in (folder / BEST, folder / LAST) if os.path.lexists(path)]
+    return [*first, *kept_evaluations(folder)]
 
 
 def files_of_a_run(folder: Path) -> list[Path]:

@@ -158,7 +158,7 @@ def summary(run: Run, best: Evaluation, why: str) -> list[str]:
         entry(
             "result",
             f"{figure(best.nats, 3)} nats per {unit} on {best.tokens:,} validation {unit}s: "
-            f"perplexity {figure(best.perplexity, 1)}, {figure(best.bits, 2)} bits per {unit} "
+            f"perplexity{TIE}{figure(best.perplexity, 1)}, {figure(best.bits, 2)}{TIE}bits per {unit} "
             f"({why.replace(' ', TIE)})",
         ),
         entry(
