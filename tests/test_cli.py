@@ -861,6 +861,25 @@ def test_temperature_zero_and_the_one_most_likely_token_are_the_same_whatever_th
     assert len(set(greedy.splitlines())) == 1
 
 
+def test_a_beam_says_the_best_sentences_the_best_first_and_no_more_than_it_is_wide(
+    words: Path, characters: Path
+) -> None:
+    options = ("--beam", 3, "--min-length", 2, "--max-length", 8, "--prompt", "the")
+    best = works("generate", words, *options)
+    assert best == works("generate", words, *options, "--seed", 7, "--count", 3)
+    assert len(set(best.splitlines())) == 3 and all(line.startswith("the") for line in best.splitlines())
+    assert works("generate", words, *options, "--count", 1) == best.splitlines()[0] + "\n"
+    text = works("generate", characters, "--beam", 2, "--max-length", 9)
+    assert re.findall("--- . ---", text) == ["--- 1 ---", "--- 2 ---"]
+    assert "---" not in works("generate", characters, "--beam", 1, "--max-length", 9)
+
+
+@pytest.mark.parametrize("option", ["--temperature 0.8", "--top-k 3", "--top-p 0.5"])
+def test_a_beam_draws_nothing_by_chance_and_is_told_so(words: Path, option: str) -> None:
+    sentence = fails("generate", words, "--beam", 3, *option.split())
+    assert f"--beam and {option.partition(' ')[0]} cannot both be given" in sentence
+
+
 def test_a_prompt_begins_every_sentence(words: Path, characters: Path) -> None:
     for prompt, shown in (("The naïve", "the naïve"), (" the \n naïve ", "the naïve"), ("", "")):
         text = works("generate", words, "--prompt", prompt, "--count", 5)
@@ -1054,6 +1073,7 @@ MISTAKES = {
     "generate words/best.safetensors --top-p 0": "top-p",
     "generate words/best.safetensors --top-p nan": "top_p",
     "generate words/best.safetensors --count 0": "count",
+    "generate words/best.safetensors --beam 0": "beam",
     "generate words/best.safetensors --seed -1": "seed",
     "generate words/best.safetensors --max-length 0": "max-length",
     "inspect missing.safetensors": "no such file",

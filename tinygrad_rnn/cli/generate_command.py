@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 import numpy as np
+from click.core import ParameterSource
 
 from tinygrad_rnn.cli.helping import Grouped, of_model
 from tinygrad_rnn.cli.options import cell_options, check_device, checkpoint_argument, device_option
@@ -39,6 +40,11 @@ from tinygrad_rnn.training.settings import SettingsError
     type=click.FloatRange(0, 1, min_open=True),
     help="Only the most likely tokens that reach this probability.",
 )
+@click.option(
+    "--beam",
+    type=click.IntRange(1),
+    help="Nothing by chance: the best sentences that a beam search of this width finds, at most as many.",
+)
 @click.option("--prompt", default="", help="How it begins.")
 @click.option("--prompt-file", metavar="FILE", help="How it begins, from a file of UTF-8, or - for standard input.")
 @click.option("--min-length", type=click.IntRange(0), default=5, show_default=True, help="Tokens at least.")
@@ -50,10 +56,23 @@ def generate_command(
     checkpoint: Path, device: str, seed: int, prompt: str, prompt_file: str | None, permit: CellPermit, **options: Any
 ) -> None:
     check_device(device)
+    if options["beam"] is not None:
+        _leave_chance_out(options)
     if prompt_file is not None:
         if prompt:
             raise SettingsError("--prompt and --prompt-file cannot both be given: one beginning was expected")
         prompt = read_text(prompt_file).removesuffix("\n")
     model, vocabulary, settings, _ = load_model(checkpoint, device, permit, warn)
     texts = speak(model, vocabulary, settings, np.random.default_rng(seed), prompt=prompt, **options)
-    say_samples(texts, numbered=settings.unbroken and options["count"] > 1)
+    shown = min(options["count"], options["beam"] or options["count"])
+    say_samples(texts, numbered=settings.unbroken and shown > 1)
+
+
+def _leave_chance_out(options: dict[str, Any]) -> None:
+    """Takes away the options of drawing by chance. Raises SettingsError where one was typed."""
+    source = click.get_current_context().get_parameter_source
+    for name in ("temperature", "top_k", "top_p"):
+        if source(name) is not ParameterSource.DEFAULT:
+            option = f"--{name.replace('_', '-')}"
+            raise SettingsError(f"--beam and {option} cannot both be given: a beam search draws nothing by chance")
+        del options[name]

@@ -13,7 +13,7 @@ from tinygrad_rnn.data.messages import TextError
 from tinygrad_rnn.data.tokens import detokenize, tokenize
 from tinygrad_rnn.data.vocabulary import Vocabulary
 from tinygrad_rnn.models import LanguageModel
-from tinygrad_rnn.models.sampling import generate
+from tinygrad_rnn.models.sampling import generate, generate_best
 from tinygrad_rnn.surroundings import no_grad
 from tinygrad_rnn.training.settings import Settings, SettingsError
 
@@ -27,9 +27,12 @@ def speak(
     count: int = 10,
     prompt: str = "",
     max_length: int | None = None,
-    **options: Any,
+    min_length: int = 0,
+    beam: int | None = None,
+    **drawing: Any,
 ) -> Iterator[str]:
-    """Sentences that the model makes up, each beginning with `prompt`; `options` are those of `sampling.generate`.
+    """Sentences that the model makes up, each beginning with `prompt`: drawn by `rng`, with the options of
+    `sampling.generate`, or, with a `beam`, the best that it finds, at most as many as it is wide, the best first.
     A model of one unbroken text gives pieces of `max_length` characters. Raises SettingsError for options out of
     range, TextError for a prompt with unknown tokens."""
     unbroken = settings.unbroken
@@ -42,21 +45,31 @@ def speak(
     prompt_ids = (begin or [_first(vocabulary)]) if unbroken else [*_lead(vocabulary, settings), *begin]
     limit = max_length if max_length is not None else 60 if settings.level == "word" else 400
     never = {vocabulary.unknown, vocabulary.padding, vocabulary.start} | ({vocabulary.end} if unbroken else set())
-    options["min_length"] = min(options.get("min_length", 0), limit)
-    for _ in range(count):
-        try:
-            drawn = generate(
-                model,
-                prompt_ids,
-                rng,
-                stop=None if unbroken else vocabulary.end,
-                max_length=limit,
-                never=never,
-                **options,
-            )
-        except ValueError as error:
-            raise SettingsError(str(error)) from None
-        yield detokenize([*tokens, *vocabulary.decode(drawn)], settings.level)
+    options: dict[str, Any] = {
+        "stop": None if unbroken else vocabulary.end,
+        "min_length": min(min_length, limit),
+        "max_length": limit,
+        "never": never,
+    }
+    for ids in _continuations(model, prompt_ids, rng, count, beam, options | drawing):
+        yield detokenize([*tokens, *vocabulary.decode(ids)], settings.level)
+
+
+def _continuations(
+    model: LanguageModel,
+    prompt: list[int],
+    rng: np.random.Generator,
+    count: int,
+    beam: int | None,
+    options: dict[str, Any],
+) -> Iterator[list[int]]:
+    try:
+        if beam is None:
+            yield from (generate(model, prompt, rng, **options) for _ in range(count))
+        else:
+            yield from generate_best(model, prompt, beam, count=min(count, beam), **options)
+    except ValueError as error:
+        raise SettingsError(str(error)) from None
 
 
 def _tokens(text: str, settings: Settings) -> list[str]:
