@@ -15,7 +15,7 @@ def write_whole(path: Path, data: bytes) -> None:
     file beside it, synced, then renamed. Makes the folder where there is none. Raises OSError."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
-    with named_errors(path):
+    with named_errors(path, hidden=temporary):
         try:
             with temporary.open("xb") as file:
                 file.write(data)

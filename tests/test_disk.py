@@ -19,6 +19,7 @@ from tinygrad_rnn.data import corpus
 from tinygrad_rnn.disk import named_errors
 from tinygrad_rnn.inspection.plots import loss_curve
 from tinygrad_rnn.models import checkpoint
+from tinygrad_rnn.models.whole_files import write_whole
 
 FULL = Path("/dev/full")
 needs_full = pytest.mark.skipif(not FULL.exists(), reason="no /dev/full, the device that is always full")
@@ -49,6 +50,15 @@ def test_an_error_without_a_file_gets_one_and_others_stay_as_they_are() -> None:
         raise OSError("no number")
     with pytest.raises(BrokenPipeError), named_errors("some.txt"):
         raise OSError(errno.EPIPE, "closed")
+
+
+def test_a_file_that_is_to_become_another_is_called_by_that_one_s_name(tmp_path: Path) -> None:
+    path = tmp_path / "run" / "some.log"
+    path.parent.mkdir()
+    path.mkdir()
+    with pytest.raises(OSError, match=re.escape(f": '{path}'") + "$"):
+        write_whole(path, b"a folder is in the way")
+    assert [each.name for each in path.parent.iterdir()] == ["some.log"]
 
 
 def test_a_checkpoint_that_does_not_fit_is_named_and_the_old_one_stays(

@@ -5,12 +5,14 @@ from __future__ import annotations
 import io
 import os
 import re
+import sys
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tinygrad_rnn.cli.saying import say_samples
 from tinygrad_rnn.training import display
 from tinygrad_rnn.training.display import HEADER, columns, entry, figure, row, shortened
 
@@ -78,3 +80,24 @@ def test_the_width_is_that_of_the_terminal_within_limits(monkeypatch: pytest.Mon
         monkeypatch.setattr(os, "get_terminal_size", lambda number, told=told: os.terminal_size((told, 24)))
         assert columns(Terminal()) == expected
     assert columns(io.StringIO()) == 110
+
+
+@pytest.mark.parametrize(("is_terminal", "indent"), [(True, "  "), (True, ""), (False, "  ")])
+def test_sentences_to_look_at_end_their_lines_between_words_on_a_terminal_and_are_a_line_elsewhere(
+    is_terminal: bool, indent: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Output(io.StringIO):
+        def isatty(self) -> bool:
+            return is_terminal
+
+        def fileno(self) -> int:
+            return 7
+
+    output, words = Output(), ["word"] * 30
+    monkeypatch.setattr(sys, "stdout", output)
+    monkeypatch.setattr(os, "get_terminal_size", lambda number: os.terminal_size((42, 24)))
+    say_samples([" ".join(words)], numbered=False, indent=indent)
+    lines = output.getvalue().splitlines()
+    assert output.getvalue().split() == words and (len(lines) > 1) == (is_terminal and indent != "")
+    if len(lines) > 1:
+        assert max(map(len, lines)) <= 42 and lines[0].startswith("  word") and lines[1].startswith("    word")

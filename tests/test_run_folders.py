@@ -258,6 +258,36 @@ def test_a_damaged_best_file_is_not_taken_for_this_run_s(text: Path, tmp_path: P
     refuse_other_runs(tmp_path / "elsewhere", run)
 
 
+def test_a_run_that_goes_on_from_an_earlier_step_neither_replaces_nor_takes_up_what_came_after_it(
+    text: Path, tmp_path: Path
+) -> None:
+    here, there = tmp_path / "a", tmp_path / "b"
+    train(run_of(text), here, Listener(), keep_every=True)
+    first, last, best = (here / f"{name}.safetensors" for name in ("step-0000003", "last", "best"))
+    best.write_bytes(last.read_bytes())
+    run = resumed(first)
+    with pytest.raises(SettingsError, match=r"last\.safetensors is further on .* step 3 .*--overwrite"):
+        refuse_other_runs(here, run)
+    folders.bring_best(here, there, run)
+    assert not there.exists()
+    refuse_other_runs(here, resumed(last))
+    folders.remove_other_runs(here, resumed(last))
+    assert len([*here.iterdir()]) == 5
+    folders.remove_other_runs(here, run)
+    assert [*here.iterdir()] == [first]
+
+
+def test_a_best_file_that_a_kill_left_ahead_of_the_last_one_keeps_no_run_from_going_on(
+    text: Path, tmp_path: Path
+) -> None:
+    train(run_of(text), tmp_path, Listener(), keep_every=True)
+    for name in ("best", "last"):
+        step = {"best": 9, "last": 3}[name]
+        (tmp_path / f"step-{step:07}.safetensors").rename(tmp_path / f"{name}.safetensors")
+    (tmp_path / "step-0000006.safetensors").unlink()
+    refuse_other_runs(tmp_path, resumed(tmp_path / "last.safetensors"))
+
+
 def test_an_older_checkpoint_s_run_is_known_by_what_decides_its_numbers(text: Path, tmp_path: Path) -> None:
     last, best = tmp_path / "last.safetensors", tmp_path / "best.safetensors"
     trained(text, tmp_path)

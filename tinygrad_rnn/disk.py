@@ -8,12 +8,14 @@ from contextlib import contextmanager
 
 
 @contextmanager
-def named_errors(path: str | os.PathLike[str]) -> Iterator[None]:
-    """Within it an OSError that names no file names this one. The system says "no space left on device" when bytes are
-    written, and knows the file's name only when it is opened."""
+def named_errors(path: str | os.PathLike[str], hidden: str | os.PathLike[str] | None = None) -> Iterator[None]:
+    """Within it an OSError that names no file names this one, and so does one that names `hidden`, a file that is to
+    become it. The system says "no space left on device" when bytes are written, and knows the file's name only when it
+    is opened."""
     try:
         yield
     except OSError as error:
-        if error.errno is None or error.filename is not None:
+        foreign = error.filename is not None and (hidden is None or error.filename != os.fspath(hidden))
+        if error.errno is None or foreign:
             raise
         raise OSError(error.errno, error.strerror, os.fspath(path)) from error

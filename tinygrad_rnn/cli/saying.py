@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import shlex
+import sys
+import textwrap
 from collections.abc import Iterable
 
 import click
 
 from tinygrad_rnn.data.messages import printable
-from tinygrad_rnn.training.display import entry
+from tinygrad_rnn.training.display import columns, entry
 
 TYPED = "tinygrad_rnn.typed"
 """Where click's context keeps the arguments that were typed."""
@@ -35,9 +37,17 @@ def warn(text: str) -> None:
 
 
 def say_samples(texts: Iterable[str], numbered: bool, indent: str = "") -> None:
-    """Prints what a model makes up, a text a line; texts of several lines are told apart by a number above each."""
+    """Prints what a model makes up, a text a line; texts of several lines are told apart by a number above each.
+    What is indented is to be looked at: on a terminal its lines end between words."""
     for number, text in enumerate(texts, 1):
-        echo(f"--- {number} ---\n{text}" if numbered else f"{indent}{text}")
+        echo(f"--- {number} ---\n{text}" if numbered else _indented(text, indent))
+
+
+def _indented(text: str, indent: str) -> str:
+    if not (indent and sys.stdout.isatty()):
+        return f"{indent}{text}"
+    fill = textwrap.TextWrapper(columns(), indent, 2 * indent, break_long_words=False, break_on_hyphens=False)
+    return fill.fill(text)
 
 
 def command_with_cell(cell: str) -> str:

@@ -134,7 +134,8 @@ def free_folder(first: Path, note: Note) -> Iterator[Path]:
 
 
 def refuse_other_runs(folder: Path, run: Run | None = None) -> None:
-    """Raises SettingsError where the folder has files of another run than this one; for a new run, any."""
+    """Raises SettingsError where the folder has files of another run than this one, or of this one's later steps; for a
+    new run, any."""
     if run is None:
         other = files_of_a_run(folder)
     else:
@@ -143,16 +144,33 @@ def refuse_other_runs(folder: Path, run: Run | None = None) -> None:
         raise SettingsError(
             f"--out: {folder} holds another run ({other[0].name}); give another folder, or --overwrite to replace it"
         )
+    # The best file may be ahead where a kill came between saving that and the last one.
+    if run is not None and (ahead := [path for path in _later(folder, run) if path.name != BEST]):
+        raise SettingsError(
+            f"--out: {ahead[0]} is further on than the checkpoint of step {run.progress.step:,} to go on from; give "
+            "another folder, or --overwrite to replace what came after it"
+        )
 
 
 def remove_other_runs(folder: Path, run: Run) -> None:
-    """Removes the files of other runs than this one. Raises OSError."""
+    """Removes the files of other runs than this one, and of this one's later steps. Raises OSError."""
     checkpoints = _checkpoints(folder)
     if all(is_of_another(path, run) for path in checkpoints):
         (folder / PICTURE).unlink(missing_ok=True)
     for path in checkpoints:
         if is_of_another(path, run):
             path.unlink()
+    for path in _later(folder, run):
+        path.unlink()
+
+
+def _later(folder: Path, run: Run) -> list[Path]:
+    """The checkpoints of this run in the folder that it had not come to where it goes on from."""
+    return [path for path in _checkpoints(folder) if (saved := own_checkpoint(path, run)) and _is_later(saved, run)]
+
+
+def _is_later(saved: checkpoint.Checkpoint, run: Run) -> bool:
+    return bool(saved.meta["progress"]["step"] > run.progress.step)
 
 
 def is_of_another(path: Path, run: Run) -> bool:
@@ -171,8 +189,10 @@ def own_checkpoint(path: Path, run: Run) -> checkpoint.Checkpoint | None:
 
 
 def bring_best(source: Path, folder: Path, run: Run) -> None:
-    """Copies the best model of a run that goes on in another folder, which has none. Raises OSError."""
-    if not (folder / BEST).exists() and own_checkpoint(source / BEST, run):
+    """Copies the best model of a run that goes on in another folder, which has none; not one that it had not come to
+    where it goes on from. Raises OSError."""
+    saved = None if (folder / BEST).exists() else own_checkpoint(source / BEST, run)
+    if saved is not None and not _is_later(saved, run):
         write_whole(folder / BEST, (source / BEST).read_bytes())
 
 

@@ -46,7 +46,7 @@ def begin_from(path: Path, model: LanguageModel, vocabulary: Vocabulary) -> int:
     given, own = saved.part("model"), model.state_dict()
     if given.keys() != own.keys():
         raise SettingsError(
-            f"{path}: its model has other weights than this one: {', '.join(given.keys() ^ own.keys())}"
+            f"{path}: its model has other weights than this one: {', '.join(sorted(given.keys() ^ own.keys()))}"
         )
     for name, values in own.items():
         axis = _BY_TOKEN.get(name)
