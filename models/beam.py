@@ -88,7 +88,7 @@ def beam_search(model: Stepper, bounds: Bounds, beam: int, alpha: float, best: i
         running = np.isfinite(log_probs)
         totals = log_totals(scores, running.ravel()).reshape(running.shape)
         values, ids = largest(scores, min(beam, scores.shape[1]), bounds.unended)
-        values, ids = (each.reshape(*running.shape, -1) for each in (values, ids))
+        values, ids = (each.reshape(*running.shape, each.shape[1]) for each in (values, ids))
         if bounds.may_end(length):
             ends = to_host(scores[:, bounds.end]).astype(np.float64).reshape(running.shape)
             finished.add(_after(log_probs, ends - totals, running), length, True, alpha)

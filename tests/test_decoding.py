@@ -373,6 +373,15 @@ def test_no_ids_at_all_are_a_sequence_of_log_probability_zero(how: Any) -> None:
 
 
 @pytest.mark.parametrize("how", WAYS)
+def test_no_rows_at_all_give_no_sequences(how: Any) -> None:
+    def step(state: Any, ids: Any) -> Any:
+        return state, np.zeros((len(ids), V))
+
+    found = decode(step, nothing_read(0), np.zeros(0, np.int64), END, how, **WAYS[how])
+    assert found.ids.shape == (0, 0) and found.sequences == []
+
+
+@pytest.mark.parametrize("how", WAYS)
 def test_scores_count_in_nats_whatever_their_dtype_and_their_shift(how: Any) -> None:
     for dtype, shift in ((np.float32, 0.0), (np.float32, 80.0), (np.float64, -1e4), (np.int64, 3)):
 
