@@ -215,7 +215,8 @@ def test_with_keep_every_there_is_a_file_of_each_evaluation_and_each_goes_on_as_
     assert kept(tmp_path) == {f"step-{step:07}.safetensors" for step in (3, 6, 9)}
     again = resumed(tmp_path / "step-0000003.safetensors")
     assert again.progress.step == 3 and again.id == run.id
-    refuse_other_runs(tmp_path, again)
+    with pytest.raises(SettingsError, match="is further on than the checkpoint of step 3"):
+        refuse_other_runs(tmp_path, again)
     train(again, tmp_path / "again", Listener(), keep_every=True)
     assert kept(tmp_path / "again") == {f"step-{step:07}.safetensors" for step in (6, 9)}
     for name in ("last.safetensors", *kept(tmp_path / "again")):

@@ -7,7 +7,7 @@ import json
 import math
 import re
 import secrets
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ import numpy as np
 from tinygrad_rnn.backend import to_host, xp
 from tinygrad_rnn.data.batches import Batch
 from tinygrad_rnn.data.messages import Note
+from tinygrad_rnn.data.vocabulary import Vocabulary
 from tinygrad_rnn.models import checkpoint
 from tinygrad_rnn.models.language import LanguageModel
 from tinygrad_rnn.optim.schedules import Schedule
@@ -171,41 +172,15 @@ class Run:
         the corpus is not the one that it was, CellNotRun for a cell that may not run."""
         saved = checkpoint.load(path)
         vocabulary, settings, cell = permitted_and_fitting(path, saved, permit, note)
-        meta = saved.meta
-        if (threads := changes.get("threads", settings.threads)) != settings.threads:
-            note(
-                f"BLAS had --threads {settings.threads} and has {threads} now: sums may be added up in another order, "
-                "and the numbers may not be bit for bit those of the run that was not interrupted."
-            )
         changed = _changed_numbers(settings, changes)
-        if changed:
-            note(_no_longer_exact(changed, within_epoch=meta["progress"]["batch"] > 0))
+        _tell_changes(settings, changes, changed, saved.meta["progress"]["batch"] > 0, note)
         settings = replace(settings, **changes, cell=settings.cell if permit.named is None else permit.named)
-        files = found_texts(settings, path, meta.get("files", {}), changes.keys())
-        corpus = read_corpus(with_texts_at(settings, files, changes.keys()), note)
-        if corpus.sha256 != meta["corpus"]["sha256"]:
-            raise SettingsError(f"{path}: the corpus {corpus.name} has changed since the run was saved")
-        data = prepare(settings, corpus, vocabulary)
-        if change := split_change(meta["corpus"], data.about):
-            raise SettingsError(f"{path}: {change}")
-        named_anew = bool(changes.keys() & set(MAY_BE_NAMED_ANEW))
-        data.about.update(meta["corpus"], name=corpus.name if named_anew else meta["corpus"]["name"])
+        data, files = _same_data(path, settings, saved.meta, vocabulary, changes.keys(), note)
+        progress = Progress(**{name: saved.meta["progress"][name] for name in ("epoch", "batch", "step")})
         # Files of word vectors and of another model gave weights to begin with, and are not needed any more.
-        progress = Progress(**{name: meta["progress"][name] for name in ("epoch", "batch", "step")})
         run = cls(replace(settings, vectors=None, init_from=None), data, device, progress, cell=cell, files=files)
         run.settings = settings
-        load_weights(path, saved, run.model)
-        with refused(path, "a checkpoint that does not say how to go on"):
-            _check_waiting_rows(saved.part("optimizer"), meta["optimizer"])
-            run.optimizer.load_state_dict({**saved.part("optimizer"), **meta["optimizer"]})
-            if run.schedule is not None:
-                run.schedule.load_state_dict(meta["schedule"])
-            run.noise.bit_generator.state = meta["noise"]
-            if "batch_size" in changed:
-                run.progress.batch = 0
-            else:
-                run.progress.state = _state_of(saved.part("state"), run.model)
-            run.check_place()
+        run._go_on_from(path, saved, changed)
         if "lr" in changed:
             (run.schedule if isinstance(run.schedule, Schedule) else run.optimizer).lr = settings.learning_rate
         elif "lr" in changes and run.optimizer.lr != settings.learning_rate:
@@ -213,9 +188,57 @@ class Run:
                 f"--lr {settings.learning_rate:g} is what the run began with: it goes on with "
                 f"{run.optimizer.lr:g}, to which the schedule has brought it."
             )
-        run.best = math.inf if meta["best"] is None else meta["best"]
-        run.trouble, run.history, run.id = meta["trouble"], meta["history"], id_of_run(meta)
         return run
+
+    def _go_on_from(self, path: Path, saved: checkpoint.Checkpoint, changed: set[str]) -> None:
+        """Makes it the run that was saved, but for the settings that are `changed`. Raises CheckpointError."""
+        meta = saved.meta
+        load_weights(path, saved, self.model)
+        with refused(path, "a checkpoint that does not say how to go on"):
+            _check_waiting_rows(saved.part("optimizer"), meta["optimizer"])
+            self.optimizer.load_state_dict({**saved.part("optimizer"), **meta["optimizer"]})
+            if self.schedule is not None:
+                self.schedule.load_state_dict(meta["schedule"])
+            self.noise.bit_generator.state = meta["noise"]
+            if "batch_size" in changed:
+                self.progress.batch = 0
+            else:
+                self.progress.state = _state_of(saved.part("state"), self.model)
+            self.check_place()
+        self.best = math.inf if meta["best"] is None else meta["best"]
+        self.trouble, self.history, self.id = meta["trouble"], meta["history"], id_of_run(meta)
+
+
+def _same_data(
+    path: Path, settings: Settings, meta: dict[str, Any], vocabulary: Vocabulary, anew: Collection[str], note: Note
+) -> tuple[Data, dict[str, str]]:
+    """What the run of a checkpoint learnt from, and where the texts are; those of the settings in `anew` have just been
+    named. Raises TextError, and SettingsError where it is not what it was."""
+    files = found_texts(settings, path, meta.get("files", {}), anew)
+    corpus = read_corpus(with_texts_at(settings, files, anew), note)
+    if corpus.sha256 != meta["corpus"]["sha256"]:
+        raise SettingsError(f"{path}: the corpus {corpus.name} has changed since the run was saved")
+    data = prepare(settings, corpus, vocabulary)
+    if change := split_change(meta["corpus"], data.about):
+        raise SettingsError(f"{path}: {change}")
+    name = corpus.name if {*anew} & {*MAY_BE_NAMED_ANEW} else meta["corpus"]["name"]
+    data.about.update(meta["corpus"], name=name)
+    return data, files
+
+
+def _tell_changes(
+    settings: Settings, changes: dict[str, Any], changed: set[str], within_epoch: bool, note: Note
+) -> None:
+    """Says after which changes the run is another one."""
+    if (threads := changes.get("threads", settings.threads)) != settings.threads:
+        note(
+            f"BLAS had --threads {settings.threads} and has {threads} now: sums may be added up in another order, "
+            "and the numbers may not be bit for bit those of the run that was not interrupted."
+        )
+    if changed:
+        names = " and ".join(f"--{name.replace('_', '-')}" for name in CHANGE_NUMBERS if name in changed)
+        again = ", and the epoch that it was in begins again" if "batch_size" in changed and within_epoch else ""
+        note(f"With another {names} the run is no longer bit for bit the one that was not interrupted{again}.")
 
 
 def _changed_numbers(settings: Settings, changes: dict[str, Any]) -> set[str]:
@@ -224,12 +247,6 @@ def _changed_numbers(settings: Settings, changes: dict[str, Any]) -> set[str]:
     wanted = replace(settings, **{name: value for name, value in changes.items() if name in CHANGE_NUMBERS})
     meant = {name: "learning_rate" if name == "lr" else name for name in CHANGE_NUMBERS}
     return {name for name, read in meant.items() if getattr(wanted, read) != getattr(settings, read)}
-
-
-def _no_longer_exact(changed: set[str], within_epoch: bool) -> str:
-    names = " and ".join(f"--{name.replace('_', '-')}" for name in CHANGE_NUMBERS if name in changed)
-    again = ", and the epoch that it was in begins again" if "batch_size" in changed and within_epoch else ""
-    return f"With another {names} the run is no longer bit for bit the one that was not interrupted{again}."
 
 
 def id_of_run(meta: dict[str, Any]) -> str:
