@@ -513,7 +513,9 @@ def test_keep_every_keeps_the_evaluations_and_a_new_run_replaces_them(place: Pat
     names = [path.name for path in sorted(tmp_path.glob("step-*"))]
     assert names == [f"step-{step:07}.safetensors" for step in steps] and len(names) == 2
     assert f"{tmp_path / names[0]} to {names[1]} (2)" in " ".join(text.split())
-    text = works("train", "--resume", tmp_path / names[0], "--epochs", 3, "--out", tmp_path)
+    earlier = ("train", "--resume", tmp_path / names[0], "--epochs", 3, "--out", tmp_path)
+    assert "is further on" in fails(*earlier)
+    text = works(*earlier, "--overwrite")
     assert "epoch 2" in text and "epoch 1" not in text
     works(*args, "--overwrite")
     assert not [*tmp_path.glob("step-*")]
