@@ -188,7 +188,8 @@ def test_ticks_differ_whatever_the_values(low: float, span: float, count: int) -
     high = min(low + span, 1e300)
     found = ticks(low, high, count)
     assert 2 <= len(found) <= count + 3 and np.all(np.diff(found) > 0) and np.isfinite(found).all()
-    assert found[0] <= low + 1e-9 * abs(low) and found[-1] >= high - 1e-9 * abs(high)
+    largest = max(abs(low), abs(high))
+    assert found[0] <= low + 1e-9 * largest and found[-1] >= high - 1e-9 * largest
 
 
 @pytest.mark.parametrize("values", [[1e-300, 2e-300], [0.0, 1e-13], [1e308, -1e308, 1.0], [1.0, 1.0 + 1e-15], [5e-324]])

@@ -24,7 +24,7 @@ from tinygrad_rnn.training.cell_permits import CellPermit
 @click.command(
     "score",
     cls=Grouped,
-    headings=of_model("score", "The text", "tinygrad-rnn score runs/lm/best.safetensors lines.txt"),
+    headings=of_model("score", "The text", "tinygrad-rnn score best.safetensors lines.txt --encoding cp1252"),
     help="Print the log-probability of each line of SENTENCES (a file, or standard input), in nats.\n\n"
     "Prints four columns: log-probability, number of tokens, how many of these the model does not know, sentence. All "
     "unknown tokens are one to the model, a common one: a line with many of them is less likely than it looks.",
