@@ -581,7 +581,14 @@ def test_a_loss_beyond_all_bounds_is_printed_in_few_characters(place: Path, tmp_
     works("evaluate", tmp_path / "last.safetensors")
 
 
+def hear_ctrl_c() -> None:
+    """In the new process: a shell's background jobs, and what they start, are born deaf to it."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def popen(*args: object, **options: Any) -> subprocess.Popen[str]:
+    if sys.platform != "win32":
+        options.setdefault("preexec_fn", hear_ctrl_c)
     environment = {**os.environ, "OMP_NUM_THREADS": "1", **options.pop("env", {})}
     return subprocess.Popen(
         [sys.executable, "-m", "tinygrad_rnn", *map(str, args)],
