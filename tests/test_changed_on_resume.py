@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from small_runs import small_run
 
 from tinygrad_rnn.models import checkpoint
 from tinygrad_rnn.training.driving import Listener, train
 from tinygrad_rnn.training.fitting import Record
 from tinygrad_rnn.training.runs import CHANGE_NUMBERS, Run
-from tinygrad_rnn.training.settings import SCHEDULES, Settings
-from tinygrad_rnn.training.text_data import ngram_baselines, prepare, read_corpus
+from tinygrad_rnn.training.settings import SCHEDULES
 
 
 @pytest.fixture(scope="module")
@@ -25,11 +25,7 @@ def text(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def run_of(text: Path, **options: Any) -> Run:
     """A new run of three epochs, of three steps each."""
-    tiny: dict[str, Any] = {"lines": True, "embedding": 3, "hidden": 3, "layers": 1, "batch_size": 8, "steps": 8}
-    settings = Settings(text=(str(text),), **{**tiny, "epochs": 3, "dropout": 0.3, **options})
-    data = prepare(settings, read_corpus(settings, print))
-    data.about["baselines"] = ngram_baselines(data, settings.level)
-    return Run(settings, data, id="a run of these tests")
+    return small_run(text, "a run of these tests", **{"epochs": 3, "dropout": 0.3, **options})
 
 
 class Rates(Listener):

@@ -8,24 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from small_runs import Clock, small_run
 
 from tinygrad_rnn.models import checkpoint
 from tinygrad_rnn.training import driving
 from tinygrad_rnn.training.driving import INTERIM, Listener, train
 from tinygrad_rnn.training.fitting import Evaluation, Record
 from tinygrad_rnn.training.runs import Run
-from tinygrad_rnn.training.settings import Settings
-from tinygrad_rnn.training.text_data import ngram_baselines, prepare, read_corpus
-
-
-class Clock:
-    """Time that passes when told."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def monotonic(self) -> float:
-        return self.now
 
 
 @pytest.fixture
@@ -44,11 +33,7 @@ def text(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def run_of(text: Path, **options: Any) -> Run:
     """A new run of epochs of four steps each."""
-    tiny: dict[str, Any] = {"lines": True, "embedding": 3, "hidden": 3, "layers": 1, "batch_size": 8, "steps": 8}
-    settings = Settings(text=(str(text),), **{**tiny, "epochs": None, "dropout": 0.3, **options})
-    data = prepare(settings, read_corpus(settings, print))
-    data.about["baselines"] = ngram_baselines(data, settings.level)
-    return Run(settings, data, id="a run of these tests")
+    return small_run(text, "a run of these tests", **{"epochs": None, "dropout": 0.3, **options})
 
 
 class Watch(Listener):

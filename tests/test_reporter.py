@@ -12,6 +12,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from small_runs import Clock
 
 from tinygrad_rnn.training import report
 from tinygrad_rnn.training.fitting import Evaluation, Record
@@ -19,16 +20,6 @@ from tinygrad_rnn.training.report import QUIET_SECONDS, Reporter
 from tinygrad_rnn.training.runs import Run
 from tinygrad_rnn.training.settings import Settings
 from tinygrad_rnn.training.text_data import ngram_baselines, prepare, read_corpus
-
-
-class Clock:
-    """Time that passes when told."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def monotonic(self) -> float:
-        return self.now
 
 
 @pytest.fixture

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import pytest
 import safetensors.numpy
+from small_runs import small_run
 
 from tinygrad_rnn.interrupts import is_the_program
 from tinygrad_rnn.models import checkpoint
@@ -38,8 +39,7 @@ from tinygrad_rnn.training.log import line_of, read_log
 from tinygrad_rnn.training.log_file import LogFile
 from tinygrad_rnn.training.report import Reporter
 from tinygrad_rnn.training.runs import Run, id_of_run
-from tinygrad_rnn.training.settings import Settings, SettingsError
-from tinygrad_rnn.training.text_data import ngram_baselines, prepare, read_corpus
+from tinygrad_rnn.training.settings import SettingsError
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="there are no such signals, pipes and devices")
 
@@ -53,11 +53,7 @@ def text(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def run_of(text: Path, **options: Any) -> Run:
     """A new run of three epochs, of three steps each."""
-    tiny: dict[str, Any] = {"lines": True, "embedding": 3, "hidden": 3, "layers": 1, "batch_size": 8, "steps": 8}
-    settings = Settings(text=(str(text),), **{**tiny, "epochs": 3, **options})
-    data = prepare(settings, read_corpus(settings, quietly))
-    data.about["baselines"] = ngram_baselines(data, settings.level)
-    return Run(settings, data)
+    return small_run(text, **{"epochs": 3, **options})
 
 
 def quietly(text: str) -> None:
