@@ -21,7 +21,7 @@ class Clock:
 
 
 def small_run(text: Path, run_id: str | None = None, **options: Any) -> Run:
-    """A new run on the lines of a text, eight beside each other; of a given id, where equal runs must be equal files."""
+    """A new run on the lines of a text, eight side by side; of a given id, where equal runs must be equal files."""
     tiny: dict[str, Any] = {"lines": True, "embedding": 3, "hidden": 3, "layers": 1, "batch_size": 8, "steps": 8}
     settings = Settings(text=(str(text),), **{**tiny, **options})
     data = prepare(settings, read_corpus(settings, print))
