@@ -47,7 +47,7 @@ KINDS = (
 )
 
 SUBJECTS = {
-    "ops": "test_edges test_padding test_sums test_known_numbers test_numpy_protocol test_ops test_backends",
+    "ops": "test_edges test_padding test_sums test_known_numbers test_numpy_protocol test_ops test_gpu",
     "optim": "test_optim test_changes test_rowsparse",
     "loops": "test_scratch test_trees test_compiled_edges test_compiled_scan test_optimised_programs test_explain "
     "test_compiled_contractions test_compiled_seeding test_compiled_cells test_compiled_recurrent",

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tinygrad_rnn.backend import Array, xp
+from tinygrad_rnn.libraries import highest
 from tinygrad_rnn.ops.arithmetic import mul, square, where
 from tinygrad_rnn.ops.elementary import exp, floating
 from tinygrad_rnn.sums import accumulated
@@ -131,7 +132,7 @@ def softmax(x: Array, axis: int = -1) -> Array:
 
 def _below_the_largest(x: Array, axis: int) -> Array:
     with np.errstate(over="ignore"):  # the distance of two floats may be inf, and exp(-inf) is 0
-        below: Array = xp(x).asarray(x - xp(x).max(x, axis=axis, keepdims=True, initial=-math.inf))
+        below: Array = xp(x).asarray(x - highest(x, axis))
     return below
 
 

@@ -7,6 +7,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from tinygrad_rnn.backend import DEFAULT_DTYPE, Array, xp
+from tinygrad_rnn.libraries import library_of, remainder, rounded_quotient
 from tinygrad_rnn.ops.comparisons import equal, greater, greater_equal, less, logical_and
 from tinygrad_rnn.ops.elementary import log
 from tinygrad_rnn.tape import primitive
@@ -141,7 +142,7 @@ floor.vjp(lambda g, out, x: zeros_like(x))
 def floor_divide(x: Array, y: Array) -> Array:
     """x // y: the quotient rounded down, of floats and integers, as NumPy has it; flat almost everywhere, so its
     gradients are 0."""
-    return x // y
+    return rounded_quotient(x, y)
 
 
 floor_divide.vjp(lambda g, out, x, y: zeros_like(x), lambda g, out, x, y: zeros_like(y))
@@ -151,7 +152,7 @@ floor_divide.vjp(lambda g, out, x, y: zeros_like(x), lambda g, out, x, y: zeros_
 def mod(x: Array, y: Array) -> Array:
     """x % y = x - y * (x // y), which has the sign of y. Its jumps have no gradient: that of x is 1, that of y is
     -(x // y)."""
-    return x % y
+    return remainder(x, y)
 
 
 mod.vjp(lambda g, out, x, y: g, lambda g, out, x, y: -g * floor_divide(x, y))
@@ -170,6 +171,9 @@ abs.vjp(lambda g, out, x: g * sign(x))
 def where(condition: Array, x: Array, y: Array) -> Array:
     """`x` where `condition` holds, `y` elsewhere. The one that was not chosen gets gradient 0, even where its
     own value is NaN or infinite."""
+    if type(condition) is bool:  # CuPy takes an array
+        lib = library_of(x, y)
+        return lib.where(lib.asarray(condition), x, y)
     return xp(condition).where(condition, x, y)
 
 

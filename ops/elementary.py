@@ -85,7 +85,7 @@ def erf(x: Array) -> Array:
     if xp(x).__name__ == "cupy":
         import cupyx.scipy.special  # noqa: PLC0415  (optional)
 
-        return cupyx.scipy.special.erf(x)
+        return cupyx.scipy.special.erf(x).astype(np.result_type(x.dtype, np.float16), copy=False)
     # NumPy has no erf; the C library's, one number at a time, is exact and costs about 0.1 µs a number.
     return np.asarray(_erf(x), dtype=np.result_type(np.asarray(x), np.float16))
 

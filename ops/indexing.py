@@ -1,5 +1,8 @@
 """Reading and adding at an index. `getitem` and `scatter` are each other's adjoint, and so are `take_along_axis` and
-what adds along an axis."""
+what adds along an axis.
+
+On a GPU an array of indices out of range raises nothing: there CuPy counts modulo the size. `Embedding` and the losses,
+which check their ids, raise IndexError there too."""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tinygrad_rnn.backend import Array, is_array, xp
+from tinygrad_rnn.libraries import add_at
 from tinygrad_rnn.ops.arithmetic import add
 from tinygrad_rnn.rowsparse import RowSparse
 from tinygrad_rnn.sums import SUMMED_AT_ONCE, accumulator
@@ -102,7 +106,7 @@ def _scatter(updates: Array, index: Any, shape: tuple[int, ...], *arrays: Array)
         rows = lib.asarray(named[0])
         return RowSparse.from_indices(rows, lib.broadcast_to(updates, (*rows.shape, *shape[1:])), shape).dense()
     out = lib.zeros(shape, dtype=accumulator(updates.dtype, count))
-    lib.add.at(out, index, updates.astype(out.dtype, copy=False))
+    add_at(out, index, updates.astype(out.dtype, copy=False))
     return out.astype(updates.dtype, copy=False)
 
 
@@ -204,7 +208,7 @@ def _add_along_axis(updates: Array, indices: Array, axis: int, shape: tuple[int,
     lib = xp(updates)
     indices = lib.asarray(indices)
     out = lib.zeros(shape, dtype=accumulator(updates.dtype, indices.size))
-    lib.add.at(out, _along(lib, indices, axis, shape), updates.astype(out.dtype, copy=False))
+    add_at(out, _along(lib, indices, axis, shape), updates.astype(out.dtype, copy=False))
     return out.astype(updates.dtype, copy=False)
 
 

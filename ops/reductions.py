@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tinygrad_rnn.backend import Array, xp
+from tinygrad_rnn.libraries import highest
 from tinygrad_rnn.ops.arithmetic import maximum, minimum, square, where
 from tinygrad_rnn.ops.comparisons import not_equal
 from tinygrad_rnn.ops.elementary import exp, floating
@@ -223,7 +224,7 @@ def logsumexp(x: Array, axis: Axis = None, keepdims: bool = False) -> Array:
     """log(sum(exp(x))) over `axis`, for numbers of any size; nothing and all -inf give -inf, with gradient 0, and one
     +inf gives inf, with gradient NaN for it and 0 for the others. Integers become float64."""
     x, axis = floating(x), _over(x, axis)
-    top = xp(x).max(x, axis=axis, keepdims=True, initial=-math.inf)
+    top = highest(x, axis)
     top = xp(x).where(xp(x).isfinite(top), top, 0)
     with np.errstate(divide="ignore", over="ignore"):
         out = xp(x).log(accumulated(xp(x).exp(x - top), axis, keepdims=True)).astype(x.dtype, copy=False) + top

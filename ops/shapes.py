@@ -204,7 +204,11 @@ def unstack(x: Any, axis: int = 0) -> tuple[Tensor, ...]:
 
 @primitive
 def _split(x: Array, indices_or_sections: int | Sequence[int], axis: int = 0) -> tuple[Array, ...]:
-    return tuple(xp(x).split(x, indices_or_sections, axis=axis))
+    if isinstance(indices_or_sections, int) or isinstance(x, np.ndarray):
+        return tuple(xp(x).split(x, indices_or_sections, axis=axis))
+    # CuPy's `split` goes to foreign memory for a cut before the beginning.
+    before = (slice(None),) * (axis % x.ndim)
+    return tuple(x[(*before, slice(*cut))] for cut in itertools.pairwise([0, *indices_or_sections, None]))
 
 
 def _split_rule(g: Any, out: Any, x: Any, indices_or_sections: Any, axis: int) -> Any:

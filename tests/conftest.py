@@ -5,6 +5,7 @@ Hypothesis profiles: "quick" is reproducible and small, "thorough" is random and
 
 import os
 import re
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -17,6 +18,9 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tinygrad_rnn import backend
+from tinygrad_rnn.checks import equality_checks
+from tinygrad_rnn.cli import options
 from tinygrad_rnn.loops import changing_numbers, scanning
 
 # Asserts of tests hold under `python -O` too, since pytest rewrites them; so do those of the modules that tests share.
@@ -62,3 +66,21 @@ def any_order(request: pytest.FixtureRequest) -> Iterator[None]:
     yield
     assert scanning._switch.get(), "the test left compiled(False) in force"
     assert np.geterr() == errors, "the test left another np.seterr in force"
+
+
+@pytest.fixture(params=["stand-in", "CuPy"])
+def library(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The array library of device "cuda": the stand-in, and CuPy itself where there is a GPU."""
+    if request.param == "CuPy":
+        pytest.importorskip("cupy")
+        try:
+            return backend.cuda_namespace()
+        except backend.DeviceUnavailable as error:
+            pytest.skip(str(error))
+    import stand_in  # noqa: PLC0415  (asserts in it are rewritten by now)
+
+    for module in (backend, options, equality_checks):
+        monkeypatch.setattr(module, "cuda_namespace", lambda device="cuda": stand_in.device)
+    for name, special in stand_in.special_functions().items():
+        monkeypatch.setitem(sys.modules, name, special)
+    return stand_in.device

@@ -596,7 +596,7 @@ def test_the_command_prints_the_table_and_exits_with_0_or_1_or_2(tmp_path: Path)
     fine = CliRunner().invoke(main, ["check", f"{path}:Own"])
     assert (fine.exit_code, fine.stderr) == (0, "")
     assert fine.stdout.startswith("Own(2, 3): gates n; states h; 18 weights\n")
-    assert fine.stdout.endswith("15 checks passed\n")
+    assert re.search(r"1[56] checks passed\n$", fine.stdout)  # one more where there is a GPU
     wrong = CliRunner().invoke(main, ["check", f"{path}:Mixed", "--hidden-size", "2"])
     assert wrong.exit_code == 1
     assert "FAIL  batch rows are independent" in wrong.stdout

@@ -62,7 +62,7 @@ def built(cell: type[Cell], *sizes: Any, seed: int = 0, **options: Any) -> Recur
 @pytest.mark.parametrize("cell", [Attending, Conditioned])
 def test_a_cell_with_a_context_passes_the_battery(cell: type[Cell]) -> None:
     report = check_cell(cell, 1, 2, show=False)
-    assert {row.what for row in report.rows if row.held is None} == {"GPU = CPU"}
+    assert {row.what for row in report.rows if row.held is None} <= {"GPU = CPU"}
 
 
 def test_the_battery_tells_a_wrong_rule_by_the_context() -> None:

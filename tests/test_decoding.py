@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
-from test_backends import DeviceArray, device
+from stand_in import DeviceArray, device
 
 from tinygrad_rnn.loops.trees import prefix_leaves
 from tinygrad_rnn.models import LSTM, Decoded, Embedding, LanguageModel, decode

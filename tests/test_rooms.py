@@ -20,7 +20,8 @@ import tinygrad_rnn
 PACKAGE = Path(tinygrad_rnn.__file__).parent
 
 DIRECTIONS = """
-    backend surroundings pictures frames forks interrupts disk < sums < changes rowsparse buffers blas < tape
+    backend surroundings pictures frames forks interrupts disk < libraries < sums
+    sums < changes rowsparse buffers blas < tape
     tape < ops < tensor < transforms loops
     transforms loops < inspection < models < checks training < tasks < cli
     backend disk < data < baselines < training tasks

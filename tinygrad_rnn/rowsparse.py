@@ -83,6 +83,11 @@ class RowSparse:
         out[self.rows] = self.values
         return out
 
+    def add_to(self, array: Array) -> Array:
+        """Adds to a dense array of the same shape in place, and returns it."""
+        array[self.rows] += self.values  # right because no row is repeated
+        return array
+
     def astype(self, dtype: Any, copy: bool = True) -> RowSparse:
         """The same rows with the values in `dtype`; `copy=False` shares them where they are so already."""
         return RowSparse(self.rows, self.values.astype(dtype, copy=copy), self.shape)
@@ -96,9 +101,7 @@ class RowSparse:
             lib = xp(self.values)
             rows = lib.concatenate((self.rows, other.rows))
             return RowSparse.from_indices(rows, lib.concatenate((self.values, other.values)), self.shape)
-        out = other.astype(np.result_type(other.dtype, self.dtype))  # astype copies
-        out[self.rows] += self.values  # right because no row is repeated
-        return out
+        return self.add_to(other.astype(np.result_type(other.dtype, self.dtype)))  # astype copies
 
     __radd__ = __add__
 
@@ -123,8 +126,7 @@ class RowSparse:
             other = left if right is self else right
             return self.__add__(other) if ufunc is np.add else self.__mul__(other)
         if ufunc is np.add and out[0] is left and left.shape == self.shape:
-            left[self.rows] += self.values
-            return left
+            return self.add_to(left)
         return NotImplemented
 
     def __array__(self, *_: Any, **__: Any) -> Any:

@@ -14,9 +14,13 @@ from typing import Any
 import numpy as np
 
 from tinygrad_rnn.backend import Array, xp
+from tinygrad_rnn.libraries import pairwise_sums
 
 SUMMED_AT_ONCE = 256
 """Summands that are added up one after the other: 10^6 equal ones in float32 then come out right to 4e-6."""
+
+SUMMED_ON_DEVICE = 16 * SUMMED_AT_ONCE
+"""The same of CuPy, which has 16 threads or more add up one sum."""
 
 MULTIPLIED_AT_ONCE = 512
 """Rows of a product with a vector: BLAS adds up several of them side by side."""
@@ -37,14 +41,17 @@ def accumulated(x: Array, axis: Any = None, keepdims: bool = False) -> Array:
     if is_added_up_well(x, axis):
         return xp(x).sum(x, axis=axis, keepdims=keepdims)
     axes = _numbered(axis, x.ndim)
-    return np.sum(_partial_sums(x, axes), axis=axes, keepdims=keepdims)
+    return xp(x).sum(_partial_sums(x, axes), axis=axes, keepdims=keepdims)
 
 
 def is_added_up_well(x: Array, axis: Any) -> bool:
     """Whether the array library's own sum over `axis` does not add up long columns one after the other."""
     kind: str = x.dtype.char
-    if kind != "f" or x.size <= SUMMED_AT_ONCE or not isinstance(x, np.ndarray):  # CuPy adds up in blocks
+    if kind != "f" or x.size <= SUMMED_AT_ONCE:
         return kind != "e"
+    if not isinstance(x, np.ndarray):
+        count: int = math.prod(x.shape[a] for a in _numbered(axis, x.ndim))
+        return count <= SUMMED_ON_DEVICE
     if x.flags.c_contiguous and (axis is None or axis == -1):  # as NumPy does itself
         return True
     axes = _numbered(axis, x.ndim)
@@ -74,7 +81,7 @@ def _partial_sums(x: Array, axes: tuple[int, ...]) -> Array:
         whole, rest = n - n % SUMMED_AT_ONCE, (slice(None),) * axis
         sums = x[(*rest, slice(whole))].reshape(*before, -1, SUMMED_AT_ONCE, *after).sum(axis=axis + 1)
         if whole < n:
-            sums = np.concatenate([sums, x[(*rest, slice(whole, None))].sum(axis=axis, keepdims=True)], axis)
+            sums = xp(x).concatenate([sums, x[(*rest, slice(whole, None))].sum(axis=axis, keepdims=True)], axis)
         x = sums
     return x
 
@@ -96,15 +103,16 @@ def group_sums(values: Array, starts: Array) -> Array:
         return values[starts]
     if values.dtype.char == "e":
         return group_sums(values.astype(np.float32), starts).astype(np.float16)
+    if not isinstance(values, np.ndarray):
+        return pairwise_sums(values, starts)
     if values.dtype.char != "f" or len(values) <= SUMMED_AT_ONCE:
         return _consecutive(values, starts)
-    lib = xp(values)
-    sizes = lib.diff(starts, append=len(values))
+    sizes = np.diff(starts, append=len(values))
     if int(sizes.max()) > SUMMED_AT_ONCE:
         pieces = -(-sizes // SUMMED_AT_ONCE)
-        first = lib.cumsum(pieces) - pieces  # of each group's pieces
-        number = lib.arange(int(pieces.sum())) - lib.repeat(first, pieces)
-        return group_sums(_consecutive(values, lib.repeat(starts, pieces) + SUMMED_AT_ONCE * number), first)
+        first = np.cumsum(pieces) - pieces  # of each group's pieces
+        number = np.arange(int(pieces.sum())) - np.repeat(first, pieces)
+        return group_sums(_consecutive(values, np.repeat(starts, pieces) + SUMMED_AT_ONCE * number), first)
     return _consecutive(values, starts)
 
 
@@ -112,7 +120,7 @@ def _consecutive(values: Array, starts: Array) -> Array:
     """The same, row after row."""
     # NumPy walks down one column at a time: two columns seen as one of complex numbers take half the time, for the
     # same sums.
-    if isinstance(values, np.ndarray) and values.ndim > 1 and values.shape[-1] % 2 == 0 and values.dtype.char in "fd":
+    if values.ndim > 1 and values.shape[-1] % 2 == 0 and values.dtype.char in "fd":
         pairs = np.add.reduceat(values.view(values.dtype.char.upper()), starts, axis=0)
         return pairs.view(values.dtype)
-    return xp(values).add.reduceat(values, starts, axis=0)
+    return np.add.reduceat(values, starts, axis=0)

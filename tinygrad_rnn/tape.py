@@ -558,8 +558,11 @@ class _Walk:
                 if given:
                     ours.add(parent)
             elif self.wrap is None and parent in ours:
-                before += share
-                grads[parent] = before
+                if isinstance(share, RowSparse) and not isinstance(before, RowSparse):
+                    share.add_to(before)  # CuPy's `+=` takes none
+                else:
+                    before += share
+                    grads[parent] = before
             else:
                 grads[parent] = before + share
                 ours.add(parent)

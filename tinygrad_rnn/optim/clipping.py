@@ -103,7 +103,7 @@ def sum_of_squares(g: Array) -> float:
     warning: `np.errstate` is the caller's, once for all arrays."""
     if g.dtype.itemsize < 4:
         g = g.astype(np.float32)
-    flat = g.ravel(order="K")
+    flat = g.ravel(order="K" if isinstance(g, np.ndarray) else "A")  # not every CuPy has "K"
     if flat.size <= BLOCK or not isinstance(flat, np.ndarray):
         return float(flat.dot(flat))
     parts = (flat[i : i + BLOCK] for i in range(0, flat.size, BLOCK))
