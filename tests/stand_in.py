@@ -1,7 +1,7 @@
 """An array library that stands in for CuPy where there is no GPU: NumPy's numbers behind a wall. It refuses what CuPy
 refuses, and does what CuPy does otherwise than NumPy, so that what would fail on a GPU fails everywhere. It is stricter
-in two things: an index may be no NumPy array, which CuPy moves to the GPU in silence, and it takes no more than the older
-versions do (`ravel("K")`, int64 in `add.at`, an array in `repeat`)."""
+in two things: an index may be no NumPy array, which CuPy moves to the GPU in silence, and it takes no more than older
+versions do (no `ravel("K")`, no int64 in `add.at`, no array in `repeat`)."""
 
 from __future__ import annotations
 
