@@ -85,6 +85,7 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
+    from tinygrad_rnn import baselines as baselines
     from tinygrad_rnn import data as data
     from tinygrad_rnn import loops as loops
     from tinygrad_rnn import metrics as metrics
@@ -97,7 +98,7 @@ if TYPE_CHECKING:
 
 _LATE = {"CellError": "checks.cell_report", "CellReport": "checks.cell_report", "check_cell": "checks.cell_report"}
 """Names whose modules are imported when they are first asked for: the engine does without models."""
-_ROOMS = ("data", "loops", "metrics", "models", "optim", "training")
+_ROOMS = ("baselines", "data", "loops", "metrics", "models", "optim", "training")
 """The rooms that have names for users, `tg.models.GRU`: imported when they are first asked for, too."""
 
 
