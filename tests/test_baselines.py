@@ -179,6 +179,11 @@ def test_where_logistic_regression_ends_its_loss_is_level(pairs: list[tuple[list
         assert loss(model.weights + 0.05 * aside / np.linalg.norm(aside)) >= least - 1e-3 * len(inputs) * 0.05
 
 
+def test_logistic_regression_is_there_in_few_steps() -> None:
+    found, least = (LogisticRegression(1, 0.01, steps).fit(TEXTS, LABELS).weights for steps in (30, 500))
+    np.testing.assert_allclose(found, least, atol=0.02)
+
+
 def test_logistic_regression_knows_a_pair_of_words_where_it_is_asked_to_look_for_pairs() -> None:
     inputs = [text.split() for text in ("not good", "good not", "not bad", "bad not") * 3]
     outputs = ["no", "yes", "yes", "no"] * 3

@@ -43,6 +43,12 @@ def test_a_drawn_split_loses_nothing_and_its_parts_are_as_large_as_asked(
     assert parts == shuffled_split(range(total), drawn(seed), valid, test)
 
 
+def test_of_few_examples_every_part_gets_one_however_much_it_asks_for() -> None:
+    assert list(map(len, shuffled_split(range(3), drawn(), 0.5, 0.4))) == [1, 1, 1]
+    assert list(map(len, shuffled_split(range(5), drawn(), 0.001, 0.9))) == [1, 1, 3]
+    assert list(map(len, shuffled_split(range(2), drawn(), 0, 0.1))) == [1, 0, 1]
+
+
 def test_a_drawn_split_is_drawn() -> None:
     first, second = (shuffled_split(range(100), drawn(seed))[2] for seed in (0, 1))
     assert sorted(first) != sorted(second) and first != sorted(first)
@@ -84,6 +90,13 @@ def test_two_seeds_draw_two_stratified_splits_and_rare_labels_are_in_both_small_
     first, second = (stratified_split(examples, drawn(seed)) for seed in (0, 1))
     assert sorted(first[2]) != sorted(second[2])
     assert len({label for _, label in first[1]}) == len({label for _, label in first[2]}) == 10
+    assert len({label for _, label in first[0][:20]}) < 20  # the labels are mixed, too
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_a_label_that_stands_once_trains(seed: int) -> None:
+    train, _, _ = stratified_split([(i, str(i % 9 if i > 8 else i)) for i in range(12)], drawn(seed), 0.1, 0.1)
+    assert {label for _, label in train} == set("012345678")
 
 
 @pytest.mark.parametrize(

@@ -172,6 +172,7 @@ def test_csv_columns_are_found_by_name_in_the_order_asked_for_and_a_field_may_be
     path = written(tmp_path, 'id, label ,text\r\n1,yes,"two\r\nlines"\r\n\r\n2,no,' + "long " * 40_000)
     assert list(read_csv_rows(path, ["text", "label"])) == [("two\nlines", "yes"), ("long " * 40_000, "no")]
     assert csv.field_size_limit() == 131_072
+    assert list(read_csv_rows(written(tmp_path, 'a*b\n  1*"2*3"'), delimiter="*")) == [("  1", "2*3")]
 
 
 @given(st.lists(st.tuples(said, st.integers() | said | st.lists(st.integers())), min_size=1, max_size=5), st.booleans())
@@ -229,7 +230,7 @@ U.N. NNP I-NP I-ORG
 
 # is the number sign here .
 # NN I-NP O
-1 CD I-NP O
+1\u00a00 CD  I-NP O
 """
 
 CONLL_U = """# sent_id = 1
@@ -249,7 +250,7 @@ CONLL_U = """# sent_id = 1
 
 def test_words_and_tags_are_read_from_the_columns_that_are_chosen(tmp_path: Path) -> None:
     path = written(tmp_path, CONLL_2003)
-    assert list(read_conll(path)) == [(["U.N.", "#"], ["I-ORG", "O"]), (["#", "1"], ["O", "O"])]
+    assert list(read_conll(path)) == [(["U.N.", "#"], ["I-ORG", "O"]), (["#", "1\u00a00"], ["O", "O"])]
     assert list(read_conll(path, [1])) == [(["NNP", "NN"],), (["NN", "CD"],)]
     path = written(tmp_path, CONLL_U.replace("\n", "\r\n"))
     expected = [(["Do", "n't", "."], ["AUX", "PART", "PUNCT"]), (["No break space"], ["X"])]

@@ -209,7 +209,6 @@ def _unpacked(name: str, chunks: Iterable[bytes]) -> Iterator[bytes]:
                     member = zlib.decompressobj(zlib.MAX_WBITS | 16)
                 yield member.decompress(rest, BYTES_AT_A_TIME)
                 rest = member.unused_data if member.eof else member.unconsumed_tail
-        yield member.flush()
     except zlib.error as error:
         raise TextError(f"{name}: a damaged gzip file: {error}") from None
     if not member.eof:

@@ -84,7 +84,7 @@ def stratified_split(
     for rows in members.values():
         place[rows] = (np.arange(len(rows)) + rng.random()) / len(rows)
         place[rows[0]] = -1.0
-    order = order[np.argsort(place[order], kind="stable")]
+    order = np.argsort(place, kind="stable")
     parts = [rng.permutation(part) for part in np.split(order, np.cumsum(sizes)[:-1])]
     return _cut(examples, np.concatenate(parts), sizes)
 
