@@ -25,7 +25,11 @@ PROMISED = {
         LSTMCell LanguageModel perplexity within_lengths AdditiveAttention DotAttention GeneralAttention masked_mean
         masked_max last decode Decoded""",
     "tinygrad_rnn.optim": "SGD AdaGrad AdaDelta RMSprop Adam clip_by_norm clip_by_value CosineDecay HalveOnRise",
-    "tinygrad_rnn.data": "Vocabulary tokenize train_valid_split stream bucketed read_text read_csv",
+    "tinygrad_rnn.data": """Vocabulary tokenize train_valid_split stream bucketed read_text read_csv Labels read_lines
+        read_tsv read_csv_rows read_jsonl read_conll read_parallel shuffled_split stratified_split buckets padded""",
+    "tinygrad_rnn.baselines": "Baseline MostFrequent TagFrequencies NaiveBayes LogisticRegression Bag ngram_nats",
+    "tinygrad_rnn.metrics": """accuracy Scores label_scores macro_f1 ConfusionMatrix confusion_matrix tagged_spans
+        span_scores span_f1 edit_distance label_error_rate exact_match mae mase""",
     "tinygrad_rnn.training": "fit evaluate Progress Record Evaluation",
     "tinygrad_rnn.models.checkpoint": "save load Checkpoint CheckpointError",
     "tinygrad_rnn.models.sampling": "generate generate_best draw",
@@ -36,7 +40,7 @@ PROMISED = {
     "tinygrad_rnn.cli": "main",
 }
 
-ROOMS = "data loops models optim training"
+ROOMS = "baselines data loops metrics models optim training"
 
 
 def printed(code: str) -> str:

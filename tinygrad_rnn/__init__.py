@@ -85,8 +85,10 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
+    from tinygrad_rnn import baselines as baselines
     from tinygrad_rnn import data as data
     from tinygrad_rnn import loops as loops
+    from tinygrad_rnn import metrics as metrics
     from tinygrad_rnn import models as models
     from tinygrad_rnn import optim as optim
     from tinygrad_rnn import training as training
@@ -96,7 +98,7 @@ if TYPE_CHECKING:
 
 _LATE = {"CellError": "checks.cell_report", "CellReport": "checks.cell_report", "check_cell": "checks.cell_report"}
 """Names whose modules are imported when they are first asked for: the engine does without models."""
-_ROOMS = ("data", "loops", "models", "optim", "training")
+_ROOMS = ("baselines", "data", "loops", "metrics", "models", "optim", "training")
 """The rooms that have names for users, `tg.models.GRU`: imported when they are first asked for, too."""
 
 

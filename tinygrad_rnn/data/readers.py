@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 import codecs
-import csv
-import gzip
-import io
 import os
-import re
 import sys
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
+from typing import BinaryIO
 
+from tinygrad_rnn.data.csv_rows import csv_rows, index_of_column
 from tinygrad_rnn.data.messages import Note, TextError
 
 STANDARD_INPUT = "-"
 """What stands for standard input where a file is asked for."""
-
-_MARK = "\0"
-_PLAIN_SPACES = re.compile(r'(^|,)(?= +[^" ])', re.MULTILINE)
-"""Where a field may begin whose spaces are its own; within quotation marks too, where nothing is lost by a mark."""
+BYTES_AT_A_TIME = 1 << 20
+"""Bytes of a file that is read bit by bit, at a time."""
 
 
 def read_text(path: str | os.PathLike[str], encoding: str = "utf-8") -> str:
@@ -27,36 +24,58 @@ def read_text(path: str | os.PathLike[str], encoding: str = "utf-8") -> str:
     it is packed by gzip; line ends become \\n.
 
     Raises TextError for a file that is missing, empty, binary or in another encoding."""
-    name = os.fspath(path)
-    if name == STANDARD_INPUT:
-        name, raw = "standard input", standard_input()
-    else:
-        try:
-            with open(name, "rb") as file:
-                raw = file.read()
-        except OSError as error:
-            raise TextError(f"{name}: cannot be read: {error.strerror or error}") from None
-    text = text_of(name, raw, encoding)
+    name = shown_name(path)
+    text = text_of(name, b"".join(_chunks(path)), encoding)
     if not text.strip():
-        raise TextError(f"{name}: some text was expected, got an empty file")
+        raise _nothing_in(name)
     return text
+
+
+def read_lines(path: str | os.PathLike[str], encoding: str = "utf-8") -> Iterator[str]:
+    """The lines of what `read_text` reads, without their ends, one by one: of a file of any size about a megabyte is in
+    memory, or its longest line. A file in UTF-16 and the like is read whole.
+
+    Raises TextError as `read_text` does, where it comes upon the fault."""
+    _need_encoding(encoding)
+    name, chunks = shown_name(path), _unpacked(shown_name(path), _chunks(path))
+    # In such an encoding no other character has the byte of a newline, so that lines can be decoded apart.
+    apart = "a\n".encode(encoding, "ignore") == b"a\n"
+    said, bytes_before, lines_before = False, 0, 0
+    for block in _whole_lines(chunks) if apart else [b"".join(chunks)]:
+        lines = _decoded(name, block, encoding, bytes_before, lines_before).split("\n")
+        for line in lines if lines[-1] else lines[:-1]:
+            said = said or not (not line or line.isspace())
+            yield line
+        bytes_before, lines_before = bytes_before + len(block), lines_before + block.count(b"\n")
+    if not said:
+        raise _nothing_in(name)
+
+
+def shown_name(path: str | os.PathLike[str]) -> str:
+    """What messages call a file."""
+    return "standard input" if os.fspath(path) == STANDARD_INPUT else os.fspath(path)
+
+
+def _nothing_in(name: str) -> TextError:
+    return TextError(f"{name}: some text was expected, got an empty file")
 
 
 def read_texts(names: Sequence[str], encoding: str = "utf-8", note: Note | None = None) -> list[tuple[str, str]]:
     """The names and the texts of several files, as `read_text` reads each. Of a folder all files are read that lie in
     it and below, in the order of their paths, but for hidden files and folders, whose names begin with a dot; `note` is
     told which. Raises TextError."""
-    texts = []
-    for name in names:
-        files, sentence = _files_of(name) if os.path.isdir(name) else ([name], "")
-        if name == STANDARD_INPUT and sys.stdin is not None and sys.stdin.isatty():
-            sentence = (
-                "The text is read from standard input, as you type it; Ctrl-D at the beginning of a line ends it."
-            )
-        if note is not None and sentence:
-            note(sentence)
-        texts += [(file, read_text(file, encoding)) for file in files]
-    return texts
+    return [(file, read_text(file, encoding)) for name in names for file in files_named(name, note)]
+
+
+def files_named(path: str | os.PathLike[str], note: Note | None = None) -> list[str]:
+    """The file of this name, or the files of the folder, as `read_texts` reads them. Raises TextError."""
+    name = os.fspath(path)
+    files, sentence = _files_of(name) if os.path.isdir(name) else ([name], "")
+    if name == STANDARD_INPUT and sys.stdin is not None and sys.stdin.isatty():
+        sentence = "The text is read from standard input, as you type it; Ctrl-D at the beginning of a line ends it."
+    if note is not None and sentence:
+        note(sentence)
+    return files
 
 
 def _files_of(folder: str) -> tuple[list[str], str]:
@@ -82,9 +101,13 @@ def _files_of(folder: str) -> tuple[list[str], str]:
 
 def standard_input() -> bytes:
     """All of standard input. Raises TextError where it is closed."""
+    return _standard_input().read()
+
+
+def _standard_input() -> BinaryIO:
     if sys.stdin is None or sys.stdin.closed:
         raise TextError("standard input: a text was expected, and it is closed")
-    return sys.stdin.buffer.read()
+    return sys.stdin.buffer
 
 
 def is_encoding(name: str) -> bool:
@@ -105,13 +128,17 @@ def is_encoding(name: str) -> bool:
 def text_of(name: str, raw: bytes, encoding: str = "utf-8") -> str:
     """The text in the bytes of a file called `name`: unpacked where they are packed by gzip, decoded, without a byte
     order mark, its line ends \\n. Raises TextError for bytes that are not such a text."""
+    _need_encoding(encoding)
+    return _decoded(name, b"".join(_unpacked(name, [raw])), encoding)
+
+
+def _need_encoding(encoding: str) -> None:
     if not is_encoding(encoding):
         raise TextError(f"encoding must be one that Python knows, such as utf-8 or cp1252, got {encoding!r}")
-    if raw.startswith(b"\x1f\x8b"):
-        try:
-            raw = gzip.decompress(raw)
-        except (OSError, EOFError, zlib.error) as error:
-            raise TextError(f"{name}: a damaged gzip file: {error}") from None
+
+
+def _decoded(name: str, raw: bytes, encoding: str, bytes_before: int = 0, lines_before: int = 0) -> str:
+    """The text in the bytes of a file, or of whole lines of it that stand after so many."""
     expected = f"{name}: {encoding.upper()} text was expected, got"
     # In UTF-16 and UTF-32 most characters have bytes that are 0.
     wide = len("a".encode(encoding, "ignore")) > 1
@@ -126,11 +153,69 @@ def text_of(name: str, raw: bytes, encoding: str = "utf-8") -> str:
             hint = f"a file in another encoding? --encoding {meant}, say"
             bad, what = start, f"the byte 0x{raw[start]:02x} ({hint})"
     if bad >= 0:
-        line = raw.count(b"\n", 0, bad) + 1
-        raise TextError(f"{expected} {what} at byte {bad:,}, line {line:,}")
+        line = lines_before + raw.count(b"\n", 0, bad) + 1
+        raise TextError(f"{expected} {what} at byte {bytes_before + bad:,}, line {line:,}")
     if wide and "\0" in text:
         raise TextError(f"{expected} a NUL character")
-    return text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
+    if not bytes_before:
+        text = text.removeprefix("\ufeff")
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+# --- Bytes, bit by bit -----------------------------------------------------------------------------------------
+
+
+def _chunks(path: str | os.PathLike[str]) -> Iterator[bytes]:
+    """The bytes of a file, or of standard input as they come. Raises TextError."""
+    if os.fspath(path) == STANDARD_INPUT:
+        yield from iter(lambda: _standard_input().read1(BYTES_AT_A_TIME), b"")  # type: ignore[attr-defined]  # BufferedIOBase
+        return
+    try:
+        with open(path, "rb") as file:
+            yield from iter(lambda: file.read(BYTES_AT_A_TIME), b"")
+    except OSError as error:
+        raise TextError(f"{os.fspath(path)}: cannot be read: {error.strerror or error}") from None
+
+
+def _whole_lines(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    """The same bytes, each part but the last up to the end of a line."""
+    parts: list[bytes] = []
+    for chunk in chunks:
+        head, newline, tail = chunk.rpartition(b"\n")
+        if newline:
+            yield b"".join((*parts, head, newline))
+            parts = []
+        parts.append(tail)
+    if rest := b"".join(parts):
+        yield rest
+
+
+def _unpacked(name: str, chunks: Iterable[bytes]) -> Iterator[bytes]:
+    """The same bytes; where they are packed by gzip, what is in all its members. Raises TextError."""
+    chunks = iter(chunks)
+    first = next(chunks, b"")
+    if first == b"\x1f":  # a pipe may give the mark of gzip in two
+        first += next(chunks, b"")
+    if not first.startswith(b"\x1f\x8b"):
+        yield first
+        yield from chunks
+        return
+    member = zlib.decompressobj(zlib.MAX_WBITS | 16)  # 16: with the header and the checksum of gzip
+    try:
+        for chunk in chain([first], chunks):
+            rest = chunk
+            while rest := (rest.lstrip(b"\0") if member.eof else rest):  # zeros may stand after a member
+                if member.eof:
+                    member = zlib.decompressobj(zlib.MAX_WBITS | 16)
+                yield member.decompress(rest, BYTES_AT_A_TIME)
+                rest = member.unused_data if member.eof else member.unconsumed_tail
+    except zlib.error as error:
+        raise TextError(f"{name}: a damaged gzip file: {error}") from None
+    if not member.eof:
+        raise TextError(f"{name}: a damaged gzip file: it ends within what was packed")
+
+
+# --- A column of a CSV file ------------------------------------------------------------------------------------
 
 
 def read_csv(
@@ -144,38 +229,19 @@ def read_csv(
 
     `column` is a name, or an index from 0 as a number or a string; a name wins. A field in quotation marks may stand
     after spaces; one without keeps the spaces that it begins with, unless they are to be skipped. Raises TextError."""
-    name = os.fspath(path)
-    text = read_text(path, encoding)
-    # A mark before such spaces makes them a part of the field; no text has this character.
-    marked = text if skip_initial_space else _PLAIN_SPACES.sub(r"\1" + _MARK, text)
-    reader = csv.reader(io.StringIO(marked, newline=""), skipinitialspace=True, strict=True)
-    limit = csv.field_size_limit(2**31 - 1)  # a field may be a whole article; the module's default is 128 KiB
-    try:
-        header = [field.replace(_MARK, "").strip() for field in next(row for row in reader if row)]
-        index = _column(name, header, str(column))
-        texts = []
-        for row in reader:
-            if row and len(row) <= index:
-                raise TextError(
-                    f"{name}, line {reader.line_num:,}: column {header[index]!r} (number {index}) was expected, got "
-                    f"only {len(row)} columns"
-                )
-            if row and (field := row[index].replace(_MARK, "")).strip():
-                texts.append(field)
-    except csv.Error as error:
-        raise TextError(f"{name}, line {reader.line_num:,}: CSV was expected: {error}") from None
-    finally:
-        csv.field_size_limit(limit)
+    name = shown_name(path)
+    rows = csv_rows(name, read_lines(path, encoding), skip_initial_space=skip_initial_space)
+    header = [field.strip() for field in next(rows)[1]]
+    index = index_of_column(name, header, column)
+    texts = []
+    for line, row in rows:
+        if len(row) <= index:
+            raise TextError(
+                f"{name}, line {line:,}: column {header[index]!r} (number {index}) was expected, got only "
+                f"{len(row)} columns"
+            )
+        if row[index].strip():
+            texts.append(row[index])
     if not texts:
         raise TextError(f"{name}: texts below the header {header[index]!r} were expected, got none")
     return texts
-
-
-def _column(name: str, header: list[str], column: str) -> int:
-    if column in header:
-        return header.index(column)
-    if column.isdecimal() and int(column) < len(header):
-        return int(column)
-    raise TextError(
-        f"{name}: there is no column {column!r}; its {len(header)} columns are {', '.join(map(repr, header))}"
-    )

@@ -1,12 +1,17 @@
-"""Sentences to train on, and sentences to validate on."""
+"""Parts to train on, to validate on and to test on: of a text, and of examples."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import operator
+from collections.abc import Callable, Hashable, Sequence
+from typing import TypeVar
 
 import numpy as np
 
+from tinygrad_rnn.backend import HostArray
 from tinygrad_rnn.data.messages import TextError
+
+_Example = TypeVar("_Example")
 
 
 def train_valid_split(
@@ -43,3 +48,63 @@ def train_valid_split(
         valid.append(sequence[cut:])
         cut = max(cut - len(sequence), 0)
     return [part for part in train if part], [part for part in valid if part]
+
+
+def shuffled_split(
+    examples: Sequence[_Example], rng: np.random.Generator, valid: float = 0.1, test: float = 0.1
+) -> tuple[list[_Example], list[_Example], list[_Example]]:
+    """(train, valid, test), drawn by `rng`: so large a part of the examples validates and tests, one example at the
+    least unless it is to be 0, and the rest trains. Raises TextError where there are too few examples for that."""
+    return _cut(examples, rng.permutation(len(examples)), _sizes(len(examples), valid, test))
+
+
+def stratified_split(
+    examples: Sequence[_Example],
+    rng: np.random.Generator,
+    valid: float = 0.1,
+    test: float = 0.1,
+    *,
+    key: Callable[[_Example], Hashable] = operator.itemgetter(1),  # type: ignore[assignment]  # of pairs (input, label)
+) -> tuple[list[_Example], list[_Example], list[_Example]]:
+    """What `shuffled_split` gives, each label in each part as often as in all examples, to within two, and in the
+    training part once at the least. The label of an example is its second entry, or what `key` makes of it. Raises
+    TextError where the training part has not room for every label."""
+    sizes = _sizes(len(examples), valid, test)
+    order = rng.permutation(len(examples))
+    members: dict[Hashable, list[int]] = {}
+    for i in order:
+        members.setdefault(key(examples[i]), []).append(i)
+    if len(members) > sizes[0]:
+        raise TextError(
+            f"the training part must have every label, and {len(examples):,} examples leave it {sizes[0]:,} for "
+            f"{len(members):,} labels"
+        )
+    # Systematic sampling: the examples of a label stand at equal distances from 0 to 1, and the parts are cut there.
+    place = np.empty(len(examples))
+    for rows in members.values():
+        place[rows] = (np.arange(len(rows)) + rng.random()) / len(rows)
+        place[rows[0]] = -1.0
+    order = np.argsort(place, kind="stable")
+    parts = [rng.permutation(part) for part in np.split(order, np.cumsum(sizes)[:-1])]
+    return _cut(examples, np.concatenate(parts), sizes)
+
+
+def _sizes(total: int, valid: float, test: float) -> tuple[int, int, int]:
+    """How many examples train, validate and test."""
+    for what, fraction in (("validates", valid), ("tests", test), ("validates or tests", valid + test)):
+        if not 0 <= fraction < 1:
+            raise TextError(f"the fraction that {what} must be at least 0 and below 1, got {fraction}")
+    counts = [max(round(total * fraction), 1) if fraction else 0 for fraction in (valid, test)]
+    parts = 1 + np.count_nonzero(counts)
+    if total < parts:
+        raise TextError(f"{parts} parts must have an example each, got {total} examples")
+    while sum(counts) >= total:
+        counts[counts.index(max(counts))] -= 1
+    return total - sum(counts), counts[0], counts[1]
+
+
+def _cut(
+    examples: Sequence[_Example], order: HostArray, sizes: tuple[int, int, int]
+) -> tuple[list[_Example], list[_Example], list[_Example]]:
+    train, valid, test = ([examples[i] for i in part] for part in np.split(order, np.cumsum(sizes)[:-1]))
+    return train, valid, test
