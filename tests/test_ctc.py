@@ -237,8 +237,8 @@ def prefix_search(frames: Array, beam: int) -> dict[tuple[int, ...], float]:
 
 
 @given(st.integers(0, 10**6), st.integers(4, 12), st.integers(2, 3), st.integers(1, 5), st.sampled_from([0, 0.3]))
-@example(435, 9, 3, 4, 0.0)  # where a beginning is dropped and comes back while one that goes on from it is kept
-@example(461, 11, 3, 4, 0.0)
+@example(0, 12, 3, 4, 0.0)  # where a beginning is dropped and comes back while one that goes on from it is kept
+@example(1, 12, 3, 4, 0.0)
 def test_a_beam_is_the_textbooks_search(seed: int, steps: int, classes: int, beam: int, ruled_out: float) -> None:
     rng = np.random.default_rng(seed)
     logits = rng.normal(0, 3, (steps, 1, classes))
