@@ -100,8 +100,8 @@ def test_the_gradient_of_each_row_is_that_of_the_row_alone_and_0_where_it_is_imp
 
 @pytest.mark.parametrize("compiled", [True, False])
 def test_derivatives_to_second_order_agree_with_finite_differences(compiled: bool) -> None:
-    batch = Batch([(3, 2), (2, 0), (4, 2), (1, 2)])
-    batch.targets[:2, 2] = 1  # repeated
+    batch = Batch([(3, 2), (1, 2), (2, 0)])
+    batch.targets[:2, 0] = 1  # repeated
     with tg.compiled(compiled):
         tg.gradcheck(lambda x: batch.loss(x, zero_impossible=True), Tensor(np.nan_to_num(batch.logits)), order=2)
 

@@ -251,9 +251,12 @@ def test_embeddings_agree() -> None:
 
 @pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
 @pytest.mark.parametrize("ignore_index", [None, 2])
-def test_cross_entropies_agree(reduction: Reduction, ignore_index: int | None) -> None:
+@pytest.mark.parametrize("label_smoothing", [0.0, 0.2, 1.0])
+def test_cross_entropies_agree(reduction: Reduction, ignore_index: int | None, label_smoothing: float) -> None:
     h, W, b, targets = draw(6, 3), draw(3, 5), draw(5), np.array([0, 2, 4, 2, 1, 3])
-    kwargs: dict[str, Any] = {} if ignore_index is None else {"ignore_index": ignore_index}
+    kwargs: dict[str, Any] = {"label_smoothing": label_smoothing}
+    if ignore_index is not None:
+        kwargs["ignore_index"] = ignore_index
 
     def theirs(logits: Any) -> Any:
         return torch.nn.functional.cross_entropy(logits, torch.tensor(targets), reduction=reduction, **kwargs)
