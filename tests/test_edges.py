@@ -230,6 +230,15 @@ def test_a_smoothed_loss_has_no_nan_at_the_limits_of_the_dtype(dtype: Any, fused
     assert np.isfinite(twice.numpy()).all()
 
 
+def test_a_smoothed_loss_of_many_classes_in_float16_is_that_of_the_same_logits_in_float64() -> None:
+    logits = (np.random.default_rng(0).normal(0, 9, (2, 9000))).astype(np.float16)
+    found, wide = (
+        ops.linear_cross_entropy(np.eye(2, dtype=x.dtype), Tensor(x), None, [3, 4], label_smoothing=0.5).item()
+        for x in (logits, logits.astype(float))
+    )
+    assert found == pytest.approx(wide, rel=2e-3)
+
+
 def test_a_class_ruled_out_by_minus_infinity_costs_a_smoothed_loss_infinity_and_no_nan() -> None:
     for target in (0, 1):
         loss = partial(ops.softmax_cross_entropy, targets=[target], label_smoothing=0.5)
