@@ -8,6 +8,12 @@ from tinygrad_rnn.models.cell import Gate as Gate
 from tinygrad_rnn.models.cells import GRUCell as GRUCell
 from tinygrad_rnn.models.cells import LSTMCell as LSTMCell
 from tinygrad_rnn.models.cells import RNNCell as RNNCell
+from tinygrad_rnn.models.crf import CRF as CRF
+from tinygrad_rnn.models.crf import crf_loss as crf_loss
+from tinygrad_rnn.models.crf import viterbi as viterbi
+from tinygrad_rnn.models.ctc import ctc_loss as ctc_loss
+from tinygrad_rnn.models.ctc_decoding import ctc_beam as ctc_beam
+from tinygrad_rnn.models.ctc_decoding import ctc_greedy as ctc_greedy
 from tinygrad_rnn.models.decoding import Decoded as Decoded
 from tinygrad_rnn.models.decoding import decode as decode
 from tinygrad_rnn.models.embedding import Embedding as Embedding

@@ -17,15 +17,21 @@ from tinygrad_rnn.surroundings import no_grad
 from tinygrad_rnn.tensor import Tensor
 
 
-def checked_lengths(xs: Any, lengths: Any) -> HostArray:
-    """Lengths (B,) of the rows of `xs` (T,B,...). Raises ValueError for lengths that do not fit."""
+def checked_lengths(xs: Any, lengths: Any, name: str = "lengths") -> HostArray:
+    """Lengths (B,) of the rows of `xs` (T,B,...). Raises ValueError, by the `name` of the argument, for lengths that do
+    not fit."""
     if len(xs.shape) < 2:
-        raise ValueError(f"lengths: xs must have the shape (T,B,...), got {tuple(xs.shape)}")
+        raise ValueError(f"{name}: xs must have the shape (T,B,...), got {tuple(xs.shape)}")
     steps, batch = xs.shape[:2]
     rows = to_host(lengths.data if isinstance(lengths, Tensor) else lengths)
     if rows.shape != (batch,) or rows.dtype.kind not in "iu" or (batch and not 0 <= rows.min() <= rows.max() <= steps):
-        raise ValueError(f"lengths must be {batch} whole numbers between 0 and {steps}, one per row, got {rows!r}")
+        raise ValueError(f"{name} must be {batch} whole numbers between 0 and {steps}, one per row, got {rows!r}")
     return rows.astype(np.int64)
+
+
+def whole_lengths(xs: Any) -> HostArray:
+    """The lengths of rows without padding: xs (T,B,...) -> T for each, (B,)."""
+    return np.full(xs.shape[1], xs.shape[0], dtype=np.int64)
 
 
 def within_lengths(xs: Any, lengths: Any) -> Array:

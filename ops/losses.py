@@ -10,7 +10,7 @@ import numpy as np
 from tinygrad_rnn.backend import Array, xp
 from tinygrad_rnn.blas import product
 from tinygrad_rnn.buffers import empty_buffer
-from tinygrad_rnn.ops.activations import sigmoid, softmax
+from tinygrad_rnn.ops.activations import log_softmax, sigmoid, softmax
 from tinygrad_rnn.ops.arithmetic import mul, square, sub, where
 from tinygrad_rnn.ops.comparisons import not_equal
 from tinygrad_rnn.ops.elementary import floating
@@ -105,17 +105,41 @@ _softmax_off_target.vjp(_off_target_rule, None)
 _cross_entropy_rows.vjp(lambda g, out, logits, targets: g.reshape((-1, 1)) * _softmax_off_target(logits, targets), None)
 
 
+def _smoothed_rows(logits: Any, targets: Any, smoothing: float) -> Any:
+    """The losses of rows (N,V) of which the targets (N,) have this share less, which all classes share alike."""
+    losses = _cross_entropy_rows(logits, targets)
+    if not smoothing:
+        return losses
+    with np.errstate(over="ignore"):  # a sum of the smallest floats is -inf, as their mean nearly is
+        return (1 - smoothing) * losses - smoothing * mean(log_softmax(logits, -1), -1)
+
+
+def _smoothing(name: str, value: Any) -> float:
+    """A share. Raises ValueError for any other."""
+    if isinstance(value, bool) or not isinstance(value, int | float | np.number) or not 0 <= value <= 1:
+        raise ValueError(f"{name}: label_smoothing must be a number between 0 and 1, got {value!r}")
+    return float(value)
+
+
 def softmax_cross_entropy(
-    logits: Any, targets: Any, weights: Any = None, ignore_index: int | None = None, reduction: Reduction = "mean"
+    logits: Any,
+    targets: Any,
+    weights: Any = None,
+    ignore_index: int | None = None,
+    reduction: Reduction = "mean",
+    label_smoothing: float = 0.0,
 ) -> Tensor:
     """-log softmax(logits)[target], in nats: logits (...,V), targets (...) of class indices -> a scalar, or (...)
     with reduction="none". Stable for logits up to the limits of their dtype.
 
     `weights` (...) weighs the rows, `ignore_index` leaves out those with that target; the mean is over what
-    counts. Raises TypeError, ValueError or IndexError for targets that are no class indices."""
+    counts. With `label_smoothing` e (Szegedy et al. 2016, sect. 7) the loss is 1 - e of that plus e of the mean over
+    all V classes, the target too: of a distribution with 1 - e + e/V at the target and e/V elsewhere. Raises TypeError,
+    ValueError or IndexError for targets that are no class indices, ValueError for e outside 0 ... 1."""
     name, logits = "softmax_cross_entropy", floating(logits)
+    smoothing = _smoothing(name, label_smoothing)
     rows = rows_of(name, logits, logits.shape[-1], targets, weights, ignore_index, reduction)
-    losses = _cross_entropy_rows(rows.of(logits), rows.labels) * rows.scale
+    losses = _smoothed_rows(rows.of(logits), rows.labels, smoothing) * rows.scale
     losses = sum(losses) if reduction != "none" else rows.losses(losses)
     return losses if losses.dtype == logits.dtype else astype(losses, logits.dtype)
 
@@ -124,7 +148,7 @@ def softmax_cross_entropy(
 
 
 def _in_blocks(
-    h: Array, W: Array, b: Array, targets: Array, scale: Array | None, needs: tuple[bool, ...]
+    h: Array, W: Array, b: Array, targets: Array, scale: Array | None, needs: tuple[bool, ...], smoothing: float
 ) -> tuple[Array, list[Array | None]]:
     """Losses per row (N,), and with `scale` (N,) the gradients of sum(scale * losses) by h, W and b, from one
     buffer of logits that is turned into probabilities and then into their gradient in place."""
@@ -147,16 +171,23 @@ def _in_blocks(
         block += b
         with np.errstate(over="ignore"):  # as in _odds
             block -= block.max(axis=1, keepdims=True)
+            middle = accumulated(block, -1) / classes if smoothing else 0
         chosen = block[each, label]
         np_.exp(block, out=block)
         block[each, label] = 0
         others = block @ ones[:classes]  # BLAS adds up three times as fast as sum()
+        total = others + np_.exp(chosen)
         losses[here] = _minus_log(np_, chosen, others)
+        if smoothing:
+            losses[here] = (1 - smoothing) * losses[here] + smoothing * (np_.log(total) - middle)
         if scale is None:
             continue
         # By the logits: (exp - total at the target) * scale / total. The factor goes to the small operands.
         block[each, label] = -others
-        share = scale[here] / (others + np_.exp(chosen))
+        if smoothing:
+            block -= (smoothing / classes) * total[:, None]
+            block[each, label] += smoothing * total
+        share = scale[here] / total
         if db is not None:  # before the products, while the end of the block is in a near cache
             db += weighted_sum(share, block)
         if dh is not None:
@@ -191,33 +222,37 @@ def _add_product(a: Array, b: Array, out: Array, spare: Array) -> None:
 
 @joint
 def _linear_cross_entropy_sum(
-    needs: tuple[bool, ...], h: Array, W: Array, b: Array, targets: Array, scale: Array
+    needs: tuple[bool, ...], h: Array, W: Array, b: Array, targets: Array, scale: Array, *, smoothing: float
 ) -> tuple[Array, Any]:
     """sum(scale * losses), and its gradients, which are ready when the forward pass is."""
-    losses, saved = _in_blocks(h, W, b, targets, scale if any(needs) else None, needs)
+    losses, saved = _in_blocks(h, W, b, targets, scale if any(needs) else None, needs, smoothing)
     return accumulated(losses * scale).astype(h.dtype), saved
 
 
 _linear_cross_entropy_sum.vjp(
-    lambda g, saved, *args: Given([*(None if x is None else x if g == 1 else x * g for x in saved), None, None])
+    lambda g, saved, *args, smoothing: Given(
+        [*(None if x is None else x if g == 1 else x * g for x in saved), None, None]
+    )
 )
 _linear_cross_entropy_sum.composite(
-    lambda h, W, b, targets, scale: astype(sum(_cross_entropy_rows(h @ W + b, targets) * scale), h.dtype)
+    lambda h, W, b, targets, scale, smoothing: astype(
+        sum(_smoothed_rows(h @ W + b, targets, smoothing) * scale), h.dtype
+    )
 )
 
 
 @joint
 def _linear_cross_entropy_rows(
-    needs: tuple[bool, ...], h: Array, W: Array, b: Array, targets: Array
+    needs: tuple[bool, ...], h: Array, W: Array, b: Array, targets: Array, *, smoothing: float
 ) -> tuple[Array, Any]:
     """The losses per row; the gradients are computed block by block once `g` is known."""
-    return _in_blocks(h, W, b, targets, None, needs)[0], needs
+    return _in_blocks(h, W, b, targets, None, needs, smoothing)[0], needs
 
 
 _linear_cross_entropy_rows.vjp(
-    lambda g, needs, h, W, b, targets: Given([*_in_blocks(h, W, b, targets, g, needs)[1], None])
+    lambda g, needs, h, W, b, targets, smoothing: Given([*_in_blocks(h, W, b, targets, g, needs, smoothing)[1], None])
 )
-_linear_cross_entropy_rows.composite(lambda h, W, b, targets: _cross_entropy_rows(h @ W + b, targets))
+_linear_cross_entropy_rows.composite(lambda h, W, b, targets, smoothing: _smoothed_rows(h @ W + b, targets, smoothing))
 
 
 def linear_cross_entropy(
@@ -228,11 +263,13 @@ def linear_cross_entropy(
     weights: Any = None,
     ignore_index: int | None = None,
     reduction: Reduction = "mean",
+    label_smoothing: float = 0.0,
 ) -> Tensor:
     """softmax_cross_entropy(h @ W + b, targets, ...) in nats, in row blocks that fit in cache: h (...,H), W (H,V),
     b (V,) or None, targets (...). The (...,V) logits never exist, and for a scalar result the gradients are
     computed in the forward pass, in the buffer that held the logits. Raises as `softmax_cross_entropy` does."""
     name = "linear_cross_entropy"
+    smoothing = _smoothing(name, label_smoothing)
     if h.shape[-1] != W.shape[0]:
         raise ValueError(f"{name}: h (...,H) and W (H,V) must share H, got {tuple(h.shape)} and {tuple(W.shape)}")
     if W.dtype != h.dtype:
@@ -245,9 +282,10 @@ def linear_cross_entropy(
         raise ValueError(f"{name}: b must have the shape ({classes},) that W (H,V) asks for, got {tuple(b.shape)}")
     rows = rows_of(name, h, classes, targets, weights, ignore_index, reduction)
     if reduction == "none":
-        losses = mul(_linear_cross_entropy_rows(rows.of(h), W, b, rows.labels), astype(rows.scale, h.dtype))
+        losses = _linear_cross_entropy_rows(rows.of(h), W, b, rows.labels, smoothing=smoothing)
+        losses = mul(losses, astype(rows.scale, h.dtype))
         return rows.losses(losses)  # type: ignore[no-any-return]  # a Tensor's method
-    return _linear_cross_entropy_sum(rows.of(h), W, b, rows.labels, rows.scale)
+    return _linear_cross_entropy_sum(rows.of(h), W, b, rows.labels, rows.scale, smoothing=smoothing)
 
 
 # --- Others ----------------------------------------------------------------------------------------------------

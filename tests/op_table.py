@@ -821,15 +821,17 @@ def _(draw: Draw, name: str) -> Call:
         targets = np.where(random(draw).random(rows) < 0.4, -100, targets)
     weights = numbers(draw, rows, 0.5, 2) if draw(st.booleans()) else None
     targets = laid_out(draw, targets)
+    smoothing = draw(st.sampled_from([0.0, 0.1, 1.0]))
 
     def losses(logits: Array, targets: Array) -> Array:
-        odds = np.log(softmax(logits))
-        return np.asarray(-np.take_along_axis(odds, np.where(targets < 0, 0, targets)[..., None], -1)[..., 0])
+        shares = np.full(logits.shape, smoothing / classes)
+        np.put_along_axis(shares, np.where(targets < 0, 0, targets)[..., None], 1 - smoothing + smoothing / classes, -1)
+        return np.asarray(-(shares * np.log(softmax(logits))).sum(axis=-1))
 
     def expected(logits: Array, targets: Array, weights: Any) -> Any:
         return reduced(losses(logits, targets), weights, targets, ignore_index, reduction)
 
-    options = {"ignore_index": ignore_index, "reduction": reduction}
+    options = {"ignore_index": ignore_index, "reduction": reduction, "label_smoothing": smoothing}
     if name == "softmax_cross_entropy":
         return Call(
             lambda z, t, w: ops.softmax_cross_entropy(z, t, w, **options),

@@ -238,6 +238,27 @@ def test_what_is_computed_without_a_gradient_has_none() -> None:
     agree(step, H, X, W)
 
 
+def test_what_is_detached_has_no_gradient_and_the_step_is_compiled() -> None:
+    """A softmax that subtracts its largest entry, say, and another term that a step holds fixed."""
+
+    def step(s: Tensor, x: Tensor) -> Any:
+        products = s @ W
+        shares = ops.exp(products - ops.max(products, axis=1, keepdims=True).detach())
+        new = shares / shares.sum(axis=1, keepdims=True) + x * s.sum().detach()
+        return new, new * products.detach()
+
+    agree(step, H, X, W)
+
+    def second(compiled: bool) -> Any:
+        def squares(x: Tensor) -> Tensor:
+            return ops.square(tg.grad(lambda x: tg.scan(step, H.detach(), x)[1].sum())(x)).sum()
+
+        with tg.compiled(compiled):
+            return tg.grad(squares)(Tensor(X.data)).numpy()
+
+    np.testing.assert_allclose(second(True), second(False), rtol=1e-9, atol=1e-12)
+
+
 def test_programs_that_differ_in_what_is_state_and_what_is_input_are_told_apart() -> None:
     a, b, c, d = leaf(3), leaf(3), leaf(4, 3), leaf(4, 3)
     agree(lambda s, x: ((n := s + x[0]), (n * x[1], x[0])), a, (c, d))

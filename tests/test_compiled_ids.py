@@ -58,7 +58,7 @@ class Decoder:
                 token = ops.where(told, gold, token)
             weighed = {"weights": weights} if options.get("weighed") else {}
             ignored = {"ignore_index": 1} if options.get("ignored") else {}
-            lost = LOSSES[loss](h, self.W, gold, **weighed, **ignored)
+            lost = LOSSES[loss](h, self.W, gold, **weighed, **ignored, label_smoothing=options.get("smoothing", 0.0))
             return (h, token, ops.logical_or(done, token == 0)), (lost, token)
 
         with tg.compiled(compiled):
@@ -82,13 +82,15 @@ def gradients(model: Decoder, *run: Any, **options: Any) -> tuple[Any, Any, list
     sizes=st.tuples(st.integers(2, 5), st.integers(1, 3)),
     seed=st.integers(0, 99),
     flags=st.tuples(*[st.booleans()] * 3),
+    smoothing=st.sampled_from([0.0, 0.2]),
 )
 def test_a_step_that_feeds_its_own_tokens_back_is_compiled_and_is_the_plain_loop(
-    feedback: str, loss: str, sizes: tuple[int, int], seed: int, flags: tuple[bool, bool, bool]
+    feedback: str, loss: str, sizes: tuple[int, int], seed: int, flags: tuple[bool, bool, bool], smoothing: float
 ) -> None:
     weighed, ignored, padded = flags
+    options = {"weighed": weighed, "ignored": ignored, "smoothing": smoothing}
     model = Decoder(*sizes, seed, padding=2 if padded else None)
-    compiled, plain = (gradients(model, feedback, loss, how, weighed=weighed, ignored=ignored) for how in (True, False))
+    compiled, plain = (gradients(model, feedback, loss, how, **options) for how in (True, False))
     assert np.array_equal(compiled[1], plain[1])
     np.testing.assert_allclose(compiled[0], plain[0], rtol=1e-10, atol=1e-12)
     for a, b in zip(compiled[2], plain[2], strict=True):

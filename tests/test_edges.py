@@ -207,6 +207,45 @@ def test_rows_that_do_not_count_may_hold_masked_classes(fused: bool, reduction: 
         np.testing.assert_allclose(g.numpy()[1, 1:].sum(), 0, atol=1e-12)
 
 
+@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize("fused", [False, True])
+def test_a_smoothed_loss_has_no_nan_at_the_limits_of_the_dtype(dtype: Any, fused: bool) -> None:
+    """Where a class is impossible, its share of the target costs infinity, and the gradient is what it always is."""
+    top = np.finfo(dtype).max
+    logits = np.array([[top, -top, 0], [0, top, top], [0, -top, -top], [-top, 0, 1]], dtype)
+
+    def loss(z: Any) -> Any:
+        if fused:
+            options: Any = {"reduction": "sum", "label_smoothing": 0.3}
+            return ops.linear_cross_entropy(z, np.eye(3, dtype=dtype), None, [0, 1, 2, 0], **options)
+        return ops.softmax_cross_entropy(z, [0, 1, 2, 0], reduction="sum", label_smoothing=0.3)
+
+    value, g = value_and_grad(loss)(logits)
+    assert value.item() == np.inf and value.dtype == dtype
+    e = np.exp(1)
+    likely = np.array([[1, 0, 0], [0, 0.5, 0.5], [1, 0, 0], [0, 1 / (1 + e), e / (1 + e)]])
+    expected = likely - 0.7 * np.eye(3)[[0, 1, 2, 0]] - 0.1
+    np.testing.assert_allclose(g.numpy(), expected, rtol=2e-3, atol=1e-3)
+    twice = grad(lambda z: ops.square(grad(loss)(z)).sum())(logits)
+    assert np.isfinite(twice.numpy()).all()
+
+
+def test_a_smoothed_loss_of_many_classes_in_float16_is_that_of_the_same_logits_in_float64() -> None:
+    logits = (np.random.default_rng(0).normal(0, 9, (2, 9000))).astype(np.float16)
+    found, wide = (
+        ops.linear_cross_entropy(np.eye(2, dtype=x.dtype), Tensor(x), None, [3, 4], label_smoothing=0.5).item()
+        for x in (logits, logits.astype(float))
+    )
+    assert found == pytest.approx(wide, rel=2e-3)
+
+
+def test_a_class_ruled_out_by_minus_infinity_costs_a_smoothed_loss_infinity_and_no_nan() -> None:
+    for target in (0, 1):
+        loss = partial(ops.softmax_cross_entropy, targets=[target], label_smoothing=0.5)
+        value, g = value_and_grad(loss)(np.array([[0.0, -np.inf]]))
+        assert value.item() == np.inf and g.numpy().tolist() == [[0.25, -0.25] if target == 0 else [0.75, -0.75]]
+
+
 RUBBISH = {"minus infinity throughout": (-np.inf, -np.inf), "infinity": (np.inf, 0.0), "no number": (np.nan, 1.0)}
 
 
@@ -218,9 +257,17 @@ RUBBISH = {"minus infinity throughout": (-np.inf, -np.inf), "infinity": (np.inf,
     by_weight=st.booleans(),
     dtype=st.sampled_from(FLOATS),
     order=st.sampled_from(["C", "F"]),
+    smoothing=st.sampled_from([0.0, 0.1]),
 )
 def test_what_stands_in_rows_that_do_not_count_reaches_neither_losses_nor_gradients(
-    rubbish: str, fused: bool, counting: list[bool], reduction: Reduction, by_weight: bool, dtype: Any, order: Any
+    rubbish: str,
+    fused: bool,
+    counting: list[bool],
+    reduction: Reduction,
+    by_weight: bool,
+    dtype: Any,
+    order: Any,
+    smoothing: float,
 ) -> None:
     """All is as if the other rows were the whole batch, to the second derivative."""
     rng, kept = np.random.default_rng(len(counting)), np.array(counting)
@@ -235,9 +282,10 @@ def test_what_stands_in_rows_that_do_not_count_reaches_neither_losses_nor_gradie
     targets, weights = rng.integers(0, 3, len(kept)), rng.uniform(0.5, 1, len(kept))
 
     def loss(targets: Any, options: dict[str, Any]) -> Any:
+        options |= {"reduction": reduction, "label_smoothing": smoothing}
         if fused:
-            return lambda h, W, b: ops.linear_cross_entropy(h, W, b, targets, **options, reduction=reduction)
-        return lambda h, W, b: ops.softmax_cross_entropy(h, targets, **options, reduction=reduction)
+            return lambda h, W, b: ops.linear_cross_entropy(h, W, b, targets, **options)
+        return lambda h, W, b: ops.softmax_cross_entropy(h, targets, **options)
 
     if by_weight:
         ours = loss(targets, {"weights": np.where(kept, weights, 0)})
@@ -528,20 +576,27 @@ def test_activations_that_go_to_zero_keep_their_digits_on_the_way(dtype: Any) ->
 # --- Blocks ----------------------------------------------------------------------------------------------------
 
 
-@given(st.integers(0, 50), st.sampled_from(["mean", "sum", "none"]), st.sampled_from([1, 8, 60]), st.booleans())
+@given(
+    st.integers(0, 50),
+    st.sampled_from(["mean", "sum", "none"]),
+    st.sampled_from([1, 8, 60]),
+    st.booleans(),
+    st.sampled_from([0.0, 0.3]),
+)
 def test_linear_cross_entropy_is_the_same_in_any_number_of_blocks(
-    rows: int, reduction: Reduction, entries: int, tied: bool
+    rows: int, reduction: Reduction, entries: int, tied: bool, smoothing: float
 ) -> None:
     rng = np.random.default_rng(rows)
     h, W, b = rng.normal(size=(rows, 3)), rng.normal(size=(3, 5)), rng.normal(size=5)
     targets, weights = rng.integers(0, 5, rows), rng.uniform(0.5, 1, rows)
     W = np.asfortranarray(W) if tied else W
+    options: Any = {"reduction": reduction, "label_smoothing": smoothing}
 
     def fused(h: Any, W: Any, b: Any) -> Any:
-        return ops.linear_cross_entropy(h, W, b, targets, weights, reduction=reduction)
+        return ops.linear_cross_entropy(h, W, b, targets, weights, **options)
 
     def plain(h: Any, W: Any, b: Any) -> Any:
-        return ops.softmax_cross_entropy(h @ W + b, targets, weights, reduction=reduction)
+        return ops.softmax_cross_entropy(h @ W + b, targets, weights, **options)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(losses, "BLOCK_ENTRIES", entries)  # with 1 a block has 16 rows, the fewest
@@ -679,6 +734,16 @@ REFUSED: dict[str, tuple[type[Exception], str, Any]] = {
         ValueError,
         "reduction must be",
         lambda: ops.softmax_cross_entropy(X, [0, 1], reduction="max"),  # type: ignore[arg-type]  # what is refused
+    ),
+    "label smoothing": (
+        ValueError,
+        "softmax_cross_entropy: label_smoothing must be a number between 0 and 1, got 10",
+        lambda: ops.softmax_cross_entropy(X, [0, 1], label_smoothing=10),
+    ),
+    "linear label smoothing": (
+        ValueError,
+        "linear_cross_entropy: label_smoothing must be a number between 0 and 1, got '0.1'",
+        lambda: ops.linear_cross_entropy(X, np.eye(3), None, [0, 1], label_smoothing="0.1"),  # type: ignore[arg-type]  # refused
     ),
     "linear sizes": (ValueError, "must share H", lambda: ops.linear_cross_entropy(X, np.eye(2), None, [0, 1])),
     "bias size": (

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from substitution import randomised
 
 from tinygrad_rnn import Tensor, grad, ops
-from tinygrad_rnn.models import GRU, LSTM, RNN, Embedding, LayerNorm, Recurrent
+from tinygrad_rnn.models import GRU, LSTM, RNN, Embedding, LayerNorm, Recurrent, ctc_loss
 from tinygrad_rnn.ops.rows import Reduction
 from tinygrad_rnn.optim import SGD, AdaDelta, AdaGrad, Adam, RMSprop
 
@@ -251,9 +251,12 @@ def test_embeddings_agree() -> None:
 
 @pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
 @pytest.mark.parametrize("ignore_index", [None, 2])
-def test_cross_entropies_agree(reduction: Reduction, ignore_index: int | None) -> None:
+@pytest.mark.parametrize("label_smoothing", [0.0, 0.2, 1.0])
+def test_cross_entropies_agree(reduction: Reduction, ignore_index: int | None, label_smoothing: float) -> None:
     h, W, b, targets = draw(6, 3), draw(3, 5), draw(5), np.array([0, 2, 4, 2, 1, 3])
-    kwargs: dict[str, Any] = {} if ignore_index is None else {"ignore_index": ignore_index}
+    kwargs: dict[str, Any] = {"label_smoothing": label_smoothing}
+    if ignore_index is not None:
+        kwargs["ignore_index"] = ignore_index
 
     def theirs(logits: Any) -> Any:
         return torch.nn.functional.cross_entropy(logits, torch.tensor(targets), reduction=reduction, **kwargs)
@@ -283,6 +286,34 @@ def test_other_losses_agree() -> None:
         lambda x: functional.binary_cross_entropy_with_logits(x, torch.tensor(chances)),
         draw(4, 5),
     )
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
+@pytest.mark.parametrize("zero_impossible", [False, True])
+@pytest.mark.parametrize("blank", [0, 3])
+def test_the_connectionist_loss_agrees(reduction: Reduction, zero_impossible: bool, blank: int) -> None:
+    """Repeated labels, an empty target, one that just fits, one that does not, shorter rows."""
+    lengths, counts = np.array([9, 5, 4, 4, 9]), np.array([4, 0, 3, 4, 1])
+    targets = np.array([[1, 1, 1, 1, 2], [1, 2, 1, 1, 1], [2, 1, 2, 1, 1], [1, 1, 1, 2, 1]])
+    logits = draw(9, 5, 4)
+    x = torch.tensor(logits, requires_grad=True)
+    theirs = torch.nn.functional.ctc_loss(
+        torch.log_softmax(x, -1),
+        *map(torch.tensor, (targets.T.copy(), lengths, counts)),
+        blank=blank,
+        reduction=reduction,
+        zero_infinity=zero_impossible,
+    )
+    theirs.sum().backward()
+
+    def loss(x: Tensor) -> Tensor:
+        options: Any = {"reduction": reduction, "zero_impossible": zero_impossible}
+        return ctc_loss(x, targets, lengths, counts, blank=blank, **options)
+
+    close(loss(Tensor(logits)).numpy(), theirs.detach().numpy())
+    ours, expected = grad(lambda x: loss(x).sum())(Tensor(logits)).numpy(), x.grad.numpy()
+    assert not ours[:, 3].any()  # theirs is NaN without zero_infinity
+    close(np.delete(ours, 3, axis=1), np.delete(expected, 3, axis=1))
 
 
 # --- Optimisers ---------------------------------------------------------------------------------------------

@@ -39,7 +39,7 @@ class Equation:
     outs: tuple[Var, ...]
     several: bool = False
     graded: bool = True
-    """Whether a gradient goes through it: not where the step says no_grad()."""
+    """Whether a gradient goes through it: not where the step says no_grad() or detach(), and not to an integer."""
     where: Where = ()
 
     @cached_property

@@ -118,7 +118,8 @@ class Recorder:
         spec_key = (primitive, tuple((a.shape, a.dtype) if isinstance(a, Var) else frozen(a) for a in lifted), options)
         specs, several = _specs.get(spec_key) or _found_specs(spec_key, primitive, lifted, params)
         outs = tuple(self.var(shape, dtype) for shape, dtype in specs)
-        self.equations.append(Equation(primitive, lifted, params, outs, several, state.recording, state.where))
+        graded = state.recording and primitive.differentiable
+        self.equations.append(Equation(primitive, lifted, params, outs, several, graded, state.where))
         self.keys.append((spec_key, tuple(a.number if isinstance(a, Var) else None for a in lifted), state.recording))
         found = tuple(Placeholder(out, self) for out in outs)
         return found if several else found[0]
