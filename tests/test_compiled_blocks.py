@@ -82,7 +82,7 @@ def test_in_blocks_of_any_length_the_gradients_are_those_of_the_plain_loop(
 ) -> None:
     scene = Scene(steps)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(segments, "BLOCK", most * scene.backward().room)
+        patch.setattr(segments, "BLOCK_BYTES", most * scene.backward().room)
         found = scene.gradients(True, asked, every)
     for a, b in zip(found, scene.gradients(False, asked), strict=True):
         np.testing.assert_allclose(0.0 if a is None else a, 0.0 if b is None else b, rtol=1e-10, atol=1e-12)
@@ -91,7 +91,7 @@ def test_in_blocks_of_any_length_the_gradients_are_those_of_the_plain_loop(
 def test_derivatives_to_second_order_agree_with_finite_differences(monkeypatch: pytest.MonkeyPatch) -> None:
     scene = Scene(3)
     attention = scene.attention
-    monkeypatch.setattr(segments, "BLOCK", 1)
+    monkeypatch.setattr(segments, "BLOCK_BYTES", 1)
 
     def loss(gain: Tensor, v: Tensor) -> Tensor:
         scene.gain, scene.attention = gain, attention.with_values({"v": v})
@@ -103,7 +103,7 @@ def test_derivatives_to_second_order_agree_with_finite_differences(monkeypatch: 
 def test_float32_stays_within_a_hundred_thousandth_of_the_plain_loop_over_many_blocks(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(segments, "BLOCK", 1)
+    monkeypatch.setattr(segments, "BLOCK_BYTES", 1)
     scene = Scene(300, dtype=np.float32)
     for a, b in zip(scene.gradients(True), scene.gradients(False), strict=True):
         assert np.abs(a - b).max() < 1e-5 * np.abs(b).max()
@@ -112,8 +112,8 @@ def test_float32_stays_within_a_hundred_thousandth_of_the_plain_loop_over_many_b
 def test_sums_of_float16_are_added_up_in_float32_over_the_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     w = Parameter(np.zeros((100, 1)), dtype=np.float16)
     state, xs = Tensor(np.zeros(1, np.float16)), Tensor(np.ones((256, 1), np.float16))
-    for block in (1, segments.BLOCK):
-        monkeypatch.setattr(segments, "BLOCK", block)
+    for block in (1, segments.BLOCK_BYTES):
+        monkeypatch.setattr(segments, "BLOCK_BYTES", block)
         w.grad = None
         _, ys = tg.scan(lambda h, x: (h, (ops.tanh(w * x) * 10.1).sum()), state, xs)
         ys.sum().backward()
@@ -133,7 +133,7 @@ def test_going_back_over_attention_needs_no_room_for_its_large_values_of_all_ste
     assert room > 0
     peaks = []
     for most in (2, steps):
-        monkeypatch.setattr(segments, "BLOCK", most * room)
+        monkeypatch.setattr(segments, "BLOCK_BYTES", most * room)
         scene.gradients(True)
         loss = scene.loss(True)
         tracemalloc.start()
@@ -149,7 +149,9 @@ def test_explain_says_of_what_runs_in_blocks_that_it_does(capsys: pytest.Capture
     scene = Scene(2)
     room = scene.backward().room
     tg.explain(tg.scan, scene.step, scene.h, scene.x)
-    assert f"all of it in blocks of {segments.BLOCK // room} steps: {room:,} bytes a step" in capsys.readouterr().out
+    assert (
+        f"all of it in blocks of {segments.BLOCK_BYTES // room} steps: {room:,} bytes a step" in capsys.readouterr().out
+    )
 
 
 @pytest.mark.parametrize("name", [name for name in CELLS if name != "adaptive-time"])
@@ -173,7 +175,7 @@ def test_blocks_are_all_the_steps_once_the_last_first_within_their_room_and_few(
     assert [t for block in blocks[::-1] for t in range(block.start, block.stop)] == [*range(start, start + steps)]
     assert len(blocks) <= SUMMED_AT_ONCE
     longest = max(block.stop - block.start for block in blocks)
-    assert longest * room <= segments.BLOCK or longest <= 1 + steps // SUMMED_AT_ONCE
+    assert longest * room <= segments.BLOCK_BYTES or longest <= 1 + steps // SUMMED_AT_ONCE
     assert room or len(blocks) == 1
 
 

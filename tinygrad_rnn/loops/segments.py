@@ -20,7 +20,7 @@ LARGE = 16
 """How many times as large as the largest state, input or output of a step a value must be to be a large one: gates
 side by side, or a few layers in one state, are not."""
 
-BLOCK = 1 << 26
+BLOCK_BYTES = 1 << 26
 """Bytes that the values of a block may need (64 MiB). Every block sums and multiplies once for itself: in blocks of a
 quarter, attention takes a tenth longer."""
 
@@ -36,10 +36,10 @@ def room_for_large_values(kept: Iterable[Var], given: Iterable[Var]) -> int:
 
 
 def blocks_of(part: slice, room: int) -> Iterator[slice]:
-    """Cuts a part of the steps into blocks whose values, of so many bytes a step, fit into BLOCK; the last block first.
+    """Cuts a part of the steps into blocks whose values, of so many bytes a step, fit into BLOCK_BYTES; the last first.
     They are few enough for their sums to be added up one after the other."""
     steps = part.stop - part.start
-    most = max(1, BLOCK // room, -(-steps // SUMMED_AT_ONCE)) if room else steps
+    most = max(1, BLOCK_BYTES // room, -(-steps // SUMMED_AT_ONCE)) if room else steps
     for stop in range(part.stop, part.start, -most):
         yield slice(max(part.start, stop - most), stop)
 
