@@ -35,7 +35,7 @@ def read(
     spelled = vocabulary.decode(ids) if spelling is None else list(spelling[: len(ids)])
     vectors = Tensor(model.embedding(ids[:, None]).data, requires_grad=True)
     outputs, units, untraced = _traced(model, vectors)
-    logits = (outputs @ model.output_matrix() + model.output_bias)[lead - 1 : -1, 0]
+    logits = model.softmax().scores(outputs)[lead - 1 : -1, 0]
     asked = ids[lead:]
     nats = ops.softmax_cross_entropy(logits, asked, reduction="none")
     with no_grad():
