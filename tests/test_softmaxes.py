@@ -51,12 +51,21 @@ def test_probabilities_sum_to_one_over_all_classes(name: str, classes: int, seed
     reduction=st.sampled_from(["mean", "sum", "none"]),
     weighted=st.booleans(),
     ignoring=st.booleans(),
+    group_size=st.sampled_from([None, 3, 7]),
 )
 def test_the_loss_is_minus_the_log_probability_of_the_target_weighed_and_reduced(
-    name: str, classes: int, count: int, seed: int, reduction: Reduction, weighted: bool, ignoring: bool
+    name: str,
+    classes: int,
+    count: int,
+    seed: int,
+    reduction: Reduction,
+    weighted: bool,
+    ignoring: bool,
+    group_size: int | None,
 ) -> None:
     rng = np.random.default_rng(seed)
-    softmax, hidden, targets = made(name, classes, seed), rows(count, seed=seed), rng.integers(0, classes, count)
+    softmax = made(name, classes, seed, **({"group_size": group_size} if name == "two-level" else {}))
+    hidden, targets = rows(count, seed=seed), rng.integers(0, classes, count)
     weights = rng.integers(0, 3, count) / 2 if weighted else None
     counting = np.ones(count) if weights is None else weights.copy()
     if ignoring:
