@@ -509,6 +509,7 @@ CHANGES: dict[str, Any] = {
     "embedding": 5,
     "hidden": 5,
     "tied": False,
+    "softmax": "adaptive",
     "init": "wildml",
     "dtype": "float64",
     "dropout": 0.7,
