@@ -31,3 +31,6 @@ from tinygrad_rnn.models.recurrent import GRU as GRU
 from tinygrad_rnn.models.recurrent import LSTM as LSTM
 from tinygrad_rnn.models.recurrent import RNN as RNN
 from tinygrad_rnn.models.recurrent import Recurrent as Recurrent
+from tinygrad_rnn.models.softmaxes import AdaptiveSoftmax as AdaptiveSoftmax
+from tinygrad_rnn.models.softmaxes import FullSoftmax as FullSoftmax
+from tinygrad_rnn.models.softmaxes import TwoLevelSoftmax as TwoLevelSoftmax

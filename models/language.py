@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-import tinygrad_rnn.ops as ops
 from tinygrad_rnn.backend import xp
 from tinygrad_rnn.models import init
 from tinygrad_rnn.models.cell import Cell
@@ -17,6 +16,7 @@ from tinygrad_rnn.models.layers import Dropout
 from tinygrad_rnn.models.module import Module
 from tinygrad_rnn.models.padding import within_lengths
 from tinygrad_rnn.models.recurrent import Recurrent, State
+from tinygrad_rnn.models.softmaxes import SOFTMAXES, FullSoftmax, Softmax
 from tinygrad_rnn.models.variants import VARIANTS
 from tinygrad_rnn.ops.rows import Reduction
 from tinygrad_rnn.tensor import Parameter, Tensor
@@ -29,11 +29,15 @@ class LanguageModel(Module):
     """Embedding (V,E), a recurrent stack, and a softmax over the vocabulary (Mikolov et al. 2010), for words or
     characters alike.
 
-    `tied=True` uses the embedding table for the output too (Press & Wolf 2017), which needs embedding_size ==
-    hidden_size; `tied=None` does so where the sizes allow it. `dropout` stands on the embeddings, between the layers
-    and before the output (Zaremba et al. 2014) and works where `rng` is given. `cell` is "rnn", "gru", "lstm", a name
-    of `models.variants.VARIANTS`, or a class made with `Cell`; further options go to `Recurrent` and the cell. Raises
-    ValueError, TypeError for sizes and options that do not fit."""
+    `softmax` is "full", "adaptive" or "two-level" (see `models.softmaxes`); the last two are for many tokens, of which
+    the common ones have low ids. `tied=True` uses the embedding table for the output of a full one too (Press & Wolf
+    2017), which needs embedding_size == hidden_size; `tied=None` does so where both are so. `dropout` stands on the
+    embeddings, between the layers and before the output (Zaremba et al. 2014) and works where `rng` is given. `cell` is
+    "rnn", "gru", "lstm", a name of `models.variants.VARIANTS`, or a class made with `Cell`; further options go to
+    `Recurrent` and the cell. Raises ValueError, TypeError for sizes and options that do not fit."""
+
+    output_bias: Parameter
+    """That of a full softmax, which alone has it."""
 
     def __init__(
         self,
@@ -45,6 +49,7 @@ class LanguageModel(Module):
         tied: bool | None = False,
         dropout: float = 0.0,
         *,
+        softmax: str = "full",
         dtype: Any = np.float32,
         rng: np.random.Generator | None = None,
         **options: Any,
@@ -55,6 +60,10 @@ class LanguageModel(Module):
                     f"cell must be rnn, gru, lstm, one of models.variants or a class made with Cell, got {cell!r}"
                 )
             cell = CELLS[cell]
+        if softmax not in SOFTMAXES:
+            raise ValueError(f"softmax must be {', '.join(SOFTMAXES)}, got {softmax!r}")
+        if tied and softmax != "full":
+            raise ValueError(f"tied=True needs a full softmax, whose columns are the tokens, got {softmax!r}")
         if options.get("bidirectional"):
             raise ValueError("a language model cannot be bidirectional: it would see the word that it is to predict")
         rng, vocab_size = init.generator(rng), init.size("vocab_size", vocab_size)
@@ -62,20 +71,30 @@ class LanguageModel(Module):
         self.recurrent = Recurrent(cell, embedding_size, hidden_size, num_layers, dtype=dtype, rng=rng, **options)
         self.recurrent.dropout = init.rate("dropout", dropout)  # of a single layer it is no mistake here
         if tied is None:
-            tied = self.recurrent.output_size == embedding_size
+            tied = self.recurrent.output_size == embedding_size and softmax == "full"
         if tied and self.recurrent.output_size != embedding_size:
             raise ValueError(
                 f"tied=True needs embedding_size == hidden_size, got {embedding_size} and {self.recurrent.output_size}"
             )
         shape = (self.recurrent.output_size, vocab_size)
-        self.output_weight = None if tied else Parameter(init.glorot(rng, shape), dtype=dtype)
-        self.output_bias = Parameter(np.zeros(vocab_size), dtype=dtype)
+        self.output_weight: Parameter | None = None
+        self.output: Softmax | None = None
+        if softmax != "full":
+            self.output = SOFTMAXES[softmax](*shape, dtype=dtype, rng=rng)
+        else:
+            self.output_weight = None if tied else Parameter(init.glorot(rng, shape), dtype=dtype)
+            self.output_bias = Parameter(np.zeros(vocab_size), dtype=dtype)
         self.dropout = Dropout(dropout)
 
     @property
     def vocab_size(self) -> int:
         """V."""
-        return self.output_bias.shape[0]
+        return self.embedding.weight.shape[0]
+
+    @property
+    def tied(self) -> bool:
+        """Whether the embedding table is used for the output too."""
+        return self.output is None and self.output_weight is None
 
     def hidden(
         self,
@@ -91,8 +110,14 @@ class LanguageModel(Module):
         outputs, state = self.recurrent(vectors, state, lengths, rng)
         return self.dropout(outputs, rng), state
 
+    def softmax(self) -> Softmax:
+        """What makes a distribution of each row of `hidden`."""
+        if self.output is not None:
+            return self.output
+        return FullSoftmax.of(self.output_matrix(), self.output_bias)
+
     def output_matrix(self) -> Tensor:
-        """The output weight (H,V)."""
+        """The output weight (H,V) of a full softmax."""
         return self.embedding.weight.T if self.output_weight is None else self.output_weight
 
     def __call__(
@@ -102,10 +127,10 @@ class LanguageModel(Module):
         lengths: Any = None,
         rng: np.random.Generator | None = None,
     ) -> tuple[Tensor, State]:
-        """ids (T,B) -> logits (T,B,V) of the token after each, and the state. Raises IndexError for ids outside the
-        vocabulary."""
+        """ids (T,B) -> logits (T,B,V) of the token after each (log-probabilities, unless the softmax is full), and the
+        state. Raises IndexError for ids outside the vocabulary."""
         outputs, state = self.hidden(ids, state, lengths, rng)
-        return outputs @ self.output_matrix() + self.output_bias, state
+        return self.softmax().scores(outputs), state
 
     def loss(
         self,
@@ -125,10 +150,7 @@ class LanguageModel(Module):
             weights = within_lengths(outputs, lengths)[..., 0]
         if weights is not None:
             weights = xp(outputs.data).asarray(weights)
-        loss = ops.linear_cross_entropy(
-            outputs, self.output_matrix(), self.output_bias, targets, weights, reduction=reduction
-        )
-        return loss, state
+        return self.softmax().loss(outputs, targets, weights, reduction=reduction), state
 
 
 def perplexity(nats: float) -> float:

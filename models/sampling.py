@@ -74,7 +74,7 @@ def _continued(model: LanguageModel, prompt: Sequence[int], stop: int | None, ho
     """What follows a prompt, which the first step reads at once."""
     if not len(prompt):
         raise ValueError("prompt must hold at least one id (the sentence start), got none")
-    lib = model.output_bias.xp
+    lib = model.embedding.weight.xp
     first = lib.asarray(np.asarray([int(i) for i in prompt], dtype=np.int64)[:, None])
 
     def step(state: Any, ids: Any) -> tuple[Any, Tensor]:

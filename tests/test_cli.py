@@ -197,6 +197,7 @@ GIVEN: dict[str, tuple[str, Any]] = {
     "embedding": ("--embedding 7", 7),
     "hidden": ("--hidden 8", 8),
     "tied": ("--untied", False),
+    "softmax": ("--softmax two-level", "two-level"),
     "init": ("--init wildml", "wildml"),
     "dtype": ("--dtype float64", "float64"),
     "vectors": ("--vectors v", "v"),
@@ -378,6 +379,8 @@ def test_without_matplotlib_there_is_no_picture_and_no_complaint(
         "--text text.txt --lines --batch-size 1 --steps 1 --epochs 1 --evaluate-every 100",
         "--text text.txt --lines --schedule cosine --evaluate-every 4 --optimizer sgd --momentum 0.9",
         "--text text.txt --lines --no-lowercase --tied --init wildml --dtype float64 --valid-fraction 0.5",
+        "--text text.txt --lines --softmax adaptive",
+        "--text text.txt --lines --softmax two-level",
     ],
 )
 def test_what_can_be_trained_can_be_evaluated_continued_and_spoken(
@@ -1019,6 +1022,8 @@ MISTAKES = {
     TEXT + "--seed -1": "seed",
     TEXT + "--sentences -1": "sentences",
     TEXT + "--tied --hidden 6 --embedding 7": "tied",
+    TEXT + "--tied --softmax adaptive": "tied needs a full softmax, and the softmax is adaptive",
+    TEXT + "--softmax sparse": "'sparse'",
     TEXT + "--schedule cosine --time-budget 5": "epochs",
     TEXT + "--time-budget soon": "'soon'",
     TEXT + "--time-budget 0": "'0'",

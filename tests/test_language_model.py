@@ -130,6 +130,41 @@ def test_perplexity_is_the_number_of_equally_likely_words() -> None:
     assert math.isfinite(perplexity(1e9))  # of a diverged model, which must not end a run
 
 
+# --- Softmaxes ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("softmax", ["adaptive", "two-level"])
+def test_with_another_softmax_the_loss_is_that_of_its_probabilities_which_sum_to_one(softmax: str) -> None:
+    model = build(softmax=softmax)
+    scores, state = model(IDS)
+    np.testing.assert_allclose(np.exp(scores.numpy()).sum(axis=-1), 1.0, rtol=1e-12)
+    losses, last = model.loss(IDS, TARGETS, reduction="none")
+    close(losses.numpy(), -np.take_along_axis(scores.numpy(), TARGETS[..., None], -1)[..., 0])
+    close(last[0].numpy(), state[0].numpy())
+    weights = tokens(T, B, seed=2) / 3
+    close(model.loss(IDS, TARGETS, weights)[0].item(), (losses.numpy() * weights).sum() / weights.sum())
+    assert {name.partition(".")[0] for name in model.state_dict()} == {"embedding", "recurrent", "output"}
+    assert model.vocab_size == V and not model.tied
+
+
+def test_the_full_softmax_is_linear_cross_entropy_and_a_product_bit_for_bit() -> None:
+    for tied in (False, True):
+        model = build(tied=tied)
+        hidden, _ = model.hidden(IDS)
+        W, b = (model.embedding.weight.T if tied else model.output_weight), model.output_bias
+        assert model.loss(IDS, TARGETS)[0].item() == ops.linear_cross_entropy(hidden, W, b, TARGETS).item()
+        np.testing.assert_array_equal(model(IDS)[0].numpy(), (hidden @ W + b).numpy())
+        assert model.tied == tied and [*model.state_dict()][-1] == "output_bias"
+
+
+def test_a_softmax_that_does_not_fit_is_refused() -> None:
+    with pytest.raises(ValueError, match="softmax must be full, adaptive, two-level, got 'sparse'"):
+        LanguageModel(V, E, H, softmax="sparse")
+    with pytest.raises(ValueError, match=r"tied=True needs a full softmax, .* got 'adaptive'"):
+        LanguageModel(V, E, H, tied=True, softmax="adaptive")
+    assert not LanguageModel(V, E, H, tied=None, softmax="adaptive").tied and LanguageModel(V, E, H, tied=None).tied
+
+
 # --- Tied weights -------------------------------------------------------------------------------------------
 
 

@@ -48,9 +48,9 @@ def ids_of(text: str = TEXT) -> Any:
 # --- Reading ---------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("tied", [True, False])
-def test_surprise_and_guesses_are_the_models_own_chances(tied: bool) -> None:
-    model, ids = model_of(tied=tied), ids_of()
+@pytest.mark.parametrize("options", [{"tied": True}, {}, {"softmax": "adaptive"}, {"softmax": "two-level"}])
+def test_surprise_and_guesses_are_the_models_own_chances(options: dict[str, Any]) -> None:
+    model, ids = model_of(**options), ids_of()
     found = read(model, VOCABULARY, ids)
     with no_grad():
         chances = ops.softmax(model(ids[:-1, None])[0]).numpy()[:, 0]
@@ -214,6 +214,7 @@ def test_bars_are_as_long_as_their_numbers_and_layers_are_the_roots_of_the_sums_
         ("output (its bias; the weights are the embedding&#x27;s)", "0.0"),
     ]
     assert ">output<" in bars({**norms, "output_weight": 1.0}) and "its bias" not in bars({"output_weight": 1.0})
+    assert ">output<" in bars({"output.head.weight": 1.0})
     assert re.findall(r"width:([\d.]+)%", each) == ["50.0", "75.0", "100.0", "0.0"]
 
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from substitution import randomised
 
 from tinygrad_rnn import Tensor, grad, ops
-from tinygrad_rnn.models import GRU, LSTM, RNN, Embedding, LayerNorm, Recurrent, ctc_loss
+from tinygrad_rnn.models import GRU, LSTM, RNN, AdaptiveSoftmax, Embedding, LayerNorm, Recurrent, ctc_loss
 from tinygrad_rnn.ops.rows import Reduction
 from tinygrad_rnn.optim import SGD, AdaDelta, AdaGrad, Adam, RMSprop
 
@@ -353,3 +353,29 @@ def test_optimisers_walk_the_same_way(ours: Any, theirs: Any) -> None:
         their_optimizer.step()
     for name, values in stacked(layer.cells[0], "LSTM", lambda p: p.data).items():
         np.testing.assert_allclose(values, getattr(other, f"{name}_l0").detach().numpy(), rtol=1e-9, atol=1e-10)
+
+
+# --- The adaptive softmax -----------------------------------------------------------------------------------
+
+
+def test_the_adaptive_softmax_is_pytorchs_with_the_same_weights() -> None:
+    classes, cutoffs, size = 50, [5, 20], 32
+    theirs = torch.nn.AdaptiveLogSoftmaxWithLoss(size, classes, cutoffs, div_value=4.0).double()
+    softmax = AdaptiveSoftmax(size, classes, cutoffs, bias=False, dtype=np.float64)
+    pairs = [(softmax.head, theirs.head)]
+    for down, up, tail in zip(softmax.down, softmax.up, theirs.tail, strict=True):
+        pairs += [(down, tail[0]), (up, tail[1])]
+    assert len(pairs) == len(softmax.parameters()) == len([*theirs.parameters()])
+    for ours, other in pairs:
+        ours.weight.data = other.weight.detach().numpy().T.copy()
+    hidden, targets = draw(9, size), np.random.default_rng(0).integers(0, classes, 9)
+    x, y = Tensor(hidden, requires_grad=True), torch.tensor(hidden, requires_grad=True)
+    loss, (_, other) = softmax.loss(x, targets), theirs(y, torch.tensor(targets))
+    close(loss.item(), other.item())
+    close(softmax.log_probabilities(x).numpy(), theirs.log_prob(y).detach().numpy())
+    np.testing.assert_array_equal(softmax.predict(x).numpy(), theirs.predict(y).numpy())
+    loss.backward()
+    other.backward()
+    close(x.grad, y.grad.numpy())
+    for ours, other in pairs:
+        close(ours.weight.grad, other.weight.grad.numpy().T)

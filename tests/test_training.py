@@ -406,6 +406,8 @@ RESUMED: dict[str, dict[str, Any]] = {
     "a rate so high that it is halved": {"optimizer": "sgd", "lr": 40.0, "schedule": "halve", "epochs": 6},
     "a rate so high that it gets worse": {"optimizer": "adam", "lr": 0.3, "schedule": "constant", "patience": 9},
     "characters": {"level": "char", "lines": False, "batch_size": 20, "steps": 12, "epochs": 2, **NOISE},
+    "adaptive softmax": {"softmax": "adaptive", "weight_decay": 0.1, "epochs": 2, **NOISE},
+    "two-level softmax, sentences": {"softmax": "two-level", "batching": "sentences", "epochs": 2, "optimizer": "adam"},
 }
 
 
@@ -507,6 +509,7 @@ CHANGES: dict[str, Any] = {
     "embedding": 5,
     "hidden": 5,
     "tied": False,
+    "softmax": "adaptive",
     "init": "wildml",
     "dtype": "float64",
     "dropout": 0.7,

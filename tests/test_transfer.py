@@ -60,6 +60,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "tied": {"cell": "lstm", "layers": 2},
         "characters": {"level": "char", "lines": False},
         "own": {"cell": f"{folder / 'own.py'}:Own"},
+        "adaptive": {"softmax": "adaptive"},
     }
     for name, options in models.items():
         saved(folder / "first.txt", folder / name, **options)
@@ -156,6 +157,8 @@ def test_a_model_that_knows_none_of_the_tokens_is_warned_of(place: Path, tmp_pat
         ("words", ("--cell", "lstm"), "the model's cell is gru, got 'lstm'"),
         ("own", ("--cell", "gru"), "got 'gru'"),
         ("words", ("--vectors", "v.txt"), "--vectors and --init-from cannot both be given"),
+        ("words", ("--softmax", "adaptive"), "--softmax cannot be given"),
+        ("adaptive", (), "its adaptive softmax that belong to no token: a model with a full one was expected"),
         ("nowhere", (), "there is no such file"),
     ],
 )

@@ -13,6 +13,7 @@ import click
 
 from tinygrad_rnn.backend import cuda_namespace
 from tinygrad_rnn.cli.saying import echo
+from tinygrad_rnn.models.softmaxes import SOFTMAXES
 from tinygrad_rnn.training.cell_permits import CellPermit
 from tinygrad_rnn.training.display import entry
 from tinygrad_rnn.training.folder import newest_best
@@ -143,6 +144,11 @@ _SETTINGS_OPTIONS = [
         "tied",
         "Use the embedding table for the output too (where the sizes are equal, unless told).",
         switch="--untied",
+    ),
+    _setting(
+        "softmax",
+        "Over the vocabulary; the last two are many times faster for many thousands of tokens.",
+        type=click.Choice(list(SOFTMAXES)),
     ),
     _setting("init", "Initial weights.", type=click.Choice(["default", "wildml"])),
     _setting("dtype", "Type of the numbers.", type=click.Choice(["float32", "float64"])),

@@ -33,10 +33,10 @@ def introduce(run: Run) -> None:
     say("", f"unknown tokens: {count_unknown(train)} in training, {count_unknown(valid)} in validation")
     say("baseline", baseline_line(about))
     say("", f"(interpolated Witten-Bell n-grams on the same split, in nats per {settings.unit})")
-    tied = " (tied)" if run.model.output_weight is None else ""
+    output = " (tied)" if run.model.tied else "" if settings.softmax == "full" else f", {settings.softmax} softmax"
     say(
         "model",
-        f"{settings.layers} x {settings.cell} {settings.hidden}, embedding {settings.embedding}{tied}: "
+        f"{settings.layers} x {settings.cell} {settings.hidden}, embedding {settings.embedding}{output}: "
         f"{run.model.size:,} parameters, {settings.dtype} on {run.device}",
     )
     if run.given_vectors:

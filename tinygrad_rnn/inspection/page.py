@@ -201,7 +201,7 @@ def _thinned(points: list[tuple[int, float]], most: int = 300) -> list[tuple[int
 def bars(norms: dict[str, float]) -> str:
     """The norms of gradients as horizontal bars: of each layer, and, folded, of each Parameter."""
     layers: dict[str, float] = {}
-    tied = "output_weight" not in norms
+    tied = "output_bias" in norms and "output_weight" not in norms
     for name, norm in norms.items():
         layer = _layer(name) + (_TIED if tied and _layer(name) == "output" else "")
         layers[layer] = math.hypot(layers.get(layer, 0.0), norm)

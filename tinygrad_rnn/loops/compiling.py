@@ -36,7 +36,7 @@ from tinygrad_rnn.loops.merging import merge
 from tinygrad_rnn.loops.places import Home
 from tinygrad_rnn.loops.program import Equation, Program, Var
 from tinygrad_rnn.loops.seeding import Pattern, Plan, active_values, planned
-from tinygrad_rnn.loops.segments import Gathering
+from tinygrad_rnn.loops.segments import Gathering, blocks_of, room_for_large_values
 from tinygrad_rnn.loops.splitting import sink, split_step
 from tinygrad_rnn.loops.totals import Group, Totals, operands, terms
 from tinygrad_rnn.ops import zeros_like
@@ -78,29 +78,39 @@ class Compiled:
         none was asked for); only where a gradient may be asked for."""
         if self.backward is None or self.others is None:
             raise RuntimeError("a program that was compiled without a backward loop was asked for gradients")
-        plan = self.others.plan_for(tuple(x is not None for x in g))
+        plan, steps = self.others.plan_for(tuple(x is not None for x in g)), len(operands[-1])
+        usual = [(self.backward, slice(0, steps))]
         if plan is self.others.usual_plan:
-            return self.backward.run(saved, g, operands)
+            return self._in_parts(usual, saved, g, operands)
         if self.backward.pattern in plan.patterns:
             # Nearly always it is as good for the steps that it was not made for: there, zeros stay zeros.
             with np.errstate(invalid="ignore", divide="ignore"):
-                found = self.backward.run(saved, g, operands)
+                found = self._in_parts(usual, saved, g, operands)
                 if all(x is None or _is_finite(x) for x in found):
                     return found
-        return self._in_segments(self.others, plan, saved, g, operands)
+        segments = [(self.others.loop_for(pattern), part) for pattern, part in plan.segments(steps)]
+        return self._in_parts(segments, saved, g, operands)
 
-    def _in_segments(
-        self, loops: BackwardLoops, plan: Plan, saved: Env, g: Sequence[Array | None], operands: Sequence[Array]
+    def _in_parts(
+        self,
+        parts: list[tuple[BackwardLoop, slice]],
+        saved: Env,
+        g: Sequence[Array | None],
+        operands: Sequence[Array],
     ) -> list[Array | None]:
-        """Each part of the steps by the loop that was made for it."""
+        """Parts of the steps, the last one first, each by the loop that was made for it, and in blocks where that
+        would keep large values of all its steps."""
+        blocks = [(loop, block) for loop, part in parts for block in blocks_of(part, loop.room)]
+        if len(blocks) == 1:
+            return blocks[0][0].run(saved, g, operands)
         captured, states, xs = self.program.sorted(operands)
         timed, cut = self.forward.layout.timed, len(states)
         gathering = Gathering(self.program, g[:cut])
-        for pattern, part in plan.segments(len(xs[0])):
-            g_part = [*gathering.of_states, *(None if x is None else x[part] for x in g[cut:])]
-            kept = {v: value[part] if v in timed else value for v, value in saved.items()}
-            found = loops.loop_for(pattern).run(kept, g_part, [*captured, *states, *(x[part] for x in xs)])
-            gathering.add(found, part.stop - part.start)
+        for loop, block in blocks:
+            g_block = [*gathering.of_states, *(None if x is None else x[block] for x in g[cut:])]
+            kept = {v: value[block] if v in timed else value for v, value in saved.items()}
+            found = loop.run(kept, g_block, [*captured, *states, *(x[block] for x in xs)])
+            gathering.add(found, block.stop - block.start)
         return gathering.all()
 
 
@@ -120,6 +130,8 @@ class BackwardLoop:
     totals: Totals
     reads: set[Var]
     """What it reads of the forward pass, which saves it."""
+    room: int
+    """The bytes a step of what it keeps of all steps, if large values are among that; otherwise 0."""
 
     def run(self, saved: Env, g: Sequence[Array | None], operands: Sequence[Array]) -> list[Array | None]:
         """The gradients of captured operands, states and inputs, given those of last states and outputs."""
@@ -197,7 +209,7 @@ def compile_program(program: Program, needs: tuple[bool, ...]) -> Compiled:
     active = active_values(program, wanted)
     usual = (True,) * (len(program.new_states) + len(program.ys))
     step = differentiate(program, wanted, active, usual)
-    sums = _sums(step)
+    sums = _sums(program, step)
     made = {v for e in program.equations for v in e.outs} | set(program.states)
     forward = _loop(_forward_direction(program, _read_by(step, sums) & made), numbers)
     backward = _backward_loop(program, usual, step, sums, forward, numbers)
@@ -206,7 +218,7 @@ def compile_program(program: Program, needs: tuple[bool, ...]) -> Compiled:
         if pattern == usual:
             return backward
         step = differentiate(program, wanted, active, pattern, backward.reads)
-        sums = _sums(step)
+        sums = _sums(program, step)
         if not _read_by(step, sums) & made <= backward.reads:
             return backward  # it would need a state that was not saved
         return _backward_loop(program, pattern, step, sums, forward, numbers)
@@ -225,9 +237,13 @@ def _read_by(step: Backward, sums: list[Group | None]) -> set[Var]:
     return {a for e in step.equations for a in e.reads} | _results(step, sums)
 
 
-def _sums(step: Backward) -> list[Group | None]:
+def _sums(program: Program, step: Backward) -> list[Group | None]:
     makers = {v: e for e in step.equations for v in e.outs}
-    return [None if g is None else terms(g, makers) for g in step.g_captured]
+    moving = {*program.states, *program.xs, *step.g_new_states, *step.g_ys}
+    for e in (*program.equations, *step.equations):
+        if not moving.isdisjoint(e.reads):
+            moving.update(e.outs)
+    return [None if g is None else terms(g, makers, moving) for g in step.g_captured]
 
 
 def _results(step: Backward, sums: list[Group | None]) -> set[Var]:
@@ -258,7 +274,14 @@ def _backward_loop(
         sums=sums,
         totals=Totals(sums, loop.layout),
         reads=reads | {place.stack for place in direction.home.values()},
+        room=room_for_large_values(_kept_by(loop), [*program.states, *program.xs, *program.ys]),
     )
+
+
+def _kept_by(loop: Loop) -> set[Var]:
+    """What a loop makes that is there of all time steps at once; slices, and not the stacks in which they lie."""
+    made = {v for e in (*loop.parts.before, *loop.parts.after) for v in e.outs} | loop.layout.stored
+    return made - loop.layout.stacks
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

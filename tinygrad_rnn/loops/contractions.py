@@ -85,11 +85,15 @@ class Contraction:
         return np.broadcast_to(spread, shape).copy()
 
 
-def contractions(v: Var, makers: dict[Var, Equation], timed: Container[Var] | None = None) -> list[Contraction] | None:
+def contractions(
+    v: Var, makers: dict[Var, Equation], timed: Container[Var], summed: bool = False
+) -> list[Contraction] | None:
     """A value at one step as a sum of contractions; None where it is none, or where one is no larger than what it is
-    made of (of that only what is `timed` counts, where that is known)."""
+    made of. Of that only what is `timed` counts, what differs from step to step. Where the value is to be `summed` over
+    time, its product with a matrix that does not differ is one whatever the sizes: the sum comes first, and then there
+    is one product instead of T."""
     axes = tuple(i if n != 1 else None for i, n in enumerate(v.shape))
-    return _Search(v, axes, makers, timed).terms(v, axes, 1.0)
+    return _Search(v, axes, makers, timed, summed).terms(v, axes, 1.0)
 
 
 @primitive
@@ -138,9 +142,14 @@ class _Search:
     """Looks for what makes a value, back through changes of shape."""
 
     def __init__(
-        self, result: Var, axes: AxisNumbers, makers: dict[Var, Equation], timed: Container[Var] | None
+        self,
+        result: Var,
+        axes: AxisNumbers,
+        makers: dict[Var, Equation],
+        timed: Container[Var],
+        summed: bool,
     ) -> None:
-        self.result, self.axes, self.makers, self.timed = result, axes, makers, timed
+        self.result, self.axes, self.makers, self.timed, self.summed = result, axes, makers, timed, summed
         self.new = count(len(axes))
 
     def terms(self, v: Var, axes: AxisNumbers, scale: float) -> list[Contraction] | None:
@@ -164,8 +173,9 @@ class _Search:
         factors = [(v, axes)] if e is None else self._factors(e, axes) or [(v, axes)]
         seen = [self.seen_through(a, of, 1.0) for a, of in factors]
         scale *= math.prod(s for _, _, s in seen)
-        entries = sum(math.prod(a.shape) for a, _, _ in seen if self.timed is None or a in self.timed)
-        small = entries < max(math.prod(v.shape), math.prod(self.result.shape))
+        late = [math.prod(a.shape) for a, _, _ in seen if a in self.timed]
+        once = self.summed and e is not None and e.primitive is ops.matmul and len(late) < len(seen)
+        small = once or sum(late) < max(math.prod(v.shape), math.prod(self.result.shape))
         if not small or any(a.dtype != self.result.dtype for a, _, _ in seen):
             return None
         return [Contraction(tuple((a, of) for a, of, _ in seen), self.axes, self.result.shape, v.dtype, scale)]

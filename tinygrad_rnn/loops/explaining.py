@@ -15,6 +15,7 @@ from tinygrad_rnn.loops.lookups import Lookup
 from tinygrad_rnn.loops.program import Equation, Program
 from tinygrad_rnn.loops.recorder import CannotRecord
 from tinygrad_rnn.loops.scanning import Heard, listener
+from tinygrad_rnn.loops.segments import BLOCK_BYTES
 from tinygrad_rnn.loops.totals import Term
 from tinygrad_rnn.loops.value_names import Names, called, identifiers, name_compiled, named_recording
 from tinygrad_rnn.ops.indexing import Slot, _getitem
@@ -88,6 +89,7 @@ class _Explanation:
             *self._kept(),
             "",
             *self._direction("Backward", self.backward.loop),
+            *self._blocks(),
             *self._sums(),
             "",
         ]
@@ -118,6 +120,11 @@ class _Explanation:
         size = sum(math.prod(v.shape) * v.dtype.itemsize for v in kept)
         what = ", ".join(self.names.get(v, repr(v)) for v in kept)
         return [f"kept for the backward pass: {what} ({size:,} bytes a step)"]
+
+    def _blocks(self) -> list[str]:
+        room = self.backward.room
+        steps = max(1, BLOCK_BYTES // room) if room else 0
+        return [f"all of it in blocks of {steps} steps: {room:,} bytes a step are made"] if room else []
 
     def _sums(self) -> list[str]:
         lines = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,9 +30,9 @@ Group = list[Term | Contraction | Lookup]
 """The summands of one gradient."""
 
 
-def terms(var: Var, makers: dict[Var, Equation]) -> Group:
+def terms(var: Var, makers: dict[Var, Equation], moving: Container[Var]) -> Group:
     """A gradient at one step as a sum. Since the sum over time of `x.T @ dz` is one product of all the rows of x and
-    dz, neither the sum nor the products need be computed at any step."""
+    dz, neither the sum nor the products need be computed at any step. `moving` is what differs from step to step."""
     found: Group = []
     waiting = [var]
     while waiting:
@@ -43,7 +44,7 @@ def terms(var: Var, makers: dict[Var, Equation]) -> Group:
             found.append(Term(x, e.args[1], var.shape))
         elif reading := lookup(e):
             found.append(reading)
-        elif products := contractions(v, makers):
+        elif products := contractions(v, makers, moving, summed=True):
             found += products
         elif e is not None and e.primitive is ops.sum_to:
             found.append(Term(None, e.args[0], var.shape))

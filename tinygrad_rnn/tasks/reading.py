@@ -36,7 +36,7 @@ def read(
     there = to_device(ids, model.device)
     vectors = Tensor(model.embedding(there[:, None]).data, requires_grad=True)
     outputs, units, untraced = _traced(model, vectors)
-    logits = (outputs @ model.output_matrix() + model.output_bias)[lead - 1 : -1, 0]
+    logits = model.softmax().scores(outputs)[lead - 1 : -1, 0]
     asked = ids[lead:]
     nats = ops.softmax_cross_entropy(logits, there[lead:], reduction="none")
     with no_grad():

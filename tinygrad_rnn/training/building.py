@@ -37,6 +37,7 @@ def build_model(
             settings.layers,
             cell.cell,
             tied=settings.tied,
+            softmax=settings.softmax,
             dropout=settings.dropout,
             recurrent_dropout=settings.recurrent_dropout,
             zoneout=settings.zoneout,

@@ -271,7 +271,7 @@ def _state_of(arrays: checkpoint.Arrays, model: LanguageModel) -> Any:
     """The carried state from the arrays `i.j` of a checkpoint: state i, and the layer j where the sizes differ."""
     if not arrays:
         return None
-    like = model.output_bias.data
+    like = model.embedding.weight.data
     groups: dict[int, list[Any]] = {}
     if strange := [name for name in arrays if not re.fullmatch(r"\d{1,9}\.\d{1,9}", name, re.ASCII)]:
         raise ValueError(f"a state must be called by two numbers, got {strange[0]!r}")

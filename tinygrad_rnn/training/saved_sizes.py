@@ -12,7 +12,8 @@ def check_sizes(settings: Settings, vocab_size: int, cell: type[Cell], weights: 
     """Raises ValueError where the `weights` of a model are not of the sizes that `settings` name. What a cell has
     beside its gates is asked for when the model is there."""
     _must_be(weights, "embedding.weight", vocab_size, settings.embedding)
-    _must_be(weights, "output_bias", vocab_size)
+    if settings.softmax == "full":
+        _must_be(weights, "output_bias", vocab_size)
     layers = {name.removeprefix(_LAYER).partition(".")[0] for name in weights if name.startswith(_LAYER)}
     if not cell.gates and cell not in CELLS.values():
         return  # a cell of the user's own without gates: nothing says how its arrays are called

@@ -9,6 +9,7 @@ from types import NoneType, UnionType
 from typing import Any, get_args, get_type_hints
 
 from tinygrad_rnn.data.readers import is_encoding
+from tinygrad_rnn.models.softmaxes import SOFTMAXES
 
 
 class SettingsError(ValueError):
@@ -49,6 +50,7 @@ class Settings:
     embedding: int = 160
     hidden: int = 160
     tied: bool | None = None
+    softmax: str = "full"
     init: str = "default"
     dtype: str = "float32"
     vectors: str | None = None
@@ -118,6 +120,9 @@ class Settings:
             raise SettingsError(f"momentum is an option of sgd, and the optimizer is {self.optimizer}")
         if self.decay is not None and self.optimizer not in ("rmsprop", "adadelta"):
             raise SettingsError(f"decay is an option of rmsprop and adadelta, and the optimizer is {self.optimizer}")
+        _choice("softmax", self.softmax, tuple(SOFTMAXES))
+        if self.tied and self.softmax != "full":
+            raise SettingsError(f"tied needs a full softmax, and the softmax is {self.softmax}")
         if self.tied and self.embedding != self.hidden:
             raise SettingsError(f"tied needs embedding == hidden, got {self.embedding} and {self.hidden}")
         if self.vectors and self.init_from:

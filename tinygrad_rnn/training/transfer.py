@@ -15,7 +15,7 @@ from tinygrad_rnn.training.cell_files import FoundCell, open_cell
 from tinygrad_rnn.training.cell_permits import CellPermit
 from tinygrad_rnn.training.settings import Settings, SettingsError
 
-OF_THE_MODEL = ("level", "lowercase", "cell", "layers", "embedding", "hidden", "tied", "init", "dtype")
+OF_THE_MODEL = ("level", "lowercase", "cell", "layers", "embedding", "hidden", "tied", "softmax", "init", "dtype")
 """Settings that a new run has from the model with whose weights it begins."""
 
 _BY_TOKEN = {"embedding.weight": 0, "output_weight": 1, "output_bias": 0}
@@ -27,6 +27,11 @@ def inherited(path: Path, given: Collection[str], permit: CellPermit, note: Note
     where `permit` says so; `note` is told where it is not as it was. Raises CheckpointError, CellNotRun, and
     SettingsError where one of the settings is among those that were `given`."""
     _, settings, cell = permitted_and_fitting(path, checkpoint.load(path), permit, note)
+    if settings.softmax != "full":
+        raise SettingsError(
+            f"--init-from takes the weights of each token, and {path} has some of its {settings.softmax} softmax that "
+            "belong to no token: a model with a full one was expected"
+        )
     if fixed := sorted({*given} & ({*OF_THE_MODEL} - {"cell"})):
         names = ", ".join(f"--{name}" for name in fixed)
         raise SettingsError(f"with --init-from the model is the one of {path}: {names} cannot be given")
