@@ -12,16 +12,14 @@ import hashlib
 import os
 import platform
 import re
-import sys
 import sysconfig
-import tempfile
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from tinygrad_rnn.data.cache import cache_folder, keep, kept, text_digest
 from tinygrad_rnn.data.messages import Note, TextError
-from tinygrad_rnn.disk import named_errors
 
 CACHE_FORMAT = 1
 """Changes whenever the rules below do, so that no cache of another version is read."""
@@ -48,11 +46,11 @@ def standard_library(cache: str | os.PathLike[str] | None = None, note: Note | N
     folder). `note` is told what takes time and what cannot be kept. Raises TextError where this Python comes without
     the sources of its library."""
     tell = note or (lambda sentence: None)
-    folder, library = _cache_folder() if cache is None else Path(cache), Path(sysconfig.get_path("stdlib"))
+    folder, library = cache_folder() if cache is None else Path(cache), Path(sysconfig.get_path("stdlib"))
     # Two Pythons of one version may come with different parts of the library.
     place = hashlib.sha256(os.fsencode(library)).hexdigest()[:8]
     title = f"standard-library-{platform.python_version()}-{CACHE_FORMAT}-{place}"
-    text = None if folder is None else _load(folder / f"{title}.txt", title)
+    text = None if folder is None else kept(folder, title)
     if text is None:
         tell("The docstrings of the Python standard library are read, once, as the default corpus.")
         text = "\n".join(library_sentences(library))
@@ -63,52 +61,11 @@ def standard_library(cache: str | os.PathLike[str] | None = None, note: Note | N
         try:
             if folder is None:
                 raise OSError("there is no cache folder")
-            with named_errors(folder):
-                _save(folder / f"{title}.txt", title, text)
+            keep(folder, title, text)
         except OSError as error:
             tell(f"The default corpus could not be kept for the next time: {error}.")
     name = f"docstrings of the Python {platform.python_version()} standard library"
-    return Prose(text.split("\n"), name, len(text.split()), _digest(text))
-
-
-# --- The cache: a line that says what follows, with its SHA-256, and the text ------------------------------------
-
-
-def _cache_folder() -> Path | None:
-    """The user's cache folder, as the system has it; None where there is none."""
-    named = os.environ.get("LOCALAPPDATA" if sys.platform == "win32" else "XDG_CACHE_HOME")
-    if named and os.path.isabs(named):  # the XDG specification: a relative path is to be ignored
-        return Path(named) / "tinygrad_rnn"
-    try:
-        return Path.home() / ("Library/Caches" if sys.platform == "darwin" else ".cache") / "tinygrad_rnn"
-    except RuntimeError:  # a user without a home
-        return None
-
-
-def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _load(path: Path, title: str) -> str | None:
-    """The text kept there, or None where there is none that is whole."""
-    try:
-        header, _, text = path.read_bytes().decode().partition("\n")
-    except (OSError, UnicodeDecodeError):
-        return None
-    return text if header == f"{title} {_digest(text)}" else None
-
-
-def _save(path: Path, title: str, text: str) -> None:
-    """Writes a file of its own and renames it, so that nobody ever finds half of it. Raises OSError."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f"{title}-")
-    try:
-        with open(handle, "wb") as file:
-            file.write(f"{title} {_digest(text)}\n{text}".encode())
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
+    return Prose(text.split("\n"), name, len(text.split()), text_digest(text))
 
 
 # --- Docstrings ------------------------------------------------------------------------------------------------
