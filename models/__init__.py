@@ -8,6 +8,7 @@ from tinygrad_rnn.models.cell import Gate as Gate
 from tinygrad_rnn.models.cells import GRUCell as GRUCell
 from tinygrad_rnn.models.cells import LSTMCell as LSTMCell
 from tinygrad_rnn.models.cells import RNNCell as RNNCell
+from tinygrad_rnn.models.classifier import Classifier as Classifier
 from tinygrad_rnn.models.crf import CRF as CRF
 from tinygrad_rnn.models.crf import crf_loss as crf_loss
 from tinygrad_rnn.models.crf import viterbi as viterbi

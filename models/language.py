@@ -10,19 +10,15 @@ import numpy as np
 from tinygrad_rnn.backend import xp
 from tinygrad_rnn.models import init
 from tinygrad_rnn.models.cell import Cell
-from tinygrad_rnn.models.cells import GRUCell, LSTMCell, RNNCell
+from tinygrad_rnn.models.cells_by_name import CELLS
 from tinygrad_rnn.models.embedding import Embedding
 from tinygrad_rnn.models.layers import Dropout
 from tinygrad_rnn.models.module import Module
 from tinygrad_rnn.models.padding import within_lengths
 from tinygrad_rnn.models.recurrent import Recurrent, State
 from tinygrad_rnn.models.softmaxes import SOFTMAXES, FullSoftmax, Softmax
-from tinygrad_rnn.models.variants import VARIANTS
 from tinygrad_rnn.ops.rows import Reduction
 from tinygrad_rnn.tensor import Parameter, Tensor
-
-CELLS: dict[str, type[Cell]] = {"rnn": RNNCell, "gru": GRUCell, "lstm": LSTMCell} | VARIANTS
-"""By name: the three classic ones, and those of `models.variants`."""
 
 
 class LanguageModel(Module):
@@ -151,6 +147,17 @@ class LanguageModel(Module):
         if weights is not None:
             weights = xp(outputs.data).asarray(weights)
         return self.softmax().loss(outputs, targets, weights, reduction=reduction), state
+
+    def batch_loss(
+        self,
+        batch: Any,
+        rng: np.random.Generator | None = None,
+        state: State | None = None,
+        reduction: Reduction = "sum",
+    ) -> tuple[Tensor, int, State]:
+        """What `loss` gives of a batch as the room `data` makes them, and between the two how many tokens count."""
+        loss, state = self.loss(batch.inputs, batch.targets, batch.weights, state, batch.lengths, rng, reduction)
+        return loss, batch.tokens, state
 
 
 def perplexity(nats: float) -> float:
