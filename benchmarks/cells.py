@@ -21,7 +21,7 @@ import numpy as np
 
 from tinygrad_rnn import Tensor, ops
 from tinygrad_rnn.models import Embedding, Linear, Recurrent
-from tinygrad_rnn.models.language import CELLS
+from tinygrad_rnn.models.cells_by_name import CELLS
 from tinygrad_rnn.optim import Adam, clip_by_norm
 
 OPEN, CLOSE, DEEPEST, END = (0, 1), (2, 3), 3, 4

@@ -1,8 +1,8 @@
 """A training run that is killed again and again, and what it lost: `python benchmarks/kills.py --kills 50`.
 
 The same small run is trained twice by the command line: once to the end, and once killed without warning (SIGKILL) at
-random moments, from the imports to some epochs on, and resumed each time. Printed is what differs in the end, which is
-to be nothing. Exits with 1 otherwise."""
+random moments, from the imports to some epochs on, and resumed each time; a language model, or with `--task` a model of
+another task. Printed is what differs in the end, which is to be nothing. Exits with 1 otherwise."""
 
 from __future__ import annotations
 
@@ -18,11 +18,15 @@ from typing import Any
 
 from tinygrad_rnn.models import checkpoint
 
-SMALL = "--lines --layers 1 --hidden 6 --embedding 6 --batch-size 8 --steps 10 --dropout 0.2".split()
+SIZES = "--hidden 6 --embedding 6 --batch-size 8 --dropout 0.2".split()
+SMALL = {
+    "language": [*SIZES, *"--lines --layers 1 --steps 10 --sentences 0".split()],
+    "classify": [*SIZES, *"--patience 0".split()],
+}
 
 
 def started(*arguments: object) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "tinygrad_rnn", "train", "--sentences", "0", *map(str, arguments)]
+    command = [sys.executable, "-m", "tinygrad_rnn", "train", *map(str, arguments)]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
@@ -79,14 +83,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0] if __doc__ else None)
     parser.add_argument("--kills", type=int, default=50)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--task", choices=tuple(SMALL), default="language")
     options = parser.parse_args()
     rng = random.Random(options.seed)
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         text, straight, parts = folder / "text.txt", folder / "straight", folder / "parts"
         names = "cat dog tree river".split()
-        text.write_text("\n".join(f"the {rng.choice(names)} sees a {rng.choice(names)} ." for _ in range(80)))
-        new = ["--text", text, *SMALL, "--epochs", 10**6]
+        lines = [f"the {rng.choice(names)} sees a {rng.choice(names)} ." for _ in range(80)]
+        if options.task == "classify":
+            lines = [f"{rng.choice(names)}\t{line}" for line in lines]
+        text.write_text("\n".join(lines))
+        data = "--text" if options.task == "language" else "--data"
+        new = [options.task, data, text, *SMALL[options.task], "--epochs", 10**6]
         lost = unreadable = 0
         start = killed_after_an_epoch(*new, "--out", parts)
         for _ in range(options.kills - 1):

@@ -19,11 +19,11 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from tinygrad_rnn.tasks.finding import find_task
+from tinygrad_rnn.tasks.language.options import LanguageOptions
+from tinygrad_rnn.training.beginning import new_run
 from tinygrad_rnn.training.log_file import LogFile
 from tinygrad_rnn.training.report import Reporter
-from tinygrad_rnn.training.runs import Run
-from tinygrad_rnn.training.settings import Settings
-from tinygrad_rnn.training.text_data import prepare, read_corpus
 
 SMALL: dict[str, Any] = {"layers": 1, "hidden": 8, "embedding": 8, "batch_size": 8, "steps": 8, "epochs": None}
 KINDS: dict[str, dict[str, Any]] = {
@@ -56,8 +56,8 @@ def memory_of(kind: str, steps: int) -> list[float]:
     with tempfile.TemporaryDirectory() as place:
         text, out = Path(place) / "text.txt", Path(place) / "run"
         write_text(text)
-        settings = Settings(text=(str(text),), lines=True, **SMALL, **KINDS[kind])
-        run = Run(settings, prepare(settings, read_corpus(settings, print)))
+        options = LanguageOptions(text=(str(text),), lines=True, **SMALL, **KINDS[kind])
+        run = new_run(find_task("language").new(options), print)
         reporter = Reporter(run, LogFile(out / "log.jsonl", run), None, quiet=True)
         for record in run.steps():
             reporter.step(record)

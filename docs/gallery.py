@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_rnn.models import Cell
-from tinygrad_rnn.models.language import CELLS
+from tinygrad_rnn.models.cells_by_name import CELLS
 
 HERE = Path(__file__).parent
 

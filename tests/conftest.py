@@ -3,6 +3,7 @@
 Hypothesis profiles: "quick" is reproducible and small, "thorough" is random and large. Chosen by
 `--hypothesis-profile NAME` or the environment variable HYPOTHESIS_PROFILE."""
 
+import gc
 import os
 import re
 import sys
@@ -20,8 +21,10 @@ from hypothesis import HealthCheck, settings
 
 from tinygrad_rnn import backend
 from tinygrad_rnn.checks import equality_checks
-from tinygrad_rnn.cli import options
+from tinygrad_rnn.cli import options, run_texts
+from tinygrad_rnn.inspection import plots
 from tinygrad_rnn.loops import changing_numbers, scanning
+from tinygrad_rnn.training import known_baselines
 
 # Asserts of tests hold under `python -O` too, since pytest rewrites them; so do those of the modules that tests share.
 _modules = {path.stem for path in Path(__file__).parent.glob("*.py")}
@@ -37,12 +40,58 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
 def pytest_configure(config: pytest.Config) -> None:
     """Known without pyproject.toml too, which does not come with the tests everywhere."""
     config.addinivalue_line("markers", "slow: takes minutes; run in CI with -m slow")
+    if getattr(config.option, "dist", "no") == "load":  # with pytest-xdist: `pytest -n 2`
+        # Each process begins with files of its own: what the tests of a file share is made once, and not in each.
+        config.option.dist = "worksteal"
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Iterator[None]:
+    """Thousands of tests are objects that stay until the end: the garbage collector looks at none of them, neither
+    while they are made nor at each of its rounds later."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.enable()
+        gc.freeze()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Test ids must be the same in every process, or `pytest -n 2` does not start."""
     if wandering := [item.nodeid for item in items if re.search(r" at 0x[0-9a-f]{6,}", item.nodeid)]:
         raise pytest.UsageError(f"these test ids hold memory addresses: {wandering}")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def own_cache_of_baselines(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What tests keep is not kept in the user's cache folder."""
+    folder = tmp_path_factory.mktemp("cache")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(known_baselines, "cache_folder", lambda: folder)
+        yield
+
+
+@pytest.fixture(autouse=True, scope="session")
+def few_pictures() -> Iterator[None]:
+    """A picture takes longer than most runs of the tests: only those that ask for `pictures` have them drawn."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(run_texts, "loss_curve", lambda *_: False)
+        yield
+
+
+@pytest.fixture(autouse=True, scope="session")
+def no_waiting_for_the_disk() -> Iterator[None]:
+    """What tests write need not outlast a power cut."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda _: None)
+        yield
+
+
+@pytest.fixture
+def pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The losses of a run are drawn at its end, where matplotlib is."""
+    monkeypatch.setattr(run_texts, "loss_curve", plots.loss_curve)
 
 
 _first_states: dict[int, Any] = {}

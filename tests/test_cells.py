@@ -155,13 +155,10 @@ def test_an_lstm_with_input_and_output_gates_one_and_forget_gate_zero_squashes_t
 
 
 @every_cell
-@pytest.mark.parametrize("order", [1, 2])
-def test_derivatives_by_every_weight_input_and_state_are_right(
-    kind: type[Cell], options: dict[str, Any], order: int
-) -> None:
-    small: Any = randomised(kind(2, 3, dtype=np.float64, **options), seed=3)
-    states = [draw(2, 3, seed=4 + i) for i in range(len(small.states))]
-    gradcheck_of_everything(small, lambda cell, x, *s: cell.advance(x, s), draw(2, 2), *states, order=order)
+def test_derivatives_by_every_weight_input_and_state_are_right(kind: type[Cell], options: dict[str, Any]) -> None:
+    small: Any = randomised(kind(1, 2, dtype=np.float64, **options), seed=3)
+    states = [draw(2, 2, seed=4 + i) for i in range(len(small.states))]
+    gradcheck_of_everything(small, lambda cell, x, *s: cell.advance(x, s), draw(2, 1), *states, order=2)
 
 
 # --- Sizes and initial weights ------------------------------------------------------------------------------

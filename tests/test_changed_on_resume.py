@@ -10,10 +10,11 @@ import pytest
 from small_runs import small_run
 
 from tinygrad_rnn.models import checkpoint
-from tinygrad_rnn.training.driving import Listener, train
+from tinygrad_rnn.tasks.finding import resume_run
+from tinygrad_rnn.training.driving import Listener, train_run
 from tinygrad_rnn.training.fitting import Record
+from tinygrad_rnn.training.options import SCHEDULES
 from tinygrad_rnn.training.runs import CHANGE_NUMBERS, Run
-from tinygrad_rnn.training.settings import SCHEDULES
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +52,7 @@ def stopped(run: Run, folder: Path, steps: int) -> Path:
 def resumed(path: Path, **changes: Any) -> tuple[Run, list[str]]:
     """The run, and what was noted."""
     heard: list[str] = []
-    return Run.resume(path, heard.append, **changes), heard
+    return resume_run(path, heard.append, **changes), heard
 
 
 @pytest.mark.parametrize("schedule", SCHEDULES)
@@ -68,8 +69,8 @@ def test_another_learning_rate_takes_effect_under_every_schedule_and_is_kept(
     run.save(file)
     again, heard = resumed(file)
     rates = Rates()
-    train(again, tmp_path, rates)
-    assert heard == [] and again.settings.lr == 0.25
+    train_run(again, tmp_path, rates)
+    assert heard == [] and again.options.lr == 0.25
     assert rates.seen[:2] == [pytest.approx(0.25 * factor)] * 2
 
 
@@ -92,7 +93,7 @@ def test_another_batch_size_begins_an_epoch_again_that_was_begun(
     assert ("the epoch that it was in begins again" in heard[0]) == again
     assert (run.progress.epoch, run.progress.batch, run.progress.step) == (0 if again else 1, 0, steps)
     assert run.batches(0)[0].inputs.shape[1] == 4
-    train(run, tmp_path, Listener())
+    train_run(run, tmp_path, Listener())
     assert run.progress.step == steps + len(run.batches(0)) * (3 if again else 2)
 
 
@@ -104,11 +105,11 @@ def test_the_same_numbers_are_no_change_and_the_run_is_the_one_that_was_not_inte
     other.parent.mkdir()
     shutil.copy(file, other)
     plain, _ = resumed(file)
-    same = {name: getattr(plain.settings, name) for name in CHANGE_NUMBERS}
-    run, heard = resumed(other, **{**same, "lr": plain.settings.learning_rate})  # which the run was not told
-    assert heard == [] and plain.settings.lr is None
+    same = {name: getattr(plain.options, name) for name in CHANGE_NUMBERS}
+    run, heard = resumed(other, **{**same, "lr": plain.options.learning_rate})  # which the run was not told
+    assert heard == [] and plain.options.lr is None
     for each, path in ((plain, file), (run, other)):
-        train(each, path.parent, Listener())
+        train_run(each, path.parent, Listener())
     arrays = [{name: a.tobytes() for name, a in checkpoint.load(path).arrays.items()} for path in (file, other)]
     assert arrays[0] == arrays[1]
 

@@ -20,7 +20,6 @@ from tinygrad_rnn.checks.rows import row_of
 from tinygrad_rnn.checks.subject import Subject, reasons_noted
 from tinygrad_rnn.cli import main
 from tinygrad_rnn.models import Cell, GRUCell, LSTMCell, RNNCell
-from tinygrad_rnn.models.variants import MGUCell
 
 
 def verdicts(report: CellReport) -> dict[str, bool | None]:
@@ -38,7 +37,7 @@ def figure(cell: type[Cell], what: str, **options: Any) -> str:
 
 @pytest.mark.parametrize("cell", [RNNCell, GRUCell, LSTMCell])
 def test_the_classic_cells_pass(cell: type[Cell]) -> None:
-    report = check_cell(cell, show=False)
+    report = check_cell(cell, 1, 2, show=False)
     assert report.passed
     assert {what for what, held in verdicts(report).items() if held is None} <= {"GPU = CPU"}
     assert len(report.rows) == 16
@@ -67,7 +66,7 @@ def test_the_table_is_printed_unless_it_is_not_wanted(capsys: pytest.CaptureFixt
 
 
 def test_the_same_seed_gives_the_same_table() -> None:
-    first, again, other = (str(check_cell(MGUCell, 1, 1, show=False, seed=seed)) for seed in (0, 0, 1))
+    first, again, other = (str(check_cell(RNNCell, 1, 1, show=False, seed=seed)) for seed in (0, 0, 1))
     assert first == again != other
 
 
@@ -88,7 +87,7 @@ class WrongRule(Cell):
 
 def test_a_wrong_derivative_is_told_with_gate_parameter_and_entry() -> None:
     with pytest.raises(CellError, match=r"WrongRule: first derivatives") as failure:
-        check_cell(WrongRule, show=False)
+        check_cell(WrongRule, 1, 1, show=False)
     assert "the derivative by parameter U of gate z, entry [" in str(failure.value)
     assert "so is that by the inputs, state h, parameter W of gate z" in str(failure.value)
 
@@ -119,7 +118,7 @@ class WrongForOneGate(Cell):
 )
 def test_what_the_wrong_derivative_is_of_is_named(cell: type[Cell], told: str) -> None:
     with pytest.raises(CellError, match=told):
-        check_cell(cell, show=False)
+        check_cell(cell, 1, 1, show=False)
 
 
 @tg.primitive
@@ -364,10 +363,10 @@ class Kinked(Cell):
         return ops.maximum(self.n(x, h), 0.1 * h) - abs(h - 0.3)
 
 
-@pytest.mark.parametrize(("cell", "seeds"), [(Delay, 1), (Beginning, 1), (Bare, 1), (Kinked, 3), (NoNumberAtZero, 2)])
+@pytest.mark.parametrize(("cell", "seeds"), [(Delay, 1), (Beginning, 1), (Bare, 1), (Kinked, 2), (NoNumberAtZero, 2)])
 def test_unusual_cells_pass(cell: type[Cell], seeds: int) -> None:
     for seed in range(seeds):  # where kinks lie depends on it
-        report = check_cell(cell, show=False, seed=seed)
+        report = check_cell(cell, 1, 2, show=False, seed=seed)
         notes = {what for what, held in verdicts(report).items() if held is None}
         assert notes <= {"GPU = CPU", "another number of inputs and units"} | ({ZONEOUT} if cell is Delay else set())
 
@@ -407,7 +406,7 @@ def test_what_a_cell_must_not_do_fails_by_name(cell: type[Cell], failing: str) -
 @pytest.mark.parametrize("cell", [Counting, Clocked])
 def test_a_cell_that_remembers_outside_its_states_fails(cell: type[Cell]) -> None:
     with pytest.raises(CellError):
-        check_cell(cell, show=False)
+        check_cell(cell, 1, 1, show=False)
 
 
 class Wide(Cell):
@@ -450,7 +449,7 @@ class Idle(Cell):
 
 
 def test_a_parameter_that_nothing_depends_on_is_told_and_is_no_failure() -> None:
-    report = check_cell(Idle, show=False)
+    report = check_cell(Idle, 1, 1, show=False)
     (row,) = [row for row in report.rows if row.what == "every parameter takes part"]
     assert row.held is None
     assert row.figure == "declared, and never reaches the loss: parameter W of gate k, parameter spare"
@@ -467,7 +466,7 @@ class LooksAtNumbers(Cell):
 def test_a_step_that_cannot_be_compiled_is_told_with_its_line_and_without_a_warning() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        report = check_cell(LooksAtNumbers, show=False)
+        report = check_cell(LooksAtNumbers, 1, 1, show=False)
     (row,) = [row for row in report.rows if row.what.startswith("compiled")]
     assert row.held is None
     assert "LooksAtNumbers.step: runs as a plain loop" in row.figure
@@ -514,7 +513,7 @@ class Scaled(Cell):
 
 
 def test_a_cell_with_a_parameter_of_shape_nothing_passes() -> None:
-    assert check_cell(Scaled, show=False).passed
+    assert check_cell(Scaled, 1, 1, show=False).passed
 
 
 class PastGates(Cell):
@@ -597,7 +596,7 @@ def test_the_command_prints_the_table_and_exits_with_0_or_1_or_2(tmp_path: Path)
     assert (fine.exit_code, fine.stderr) == (0, "")
     assert fine.stdout.startswith("Own(2, 3): gates n; states h; 18 weights\n")
     assert re.search(r"1[56] checks passed\n$", fine.stdout)  # one more where there is a GPU
-    wrong = CliRunner().invoke(main, ["check", f"{path}:Mixed", "--hidden-size", "2"])
+    wrong = CliRunner().invoke(main, ["check", f"{path}:Mixed", "--input-size", "1", "--hidden-size", "1"])
     assert wrong.exit_code == 1
     assert "FAIL  batch rows are independent" in wrong.stdout
     assert wrong.stderr.startswith("Error: Mixed: batch rows are independent: results row by row and as a batch differ")
@@ -607,4 +606,4 @@ def test_the_command_prints_the_table_and_exits_with_0_or_1_or_2(tmp_path: Path)
 
 def test_a_second_derivative_that_is_wrong_is_found() -> None:
     with pytest.raises(CellError, match="second derivatives = finite differences: the second derivative by"):
-        check_cell(WrongSecondDerivative, show=False)
+        check_cell(WrongSecondDerivative, 1, 1, show=False)

@@ -21,7 +21,7 @@ from tinygrad_rnn.loops.scanning import listener
 from tinygrad_rnn.loops.segments import LARGE, blocks_of, room_for_large_values
 from tinygrad_rnn.loops.totals import Term
 from tinygrad_rnn.models import AdditiveAttention, Recurrent
-from tinygrad_rnn.models.language import CELLS
+from tinygrad_rnn.models.cells_by_name import CELLS
 from tinygrad_rnn.sums import SUMMED_AT_ONCE
 from tinygrad_rnn.tensor import Parameter, Tensor
 

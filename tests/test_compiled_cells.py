@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from example_counts import part_of_the_examples
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -202,12 +203,14 @@ options = st.fixed_dictionaries(
 )
 
 
+@part_of_the_examples(0.5)
 @given(cases(), options, st.none() | st.integers(0, 99))
 def test_a_layer_of_random_cells_is_that_of_the_plain_loop(case: Case, options: Any, noise: int | None) -> None:
     layer = case.layer(**options)
     both(lambda: case.run(layer, noise))
 
 
+@part_of_the_examples(0.5)
 @given(cases(most=6), st.integers(1, 7), st.integers(1, 7), st.none() | st.integers(0, 9), st.booleans())
 def test_checkpoints_change_neither_values_nor_gradients(
     case: Case, every: int, k: int, noise: int | None, cut: bool
@@ -222,6 +225,7 @@ def test_checkpoints_change_neither_values_nor_gradients(
 # --- What a layer must be, whatever its cell -------------------------------------------------------------------
 
 
+@part_of_the_examples(0.5)
 @given(cases(directions=1), st.integers(1, 4))
 def test_two_halves_with_the_carried_state_have_the_values_and_gradients_of_the_whole(case: Case, cut: int) -> None:
     cut = min(cut, case.sizes[0])
@@ -253,6 +257,7 @@ def test_a_row_of_a_batch_of_random_cells_knows_nothing_of_the_others(case: Case
         close(gradients([(out * out).sum()], [alone])[0], slopes[:, part])
 
 
+@part_of_the_examples(0.5)
 @given(cases(), st.sampled_from([np.nan, np.inf, -1e300, 7.0]))
 def test_whatever_stands_in_the_padding_random_cells_do_not_see_it(case: Case, rubbish: float) -> None:
     steps, batch, features, _ = case.sizes
@@ -309,6 +314,7 @@ def test_a_truncated_scan_is_a_loop_in_which_every_kth_state_is_detached(
             all_close(results(lambda: tg.scan(step, state, xs, truncate=k, checkpoint_every=every)), expected)
 
 
+@part_of_the_examples(0.5)
 @given(cases(most=6, directions=1), st.integers(1, 7))
 def test_a_truncated_layer_is_one_that_is_called_chunk_by_chunk_with_detached_states(case: Case, k: int) -> None:
     layer = case.layer()
@@ -973,6 +979,7 @@ def test_what_may_not_be_done_at_once_is_not(name: str, small: int) -> None:
         both(run)
 
 
+@part_of_the_examples(0.5)
 @given(cases(most=4), options)
 def test_work_that_is_moved_into_the_loop_is_the_same_work(case: Case, extra: Any) -> None:
     layer = case.layer(**extra)

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from example_counts import part_of_the_examples
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -78,6 +79,7 @@ def gradients(model: Decoder, *run: Any, **options: Any) -> tuple[Any, Any, list
 
 @pytest.mark.parametrize("loss", LOSSES)
 @pytest.mark.parametrize("feedback", ["argmax", "gumbel", "scheduled"])
+@part_of_the_examples(0.4)
 @given(
     sizes=st.tuples(st.integers(2, 5), st.integers(1, 3)),
     seed=st.integers(0, 99),

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from example_counts import part_of_the_examples
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -110,6 +111,7 @@ def test_a_layer_of_random_cells_has_the_values_and_gradients_of_the_plain_loop(
         close(fast, plain)
 
 
+@part_of_the_examples(0.5)
 @given(cases(), st.integers(1, 8))
 def test_checkpoints_change_no_value_and_no_gradient(case: Case, every: int) -> None:
     expected = case.run(True)

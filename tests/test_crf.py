@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from test_backends import DeviceArray, device
+from stand_in import DeviceArray, device
 
 import tinygrad_rnn as tg
 from tinygrad_rnn import Tensor, grad, ops

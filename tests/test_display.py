@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from tinygrad_rnn.cli.saying import say_samples
 from tinygrad_rnn.training import display
-from tinygrad_rnn.training.display import HEADER, columns, entry, figure, row, shortened
+from tinygrad_rnn.training.display import columns, entry, figure, header, row, shortened
 
 WORDS = st.lists(st.text("abc,.", min_size=1, max_size=20), max_size=40)
 
@@ -32,12 +32,16 @@ def test_an_entry_breaks_no_line_at_a_tie() -> None:
     assert text == " " * 10 + "aaaaaaaaaaaaaaaaaaaa\n" + " " * 10 + "bbbbb ccccc"
 
 
+HEADER = header(["perplexity", "bits"], "tokens")
+FIGURES = [("perplexity", "170.1"), ("bits", "7.41")]
 NUMBERS = st.floats(0, 1e6, exclude_max=True) | st.just(float("nan")) | st.just(float("inf"))
 
 
 @given(numbers=st.tuples(*[NUMBERS] * 6), label=st.text("xyz", min_size=1, max_size=12))
 def test_a_row_has_its_figures_under_the_header_and_fits_into_80_columns(numbers: Any, label: str) -> None:
-    text = row(label, *numbers)
+    train, valid, perplexity, bits, speed, lr = numbers
+    figures = [("perplexity", figure(perplexity, 1)), ("bits", figure(bits, 2))]
+    text = row(label, train, valid, figures, speed, "tokens", lr)
     ends = [match.end() for match in re.finditer(r"\S+", HEADER)]
     found = [match.end() for match in re.finditer(r"\S+", text)][1:]
     assert len(found) == len(ends)
@@ -47,10 +51,10 @@ def test_a_row_has_its_figures_under_the_header_and_fits_into_80_columns(numbers
 
 
 def test_a_row_is_what_it_says() -> None:
-    assert row("epoch 3", 5.7391, 5.1364, 170.05, 7.4102, 7600.4, 5e-3) == (
+    assert row("epoch 3", 5.7391, 5.1364, FIGURES, 7600.4, "tokens", 5e-3) == (
         "epoch 3      5.739   5.136       170.1   7.41     7,600    0.005"
     )
-    assert row("step 1234567", 5.7391, 5.1364, 170.05, 7.4102, 7600.4, 5e-3) == (
+    assert row("step 1234567", 5.7391, 5.1364, FIGURES, 7600.4, "tokens", 5e-3) == (
         "step 1234567 5.739   5.136       170.1   7.41     7,600    0.005"
     )
     assert figure(1e30, 1) == "1e+30" and figure(float("inf"), 1) == "inf"

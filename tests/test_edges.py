@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from example_counts import part_of_the_examples
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -820,6 +821,7 @@ def whole_numbers(data: Any, dtype: Any, count: int) -> Any:
 
 
 @pytest.mark.parametrize("name", AS_NUMPY)
+@part_of_the_examples(0.5)
 @given(data=st.data())
 def test_integers_of_every_size_give_what_numpy_gives(name: str, data: Any) -> None:
     ours, theirs = AS_NUMPY[name]

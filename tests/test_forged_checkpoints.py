@@ -16,14 +16,18 @@ from click.testing import CliRunner
 
 from tinygrad_rnn import Parameter
 from tinygrad_rnn.cli import main
+from tinygrad_rnn.data.messages import TextError
 from tinygrad_rnn.models import Cell, LanguageModel, checkpoint
+from tinygrad_rnn.models.cells_by_name import CELLS
 from tinygrad_rnn.models.checkpoint import CheckpointError
-from tinygrad_rnn.models.language import CELLS
-from tinygrad_rnn.training.building import load_model
+from tinygrad_rnn.tasks.finding import find_task, resume_run, saved_task, with_weights
+from tinygrad_rnn.tasks.language.opening import load_language_model
+from tinygrad_rnn.tasks.language.options import LanguageOptions
+from tinygrad_rnn.tasks.language.saved_sizes import check_sizes
+from tinygrad_rnn.training.beginning import new_run
 from tinygrad_rnn.training.description import check_description
-from tinygrad_rnn.training.runs import Run
-from tinygrad_rnn.training.saved_sizes import check_sizes
-from tinygrad_rnn.training.settings import Settings, SettingsError
+from tinygrad_rnn.training.options import OptionError
+from tinygrad_rnn.training.saved_runs import load_run
 
 TEXT = "\n".join(f"the {noun} {verb} ." for noun in "cat dog bird tree".split() for verb in "sees hears".split()) * 3
 SMALL = "--lines --layers 2 --hidden 3 --embedding 3 --batch-size 2 --steps 5 --sentences 0 --quiet --untied".split()
@@ -40,6 +44,12 @@ def edit(path: Path, change: Callable[[dict[str, Any], checkpoint.Arrays], Any],
     change(meta, arrays)
     checkpoint.save(target, arrays, meta)
     return target
+
+
+def vocabulary_of(meta: dict[str, Any]) -> list[str]:
+    """The tokens that it names."""
+    found: list[str] = meta["tables"]["vocabulary"]["Vocabulary"]
+    return found
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +75,7 @@ def last(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ]
     result = CliRunner().invoke(main, [*map(str, line)])
     assert result.exit_code == 0, result.output
-    run = Run.resume(folder / "run" / "last.safetensors", print)
+    run = resume_run(folder / "run" / "last.safetensors", print)
     for record in run.steps():
         if record.step % 3 == 0 and not record.last_of_epoch:
             break
@@ -108,31 +118,31 @@ def test_every_field_of_a_description_takes_what_a_run_saves_and_refuses_the_res
     assert refused > 500
 
 
-@pytest.mark.parametrize("part", Settings().to_json())
+@pytest.mark.parametrize("part", LanguageOptions().to_json())
 def test_every_setting_in_a_checkpoint_is_of_its_type_or_refused(part: str) -> None:
-    values = Settings(text=("a",)).to_json()
-    assert Settings.from_json(json.loads(json.dumps(values))) == Settings(text=("a",))
+    values = LanguageOptions(text=("a",)).to_json()
+    assert LanguageOptions.from_json(json.loads(json.dumps(values))) == LanguageOptions(text=("a",))
     refused = 0
     for value in STRANGE:
         try:
-            found = getattr(Settings.from_json({**values, part: value}), part)
-        except SettingsError as error:
+            found = getattr(LanguageOptions.from_json({**values, part: value}), part)
+        except OptionError as error:
             refused += 1
             assert part in str(error) and len(str(error)) < 500
         else:
-            assert isinstance(found, type(getattr(Settings(), part)) | str | int | float | None)
+            assert isinstance(found, type(getattr(LanguageOptions(), part)) | str | int | float | None)
     assert refused > 5
 
 
 def test_a_whole_number_stays_one_where_a_setting_is_a_number() -> None:
-    assert repr(Settings.from_json(Settings(lr=40).to_json()).lr) == "40"
+    assert repr(LanguageOptions.from_json(LanguageOptions(lr=40).to_json()).lr) == "40"
 
 
-@pytest.mark.parametrize("missing", ["vocabulary", "settings", "noise", "best", "history"])
+@pytest.mark.parametrize("missing", ["tables", "data", "settings", "noise", "best", "history"])
 def test_a_part_that_is_missing_is_named(missing: str, last: Path, tmp_path: Path) -> None:
     forged = edit(last, lambda meta, arrays: meta.pop(missing), tmp_path / "a.safetensors")
     with pytest.raises(CheckpointError, match=f"without its {missing}"):
-        load_model(forged)
+        load_language_model(forged)
 
 
 SIZES: dict[str, dict[str, Any]] = {
@@ -152,36 +162,38 @@ def test_sizes_that_are_not_those_of_the_arrays_are_refused_before_memory_is_tak
     tracemalloc.start()
     try:
         with pytest.raises(CheckpointError, match=r"by the settings|there is no"):
-            load_model(forged)
+            load_language_model(forged)
         with pytest.raises(CheckpointError, match=r"by the settings|there is no"):
-            Run.resume(forged, print)
+            resume_run(forged, print)
         assert tracemalloc.get_traced_memory()[1] < 10**7
     finally:
         tracemalloc.stop()
 
 
 def test_a_vocabulary_of_another_size_is_refused(last: Path, tmp_path: Path) -> None:
-    forged = edit(last, lambda meta, arrays: meta["vocabulary"].append("more"), tmp_path / "a.safetensors")
+    forged = edit(last, lambda meta, arrays: vocabulary_of(meta).append("more"), tmp_path / "a.safetensors")
     with pytest.raises(CheckpointError, match=r"embedding\.weight must be"):
-        load_model(forged)
-    forged = edit(last, lambda meta, arrays: meta.update(vocabulary=meta["vocabulary"][:4]), tmp_path / "b.safetensors")
+        load_language_model(forged)
+    forged = edit(
+        last, lambda meta, arrays: vocabulary_of(meta).__delitem__(slice(4, None)), tmp_path / "b.safetensors"
+    )
     with pytest.raises(CheckpointError, match="no tokens"):
-        load_model(forged)
-    forged = edit(last, lambda meta, arrays: meta["vocabulary"].append("the"), tmp_path / "c.safetensors")
+        load_language_model(forged)
+    forged = edit(last, lambda meta, arrays: vocabulary_of(meta).append("the"), tmp_path / "c.safetensors")
     with pytest.raises(CheckpointError, match="must differ"):
-        load_model(forged)
+        load_language_model(forged)
 
 
 @pytest.mark.parametrize("cell", sorted(CELLS))
 @pytest.mark.parametrize("tied", [None, False])
 def test_the_sizes_of_every_cell_are_its_own(cell: str, tied: bool | None) -> None:
-    settings = Settings(cell=cell, hidden=4, embedding=4 if tied is None else 5, layers=2, tied=tied)
+    settings = LanguageOptions(cell=cell, hidden=4, embedding=4 if tied is None else 5, layers=2, tied=tied)
     model = LanguageModel(9, settings.embedding, 4, 2, cell, tied)
     weights = model.state_dict()
     check_sizes(settings, 9, CELLS[cell], weights)
     for wrong in ({"hidden": 8}, {"layers": 1}, {"layers": 3}, {"embedding": 6}):
         with pytest.raises(ValueError, match=r"by the settings|there is no|there are no"):
-            check_sizes(Settings(**{**settings.to_json(), "tied": False, **wrong}), 9, CELLS[cell], weights)
+            check_sizes(LanguageOptions(**{**settings.to_json(), "tied": False, **wrong}), 9, CELLS[cell], weights)
 
 
 class Changed(Cell):
@@ -211,12 +223,12 @@ class Bare(Cell):
 
 def test_a_cell_of_one_s_own_may_have_weights_of_any_shape() -> None:
     for cell in (Bare, Changed):
-        check_sizes(Settings(hidden=4, embedding=4), 9, cell, LanguageModel(9, 4, 4, 2, cell).state_dict())
+        check_sizes(LanguageOptions(hidden=4, embedding=4), 9, cell, LanguageModel(9, 4, 4, 2, cell).state_dict())
     weights = LanguageModel(9, 4, 4, 2, Changed).state_dict()
     sizes: list[dict[str, Any]] = [{"hidden": 10**6}, {"layers": 10**6}, {"embedding": 10**6}]
     for wrong in sizes:
         with pytest.raises(ValueError, match="by the settings"):
-            check_sizes(replace(Settings(hidden=4, embedding=4), **wrong), 9, Changed, weights)
+            check_sizes(replace(LanguageOptions(hidden=4, embedding=4), **wrong), 9, Changed, weights)
 
 
 STATES: dict[str, Callable[[dict[str, Any], checkpoint.Arrays], Any]] = {
@@ -253,8 +265,8 @@ STATES: dict[str, Callable[[dict[str, Any], checkpoint.Arrays], Any]] = {
 def test_how_a_run_goes_on_is_refused_where_it_cannot(name: str, last: Path, tmp_path: Path) -> None:
     forged = edit(last, STATES[name], tmp_path / "a.safetensors")
     with pytest.raises(CheckpointError, match=r"^[^\n]+: a checkpoint that does not say how to go on: [^\n]+$"):
-        Run.resume(forged, print)
-    load_model(forged)  # which does not go on
+        resume_run(forged, print)
+    load_language_model(forged)  # which does not go on
 
 
 def test_a_description_that_is_no_dictionary_is_refused(tmp_path: Path) -> None:
@@ -262,7 +274,7 @@ def test_a_description_that_is_no_dictionary_is_refused(tmp_path: Path) -> None:
     for meta in nonsense:
         checkpoint.save(tmp_path / "a.safetensors", {}, meta)
         with pytest.raises(CheckpointError, match="description cannot be read"):
-            load_model(tmp_path / "a.safetensors")
+            load_language_model(tmp_path / "a.safetensors")
 
 
 # --- What is printed -------------------------------------------------------------------------------------------
@@ -272,8 +284,9 @@ ESCAPES = "\x1b]0;evil\x07\x9b31m\u202e\r\ud800"
 
 def test_nothing_in_a_checkpoint_reaches_the_terminal_but_text(last: Path, tmp_path: Path) -> None:
     def spoil(meta: dict[str, Any], arrays: checkpoint.Arrays) -> None:
-        meta["corpus"].update(name=f"a{ESCAPES}", sha256=f"b{ESCAPES}")
-        meta["vocabulary"] = [*meta["vocabulary"][:4], *(f"{token}{ESCAPES}" for token in meta["vocabulary"][4:])]
+        meta["data"].update(name=f"a{ESCAPES}", sha256=f"b{ESCAPES}")
+        tokens = vocabulary_of(meta)
+        tokens[4:] = [f"{token}{ESCAPES}" for token in tokens[4:]]
         meta["settings"]["column"] = ESCAPES
 
     forged = edit(last, spoil, tmp_path / "a.safetensors")
@@ -297,3 +310,116 @@ def test_nothing_in_an_error_or_the_name_of_a_file_reaches_the_terminal_but_text
         result = CliRunner().invoke(main, [each.replace("\ud800", "") for each in line])
         assert result.exit_code in (1, 2) and "\\x1b]0;evil\\x07\\x9b31m\\u202e" in result.output
         assert not set(result.output) & set(ESCAPES) - set("0;evil]31m")
+
+
+# --- Of other tasks --------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def classifier(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The checkpoint of a run of another task, within an epoch."""
+    folder = tmp_path_factory.mktemp("forged")
+    (folder / "a.tsv").write_text("".join(f"{'ab'[i % 2]}\tx {i}\n" for i in range(20)), encoding="utf-8")
+    found = find_task("classify")
+    options = found.task.Options(data=str(folder / "a.tsv"), batch_size=4, hidden=2, embedding=2)  # type: ignore[call-arg]  # of classify
+    run = new_run(found.new(options), print)
+    for _, _ in zip(range(2), run.steps(), strict=False):
+        pass
+    run.judge(run.validate())
+    run.save(folder / "last.safetensors")
+    return folder / "last.safetensors"
+
+
+def opened(path: Path) -> None:
+    """Opens a checkpoint as the commands do that use a model, and those that go on with a run."""
+    saved = load_run(path)
+    with_weights(path, saved, saved_task(path, saved))
+    resume_run(path, print)
+
+
+def test_every_part_of_a_task_s_checkpoint_is_taken_as_it_is_or_refused_in_one_sentence(
+    classifier: Path, tmp_path: Path
+) -> None:
+    opened(classifier)
+    saved, refused = checkpoint.load(classifier), 0
+    strange: list[Any] = [None, -1, 2**63, "", "a\n/../b", [], {"a": [1]}]
+    forged = classifier.with_name("forged.safetensors")
+    for path in paths(saved.meta):
+        for value in strange:
+            meta = copy.deepcopy(saved.meta)
+            if not path:
+                continue
+            put(meta, path, value)
+            checkpoint.save(forged, dict(saved.arrays), meta)
+            try:
+                opened(forged)
+            except (CheckpointError, OptionError, TextError) as error:
+                refused += 1
+                assert len(str(error)) < 700, (path, value)
+    assert refused > 200
+
+
+@pytest.mark.parametrize("missing", ["run", "tables", "data", "settings", "progress", "optimizer", "best", "history"])
+def test_a_part_that_a_task_s_checkpoint_is_without_is_named(missing: str, classifier: Path, tmp_path: Path) -> None:
+    forged = edit(classifier, lambda meta, arrays: meta.pop(missing), tmp_path / "a.safetensors")
+    with pytest.raises(CheckpointError, match=f"without its {missing}"):
+        load_run(forged)
+
+
+TABLES: dict[str, Any] = {
+    "none": {},
+    "of another kind": {"words": {"Vocabulary": ["a"]}, "labels": {"JSON": 3}},
+    "of texts": {"words": {"JSON": ["a"]}, "labels": {"JSON": ["b"]}},
+    "changed": {"words": {"Labels": ["a"]}, "labels": {"Vocabulary": ["<unk>"]}},
+    "too many labels": {"labels": {"Labels": ["a", "b", "c"]}},
+    "too few": {"labels": {"Labels": ["a"]}},
+}
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_tables_that_are_none_of_the_task_are_refused(name: str, classifier: Path, tmp_path: Path) -> None:
+    def change(meta: dict[str, Any], arrays: checkpoint.Arrays) -> None:
+        tables = TABLES[name]
+        meta["tables"] = {**meta["tables"], **tables} if len(tables) == 1 else tables
+
+    forged = edit(classifier, change, tmp_path / "a.safetensors")
+    for command in ("predict", "evaluate", "inspect"):
+        result = CliRunner().invoke(main, [command, str(forged)], input="x 1\n")
+        assert result.exit_code == 1 and "Traceback" not in result.output, result.output
+        assert isinstance(result.exception, SystemExit), (command, result.exception)
+
+
+NAMES = ["../a.py", "/", "..", ".", "", "https://a/b.py:C", "a\nb", "~/x.py:C", ":", "a:", ":a", "\0:a", "language\n"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("record", [None, {"file": "..", "class": "C", "sha256": "", "beside": {}}])
+def test_a_task_of_a_strange_name_is_not_run(name: str, record: Any, classifier: Path, tmp_path: Path) -> None:
+    def change(meta: dict[str, Any], arrays: checkpoint.Arrays) -> None:
+        meta["task"] = name
+        if record is not None:
+            meta["task_file"] = record
+
+    forged = edit(classifier, change, tmp_path / "a.safetensors")
+    for command in ("predict", "evaluate", "train --resume", "inspect"):
+        for trust in ([], ["--trust"]):
+            result = CliRunner().invoke(main, [*command.split(), str(forged), *trust], input="x 1\n")
+            assert isinstance(result.exception, SystemExit | None), (command, result.exception)
+            assert result.exit_code in ((0, 1, 2) if command == "inspect" else (1, 2)), result.output
+
+
+@pytest.mark.parametrize("sizes", [{"hidden": 10**6}, {"embedding": 2**31 - 1}, {"hidden": 2**31 - 1}, {"hidden": 3}])
+def test_sizes_that_are_not_those_of_a_task_s_arrays_take_no_memory(
+    sizes: dict[str, Any], classifier: Path, tmp_path: Path
+) -> None:
+    forged = edit(classifier, lambda meta, arrays: meta["settings"].update(sizes), tmp_path / "a.safetensors")
+    saved = load_run(forged)
+    tracemalloc.start()
+    try:
+        with pytest.raises(CheckpointError, match="the weights do not fit the model that it describes"):
+            with_weights(forged, saved, saved_task(forged, saved))
+        with pytest.raises(CheckpointError, match="the weights do not fit the model that it describes"):
+            resume_run(forged, print)
+        assert tracemalloc.get_traced_memory()[1] < 10**7
+    finally:
+        tracemalloc.stop()

@@ -39,7 +39,7 @@ def frame_of(module: str) -> types.FrameType:
         ("tinygrad_rnn.models.cell", "engine"),
         ("tinygrad_rnn.models.cells", "shipped cell"),
         ("tinygrad_rnn.models.variants.grus", "shipped cell"),
-        ("tinygrad_rnn_user_mycells", "cell file"),
+        ("tinygrad_rnn_user_cell_mycells", "user's file"),
         ("tinygrad_rnn_extras", "user"),
         ("__main__", "user"),
         ("numpy", "user"),

@@ -16,12 +16,13 @@ from tinygrad_rnn.cli import main
 from tinygrad_rnn.data import TextError, Vocabulary
 from tinygrad_rnn.models import LanguageModel
 from tinygrad_rnn.models.cell import Cell
-from tinygrad_rnn.training.building import load_model
-from tinygrad_rnn.training.driving import Listener, train
-from tinygrad_rnn.training.held_out import LONG_SENTENCE, remarks_on_split
-from tinygrad_rnn.training.runs import Run
-from tinygrad_rnn.training.settings import Settings, SettingsError
-from tinygrad_rnn.training.text_data import Data, measure, prepare, read_corpus
+from tinygrad_rnn.tasks.finding import resume_run
+from tinygrad_rnn.tasks.language.held_out import LONG_SENTENCE, remarks_on_split
+from tinygrad_rnn.tasks.language.opening import load_language_model
+from tinygrad_rnn.tasks.language.options import LanguageOptions
+from tinygrad_rnn.tasks.language.text_data import TextData, measure_sentences, prepare, read_corpus
+from tinygrad_rnn.training.driving import Listener, train_run
+from tinygrad_rnn.training.options import OptionError
 
 SMALL = "--layers 1 --hidden 3 --embedding 3 --epochs 1 --batch-size 8 --sentences 0".split()
 
@@ -44,11 +45,11 @@ def names(tmp_path: Path) -> Path:
     return path
 
 
-def data_of(settings: Settings) -> Data:
+def data_of(settings: LanguageOptions) -> TextData:
     return prepare(settings, read_corpus(settings, nothing))
 
 
-def spelled_out(data: Data, part: str) -> list[str]:
+def spelled_out(data: TextData, part: str) -> list[str]:
     return ["".join(data.vocabulary.decode(ids[1:-1])) for ids in getattr(data, part)]
 
 
@@ -67,8 +68,8 @@ def test_the_validation_of_streams_does_not_depend_on_how_many_there_are(marks: 
     ids = [np.array([Vocabulary.start, *part, Vocabulary.end]) for part in np.split(text, 500)] if marks else [text]
 
     def nats(batch_size: int, **options: Any) -> tuple[float, int]:
-        found = measure(model, Settings(batch_size=batch_size, steps=200, **options), ids)
-        return found.nats, found.tokens
+        found = measure_sentences(model, LanguageOptions(batch_size=batch_size, steps=200, **options), ids)
+        return found.loss, found.count
 
     (alone, tokens), (cold, counted) = nats(1), nats(32, warm_up=0)
     assert counted == tokens and abs(cold - alone) > 2e-6, "the test must be able to see it"
@@ -98,14 +99,14 @@ def test_the_validation_of_streams_does_not_depend_on_how_many_there_are(marks: 
 def test_lists_stand_alone_and_are_shuffled_and_other_texts_are_read_in_order(
     options: dict[str, Any], streams: bool, shuffled: bool
 ) -> None:
-    settings = Settings(**options)
+    settings = LanguageOptions(**options)
     assert (settings.streams, settings.shuffled) == (streams, shuffled)
-    assert Settings.from_json(settings.to_json()) == settings
+    assert LanguageOptions.from_json(settings.to_json()) == settings
 
 
 def test_the_validation_part_of_a_list_is_drawn_from_all_of_it_by_the_seed(names: Path) -> None:
     def part(**options: Any) -> list[str]:
-        return spelled_out(data_of(Settings(text=(str(names),), lines=True, level="char", **options)), "valid")
+        return spelled_out(data_of(LanguageOptions(text=(str(names),), lines=True, level="char", **options)), "valid")
 
     drawn = part()
     assert len(drawn) == 10 and len({name[0] for name in drawn}) > 4
@@ -115,10 +116,10 @@ def test_the_validation_part_of_a_list_is_drawn_from_all_of_it_by_the_seed(names
 
 def test_a_list_is_measured_line_by_line(names: Path, tmp_path: Path) -> None:
     works("train", "--text", names, "--lines", "--level", "char", *SMALL, "--out", tmp_path / "run")
-    model, vocabulary, settings, meta = load_model(tmp_path / "run" / "best.safetensors")
+    model, vocabulary, settings, meta = load_language_model(tmp_path / "run" / "best.safetensors")
     valid = data_of(settings).valid
-    alone = [measure(model, settings, [ids]) for ids in valid]
-    total = sum(found.nats * found.tokens for found in alone) / sum(found.tokens for found in alone)
+    alone = [measure_sentences(model, settings, [ids]) for ids in valid]
+    total = sum(found.loss * found.count for found in alone) / sum(found.count for found in alone)
     assert meta["best"] == pytest.approx(total, rel=1e-5)
     assert vocabulary.start in valid[0] and len({len(ids) for ids in valid}) == 1
     text = works("evaluate", tmp_path / "run" / "best.safetensors")
@@ -149,8 +150,8 @@ def test_a_model_of_a_table_reads_another_text_sentence_by_sentence_too(tmp_path
     ],
 )
 def test_settings_that_contradict_each_other_are_refused(options: dict[str, Any], sentence: str) -> None:
-    with pytest.raises(SettingsError, match=sentence):
-        Settings(**options)
+    with pytest.raises(OptionError, match=sentence):
+        LanguageOptions(**options)
 
 
 # --- A text of one's own ---------------------------------------------------------------------------------------
@@ -163,10 +164,10 @@ def test_a_validation_text_of_one_s_own_is_used_whole_and_the_corpus_too(names: 
     text = works(*arguments)
     assert "100 training and 2 validation sentences" in text and str(own) in text
     best = tmp_path / "best.safetensors"
-    _, vocabulary, settings, meta = load_model(best)
+    _, vocabulary, settings, meta = load_language_model(best)
     data = data_of(settings)
     assert spelled_out(data, "valid")[1] == "bea" and "z" not in vocabulary
-    assert meta["corpus"]["sha256"] == data.about["sha256"]
+    assert meta["data"]["sha256"] == data.about["sha256"]
     assert f"{meta['best']:.4f} nats" in works("evaluate", best)
     whole = works("evaluate", best, "--text", own)
     assert f"{meta['best']:.4f} nats" in whole
@@ -179,10 +180,10 @@ def test_a_validation_text_of_one_s_own_is_used_whole_and_the_corpus_too(names: 
 def test_a_validation_table_has_the_column_of_the_other_and_a_missing_one_is_said(tmp_path: Path) -> None:
     for name in ("a", "b"):
         (tmp_path / f"{name}.csv").write_text(f"id,body\n1,one {name}\n2,two {name}\n", encoding="utf-8")
-    settings = Settings(csv=str(tmp_path / "a.csv"), column="body", valid=str(tmp_path / "b.csv"))
+    settings = LanguageOptions(csv=str(tmp_path / "a.csv"), column="body", valid=str(tmp_path / "b.csv"))
     assert read_corpus(settings, nothing).valid == [["one", "b"], ["two", "b"]]
     with pytest.raises(TextError, match=r"missing\.csv: cannot be read"):
-        read_corpus(Settings(csv=str(tmp_path / "a.csv"), valid=str(tmp_path / "missing.csv")), nothing)
+        read_corpus(LanguageOptions(csv=str(tmp_path / "a.csv"), valid=str(tmp_path / "missing.csv")), nothing)
 
 
 # --- What is remarked ------------------------------------------------------------------------------------------
@@ -199,19 +200,19 @@ PROSE = [
 
 @pytest.mark.parametrize("lines", [LINES, LINES[::-1], [["Aa"], *LINES], [*LINES, ["mm"]]])
 def test_a_sorted_list_whose_end_would_validate_is_remarked(lines: list[list[str]]) -> None:
-    (remark,) = remarks_on_split(Settings(lines=True, shuffle=False), [("a", 9)], lines)
+    (remark,) = remarks_on_split(LanguageOptions(lines=True, shuffle=False), [("a", 9)], lines)
     assert "alphabetical" in remark and "--valid FILE" in remark and "--shuffle" in remark
-    (remark,) = remarks_on_split(Settings(lines=True, batching="stream"), [("a", 9)], lines)
+    (remark,) = remarks_on_split(LanguageOptions(lines=True, batching="stream"), [("a", 9)], lines)
     assert "--shuffle" not in remark, "which streams do not have"
-    assert remarks_on_split(Settings(lines=True), [("a", 9)], lines) == []
-    assert remarks_on_split(Settings(valid="v.txt"), [("a", 9)], lines) == []
+    assert remarks_on_split(LanguageOptions(lines=True), [("a", 9)], lines) == []
+    assert remarks_on_split(LanguageOptions(valid="v.txt"), [("a", 9)], lines) == []
     whole = [list("\n".join(line[0] for line in lines))]
-    assert "alphabetical" in remarks_on_split(Settings(level="char"), [("a", 9)], whole)[0]
+    assert "alphabetical" in remarks_on_split(LanguageOptions(level="char"), [("a", 9)], whole)[0]
 
 
 def test_other_texts_are_not_remarked() -> None:
     for lines in (PROSE, LINES[:5], [["same"]] * 50):
-        assert remarks_on_split(Settings(), [("a", 9)], lines) == []
+        assert remarks_on_split(LanguageOptions(), [("a", 9)], lines) == []
 
 
 @pytest.mark.parametrize(
@@ -220,15 +221,15 @@ def test_other_texts_are_not_remarked() -> None:
 )
 def test_of_several_texts_those_that_the_validation_part_is_from_are_named(sizes: list[int], named: str) -> None:
     parts = list(zip("abc", sizes, strict=False))
-    (remark,) = remarks_on_split(Settings(), parts, PROSE)
+    (remark,) = remarks_on_split(LanguageOptions(), parts, PROSE)
     assert f"{named} (" in remark and "--valid FILE" in remark
-    assert remarks_on_split(Settings(lines=True), parts, PROSE) == []
+    assert remarks_on_split(LanguageOptions(lines=True), parts, PROSE) == []
 
 
 def test_a_sentence_so_long_that_it_takes_memory_is_remarked() -> None:
     long = [["a"] * (LONG_SENTENCE + 1), ["b"]]
-    assert "1,001 tokens" in remarks_on_split(Settings(lines=True), [], long)[0]
-    assert remarks_on_split(Settings(), [], long) == []
+    assert "1,001 tokens" in remarks_on_split(LanguageOptions(lines=True), [], long)[0]
+    assert remarks_on_split(LanguageOptions(), [], long) == []
 
 
 def test_remarks_reach_whoever_trains(names: Path, tmp_path: Path) -> None:
@@ -255,15 +256,15 @@ def run_from_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_a_run_from_before_goes_on_with_its_own_batching_order_split_and_validation(run_from_before: Path) -> None:
-    run = Run.resume(run_from_before, nothing, epochs=4)
-    assert (run.settings.streams, run.settings.shuffled, run.settings.warm_up) == (True, False, 0)
+    run = resume_run(run_from_before, nothing, epochs=4)
+    assert (run.options.streams, run.options.shuffled, run.options.warm_up) == (True, False, 0)
     last = (run_from_before.parent / "trees.txt").read_text(encoding="utf-8").split("\n")[-4:]
-    assert [" ".join(run.data.vocabulary.decode(ids[1:-1])) for ids in run.data.valid] == last
-    assert run.validate().nats == pytest.approx(run.best, rel=1e-6)
-    train(run, run_from_before.parent / "run", Listener())
+    assert [" ".join(run.task.tables["vocabulary"].decode(ids[1:-1])) for ids in run.data.valid] == last
+    assert run.validate().loss == pytest.approx(run.best, rel=1e-6)
+    train_run(run, run_from_before.parent / "run", Listener())
     assert [each["valid_nats"] for each in run.history] == pytest.approx(HISTORY, rel=1e-6)
-    again = Run.resume(run_from_before.parent / "run" / "last.safetensors", nothing)
-    assert again.settings == run.settings and math.isclose(again.best, HISTORY[-1], rel_tol=1e-6)
+    again = resume_run(run_from_before.parent / "run" / "last.safetensors", nothing)
+    assert again.options == run.options and math.isclose(again.best, HISTORY[-1], rel_tol=1e-6)
 
 
 def test_a_run_from_before_is_evaluated_as_it_was_and_says_so(run_from_before: Path) -> None:
@@ -273,8 +274,8 @@ def test_a_run_from_before_is_evaluated_as_it_was_and_says_so(run_from_before: P
 
 
 def test_sentences_from_before_stay_sentences_in_the_order_of_the_text() -> None:
-    saved = Settings(lines=True, batching="sentences").to_json()
+    saved = LanguageOptions(lines=True, batching="sentences").to_json()
     for name in ("warm_up", "shuffle", "valid"):
         del saved[name]
-    settings = Settings.from_json(saved)
+    settings = LanguageOptions.from_json(saved)
     assert not settings.streams and not settings.shuffled

@@ -11,7 +11,7 @@ from click.testing import CliRunner
 
 from tinygrad_rnn.cli import main
 from tinygrad_rnn.cli.helping import MODEL, Grouped
-from tinygrad_rnn.training.settings import Settings
+from tinygrad_rnn.tasks.language.options import LanguageOptions
 
 GROUPED = [name for name, command in main.commands.items() if isinstance(command, Grouped)]
 
@@ -27,7 +27,7 @@ def help_of(name: str, width: int = 80) -> str:
 
 
 def test_the_commands_that_use_a_model_have_their_options_under_headings() -> None:
-    assert {*GROUPED} == {"train", "evaluate", "score", "generate", "inspect"}
+    assert {*GROUPED} == {"train", "evaluate", "score", "generate", "inspect", "predict"}
 
 
 @pytest.mark.parametrize("name", GROUPED)
@@ -46,7 +46,7 @@ def test_every_option_stands_under_exactly_one_heading_and_none_is_empty(name: s
 def test_headings_name_only_options_that_there_are() -> None:
     there = {name: {option.name for option in main.commands[name].params} for name in GROUPED}
     assert all(heading.options <= there["train"] for heading in grouped("train").headings)
-    assert MODEL.options <= there["generate"]  # a heading of several commands, some of which lack one of them
+    assert MODEL.options <= there["predict"]  # a heading of several commands, some of which lack one of them
 
 
 @pytest.mark.parametrize("name", GROUPED)
@@ -58,8 +58,8 @@ def test_every_example_is_a_command_line_that_parses_and_uses_its_heading_s_opti
         typed = {o for o in ctx.params if ctx.get_parameter_source(o) is click.core.ParameterSource.COMMANDLINE}
         assert typed & {option.name for option in options}, heading.example
         if name == "train":  # and what the settings say of it is no mistake
-            settings = {field: ctx.params[field] for field in typed & {*Settings.__dataclass_fields__}}
-            Settings(**settings)
+            settings = {field: ctx.params[field] for field in typed & {*LanguageOptions.__dataclass_fields__}}
+            LanguageOptions(**settings)
 
 
 @pytest.mark.parametrize("width", [80, 110])

@@ -11,8 +11,9 @@ import pytest
 from small_runs import Clock, small_run
 
 from tinygrad_rnn.models import checkpoint
+from tinygrad_rnn.tasks.finding import resume_run
 from tinygrad_rnn.training import driving
-from tinygrad_rnn.training.driving import INTERIM, Listener, train
+from tinygrad_rnn.training.driving import INTERIM, Listener, train_run
 from tinygrad_rnn.training.fitting import Evaluation, Record
 from tinygrad_rnn.training.runs import Run
 
@@ -50,7 +51,7 @@ class Watch(Listener):
         self.losses.append(record.loss)
 
     def evaluation(self, record: Record, found: Evaluation, better: bool) -> None:
-        self.evaluations[record.step] = found.nats, better
+        self.evaluations[record.step] = found.loss, better
         if self.folder is not None:
             shutil.copy(self.folder / "last.safetensors", self.folder / f"at-{record.step}.safetensors")
 
@@ -68,7 +69,7 @@ def test_a_budget_shorter_than_an_epoch_has_evaluations_that_take_a_tenth_of_it_
 
     monkeypatch.setattr(Run, "validate", slow)
     watch, begin, budget = Watch(clock), clock.now, 100.0
-    why = train(run_of(text, evaluate_every=10**6), tmp_path, watch, budget)
+    why = train_run(run_of(text, evaluate_every=10**6), tmp_path, watch, budget)
     assert why == "the time budget is used up" and clock.now - begin <= budget + cost + 1
     found = [*watch.evaluations]
     assert len(found) >= (INTERIM - 1 if cost < 1 else 2) and found[0] <= budget / INTERIM + 1
@@ -78,10 +79,10 @@ def test_a_budget_shorter_than_an_epoch_has_evaluations_that_take_a_tenth_of_it_
 
 def test_without_a_budget_and_within_the_planned_ones_there_are_none(text: Path, tmp_path: Path, clock: Clock) -> None:
     watch = Watch(clock)
-    train(run_of(text, epochs=2), tmp_path / "a", watch)
+    train_run(run_of(text, epochs=2), tmp_path / "a", watch)
     assert [*watch.evaluations] == [4, 8]
     watch = Watch(clock)
-    train(run_of(text, epochs=2), tmp_path / "b", watch, budget=1000.0)
+    train_run(run_of(text, epochs=2), tmp_path / "b", watch, budget=1000.0)
     assert [*watch.evaluations] == [4, 8]
 
 
@@ -98,9 +99,9 @@ def test_a_run_with_interim_evaluations_is_the_one_without_them(
 ) -> None:
     options = {"epochs": 3, **options}
     plain, watch = Watch(clock), Watch(clock, tmp_path / "watched")
-    why = train(run_of(text, **options), tmp_path / "plain", plain)
+    why = train_run(run_of(text, **options), tmp_path / "plain", plain)
     monkeypatch.setattr(driving, "INTERIM", 1e6)  # after every step
-    assert train(run_of(text, **options), tmp_path / "watched", watch, budget=1e5) == why
+    assert train_run(run_of(text, **options), tmp_path / "watched", watch, budget=1e5) == why
     assert watch.losses == plain.losses and len(watch.evaluations) == len(watch.losses)
     assert {step: watch.evaluations[step] for step in plain.evaluations} == plain.evaluations
     files = [(tmp_path / name / "last.safetensors").read_bytes() for name in ("plain", "watched")]
@@ -110,6 +111,6 @@ def test_a_run_with_interim_evaluations_is_the_one_without_them(
     best = checkpoint.load(tmp_path / "watched" / "best.safetensors").meta
     assert best["best"] == lowest == watch.evaluations[best["progress"]["step"]][0]
     # What was saved at an interim evaluation goes on as the run that had none.
-    run = Run.resume(tmp_path / "watched" / "at-6.safetensors", print)
-    train(run, tmp_path / "again", Listener())
+    run = resume_run(tmp_path / "watched" / "at-6.safetensors", print)
+    train_run(run, tmp_path / "again", Listener())
     assert (tmp_path / "again" / "last.safetensors").read_bytes() == files[0]

@@ -192,8 +192,7 @@ def test_untied_embeddings_touch_the_rows_that_were_read_and_no_others() -> None
 
 
 @pytest.mark.parametrize("tied", [False, True])
-@pytest.mark.parametrize("order", [1, 2])
-def test_derivatives_by_every_weight_agree_with_finite_differences(tied: bool, order: int) -> None:
+def test_derivatives_by_every_weight_agree_with_finite_differences(tied: bool) -> None:
     model = build(4, 2, 2, tied=tied, seed=2)
     ids, targets, weights = (
         np.array([[0, 3], [2, 0], [3, 1]]),
@@ -206,7 +205,7 @@ def test_derivatives_by_every_weight_agree_with_finite_differences(tied: bool, o
         nats: Tensor = model.loss(ids, targets, weights, state)[0]
         return nats
 
-    gradcheck_of_everything(model, loss, state, order=order)
+    gradcheck_of_everything(model, loss, state, order=2)
 
 
 # --- Training, options, dtypes ------------------------------------------------------------------------------

@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from example_counts import part_of_the_examples
+from hypothesis import given
 from hypothesis import strategies as st
 from op_table import DIFFERENTIABLE, TABLE, UNDIFFERENTIABLE, Array, Call
 
@@ -76,8 +77,8 @@ class Seen(Watcher):
 def test_the_calls_of_the_table_reach_every_primitive_that_there_is() -> None:
     seen = Seen()
 
+    @part_of_the_examples(0.4)
     @given(data=st.data())
-    @settings(max_examples=10)
     def call(name: str, data: Any) -> None:
         drawn = data.draw(TABLE[name])
         with watching(seen):
@@ -106,6 +107,7 @@ def test_values_equal_those_of_numpy(name: str, data: Any) -> None:
 
 
 @every_differentiable_op
+@part_of_the_examples(0.6)  # each is hundreds of calls
 @given(data=st.data())
 def test_first_and_second_derivatives_agree_with_finite_differences(name: str, data: Any) -> None:
     call = data.draw(TABLE[name])
@@ -113,6 +115,7 @@ def test_first_and_second_derivatives_agree_with_finite_differences(name: str, d
 
 
 @every_differentiable_op
+@part_of_the_examples(0.4)
 @given(data=st.data())
 def test_the_backward_pass_is_the_adjoint_of_the_forward_pass(name: str, data: Any) -> None:
     """<Jv, u> = <v, uJ>, with Jv from differences of forward values: a wrong rule cannot agree with itself. The
@@ -134,6 +137,7 @@ def test_the_backward_pass_is_the_adjoint_of_the_forward_pass(name: str, data: A
 
 
 @every_differentiable_op
+@part_of_the_examples(0.2)  # a rule that is not linear shows it nearly everywhere
 @given(data=st.data())
 def test_the_backward_pass_is_linear_in_the_cotangent(name: str, data: Any) -> None:
     call = data.draw(TABLE[name])
@@ -145,6 +149,7 @@ def test_the_backward_pass_is_linear_in_the_cotangent(name: str, data: Any) -> N
 
 
 @every_differentiable_op
+@part_of_the_examples(0.4)
 @given(data=st.data())
 def test_narrow_dtypes_stay_narrow_in_values_and_gradients(name: str, data: Any) -> None:
     call = data.draw(TABLE[name])
@@ -169,6 +174,7 @@ def test_narrow_dtypes_stay_narrow_in_values_and_gradients(name: str, data: Any)
 
 
 @every_differentiable_op
+@part_of_the_examples(0.2)  # which engine walks the tape does not depend on shapes and layouts
 @given(data=st.data())
 def test_backward_gives_what_the_functional_gradient_gives(name: str, data: Any) -> None:
     call = data.draw(TABLE[name])

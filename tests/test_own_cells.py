@@ -16,12 +16,12 @@ from click.testing import CliRunner
 
 from tinygrad_rnn.cli import main
 from tinygrad_rnn.models import Recurrent, checkpoint
-from tinygrad_rnn.training.building import load_model
+from tinygrad_rnn.tasks.finding import resume_run
+from tinygrad_rnn.tasks.language.opening import load_language_model
 from tinygrad_rnn.training.cell_files import find_cell, open_cell
-from tinygrad_rnn.training.cell_permits import CellNotRun, CellPermit
-from tinygrad_rnn.training.cell_sources import CellSources
-from tinygrad_rnn.training.runs import Run
-from tinygrad_rnn.training.settings import SettingsError
+from tinygrad_rnn.training.options import OptionError
+from tinygrad_rnn.training.own_sources import OwnSources
+from tinygrad_rnn.training.permits import FileNotRun, Permit
 
 CELL = """
 import pathlib
@@ -226,13 +226,13 @@ def test_a_warning_is_no_line_of_the_results(place: Path) -> None:
 
 def test_load_model_warns_of_an_edited_cell_and_runs_none_unasked(place: Path) -> None:
     file = place / "run" / "last.safetensors"
-    with pytest.raises(CellNotRun, match="only where you name it"):
-        load_model(file)
+    with pytest.raises(FileNotRun, match="only where you name it"):
+        load_language_model(file)
     assert not was_run(place)
-    load_model(file, permit=CellPermit(trust=True))
+    load_language_model(file, permit=Permit(trust=True))
     (place / "own.py").write_text(CELL + "\n", encoding="utf-8")
     with pytest.warns(UserWarning, match=r"has changed since the model was saved: own\.py"):
-        load_model(file, permit=CellPermit("own.py:Plain"))
+        load_language_model(file, permit=Permit("own.py:Plain"))
 
 
 def test_the_options_of_a_cell_are_those_that_it_was_trained_with(place: Path) -> None:
@@ -241,7 +241,7 @@ def test_the_options_of_a_cell_are_those_that_it_was_trained_with(place: Path) -
     (place / "own.py").write_text(CELL.replace("gain: float = 1.0", "gain: float = 9.0"), encoding="utf-8")
     assert find_cell("own.py:Plain")(2, 3).gain == 9
     notes: list[str] = []
-    run = Run.resume(file, notes.append, permit=CellPermit("own.py:Plain"))
+    run = resume_run(file, notes.append, permit=Permit("own.py:Plain"))
     assert run.model.recurrent.cells[0].gain == 1 and "has changed" in notes[-1]
     run.save(file)
     assert checkpoint.load(file).meta["cell"]["options"] == {"gain": 1.0}
@@ -276,7 +276,7 @@ def test_what_a_cell_imports_is_read_with_it_packages_too_and_what_is_installed_
     (tmp_path / "own_package" / "inner").mkdir(parents=True)
     for name in ("__init__", "part", "inner/__init__", "inner/leaf"):
         (tmp_path / f"own_package/{name}.py").write_text("", encoding="utf-8")
-    found = CellSources.read(tmp_path / "main.py")
+    found = OwnSources.read(tmp_path / "main.py", "cell")
     package = "own_package own_package.inner own_package.inner.leaf own_package.part".split()
     assert list(found.beside) == [*package, "own_single", "own_third"]
 
@@ -314,7 +314,7 @@ def test_a_compiled_file_beside_the_source_is_never_what_runs(tmp_path: Path) ->
 def test_the_lines_of_a_cell_are_in_its_tracebacks(tmp_path: Path) -> None:
     (tmp_path / "own.py").write_text(CELL + "\nraise ValueError('no')\n", encoding="utf-8")
     (tmp_path / "own_helper.py").write_text(HELPER, encoding="utf-8")
-    with pytest.raises(SettingsError, match=r"own\.py cannot be imported: ValueError: no") as told:
+    with pytest.raises(OptionError, match=r"own\.py cannot be imported: .*own\.py, line \d+: ValueError: no") as told:
         find_cell(f"{tmp_path / 'own.py'}:Plain")
     assert told.value.__cause__ is not None
     assert "raise ValueError('no')" in "".join(traceback.format_exception(told.value.__cause__))

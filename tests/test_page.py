@@ -25,11 +25,11 @@ from tinygrad_rnn.inspection.plots import loss_curve
 from tinygrad_rnn.inspection.short_steps import without_short_steps
 from tinygrad_rnn.loops import ScanWarning
 from tinygrad_rnn.models import LanguageModel
-from tinygrad_rnn.tasks.own_text import validation_text
-from tinygrad_rnn.tasks.reading import MOST_TOKENS, read
-from tinygrad_rnn.tasks.speaking import spelled
-from tinygrad_rnn.training.building import load_model
-from tinygrad_rnn.training.settings import Settings
+from tinygrad_rnn.tasks.language.opening import load_language_model
+from tinygrad_rnn.tasks.language.options import LanguageOptions
+from tinygrad_rnn.tasks.language.own_text import validation_text
+from tinygrad_rnn.tasks.language.reading import MOST_TOKENS, read
+from tinygrad_rnn.tasks.language.text_form import TextForm
 
 WORDS = ["the", "cat", "sat", "on", "a", "mat", "</script>", "."]
 VOCABULARY = Vocabulary(WORDS)
@@ -279,8 +279,8 @@ def test_the_page_shows_the_model_reading_the_text_that_was_given(checkpoint: Pa
     data = data_of(made(checkpoint, tmp_path, "--text", "the zebra sat"))
     assert data["tokens"] == ["SENTENCE_START", "the", "zebra", "sat", "SENTENCE_END"]
     assert data["unknown"] == [False, False, True, False, False]
-    model, vocabulary, settings, _ = load_model(checkpoint)
-    found = read(model, vocabulary, *spelled("the zebra sat", vocabulary, settings))
+    model, vocabulary, settings, _ = load_language_model(checkpoint)
+    found = read(model, vocabulary, *TextForm.of(vocabulary, settings).spelled("the zebra sat"))
     np.testing.assert_allclose(data["nats"], found.nats, rtol=1e-3)
     np.testing.assert_allclose(data["depends"], found.depends, rtol=1e-3, atol=1e-12)
     assert set(data["units"]) == {f"0.forward.{name}" for name in "zrnh"}
@@ -367,6 +367,7 @@ def test_the_evaluation_at_the_end_is_in_the_curve_also_where_none_was_planned(
     checkpoint: Path, tmp_path: Path, log: bool
 ) -> None:
     options = "--lines --epochs 1 --evaluate-every 5 --batch-size 1 --steps 10 --hidden 6 --embedding 6 --layers 1"
+    options += " --sentences 0"
     text = str(checkpoint.with_name("text.txt"))
     found = CliRunner().invoke(main, ["train", "--text", text, *options.split(), "--out", str(tmp_path)])
     assert found.exit_code == 0, found.output
@@ -389,6 +390,7 @@ def test_unless_told_the_model_reads_of_its_validation_part(checkpoint: Path, tm
     lines += ["the cat ran to the dog and sat there .", "the dog sat on the mat and a cat ran ."]
     text.write_text("\n".join(["so it ran and there to", *lines]), encoding="utf-8")
     options = f"--level {level} --epochs 1 --hidden 6 --embedding 6 --layers 1 --valid-fraction 0.16".split()
+    options += ["--sentences", "0"]
     options += ["--lines", "--no-shuffle"] if level == "word" else []
     found = CliRunner().invoke(main, ["train", "--text", str(text), *options, "--out", str(tmp_path)])
     assert found.exit_code == 0, found.output
@@ -408,7 +410,7 @@ def test_unless_told_the_model_reads_of_its_validation_part(checkpoint: Path, tm
 
 
 def test_a_corpus_from_standard_input_is_not_asked_for_again_by_a_page(tmp_path: Path) -> None:
-    settings = Settings(text=("-",))
+    settings = LanguageOptions(text=("-",))
     assert validation_text(tmp_path / "best.safetensors", VOCABULARY, settings, {"corpus": {"sha256": ""}}) is None
 
 

@@ -15,8 +15,8 @@ from click.testing import CliRunner
 from tinygrad_rnn.cli import main
 from tinygrad_rnn.data import TextError
 from tinygrad_rnn.models import checkpoint
-from tinygrad_rnn.training.places import candidates, found_texts, pipes
-from tinygrad_rnn.training.settings import Settings
+from tinygrad_rnn.tasks.language.options import LanguageOptions
+from tinygrad_rnn.training.places import candidates, found_files, pipes
 
 TEXT = "\n".join(f"the {noun} {verb} ." for noun in "cat dog bird tree".split() for verb in "sees hears".split()) * 3
 SMALL = "--lines --layers 1 --hidden 3 --embedding 3 --epochs 1 --batch-size 2 --steps 5 --sentences 0".split()
@@ -109,7 +109,7 @@ def test_the_same_text_under_another_name_is_taken_on_resume_and_another_text_is
     gone = fails("train", "--resume", file, "--epochs", 2)
     assert "data/text.txt: cannot be read" in gone and "name it with --text" in gone
     works("train", "--resume", file, "--epochs", 2, "--text", "new.txt")
-    assert checkpoint.load(file).meta["corpus"]["name"] == "new.txt"
+    assert checkpoint.load(file).meta["data"]["name"] == "new.txt"
     works("train", "--resume", file, "--epochs", 3)
     moved.write_text(TEXT + "\nmore .", encoding="utf-8")
     assert "new.txt has changed" in fails("train", "--resume", file, "--epochs", 4, "--text", "new.txt")
@@ -142,5 +142,6 @@ def test_a_text_from_a_pipe_says_when_training_starts_that_resuming_will_not_fin
 def test_a_checkpoint_cannot_make_a_device_be_read(tmp_path: Path) -> None:
     for name in ("/dev/zero", "/dev/stdin", "/dev/fd/63", "-"):
         with pytest.raises(TextError, match="name it with --text"):
-            found_texts(Settings(text=(name,)), tmp_path / "a", {})
-    assert pipes(Settings(text=("/dev/fd/63", "/dev/null", "missing", "."))) == {"/dev/fd/63", "/dev/null"}
+            found_files(LanguageOptions(text=(name,)), tmp_path / "a", {})
+    found = pipes(LanguageOptions(text=("/dev/fd/63", "/dev/null", "missing", ".")))
+    assert found == {"/dev/fd/63": "--text", "/dev/null": "--text"}

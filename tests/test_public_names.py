@@ -24,7 +24,7 @@ PROMISED = {
     "tinygrad_rnn.models": """Module Linear Embedding Dropout LayerNorm Cell Gate Recurrent RNN GRU LSTM RNNCell GRUCell
         LSTMCell LanguageModel perplexity within_lengths AdditiveAttention DotAttention GeneralAttention masked_mean
         masked_max last decode Decoded FullSoftmax AdaptiveSoftmax TwoLevelSoftmax
-        CRF crf_loss viterbi ctc_loss ctc_greedy ctc_beam""",
+        CRF crf_loss viterbi ctc_loss ctc_greedy ctc_beam Classifier""",
     "tinygrad_rnn.optim": "SGD AdaGrad AdaDelta RMSprop Adam clip_by_norm clip_by_value CosineDecay HalveOnRise",
     "tinygrad_rnn.data": """Vocabulary tokenize train_valid_split stream bucketed read_text read_csv Labels read_lines
         read_tsv read_csv_rows read_jsonl read_conll read_parallel shuffled_split stratified_split buckets padded""",
@@ -34,14 +34,15 @@ PROMISED = {
     "tinygrad_rnn.training": "fit evaluate Progress Record Evaluation",
     "tinygrad_rnn.models.checkpoint": "save load Checkpoint CheckpointError",
     "tinygrad_rnn.models.sampling": "generate generate_best draw",
-    "tinygrad_rnn.training.settings": "Settings SettingsError",
+    "tinygrad_rnn.training.options": "TrainingOptions RunOptions OptionError option",
     "tinygrad_rnn.training.runs": "Run",
-    "tinygrad_rnn.training.building": "build_model load_model",
-    "tinygrad_rnn.training.driving": "train Listener",
+    "tinygrad_rnn.tasks.language.opening": "load_language_model",
+    "tinygrad_rnn.tasks.finding": "find_task TASKS resume_run",
+    "tinygrad_rnn.training.driving": "train_run Listener",
     "tinygrad_rnn.cli": "main",
 }
 
-ROOMS = "baselines data loops metrics models optim training"
+ROOMS = "tasks baselines data loops metrics models optim training"
 
 
 def printed(code: str) -> str:

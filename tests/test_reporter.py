@@ -12,14 +12,13 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from small_runs import Clock
+from small_runs import Clock, language_run
 
+from tinygrad_rnn.tasks.language.options import LanguageOptions
 from tinygrad_rnn.training import report
 from tinygrad_rnn.training.fitting import Evaluation, Record
 from tinygrad_rnn.training.report import QUIET_SECONDS, Reporter
 from tinygrad_rnn.training.runs import Run
-from tinygrad_rnn.training.settings import Settings
-from tinygrad_rnn.training.text_data import ngram_baselines, prepare, read_corpus
 
 
 @pytest.fixture
@@ -35,10 +34,8 @@ def run(tmp_path: Path) -> Run:
     path = tmp_path / "text.txt"
     path.write_text("a cat sat.\n" * 300, encoding="utf-8")
     tiny: dict[str, Any] = {"embedding": 2, "hidden": 2, "layers": 1, "batch_size": 1, "steps": 4, "level": "char"}
-    settings = Settings(text=(str(path),), **tiny, epochs=2)
-    data = prepare(settings, read_corpus(settings, print))
-    data.about["baselines"] = ngram_baselines(data, settings.level)
-    return Run(settings, data)
+    settings = LanguageOptions(text=(str(path),), **tiny, epochs=2)
+    return language_run(settings)
 
 
 def log() -> Any:
@@ -51,7 +48,7 @@ def step(reporter: Reporter, clock: Clock, seconds: float = 1.0, **told: Any) ->
     progress = reporter.run.progress
     progress.step, progress.batch = progress.step + 1, (progress.batch + 1) % reporter.batches
     clock.now += seconds
-    usual: dict[str, Any] = {"loss": 2.5, "tokens": 4, "gradient_norm": 0.5, "lr": 0.005, "applied": True}
+    usual: dict[str, Any] = {"loss": 2.5, "count": 4, "gradient_norm": 0.5, "lr": 0.005, "applied": True}
     record = Record(
         step=progress.step, epoch=0, **{**usual, "last_of_epoch": progress.batch == 0, "seconds": seconds, **told}
     )
@@ -166,7 +163,7 @@ def test_the_bar_fits_the_terminal_whatever_the_numbers_and_keeps_what_matters(
     reporter.bar.mininterval = 0
     figures = [(2.5, 0.5, 4), (1e300, float("inf"), 10**9), (float("nan"), float("nan"), 1)]
     for loss, norm, tokens in figures:
-        step(reporter, clock, 0.001, loss=loss, gradient_norm=norm, tokens=tokens)
+        step(reporter, clock, 0.001, loss=loss, gradient_norm=norm, count=tokens)
     drawn = [part.rstrip() for part in re.split(r"[\r\n]", terminal.getvalue()) if part.strip()]
     assert max(map(len, drawn)) < told
     told_of = [part for part in drawn if not part.endswith("|")]

@@ -168,6 +168,13 @@ def test_there_is_no_cycle_between_modules() -> None:
         pytest.fail(f"a cycle of imports: {' -> '.join(error.args[1])}")
 
 
+def test_training_knows_no_model() -> None:
+    """But what every model is made of, and the files that it is saved in."""
+    found = {target for name, target in arrows("top", "within") if room_of(name) == "training"}
+    models = {target.removeprefix("tinygrad_rnn.models.") for target in found if room_of(target) == "models"}
+    assert models <= {"cell", "cells_by_name", "recurrent", "module", "checkpoint", "whole_files"}
+
+
 def test_only_rooms_that_users_import_from_hand_names_on() -> None:
     # The file of a room runs for every module in it: what it imports, all of them import.
     handing = {name for name, path in MODULES.items() if path.stem == "__init__" and imports(name, "top")}

@@ -23,8 +23,10 @@ from small_runs import small_run
 from tinygrad_rnn.interrupts import is_the_program
 from tinygrad_rnn.models import checkpoint
 from tinygrad_rnn.models.whole_files import write_whole
+from tinygrad_rnn.tasks.finding import resume_run
+from tinygrad_rnn.tasks.language.saved import refuse_other_tasks
 from tinygrad_rnn.training import folder as folders
-from tinygrad_rnn.training.driving import Listener, train
+from tinygrad_rnn.training.driving import Listener, train_run
 from tinygrad_rnn.training.fitting import Record
 from tinygrad_rnn.training.folder import (
     FolderInUse,
@@ -37,9 +39,10 @@ from tinygrad_rnn.training.folder import (
 )
 from tinygrad_rnn.training.log import line_of, read_log
 from tinygrad_rnn.training.log_file import LogFile
+from tinygrad_rnn.training.options import OptionError
 from tinygrad_rnn.training.report import Reporter
-from tinygrad_rnn.training.runs import Run, id_of_run
-from tinygrad_rnn.training.settings import SettingsError
+from tinygrad_rnn.training.runs import Run
+from tinygrad_rnn.training.saved_runs import id_of_run
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="there are no such signals, pipes and devices")
 
@@ -63,23 +66,24 @@ def quietly(text: str) -> None:
 def trained(text: Path, out: Path, **options: Any) -> Run:
     run = run_of(text, **options)
     reporter = Reporter(run, LogFile(out / "log.jsonl", run), None, quiet=True)
-    train(run, out, reporter)
+    train_run(run, out, reporter)
     reporter.close()
     return run
 
 
 def resumed(path: Path, **changes: Any) -> Run:
-    return Run.resume(path, quietly, **changes)
+    return resume_run(path, quietly, **changes)
 
 
 def without(path: Path, *names: str, settings: tuple[str, ...] = ("threads",)) -> None:
     """Makes a checkpoint one of an older version, which did not say these."""
     saved = checkpoint.load(path)
-    for name in ("run", *names):
-        del saved.meta[name]
+    meta = {name: value for name, value in saved.meta.items() if name not in ("run", *names)}
+    meta |= {"task": "language model", "corpus": meta.pop("data")}
+    meta["vocabulary"] = meta.pop("tables")["vocabulary"]["Vocabulary"]
     for name in settings:
-        del saved.meta["settings"][name]
-    checkpoint.save(path, saved.arrays, saved.meta)
+        del meta["settings"][name]
+    checkpoint.save(path, saved.arrays, meta)
 
 
 # --- The lock --------------------------------------------------------------------------------------------------
@@ -185,7 +189,7 @@ def test_a_run_is_told_from_all_others_and_stays_the_same_when_it_goes_on(text: 
     refuse_other_runs(tmp_path, again)
     assert own_checkpoint(best, again) and not own_checkpoint(best, other)
     for each in (other, None):
-        with pytest.raises(SettingsError, match=r"holds another run \(best.safetensors\).*--overwrite"):
+        with pytest.raises(OptionError, match=r"holds another run \(best.safetensors\).*--overwrite"):
             refuse_other_runs(tmp_path, each)
 
 
@@ -194,7 +198,7 @@ def test_one_file_of_a_run_is_enough_to_be_refused(name: str, tmp_path: Path) ->
     (tmp_path / "notes.txt").touch()
     refuse_other_runs(tmp_path)
     (tmp_path / name).symlink_to(tmp_path / "nowhere")
-    with pytest.raises(SettingsError, match=name):
+    with pytest.raises(OptionError, match=name):
         refuse_other_runs(tmp_path)
 
 
@@ -207,27 +211,27 @@ def test_with_keep_every_there_is_a_file_of_each_evaluation_and_each_goes_on_as_
     text: Path, tmp_path: Path
 ) -> None:
     run = run_of(text)
-    train(run, tmp_path, Listener(), keep_every=True)
+    train_run(run, tmp_path, Listener(), keep_every=True)
     assert kept(tmp_path) == {f"step-{step:07}.safetensors" for step in (3, 6, 9)}
     again = resumed(tmp_path / "step-0000003.safetensors")
     assert again.progress.step == 3 and again.id == run.id
-    with pytest.raises(SettingsError, match="is further on than the checkpoint of step 3"):
+    with pytest.raises(OptionError, match="is further on than the checkpoint of step 3"):
         refuse_other_runs(tmp_path, again)
-    train(again, tmp_path / "again", Listener(), keep_every=True)
+    train_run(again, tmp_path / "again", Listener(), keep_every=True)
     assert kept(tmp_path / "again") == {f"step-{step:07}.safetensors" for step in (6, 9)}
     for name in ("last.safetensors", *kept(tmp_path / "again")):
         assert (tmp_path / "again" / name).read_bytes() == (tmp_path / name).read_bytes()
 
 
 def test_an_evaluation_that_is_made_because_a_run_ends_is_not_kept(text: Path, tmp_path: Path) -> None:
-    train(run_of(text), tmp_path, Listener(), budget=1e-9, keep_every=True)
+    train_run(run_of(text), tmp_path, Listener(), budget=1e-9, keep_every=True)
     assert kept(tmp_path) == set()
 
 
 def test_the_files_of_another_run_s_evaluations_are_refused_and_removed_and_others_called_so_stay(
     text: Path, tmp_path: Path
 ) -> None:
-    train(run_of(text), tmp_path, Listener(), keep_every=True)
+    train_run(run_of(text), tmp_path, Listener(), keep_every=True)
     (tmp_path / "best.safetensors").unlink()
     (tmp_path / "last.safetensors").unlink()
     damaged = (tmp_path / "step-0000006.safetensors").read_bytes()
@@ -239,7 +243,7 @@ def test_the_files_of_another_run_s_evaluations_are_refused_and_removed_and_othe
         (tmp_path / name).write_text("a text", encoding="utf-8")
     run = run_of(text)
     for known in (None, run):
-        with pytest.raises(SettingsError, match=r"step-0000003\.safetensors"):
+        with pytest.raises(OptionError, match=r"step-0000003\.safetensors"):
             refuse_other_runs(tmp_path, known)
     remove_other_runs(tmp_path, run)
     assert kept(tmp_path) == {foreign.name, *theirs}
@@ -250,7 +254,7 @@ def test_the_files_of_another_run_s_evaluations_are_refused_and_removed_and_othe
 def test_a_damaged_best_file_is_not_taken_for_this_run_s(text: Path, tmp_path: Path) -> None:
     run = trained(text, tmp_path)
     (tmp_path / "best.safetensors").write_bytes(b"damaged")
-    with pytest.raises(SettingsError, match=r"best\.safetensors"):
+    with pytest.raises(OptionError, match=r"best\.safetensors"):
         refuse_other_runs(tmp_path, run)
     refuse_other_runs(tmp_path / "elsewhere", run)
 
@@ -259,11 +263,11 @@ def test_a_run_that_goes_on_from_an_earlier_step_neither_replaces_nor_takes_up_w
     text: Path, tmp_path: Path
 ) -> None:
     here, there = tmp_path / "a", tmp_path / "b"
-    train(run_of(text), here, Listener(), keep_every=True)
+    train_run(run_of(text), here, Listener(), keep_every=True)
     first, last, best = (here / f"{name}.safetensors" for name in ("step-0000003", "last", "best"))
     best.write_bytes(last.read_bytes())
     run = resumed(first)
-    with pytest.raises(SettingsError, match=r"last\.safetensors is further on .* step 3 .*--overwrite"):
+    with pytest.raises(OptionError, match=r"last\.safetensors is further on .* step 3 .*--overwrite"):
         refuse_other_runs(here, run)
     folders.bring_best(here, there, run)
     assert not there.exists()
@@ -277,7 +281,7 @@ def test_a_run_that_goes_on_from_an_earlier_step_neither_replaces_nor_takes_up_w
 def test_a_best_file_that_a_kill_left_ahead_of_the_last_one_keeps_no_run_from_going_on(
     text: Path, tmp_path: Path
 ) -> None:
-    train(run_of(text), tmp_path, Listener(), keep_every=True)
+    train_run(run_of(text), tmp_path, Listener(), keep_every=True)
     for name in ("best", "last"):
         step = {"best": 9, "last": 3}[name]
         (tmp_path / f"step-{step:07}.safetensors").rename(tmp_path / f"{name}.safetensors")
@@ -292,8 +296,8 @@ def test_an_older_checkpoint_s_run_is_known_by_what_decides_its_numbers(text: Pa
     for path in (last, best):
         without(path)
     run = resumed(last, epochs=5)
-    assert run.settings.threads == 1 and own_checkpoint(best, run)
-    train(run, tmp_path, Listener())
+    assert run.options.threads == 1 and own_checkpoint(best, run)
+    train_run(run, tmp_path, Listener())
     for name in ("last.safetensors", "best.safetensors"):
         one, other = (checkpoint.load(place / name) for place in (tmp_path, tmp_path / "whole"))
         assert {n: a.tobytes() for n, a in one.arrays.items()} == {n: a.tobytes() for n, a in other.arrays.items()}
@@ -316,23 +320,23 @@ def test_a_best_file_of_another_run_is_no_measure_for_this_one(text: Path, tmp_p
     saved = checkpoint.load(best)
     checkpoint.save(best, saved.arrays, {**saved.meta, "best": 1e-9, "run": "another"})
     run = run_of(text)
-    train(run, tmp_path, Listener())
+    train_run(run, tmp_path, Listener())
     assert checkpoint.load(best).meta["run"] == run.id and run.best > 1e-9
 
 
 def test_the_newest_run_that_can_be_read_is_found_and_others_are_noted(text: Path, tmp_path: Path) -> None:
-    with pytest.raises(SettingsError, match="no run in"):
-        newest_best(tmp_path, quietly)
+    with pytest.raises(OptionError, match="no run in"):
+        newest_best(tmp_path, refuse_other_tasks, quietly)
     notes: list[str] = []
     for age, name in enumerate(["c", "a", "b"]):
         path = tmp_path / name / "best.safetensors"
         trained(text, path.parent, epochs=1)
         os.utime(path, (1000 - age, 1000 - age))
-    assert newest_best(tmp_path, notes.append) == tmp_path / "c" / "best.safetensors" and not notes
+    assert newest_best(tmp_path, refuse_other_tasks, notes.append) == tmp_path / "c" / "best.safetensors" and not notes
     (tmp_path / "c" / "best.safetensors").write_bytes(b"damaged")
     checkpoint.save(tmp_path / "d" / "best.safetensors", {}, {"task": "another"})
-    assert newest_best(tmp_path, notes.append) == tmp_path / "a" / "best.safetensors"
-    assert len(notes) == 2 and "a language model was expected" in notes[0] and "damaged" in notes[1]
+    assert newest_best(tmp_path, refuse_other_tasks, notes.append) == tmp_path / "a" / "best.safetensors"
+    assert len(notes) == 2 and "d/best.safetensors: an incomplete" in notes[0] and "damaged" in notes[1]
 
 
 # --- The log ---------------------------------------------------------------------------------------------------
@@ -398,13 +402,13 @@ def test_another_file_is_refused_as_a_log_and_stays_as_it_is(text: Path, tmp_pat
         (tmp_path / name).write_bytes(content)
         for each in (run_of(text), again):
             for replace_it in (False, True):
-                with pytest.raises(SettingsError, match=f"--log: .*{name} holds something else than a log"):
+                with pytest.raises(OptionError, match=f"--log: .*{name} holds something else than a log"):
                     LogFile(tmp_path / name, each, replace=replace_it)
         assert (tmp_path / name).read_bytes() == content
     log = tmp_path / "b" / "log.jsonl"
     before = log.read_bytes()
     for each in (run_of(text), again):
-        with pytest.raises(SettingsError, match="holds the log of another run"):
+        with pytest.raises(OptionError, match="holds the log of another run"):
             LogFile(log, each)
     assert log.read_bytes() == before and other.id != run.id
     LogFile(log, again, replace=True).close()
@@ -425,14 +429,14 @@ def test_an_older_log_goes_on_where_its_evaluations_are_the_run_s(text: Path, tm
     log.write_text(old, encoding="utf-8")
     LogFile(log, resumed(last)).close()
     assert log.read_text(encoding="utf-8") == whole
-    with pytest.raises(SettingsError, match="another run"):
+    with pytest.raises(OptionError, match="another run"):
         log.write_text(old, encoding="utf-8")
         LogFile(log, run_of(text))
     records = [json.loads(line) for line in old.splitlines()]
     for each in records:
         each["valid_nats"] = each.get("valid_nats", 0) + 1
     log.write_text("".join(map(line_of, records)), encoding="utf-8")
-    with pytest.raises(SettingsError, match="another run"):
+    with pytest.raises(OptionError, match="another run"):
         LogFile(log, resumed(last))
 
 
@@ -459,7 +463,7 @@ def test_a_pipe_is_written_and_never_read(text: Path, tmp_path: Path) -> None:
     run = run_of(text)
     log = LogFile(pipe, run)
     reporter = Reporter(run, log, None, quiet=True)
-    train(run, tmp_path / "out", reporter)
+    train_run(run, tmp_path / "out", reporter)
     reporter.close()
     reader.join()
     assert len(heard) > 6 and not log.is_kept
@@ -527,12 +531,12 @@ def test_sigterm_and_sighup_save_and_end_the_program_without_an_evaluation(
     whole = trained(text, tmp_path / "whole")
     run, sender = run_of(text), Sender(*(getattr(signal, name) for name in names.split()))
     with pytest.raises(SystemExit) as ended:
-        train(run, tmp_path, sender)
+        train_run(run, tmp_path, sender)
     assert ended.value.code == code and sender.evaluations == 1, "that of the first epoch"
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
     again = resumed(tmp_path / "last.safetensors")
     assert again.progress.step == 4
-    train(again, tmp_path, Listener())
+    train_run(again, tmp_path, Listener())
     weights = [each.model.state_dict() for each in (whole, again)]
     assert all((weights[0][name] == weights[1][name]).all() for name in weights[0])
 
@@ -543,7 +547,7 @@ def test_a_signal_that_is_ignored_or_has_a_use_is_left_alone(text: Path, tmp_pat
     heard: list[int] = []
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as under nohup
     signal.signal(signal.SIGTERM, lambda number, frame: heard.append(number))
-    assert train(run_of(text), tmp_path, Sender(signal.SIGHUP, signal.SIGTERM)) == "3 epochs done"
+    assert train_run(run_of(text), tmp_path, Sender(signal.SIGHUP, signal.SIGTERM)) == "3 epochs done"
     assert heard == [signal.SIGTERM]
 
 
@@ -557,7 +561,7 @@ def test_a_terminal_that_cannot_be_written_to_after_a_hang_up_changes_nothing(te
                 raise OSError(errno.EIO, "Input/output error")
 
     with pytest.raises(SystemExit) as ended:
-        train(run_of(text), tmp_path, Gone(signal.SIGHUP))
+        train_run(run_of(text), tmp_path, Gone(signal.SIGHUP))
     assert ended.value.code == 129
     assert resumed(tmp_path / "last.safetensors").progress.step == 4
 
@@ -569,7 +573,7 @@ def test_where_the_listener_fails_what_was_trained_is_saved_first(text: Path, tm
                 raise OSError(errno.ENOSPC, "No space left on device")
 
     with pytest.raises(OSError, match="No space"):
-        train(run_of(text), tmp_path, Full())
+        train_run(run_of(text), tmp_path, Full())
     assert resumed(tmp_path / "last.safetensors").progress.step == 4
 
 
@@ -599,11 +603,11 @@ def test_ctrl_c_is_taken_in_the_program_s_own_process_alone(
 def test_a_run_goes_on_with_the_threads_that_it_had_and_another_number_is_said(text: Path, tmp_path: Path) -> None:
     trained(text, tmp_path, threads=2, epochs=1)
     last, notes = tmp_path / "last.safetensors", list[str]()
-    assert Run.resume(last, notes.append).settings.threads == 2 and notes == []
-    assert Run.resume(last, notes.append, threads=2).settings.threads == 2 and notes == []
-    changed = Run.resume(last, notes.append, threads=1)
-    assert changed.settings.threads == 1 and "--threads 2 and has 1 now" in notes[0] and len(notes) == 1
-    assert replace(changed.settings, threads=2) == resumed(last).settings
+    assert resume_run(last, notes.append).options.threads == 2 and notes == []
+    assert resume_run(last, notes.append, threads=2).options.threads == 2 and notes == []
+    changed = resume_run(last, notes.append, threads=1)
+    assert changed.options.threads == 1 and "--threads 2 and has 1 now" in notes[0] and len(notes) == 1
+    assert replace(changed.options, threads=2) == resumed(last).options
 
 
 def test_files_are_written_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -123,7 +123,8 @@ def test_predict_finds_the_likeliest_class_and_scores_are_the_distribution_but_f
     predicted = softmax.predict(hidden)
     assert predicted.node is None and predicted.shape == (3, 4)
     np.testing.assert_array_equal(predicted.numpy(), log_probabilities.argmax(axis=-1))
-    np.testing.assert_allclose(ops.log_softmax(softmax.scores(hidden)).numpy(), log_probabilities, rtol=1e-9)
+    scores = ops.log_softmax(softmax.scores(hidden)).numpy()
+    np.testing.assert_allclose(scores, log_probabilities, rtol=1e-9, atol=1e-14)
 
 
 @every_softmax

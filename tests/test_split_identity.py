@@ -9,16 +9,18 @@ import nltk.tokenize
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from small_runs import language_run
 
 from tinygrad_rnn.cli import main
 from tinygrad_rnn.data.corpus import Prose
 from tinygrad_rnn.data.tokenizers import tokenizer_facts
 from tinygrad_rnn.models import checkpoint
-from tinygrad_rnn.training import text_data
-from tinygrad_rnn.training.runs import Run
-from tinygrad_rnn.training.settings import Settings, SettingsError
-from tinygrad_rnn.training.split_identity import split_change, split_digest
-from tinygrad_rnn.training.text_data import prepare, read_corpus
+from tinygrad_rnn.tasks.finding import resume_run
+from tinygrad_rnn.tasks.language import text_data
+from tinygrad_rnn.tasks.language.options import LanguageOptions
+from tinygrad_rnn.tasks.language.split_identity import split_change, split_digest
+from tinygrad_rnn.tasks.language.text_data import read_corpus
+from tinygrad_rnn.training.options import OptionError
 
 
 class EnglishModel:
@@ -40,28 +42,26 @@ def nothing(text: str) -> None:
 
 
 @pytest.fixture
-def settings(tmp_path: Path) -> Settings:
+def settings(tmp_path: Path) -> LanguageOptions:
     path = tmp_path / "text.txt"
     path.write_text("\n\n".join(f"One {word}, and two." for word in "ash elm fir oak yew".split()), encoding="utf-8")
-    return Settings(text=(str(path),), layers=1, hidden=2, embedding=2, batch_size=2, steps=3, epochs=1)
+    return LanguageOptions(text=(str(path),), layers=1, hidden=2, embedding=2, batch_size=2, steps=3, epochs=1)
 
 
 @pytest.fixture
-def saved(settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def saved(settings: LanguageOptions, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A run that was begun without NLTK's data."""
     monkeypatch.setattr(nltk.tokenize, "PunktTokenizer", no_data)
-    data = prepare(settings, read_corpus(settings, nothing))
-    data.about["baselines"] = {}
-    Run(settings, data).save(tmp_path / "last.safetensors")
+    language_run(settings).save(tmp_path / "last.safetensors")
     return tmp_path / "last.safetensors"
 
 
 def test_data_for_sentences_that_was_installed_since_is_named(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    Run.resume(saved, nothing)
+    resume_run(saved, nothing)
     monkeypatch.setattr(nltk.tokenize, "PunktTokenizer", EnglishModel)
     told = "5 sentences of 30 tokens then, 10 sentences of 25 tokens now .*Punkt data.* has been installed since"
-    with pytest.raises(SettingsError, match=told):
-        Run.resume(saved, nothing)
+    with pytest.raises(OptionError, match=told):
+        resume_run(saved, nothing)
     result = CliRunner().invoke(main, ["evaluate", str(saved)])
     assert result.exit_code == 1 and "Punkt data" in result.output and "--text" in result.output
     assert "has been installed since" in " ".join(result.output.split())
@@ -70,12 +70,12 @@ def test_data_for_sentences_that_was_installed_since_is_named(saved: Path, monke
 def test_a_checkpoint_that_knows_sizes_alone_is_compared_by_them(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     held = checkpoint.load(saved)
     for key in ("split_sha256", "tokenizer"):
-        del held.meta["corpus"][key]
+        del held.meta["data"][key]
     checkpoint.save(saved, held.arrays, held.meta)
-    assert "split_sha256" in Run.resume(saved, nothing).data.about
+    assert "split_sha256" in resume_run(saved, nothing).data.about
     monkeypatch.setattr(nltk.tokenize, "PunktTokenizer", EnglishModel)
-    with pytest.raises(SettingsError, match=r"5 sentences of 30 tokens then, 10 .*another NLTK, or its Punkt data"):
-        Run.resume(saved, nothing)
+    with pytest.raises(OptionError, match=r"5 sentences of 30 tokens then, 10 .*another NLTK, or its Punkt data"):
+        resume_run(saved, nothing)
 
 
 def test_another_nltk_that_gives_the_same_tokens_is_welcome_and_one_that_does_not_is_named(
@@ -83,10 +83,10 @@ def test_another_nltk_that_gives_the_same_tokens_is_welcome_and_one_that_does_no
 ) -> None:
     version = nltk.__version__
     monkeypatch.setattr(nltk, "__version__", "99.0")
-    Run.resume(saved, nothing)
+    resume_run(saved, nothing)
     monkeypatch.setattr(nltk.tokenize.NLTKWordTokenizer, "tokenize", lambda self, text: text.split(" "))
-    with pytest.raises(SettingsError, match=f"NLTK was {version} and is 99.0"):
-        Run.resume(saved, nothing)
+    with pytest.raises(OptionError, match=f"NLTK was {version} and is 99.0"):
+        resume_run(saved, nothing)
 
 
 def test_why_tokens_differ_is_said_as_far_as_it_can_be_told() -> None:
@@ -124,5 +124,5 @@ def test_of_the_default_corpus_sentences_are_found_already_and_of_a_text_to_vali
     monkeypatch.setattr(text_data, "standard_library", lambda note: prose)
     monkeypatch.setattr(nltk.tokenize, "PunktTokenizer", no_data)
     (tmp_path / "own.txt").write_text("One yew.", encoding="utf-8")
-    assert "punkt_data" not in read_corpus(Settings(), nothing).tokenizer
-    assert read_corpus(Settings(valid=str(tmp_path / "own.txt")), nothing).tokenizer["punkt_data"] is False
+    assert "punkt_data" not in read_corpus(LanguageOptions(), nothing).tokenizer
+    assert read_corpus(LanguageOptions(valid=str(tmp_path / "own.txt")), nothing).tokenizer["punkt_data"] is False

@@ -169,7 +169,7 @@ def test_a_tape_that_is_dropped_is_freed() -> None:
     assert watched() is None
 
 
-LENGTH = 300_000
+LENGTH = 100_000
 
 
 def chain(x: Tensor) -> Tensor:
@@ -178,7 +178,7 @@ def chain(x: Tensor) -> Tensor:
     return x
 
 
-def test_a_chain_of_300000_ops_is_differentiated_and_freed() -> None:
+def test_a_chain_of_100000_ops_is_differentiated_and_freed() -> None:
     x = leaf(1.0)
     with nothing_left_for_the_collector():
         loss = chain(x)
@@ -187,7 +187,7 @@ def test_a_chain_of_300000_ops_is_differentiated_and_freed() -> None:
     assert x.grad == 1.0
 
 
-def test_a_chain_of_300000_ops_is_freed_without_a_backward_pass() -> None:
+def test_a_chain_of_100000_ops_is_freed_without_a_backward_pass() -> None:
     x = leaf(1.0)
     with nothing_left_for_the_collector():
         loss = chain(x)
@@ -196,7 +196,7 @@ def test_a_chain_of_300000_ops_is_freed_without_a_backward_pass() -> None:
 
 
 @pytest.mark.slow
-def test_a_chain_of_300000_ops_has_a_functional_gradient() -> None:
+def test_a_chain_of_100000_ops_has_a_functional_gradient() -> None:
     assert grad(chain)(Tensor(np.array(2.0))).item() == 1.0
 
 

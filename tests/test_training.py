@@ -14,19 +14,22 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from small_runs import language_run
 
 from tinygrad_rnn.data import Batch, bucketed, stream
 from tinygrad_rnn.models import LanguageModel, checkpoint, perplexity
 from tinygrad_rnn.optim import SGD, Adam, clip_by_norm
 from tinygrad_rnn.rowsparse import RowSparse
+from tinygrad_rnn.tasks.finding import resume_run
+from tinygrad_rnn.tasks.language.opening import load_language_model
+from tinygrad_rnn.tasks.language.options import LanguageOptions
+from tinygrad_rnn.tasks.language.text_data import measure_sentences
 from tinygrad_rnn.tensor import Parameter, Tensor
 from tinygrad_rnn.training import Evaluation, Progress, Record, evaluate, fit
-from tinygrad_rnn.training.building import load_model
-from tinygrad_rnn.training.driving import Listener, train
+from tinygrad_rnn.training.driving import Listener, train_run
 from tinygrad_rnn.training.optimizers import OPTIMIZERS, make_optimizer
+from tinygrad_rnn.training.options import LEARNING_RATES, SCHEDULES
 from tinygrad_rnn.training.runs import Run
-from tinygrad_rnn.training.settings import LEARNING_RATES, SCHEDULES, Settings
-from tinygrad_rnn.training.text_data import measure, ngram_baselines, prepare, read_corpus
 
 V = 7
 START = V - 1  # an id that no text has
@@ -74,23 +77,23 @@ def test_evaluate_is_the_mean_over_all_tokens_however_sentences_are_batched(
     model, sentences = model_of(seed, cell=cell), sentences_of(count, seed)
     expected = [nats for ids in sentences for nats in nats_by_hand(model, ids)]
     found = evaluate(model, bucketed(sentences, batch_size))
-    assert found.tokens == len(expected)
-    assert found.nats == pytest.approx(np.mean(expected), rel=1e-10)
+    assert found.count == len(expected)
+    assert found.loss == pytest.approx(np.mean(expected), rel=1e-10)
 
 
 @given(st.integers(2, 60), st.integers(1, 70), st.integers(0, 100))
 def test_evaluate_of_a_stream_does_not_depend_on_the_windows(length: int, steps: int, seed: int) -> None:
     model, ids = model_of(seed), text_of(length, seed)
     found = evaluate(model, stream([ids], 1, steps, start=START), carry=True)
-    assert found.tokens == length - 1
-    assert found.nats == pytest.approx(np.mean(nats_by_hand(model, ids)), rel=1e-10)
+    assert found.count == length - 1
+    assert found.loss == pytest.approx(np.mean(nats_by_hand(model, ids)), rel=1e-10)
 
 
 def test_evaluate_without_carrying_begins_every_window_anew() -> None:
     model, ids = model_of(), text_of(41)
     pieces = [ids[i : i + 11] for i in range(0, 40, 10)]
     expected = np.mean([nats_by_hand(model, piece) for piece in pieces])
-    assert evaluate(model, stream([ids], 1, 10, start=START)).nats == pytest.approx(expected, rel=1e-10)
+    assert evaluate(model, stream([ids], 1, 10, start=START)).loss == pytest.approx(expected, rel=1e-10)
 
 
 def test_tokens_without_weight_do_not_count() -> None:
@@ -100,8 +103,8 @@ def test_tokens_without_weight_do_not_count() -> None:
     weights[1, 2] = 1.0
     found = evaluate(model, [replace(batch, weights=weights)])
     logits = model(batch.inputs, lengths=batch.lengths)[0].numpy()[1, 2]
-    assert found.tokens == 1
-    assert found.nats == pytest.approx(np.log(np.exp(logits).sum()) - logits[batch.targets[1, 2]])
+    assert found.count == 1
+    assert found.loss == pytest.approx(np.log(np.exp(logits).sum()) - logits[batch.targets[1, 2]])
 
 
 @pytest.mark.parametrize("tied", [False, True])
@@ -149,8 +152,8 @@ def test_the_loss_reported_is_nats_per_counted_token_before_the_step() -> None:
     for batch in batches:
         expected = evaluate(model, [batch])
         record = next(records)
-        assert record.loss == pytest.approx(expected.nats, rel=1e-10)
-        assert record.tokens == expected.tokens
+        assert record.loss == pytest.approx(expected.loss, rel=1e-10)
+        assert record.count == expected.count
 
 
 def test_records_count_steps_and_epochs_and_mark_the_last_of_each() -> None:
@@ -278,7 +281,7 @@ def test_a_periodic_text_costs_nothing_once_it_is_learnt(cell: str) -> None:
     """Its period has each token twice, with different ones after it: only the state can tell."""
     ids = np.tile([0, 1, 2, 0, 3, 1], 300)
     model = trained_on(ids, 150, 0.02, cell=cell)
-    assert evaluate(model, stream([ids[:200]], 1, 50, start=START), carry=True).nats < 0.1
+    assert evaluate(model, stream([ids[:200]], 1, 50, start=START), carry=True).loss < 0.1
 
 
 def chain(length: int, seed: int) -> tuple[np.ndarray[Any, Any], float]:
@@ -295,7 +298,7 @@ def test_a_markov_chain_is_learnt_down_to_its_entropy_and_not_below() -> None:
     learnt, _ = chain(6000, 1)
     asked, entropy = chain(3000, 2)
     found = evaluate(trained_on(learnt, 150, 0.02), stream([asked], 1, 100, start=START), carry=True)
-    assert entropy - 0.005 < found.nats < entropy + 0.03
+    assert entropy - 0.005 < found.loss < entropy + 0.03
 
 
 @pytest.mark.slow
@@ -305,7 +308,7 @@ def test_every_cell_learns_a_markov_chain_to_a_hundredth_of_a_nat(cell: str) -> 
     asked, entropy = chain(5000, 2)
     model = trained_on(learnt, 400, 0.005, cell=cell)
     found = evaluate(model, stream([asked], 1, 100, start=START), carry=True)
-    assert entropy - 0.005 < found.nats < entropy + 0.01
+    assert entropy - 0.005 < found.loss < entropy + 0.01
 
 
 # --- Whole runs ------------------------------------------------------------------------------------------------
@@ -322,7 +325,7 @@ def text(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def settings_of(text: Path, **options: Any) -> Settings:
+def settings_of(text: Path, **options: Any) -> LanguageOptions:
     tiny: dict[str, Any] = {
         "lines": True,
         "batching": "stream",
@@ -334,13 +337,11 @@ def settings_of(text: Path, **options: Any) -> Settings:
         "epochs": 3,
         "dtype": "float32",
     }
-    return Settings(text=(str(text),), **{**tiny, **options})
+    return LanguageOptions(text=(str(text),), **{**tiny, **options})
 
 
-def run_of(settings: Settings) -> Run:
-    data = prepare(settings, read_corpus(settings, print))
-    data.about["baselines"] = ngram_baselines(data, settings.level)
-    return Run(settings, data, id="a run of these tests")
+def run_of(settings: LanguageOptions) -> Run:
+    return language_run(settings, id="a run of these tests")
 
 
 class Recorder(Listener):
@@ -366,22 +367,22 @@ def arrays_in(path: Path) -> list[str]:
     return sorted(checkpoint.load(path).arrays)
 
 
-def assert_resumes_exactly(settings: Settings, folder: Path, *stops: int) -> None:
+def assert_resumes_exactly(settings: LanguageOptions, folder: Path, *stops: int) -> None:
     """A run without a stop, and one that is interrupted after some steps and resumed from its file each time, report
     the same numbers and leave the same file, byte for byte: weights, optimiser, schedule, generator, history."""
     straight = Recorder()
-    train(run_of(settings), folder / "straight", straight)
+    train_run(run_of(settings), folder / "straight", straight)
     run, records, evaluations = run_of(settings), [], []
     for stop in (*stops, None):
         part = Recorder(stop)
-        why = train(run, folder / "parts", part)
+        why = train_run(run, folder / "parts", part)
         assert (why == "interrupted") == (stop is not None)
         records += part.records
         # An interrupted epoch is evaluated, for the person who waits; the run does not take note of it.
         last_step = part.records[-1]["step"]
         whole = [e for e in straight.evaluations if e[0] == last_step]
         evaluations += part.evaluations if stop is None or whole else part.evaluations[:-1]
-        run = Run.resume(folder / "parts" / "last.safetensors", print)
+        run = resume_run(folder / "parts" / "last.safetensors", print)
     assert records == straight.records
     assert evaluations == straight.evaluations
     files = [(folder / name / "last.safetensors").read_bytes() for name in ("straight", "parts")]
@@ -411,11 +412,28 @@ RESUMED: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.mark.parametrize("options", RESUMED.values(), ids=RESUMED.keys())
+QUICK = {
+    "rmsprop, streams",
+    "rmsprop, tied",
+    "sgd, lstm of two layers",
+    "momentum, sentences",
+    "adadelta, cosine",
+    "adam, sentences, decayed",
+    "evaluated within epochs",
+    "a rate so high that it is halved",
+    "characters",
+    "two-level softmax, sentences",
+}
+
+
+@pytest.mark.parametrize(
+    "options",
+    [pytest.param(o, id=name, marks=() if name in QUICK else pytest.mark.slow) for name, o in RESUMED.items()],
+)
 def test_a_run_resumed_within_and_at_the_end_of_an_epoch_is_the_run_that_was_not_interrupted(
     text: Path, tmp_path: Path, options: dict[str, Any]
 ) -> None:
-    settings = settings_of(text, **options)
+    settings = settings_of(text, **{"epochs": 2, **options})
     per_epoch = len(run_of(settings).batches(0))
     assert per_epoch > 3
     assert settings.epochs is not None
@@ -445,7 +463,7 @@ def test_resuming_is_exact_for_every_optimiser_schedule_and_batching(
 
 def test_a_checkpoint_keeps_everything_that_the_next_step_depends_on(text: Path, tmp_path: Path) -> None:
     settings = settings_of(text, cell="lstm", tied=False, **NOISE)
-    train(run_of(settings), tmp_path, Recorder(4))
+    train_run(run_of(settings), tmp_path, Recorder(4))
     names = arrays_in(tmp_path / "last.safetensors")
     assert {"state.0.0", "state.1.0", "optimizer.last.embedding.weight", "model.embedding.weight"} <= set(names)
     meta = checkpoint.load(tmp_path / "last.safetensors").meta
@@ -465,7 +483,7 @@ def test_a_schedule_moves_on_with_every_evaluation(
     text: Path, tmp_path: Path, schedule: str, rates: list[float]
 ) -> None:
     recorder = Recorder()
-    train(run_of(settings_of(text, schedule=schedule, lr=0.5, epochs=4)), tmp_path, recorder)
+    train_run(run_of(settings_of(text, schedule=schedule, lr=0.5, epochs=4)), tmp_path, recorder)
     found = [r["lr"] for r in recorder.records if r["last_of_epoch"]]
     assert found == pytest.approx([0.5 * rate for rate in rates])
 
@@ -473,7 +491,7 @@ def test_a_schedule_moves_on_with_every_evaluation(
 def test_a_cosine_ends_with_the_last_evaluation_however_many_there_are(text: Path, tmp_path: Path) -> None:
     run, recorder = run_of(settings_of(text, schedule="cosine", lr=0.5, epochs=2, evaluate_every=2)), Recorder()
     assert len(run.batches(0)) % 2, "an evaluation goes over the end of an epoch"
-    train(run, tmp_path, recorder)
+    train_run(run, tmp_path, recorder)
     count = len(recorder.evaluations)
     expected = [0.01 + 0.99 * (1 + math.cos(math.pi * n / count)) / 2 for n in range(count)]
     assert [r["lr"] for r in recorder.records[::2]] == pytest.approx([0.5 * rate for rate in expected])
@@ -482,8 +500,8 @@ def test_a_cosine_ends_with_the_last_evaluation_however_many_there_are(text: Pat
 
 def test_the_rate_is_halved_after_each_evaluation_that_is_worse_than_the_one_before(text: Path, tmp_path: Path) -> None:
     recorder = Recorder()
-    train(run_of(settings_of(text, **RESUMED["a rate so high that it is halved"])), tmp_path, recorder)
-    nats = [found.nats for _, found, _ in recorder.evaluations]
+    train_run(run_of(settings_of(text, **RESUMED["a rate so high that it is halved"])), tmp_path, recorder)
+    nats = [found.loss for _, found, _ in recorder.evaluations]
     rises = [0, 0, *np.cumsum(np.diff(nats) > 0)]
     assert [r["lr"] for r in recorder.records if r["last_of_epoch"]] == [40.0 / 2**n for n in rises[:-1]]
     assert 0 < rises[-2] < 5
@@ -491,11 +509,11 @@ def test_the_rate_is_halved_after_each_evaluation_that_is_worse_than_the_one_bef
 
 def test_a_run_resumed_from_its_best_file_goes_on_from_there(text: Path, tmp_path: Path) -> None:
     settings = settings_of(text, **NOISE)
-    train(run_of(settings), tmp_path, Recorder())
+    train_run(run_of(settings), tmp_path, Recorder())
     whole = (tmp_path / "last.safetensors").read_bytes()
-    run = Run.resume(tmp_path / "best.safetensors", print)
+    run = resume_run(tmp_path / "best.safetensors", print)
     recorder = Recorder()
-    train(run, tmp_path, recorder)
+    train_run(run, tmp_path, recorder)
     assert (tmp_path / "last.safetensors").read_bytes() == whole
 
 
@@ -532,9 +550,9 @@ CHANGES: dict[str, Any] = {
 }
 
 
-def told(settings: Settings, folder: Path) -> Any:
+def told(settings: LanguageOptions, folder: Path) -> Any:
     recorder = Recorder()
-    train(run_of(settings), folder, recorder)
+    train_run(run_of(settings), folder, recorder)
     return recorder.records, recorder.evaluations
 
 
@@ -556,7 +574,7 @@ def test_momentum_makes_a_difference(text: Path, tmp_path: Path) -> None:
 def test_there_is_no_other_setting() -> None:
     elsewhere = {"text", "csv", "column", "skip_initial_space", "encoding", "lines", "valid", "shuffle", "vectors"}
     elsewhere |= {"momentum", "patience", "threads", "init_from"}
-    assert CHANGES.keys() | elsewhere == {field.name for field in fields(Settings)}
+    assert CHANGES.keys() | elsewhere == {field.name for field in fields(LanguageOptions)}
 
 
 @pytest.mark.parametrize("batching", ["stream", "sentences"])
@@ -565,7 +583,9 @@ def test_the_same_seed_gives_the_same_numbers_and_another_seed_others(
 ) -> None:
     def numbers(seed: int, folder: str) -> list[dict[str, Any]]:
         recorder = Recorder()
-        train(run_of(settings_of(text, seed=seed, epochs=1, batching=batching, **NOISE)), tmp_path / folder, recorder)
+        train_run(
+            run_of(settings_of(text, seed=seed, epochs=1, batching=batching, **NOISE)), tmp_path / folder, recorder
+        )
         return recorder.records
 
     assert numbers(3, "a") == numbers(3, "b")
@@ -586,27 +606,29 @@ def test_sentences_are_shuffled_anew_each_epoch_and_always_the_same_way(text: Pa
 def test_the_best_file_holds_the_model_with_the_lowest_validation_loss(text: Path, tmp_path: Path) -> None:
     recorder, settings = Recorder(), settings_of(text, epochs=5, lr=0.05, dropout=0.0)
     run = run_of(settings)
-    train(run, tmp_path, recorder)
-    nats = [found.nats for _, found, _ in recorder.evaluations]
+    train_run(run, tmp_path, recorder)
+    nats = [found.loss for _, found, _ in recorder.evaluations]
     assert min(nats) < nats[-1], "the test needs a run that gets worse in the end"
     assert [better for _, _, better in recorder.evaluations] == [n == min(nats[: i + 1]) for i, n in enumerate(nats)]
-    model, _, _, meta = load_model(tmp_path / "best.safetensors")
-    assert measure(model, settings, run.data.valid).nats == min(nats) == meta["best"]
+    model, _, _, meta = load_language_model(tmp_path / "best.safetensors")
+    assert measure_sentences(model, settings, run.data.valid).loss == min(nats) == meta["best"]
 
 
 def test_a_run_ends_after_its_epochs_its_patience_or_its_time(text: Path, tmp_path: Path) -> None:
     recorder = Recorder()
-    assert train(run_of(settings_of(text, epochs=2)), tmp_path / "a", recorder) == "2 epochs done"
+    assert train_run(run_of(settings_of(text, epochs=2)), tmp_path / "a", recorder) == "2 epochs done"
     assert [r["last_of_epoch"] for r in recorder.records].count(True) == 2
-    assert train(Run.resume(tmp_path / "a" / "last.safetensors", print), tmp_path / "a", Recorder()).endswith("already")
+    assert train_run(resume_run(tmp_path / "a" / "last.safetensors", print), tmp_path / "a", Recorder()).endswith(
+        "already"
+    )
 
     recorder = Recorder()
     hopeless = settings_of(text, optimizer="sgd", lr=1e-30, schedule="constant", epochs=None, patience=2)
-    assert train(run_of(hopeless), tmp_path / "b", recorder) == "no better in 2 evaluations"
+    assert train_run(run_of(hopeless), tmp_path / "b", recorder) == "no better in 2 evaluations"
     assert len(recorder.evaluations) == 3
 
     recorder = Recorder()
-    assert train(run_of(settings_of(text, epochs=None)), tmp_path / "c", recorder, budget=1e-9).endswith("used up")
+    assert train_run(run_of(settings_of(text, epochs=None)), tmp_path / "c", recorder, budget=1e-9).endswith("used up")
     assert len(recorder.records) == 1 and len(recorder.evaluations) == 1
     assert (tmp_path / "c" / "best.safetensors").is_file() and (tmp_path / "c" / "last.safetensors").is_file()
 
@@ -622,7 +644,7 @@ def usual_ctrl_c() -> Iterator[None]:
 @pytest.mark.usefixtures("usual_ctrl_c")
 def test_after_a_run_ctrl_c_means_what_it_meant_before(text: Path, tmp_path: Path) -> None:
     before = signal.getsignal(signal.SIGINT)
-    train(run_of(settings_of(text)), tmp_path, Recorder(2))
+    train_run(run_of(settings_of(text)), tmp_path, Recorder(2))
     assert signal.getsignal(signal.SIGINT) is before
 
     class Impatient(Listener):
@@ -631,7 +653,7 @@ def test_after_a_run_ctrl_c_means_what_it_meant_before(text: Path, tmp_path: Pat
             signal.raise_signal(signal.SIGINT)
 
     with pytest.raises(KeyboardInterrupt):
-        train(run_of(settings_of(text)), tmp_path, Impatient())
+        train_run(run_of(settings_of(text)), tmp_path, Impatient())
     assert signal.getsignal(signal.SIGINT) is before
 
 
@@ -640,29 +662,29 @@ def test_a_run_whose_loss_is_no_number_is_saved_and_resumed_all_the_same(text: P
     settings = settings_of(text, optimizer="sgd", lr=1e300, epochs=2)
     recorder = Recorder()
     run = run_of(settings)
-    train(run, tmp_path, recorder)
-    assert not any(math.isfinite(found.nats) for _, found, _ in recorder.evaluations)
+    train_run(run, tmp_path, recorder)
+    assert not any(math.isfinite(found.loss) for _, found, _ in recorder.evaluations)
     assert not all(r["applied"] for r in recorder.records)
     assert math.isinf(run.best) and not (tmp_path / "best.safetensors").exists()
-    resumed = Run.resume(tmp_path / "last.safetensors", print)
+    resumed = resume_run(tmp_path / "last.safetensors", print)
     assert resumed.history == [
-        {"step": e[0], "epoch": i + 1, "valid_nats": None, "tokens": e[1].tokens}
+        {"step": e[0], "epoch": i + 1, "valid_nats": None, "tokens": e[1].count}
         for i, e in enumerate(recorder.evaluations)
     ]
     assert math.isinf(resumed.best)
 
 
 def test_a_resumed_run_keeps_a_better_model_that_the_parting_evaluation_found(text: Path, tmp_path: Path) -> None:
-    options = {"level": "char", "hidden": 6, "embedding": 6, "batch_size": 1, "steps": 4, "dropout": 0.0}
-    settings = Settings(text=(str(text),), **options, epochs=2)  # type: ignore[arg-type]  # options of several types
+    options = {"level": "char", "hidden": 6, "embedding": 6, "batch_size": 2, "steps": 20, "dropout": 0.0}
+    settings = LanguageOptions(text=(str(text),), **options, epochs=2)  # type: ignore[arg-type]  # options of several types
     run = run_of(settings)
-    assert train(run, tmp_path, Listener(), 1e-9) == "the time budget is used up"
+    assert train_run(run, tmp_path, Listener(), 1e-9) == "the time budget is used up"
     best = tmp_path / "best.safetensors"
     held = checkpoint.load(best)
     # As if what was kept at the interruption were better than all that follows.
     checkpoint.save(best, held.arrays, {**held.meta, "best": 0.001})
-    again = Run.resume(tmp_path / "last.safetensors", lambda text: None)
-    train(again, tmp_path, Listener())
+    again = resume_run(tmp_path / "last.safetensors", lambda text: None)
+    train_run(again, tmp_path, Listener())
     assert checkpoint.load(best).meta["best"] == 0.001
     assert again.best > 0.001  # the run itself goes on as if it had not been interrupted
 
@@ -671,4 +693,4 @@ def test_every_optimiser_that_settings_know_can_be_made_and_has_a_rate() -> None
     assert [*OPTIMIZERS] == [*LEARNING_RATES]
     parameter = Parameter(np.zeros(2))
     for name, rate in LEARNING_RATES.items():
-        assert make_optimizer(Settings(optimizer=name), [("p", parameter)]).lr == rate
+        assert make_optimizer(LanguageOptions(optimizer=name), [("p", parameter)]).lr == rate

@@ -8,16 +8,18 @@ from typing import Any
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from small_runs import language_run
 
-from tinygrad_rnn.cli import main, run_texts
+from tinygrad_rnn.cli import main
 from tinygrad_rnn.data.vocabulary import SPECIALS
 from tinygrad_rnn.models import checkpoint
-from tinygrad_rnn.training.cell_permits import CellNotRun
-from tinygrad_rnn.training.driving import Listener, train
+from tinygrad_rnn.tasks.language.options import LanguageOptions
+from tinygrad_rnn.tasks.language.task import Language
+from tinygrad_rnn.tasks.language.transfer import OF_THE_MODEL, settings_and_cell
+from tinygrad_rnn.training.driving import Listener, train_run
+from tinygrad_rnn.training.options import OptionError
+from tinygrad_rnn.training.permits import FileNotRun
 from tinygrad_rnn.training.runs import Run
-from tinygrad_rnn.training.settings import Settings, SettingsError
-from tinygrad_rnn.training.text_data import ngram_baselines, prepare, read_corpus
-from tinygrad_rnn.training.transfer import OF_THE_MODEL, settings_and_cell
 
 FIRST = "a cat sat .\nthe dog ran .\nthe cat saw a dog .\n" * 8
 SECOND = "the cow ran .\na cat ate the green grass .\n" * 10
@@ -38,14 +40,17 @@ BRIEF: dict[str, Any] = {"lines": True, "batch_size": 8, "epochs": 1}
 
 def run_with(text: Path, trust: bool = False, **options: Any) -> Run:
     settings, cell = settings_and_cell({"text": (str(text),), **BRIEF, **options}, trust, print)
-    data = prepare(settings, read_corpus(settings, print))
-    data.about["baselines"] = ngram_baselines(data, settings.level)
-    return Run(settings, data, cell=cell)
+    return language_run(settings, cell)
+
+
+def language(run: Run) -> Language:
+    assert isinstance(run.task, Language)
+    return run.task
 
 
 def saved(text: Path, out: Path, **options: Any) -> Path:
     run = run_with(text, **{**TINY, **options})
-    train(run, out, Listener())
+    train_run(run, out, Listener())
     return out / "last.safetensors"
 
 
@@ -67,12 +72,6 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture(autouse=True)
-def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No picture at the end of a run, since it takes a second."""
-    monkeypatch.setattr(run_texts, "loss_curve", lambda *args: False)
-
-
 def invoke(*args: object) -> Any:
     return CliRunner().invoke(main, [str(arg) for arg in args], terminal_width=110)
 
@@ -90,11 +89,11 @@ def begins(place: Path, name: str, out: Path, *args: object) -> Any:
 def test_words_in_common_keep_their_rows_new_ones_begin_as_new_and_the_rest_is_the_same(place: Path, name: str) -> None:
     known = checkpoint.load(place / name / "last.safetensors")
     run = run_with(place / "second.txt", init_from=str(place / name / "last.safetensors"))
-    fresh = Run(Settings(**{**run.settings.to_json(), "init_from": None, "text": run.settings.text}), run.data)
-    theirs, ours = known.meta["vocabulary"], run.data.vocabulary.to_list()
-    here = {token: i for i, token in enumerate(run.data.vocabulary.tokens)}
+    fresh = language_run(run.options.changed(init_from=None))
+    theirs, ours = known.meta["tables"]["vocabulary"]["Vocabulary"], run.task.tables["vocabulary"].to_list()
+    here = {token: i for i, token in enumerate(run.task.tables["vocabulary"].tokens)}
     there = {token: i for i, token in enumerate(theirs)}
-    assert len(theirs) != len(ours) and run.known_tokens == len(COMMON)
+    assert len(theirs) != len(ours) and language(run).known_tokens == len(COMMON)
     by_token = {"embedding.weight": 0, "output_weight": 1, "output_bias": 0}
     for weight, values in run.model.state_dict().items():
         old, new = known.part("model")[weight], fresh.model.state_dict()[weight]
@@ -111,10 +110,10 @@ def test_words_in_common_keep_their_rows_new_ones_begin_as_new_and_the_rest_is_t
 
 def test_the_settings_of_the_model_are_its_own_and_others_the_new_run_s(place: Path) -> None:
     run = run_with(place / "second.txt", init_from=str(place / "tied" / "last.safetensors"), dropout=0.4, lr=0.1)
-    first = Settings.from_json(checkpoint.load(place / "tied" / "last.safetensors").meta["settings"])
-    assert {n: getattr(run.settings, n) for n in OF_THE_MODEL} == {n: getattr(first, n) for n in OF_THE_MODEL}
-    assert (run.settings.cell, run.settings.layers) == ("lstm", 2)
-    assert (run.settings.dropout, run.settings.lr, run.progress.step) == (0.4, 0.1, 0)
+    first = LanguageOptions.from_json(checkpoint.load(place / "tied" / "last.safetensors").meta["settings"])
+    assert {n: getattr(run.options, n) for n in OF_THE_MODEL} == {n: getattr(first, n) for n in OF_THE_MODEL}
+    assert (run.options.cell, run.options.layers) == ("lstm", 2)
+    assert (run.options.dropout, run.options.lr, run.progress.step) == (0.4, 0.1, 0)
 
 
 # --- On the command line ---------------------------------------------------------------------------------------
@@ -173,7 +172,7 @@ def test_what_does_not_go_with_it_is_refused_in_one_sentence(
 
 def test_a_model_of_characters_makes_a_run_of_characters(place: Path) -> None:
     run = run_with(place / "second.txt", init_from=str(place / "characters" / "last.safetensors"))
-    assert run.settings.level == "char" and "w" in run.data.vocabulary and run.known_tokens > 8
+    assert run.options.level == "char" and "w" in run.task.tables["vocabulary"] and language(run).known_tokens > 8
 
 
 def test_damaged_and_foreign_files_are_one_sentence(place: Path, tmp_path: Path) -> None:
@@ -182,7 +181,7 @@ def test_damaged_and_foreign_files_are_one_sentence(place: Path, tmp_path: Path)
     file = tmp_path / "d" / "last.safetensors"
     for data in (b"", b"a text", whole[:-5], *(_flipped(whole, at) for at in range(0, len(whole), len(whole) // 40))):
         file.write_bytes(data)
-        with pytest.raises((checkpoint.CheckpointError, SettingsError)) as error:
+        with pytest.raises((checkpoint.CheckpointError, OptionError)) as error:
             settings_and_cell({"init_from": str(file)}, False, print)
         assert str(file) in str(error.value) and "\n" not in str(error.value)
 
@@ -214,7 +213,7 @@ def test_a_model_with_a_cell_of_one_s_own_runs_its_file_only_where_that_is_named
     for args in (("--cell", own), ("--trust",)):
         found = begins(place, "own", tmp_path / str(args[0]), *args)
         assert found.exit_code == 0 and "which knows 5 of the tokens" in " ".join(found.output.split()), found.output
-    with pytest.raises(CellNotRun):
+    with pytest.raises(FileNotRun):
         settings_and_cell({"init_from": str(place / "own" / "last.safetensors")}, False, print)
 
 

@@ -14,11 +14,12 @@ from tinygrad_rnn.cli import main
 from tinygrad_rnn.data import Vocabulary, bucketed, stream
 from tinygrad_rnn.data.vocabulary import Ids
 from tinygrad_rnn.models import LanguageModel
-from tinygrad_rnn.tasks.speaking import sentence_score
-from tinygrad_rnn.training.building import load_model
-from tinygrad_rnn.training.settings import Settings
-from tinygrad_rnn.training.text_data import encode, measure
-from tinygrad_rnn.training.unknown_tokens import count_unknown
+from tinygrad_rnn.tasks.language.opening import load_language_model
+from tinygrad_rnn.tasks.language.options import LanguageOptions
+from tinygrad_rnn.tasks.language.speaking import sentence_score
+from tinygrad_rnn.tasks.language.text_data import encode, measure_sentences
+from tinygrad_rnn.tasks.language.text_form import TextForm
+from tinygrad_rnn.tasks.language.unknown_tokens import count_unknown
 
 UNKNOWN, START, END = Vocabulary.unknown, Vocabulary.start, Vocabulary.end
 SMALL = "--lines --layers 1 --hidden 3 --embedding 3 --epochs 1 --batch-size 4 --sentences 0".split()
@@ -74,10 +75,10 @@ def test_without_the_unknown_tokens_the_others_are_asked_for_as_before(batching:
         logits = model(sentence[:-1, None])[0].numpy()[:, 0]
         nats = np.log(np.exp(logits).sum(axis=1)) - logits[np.arange(len(logits)), sentence[1:]]
         expected += [n for n, target in zip(nats, sentence[1:], strict=True) if target not in (UNKNOWN, START)]
-    settings = Settings(batching=batching, batch_size=1, steps=3)
-    found = measure(model, settings, ids, known_only=True)
-    assert found.tokens == len(expected) == 6
-    assert found.nats == pytest.approx(np.mean(expected))
+    settings = LanguageOptions(batching=batching, batch_size=1, steps=3)
+    found = measure_sentences(model, settings, ids, known_only=True)
+    assert found.count == len(expected) == 6
+    assert found.loss == pytest.approx(np.mean(expected))
 
 
 def test_train_says_how_many_tokens_of_both_parts_are_unknown(trained: str) -> None:
@@ -87,10 +88,10 @@ def test_train_says_how_many_tokens_of_both_parts_are_unknown(trained: str) -> N
 def test_evaluate_gives_perplexity_with_and_without_the_unknown_tokens(place: Path, trained: str) -> None:
     best = place / "run" / "best.safetensors"
     text, _ = invoke("evaluate", best, "--text", place / "other.txt")
-    model, vocabulary, settings, _ = load_model(best)
+    model, vocabulary, settings, _ = load_language_model(best)
     ids = encode([["a", "b", "x", "y"], ["x", "y", "z"]], vocabulary, settings)
-    whole, known = measure(model, settings, ids), measure(model, settings, ids, known_only=True)
-    assert (whole.tokens, known.tokens) == (9, 4)
+    whole, known = measure_sentences(model, settings, ids), measure_sentences(model, settings, ids, known_only=True)
+    assert (whole.count, known.count) == (9, 4)
     assert f"unknown   5 (55.6 %) of the tokens: perplexity {whole.perplexity:.1f} with them, " in text
     assert f"{known.perplexity:.1f} on the 4 others" in text and "Most of the text is unknown" in text
     (place / "known.txt").write_text("a b\nb a a\n", encoding="utf-8")
@@ -115,7 +116,7 @@ def test_score_has_a_column_of_unknown_tokens_before_the_sentence(place: Path, t
 
 def test_the_score_of_nothing_has_no_unknown_token() -> None:
     model = LanguageModel(5, 3, 3)
-    assert sentence_score(model, Vocabulary("a"), Settings(level="char"), ["x"]) == (0.0, 0, 0)
+    assert sentence_score(model, TextForm.of(Vocabulary("a"), LanguageOptions(level="char")), ["x"]) == (0.0, 0, 0)
 
 
 # --- Word vectors ----------------------------------------------------------------------------------------------

@@ -91,6 +91,7 @@ if TYPE_CHECKING:
     from tinygrad_rnn import metrics as metrics
     from tinygrad_rnn import models as models
     from tinygrad_rnn import optim as optim
+    from tinygrad_rnn import tasks as tasks
     from tinygrad_rnn import training as training
     from tinygrad_rnn.checks.cell_report import CellError as CellError
     from tinygrad_rnn.checks.cell_report import CellReport as CellReport
@@ -98,7 +99,7 @@ if TYPE_CHECKING:
 
 _LATE = {"CellError": "checks.cell_report", "CellReport": "checks.cell_report", "check_cell": "checks.cell_report"}
 """Names whose modules are imported when they are first asked for: the engine does without models."""
-_ROOMS = ("baselines", "data", "loops", "metrics", "models", "optim", "training")
+_ROOMS = ("baselines", "data", "loops", "metrics", "models", "optim", "tasks", "training")
 """The rooms that have names for users, `tg.models.GRU`: imported when they are first asked for, too."""
 
 

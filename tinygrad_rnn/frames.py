@@ -7,18 +7,18 @@ from traceback import walk_tb
 from types import FrameType
 from typing import Literal
 
-CELL_FILE = "tinygrad_rnn_user_"
+USER_FILE = "tinygrad_rnn_user_"
 """How the names of modules begin that are imported from a file that the user named, as in `--cell FILE.py:Class`."""
 
-Owner = Literal["engine", "shipped cell", "cell file", "user"]
+Owner = Literal["engine", "shipped cell", "user's file", "user"]
 
 
 def owner(frame: FrameType) -> Owner:
     """Whose code it is: this package's, that of a cell which comes with it (its equations), that of a file which the
     user named, or any other."""
     module = str(frame.f_globals.get("__name__", ""))
-    if module.startswith(CELL_FILE):
-        return "cell file"
+    if module.startswith(USER_FILE):
+        return "user's file"
     if module.startswith(("tinygrad_rnn.models.cells", "tinygrad_rnn.models.variants")):
         return "shipped cell"
     return "engine" if module.partition(".")[0] == "tinygrad_rnn" else "user"

@@ -5,6 +5,7 @@ from tinygrad_rnn.cli import (
     evaluate_command,
     generate_command,
     inspect_command,
+    predict_command,
     score_command,
     train_command,
 )
@@ -15,6 +16,7 @@ for _command in (
     evaluate_command.evaluate_command,
     generate_command.generate_command,
     inspect_command.inspect_command,
+    predict_command.predict_command,
     score_command.score_command,
     train_command.train_command,
 ):

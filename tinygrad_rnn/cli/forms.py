@@ -19,6 +19,8 @@ class NamedFiles(click.Command):
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         extra = super().parse_args(ctx, args)
         if extra and not ctx.resilient_parsing:
+            if self.name == "train" and (task := next((each for each in extra if ".py:" in each), None)):
+                ctx.fail(f"the task is named first: tinygrad-rnn train {shlex.quote(task)} ... was expected")
             if self.name not in _OPTIONS:
                 ctx.fail(f"{shlex.join(extra)} stands there, and nothing more was expected")
             ctx.fail(

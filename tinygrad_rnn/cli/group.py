@@ -14,12 +14,13 @@ import numpy as np
 from tinygrad_rnn import __version__
 from tinygrad_rnn.backend import DeviceUnavailable
 from tinygrad_rnn.checks.cell_report import CellError
-from tinygrad_rnn.cli.saying import TYPED, command_with_cell
+from tinygrad_rnn.cli.saying import TYPED, command_with
 from tinygrad_rnn.data.messages import TextError, printable
 from tinygrad_rnn.models.checkpoint import CheckpointError
-from tinygrad_rnn.training.cell_files import blame
-from tinygrad_rnn.training.cell_permits import CellNotRun
-from tinygrad_rnn.training.settings import SettingsError
+from tinygrad_rnn.training.examples import TaskError
+from tinygrad_rnn.training.options import OptionError
+from tinygrad_rnn.training.own_files import blame
+from tinygrad_rnn.training.permits import FileNotRun
 
 
 class _Group(click.Group):
@@ -38,14 +39,14 @@ class _Group(click.Group):
 
 def _in_one_sentence(error: Exception) -> Exception:
     """What click prints for an error that users can make; any other error as it is."""
-    if isinstance(error, CellNotRun):
-        return click.ClickException(f"{error}; the command that runs it: {command_with_cell(error.cell)}")
-    if isinstance(error, SettingsError):
+    if isinstance(error, FileNotRun):
+        return click.ClickException(f"{error}; the command that runs it: {command_with(error.kind, error.name)}")
+    if isinstance(error, OptionError):
         return click.UsageError(str(error))
-    if isinstance(error, TextError | CheckpointError | DeviceUnavailable | CellError):
+    if isinstance(error, TextError | CheckpointError | DeviceUnavailable | CellError | TaskError):
         return click.ClickException(str(error))
     if found := blame(error):
-        return click.ClickException(f"the cell failed: {found}")
+        return click.ClickException(f"the {found[0]} failed: {found[1]}")
     if isinstance(error, MemoryError):
         return click.ClickException(f"there is not enough memory: {error}")
     if isinstance(error, OSError) and error.errno != errno.EPIPE:  # a closed pipe, as with `| head`, click ends quietly

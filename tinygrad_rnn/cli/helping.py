@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,6 +10,8 @@ from typing import Any
 import click
 
 from tinygrad_rnn.cli.forms import NamedFiles
+from tinygrad_rnn.tasks.language.saved import LANGUAGE
+from tinygrad_rnn.training.options import RunOptions, TrainingOptions
 
 
 @dataclass(frozen=True)
@@ -51,7 +54,7 @@ class Grouped(NamedFiles):
                 formatter.write(f"\n{'':{formatter.current_indent}}Example: {each.example}\n")
 
 
-TRAIN = (
+_LANGUAGE = (
     heading(
         "The text",
         "tinygrad-rnn train --text book.txt --level char",
@@ -67,41 +70,62 @@ TRAIN = (
         "tinygrad-rnn train --dropout 0.4 --recurrent-dropout 0.2",
         "dropout recurrent_dropout zoneout",
     ),
-    heading(
-        "The optimiser",
-        "tinygrad-rnn train --optimizer adam --lr 1e-3 --schedule cosine",
-        "optimizer lr momentum decay weight_decay clip_norm clip_value schedule",
-    ),
-    heading(
-        "Batches",
-        "tinygrad-rnn train --batch-size 64 --steps 50",
-        "batching batch_size steps warm_up",
-    ),
-    heading(
-        "How long",
-        "tinygrad-rnn train --time-budget 20m --evaluate-every 500",
-        "epochs time_budget evaluate_every patience",
-    ),
-    heading(
-        "What is shown",
-        "tinygrad-rnn train --sample-every 200 --sentences 3",
-        "count sample_every quiet log",
-    ),
-    heading(
-        "The run and its files",
-        "tinygrad-rnn train --resume runs/lm/last.safetensors --epochs 20",
-    ),
 )
-"""Of `train`."""
+_DATA = "data valid test encoding valid_fraction test_fraction"
+
+
+def folder_name(task: str) -> str:
+    """The folder in runs/ into which a task's runs go unless told: that of a class in a file has its name."""
+    return "lm" if task == LANGUAGE else task.rpartition(":")[2].lower()
+
+
+def of_task(name: str, options: type[RunOptions]) -> tuple[Heading, ...]:
+    """The headings of `train` for a task: its own options, and those that all tasks have."""
+    language = name == LANGUAGE
+    folder = "lm" if language else folder_name(name)
+    begin = "tinygrad-rnn train" if language else f"tinygrad-rnn train {shlex.quote(name)}"
+    shared = (
+        heading(
+            "The optimiser",
+            f"{begin} --optimizer adam --lr 1e-3 --schedule cosine"
+            if language
+            else f"{begin} --optimizer sgd --lr 0.5",
+            "optimizer lr momentum decay weight_decay clip_norm clip_value schedule",
+        ),
+        heading(
+            "Batches",
+            f"{begin} --batch-size 64{' --steps 50' if language else ''}",
+            "batching batch_size steps warm_up" if language else "batch_size",
+        ),
+        heading(
+            "How long", f"{begin} --time-budget 20m --evaluate-every 500", "epochs time_budget evaluate_every patience"
+        ),
+        heading(
+            "What is shown",
+            f"{begin} --sample-every 200 --sentences 3" if language else f"{begin} --quiet --log -",
+            "count sample_every quiet log" if language else "quiet log",
+        ),
+        heading("The run and its files", f"{begin} --resume runs/{folder}/last.safetensors --epochs 20"),
+    )
+    if language:
+        return (*_LANGUAGE, *shared)
+    known = {each.name for each in TrainingOptions.all_about()}
+    own = [each.name for each in options.all_about() if each.name not in known]
+    model = heading("The model", f"{begin} --cell lstm", " ".join(["cell", "dtype", *own]))
+    return (heading("The examples", f"{begin} --data FILE --valid-fraction 0.2", _DATA), model, *shared)
+
+
+_LM_EXAMPLE = "runs/lm/best.safetensors"
 
 MODEL = heading(
     "The model",
-    "tinygrad-rnn {command} runs/lm/best.safetensors --cell cells.py:MyCell",
-    "checkpoint cell trust device",
+    "tinygrad-rnn {command} {model} --cell cells.py:MyCell",
+    "checkpoint cell trust task device",
 )
 """Of the commands that open a checkpoint."""
 
 
 def of_model(command: str, title: str, example: str) -> tuple[Heading, ...]:
     """The headings of such a command: its own options, and those by which a model is opened."""
-    return heading(title, example), Heading(MODEL.title, MODEL.example.format(command=command), MODEL.options)
+    shown = MODEL.example.format(command=command, model="best.safetensors" if command == "predict" else _LM_EXAMPLE)
+    return heading(title, example), Heading(MODEL.title, shown, MODEL.options)

@@ -4,20 +4,31 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
 
 from tinygrad_rnn.cli.helping import Grouped, of_model
-from tinygrad_rnn.cli.options import cell_options, checkpoint_argument
-from tinygrad_rnn.cli.saying import command_with_cell, echo, say, warn
-from tinygrad_rnn.data.vocabulary import Vocabulary
+from tinygrad_rnn.cli.options import any_task, checkpoint_argument, permit_options, task_option
+from tinygrad_rnn.cli.saying import command_with, echo, say, warn
 from tinygrad_rnn.disk import named_errors
 from tinygrad_rnn.models import checkpoint as files
-from tinygrad_rnn.tasks.looking import checkpoint_page
-from tinygrad_rnn.training.building import described, rebuilt
-from tinygrad_rnn.training.cell_permits import NOTHING_PERMITTED, CellPermit, not_run
+from tinygrad_rnn.tasks.finding import (
+    TASKS,
+    described_task,
+    find_task,
+    saved_task,
+    task_not_run,
+    with_weights,
+)
+from tinygrad_rnn.tasks.language.looking import checkpoint_page
+from tinygrad_rnn.tasks.language.opening import rebuilt
+from tinygrad_rnn.tasks.language.saved import LANGUAGE
 from tinygrad_rnn.training.display import figure
-from tinygrad_rnn.training.settings import Settings, SettingsError
+from tinygrad_rnn.training.options import OptionError
+from tinygrad_rnn.training.permits import NOTHING_PERMITTED, FileNotRun, Permit, cell_not_run
+from tinygrad_rnn.training.saved_runs import load_run
+from tinygrad_rnn.training.task import Task
 
 
 @click.command(
@@ -25,59 +36,102 @@ from tinygrad_rnn.training.settings import Settings, SettingsError
     cls=Grouped,
     headings=of_model("inspect", "What is shown", "tinygrad-rnn inspect --html page.html --text 'the file is open .'"),
     short_help="Show what is in a checkpoint, as text or as a page.",
-    help="Show what is in a checkpoint: where it is from, how far it got, and its weights. With --html as a "
-    "page, with curves, and what the model does over a text: surprise, gates, what depends on what.",
+    help="Show what is in a checkpoint: where it is from, how far it got, and its weights. With --html that of a "
+    "language model as a page, with curves, and what it does over a text: surprise, gates, what depends on what.",
 )
-@checkpoint_argument
+@checkpoint_argument(any_task)
 @click.option("--html", type=click.Path(dir_okay=False, path_type=Path), help="Write a page to look at instead.")
 @click.option("--text", help="The text that the page shows the model reading (of its validation part unless told).")
-@cell_options
-def inspect_command(checkpoint: Path, html: Path | None, text: str | None, permit: CellPermit) -> None:
-    saved = files.load(checkpoint)
-    vocabulary, settings = described(checkpoint, saved)
-    meta = saved.meta
-    left = not_run(checkpoint, settings, meta.get("cell")) if permit == NOTHING_PERMITTED and html is None else None
-    if left is None:
-        model, *_ = rebuilt(checkpoint, saved, "cpu", permit, warn)
+@permit_options
+@task_option
+def inspect_command(checkpoint: Path, html: Path | None, text: str | None, permit: Permit) -> None:
+    saved = load_run(checkpoint)
     if html is not None:
-        if html.is_file() and html.read_bytes()[:9].lower() != b"<!doctype":
-            raise SettingsError(f"--html: {html} is there already, and is no page: it stays as it is")
-        whole = checkpoint_page(checkpoint, model, vocabulary, settings, meta, text)
-        if str(html) == "-":
-            (echo if sys.stdout.isatty() else click.echo)(whole)
-            return
-        with named_errors(html):
-            html.write_text(whole, encoding="utf-8", errors="backslashreplace")
-        say("page", str(html))
+        _page(checkpoint, saved, html, text, permit)
         return
     if text is not None:
-        raise SettingsError("--text is what a page shows: say --html as well")
-    _table(checkpoint, saved, vocabulary, settings)
+        raise OptionError("--text is what a page shows: say --html as well")
+    left = _not_run(checkpoint, saved.meta) if permit == NOTHING_PERMITTED else None
+    if left is None:
+        whole = saved_task(checkpoint, saved, permit, warn)
+        with_weights(checkpoint, saved, whole)
+        _table(checkpoint, saved, whole)
+    else:
+        shipped = saved.meta["task"] in TASKS
+        _table(checkpoint, saved, described_task(checkpoint, saved, find_task(saved.meta["task"])) if shipped else None)
     if left is not None:
-        say("cell", f"the file was not run: {left}")
+        say(left.kind, f"the file was not run: {left}")
         say("", "to try whether the weights fit it:")
-        echo(f"  {command_with_cell(left.cell)}")
+        echo(f"  {command_with(left.kind, left.name)}")
 
 
-def _table(checkpoint: Path, saved: files.Checkpoint, vocabulary: Vocabulary, settings: Settings) -> None:
-    """What the file says, without the cell."""
+def _not_run(path: Path, meta: dict[str, Any]) -> FileNotRun | None:
+    """Why the task, or the cell, of a checkpoint is not run unless its user says so."""
+    return task_not_run(path, meta) or cell_not_run(path, str(meta["settings"].get("cell")), meta.get("cell"))
+
+
+def _page(checkpoint: Path, saved: files.Checkpoint, html: Path, text: str | None, permit: Permit) -> None:
+    model, vocabulary, options, meta = rebuilt(checkpoint, saved, "cpu", permit, warn)
+    if html.is_file() and html.read_bytes()[:9].lower() != b"<!doctype":
+        raise OptionError(f"--html: {html} is there already, and is no page: it stays as it is")
+    whole = checkpoint_page(checkpoint, model, vocabulary, options, meta, text)
+    if str(html) == "-":
+        (echo if sys.stdout.isatty() else click.echo)(whole)
+        return
+    with named_errors(html):
+        html.write_text(whole, encoding="utf-8", errors="backslashreplace")
+    say("page", str(html))
+
+
+def _table(checkpoint: Path, saved: files.Checkpoint, task: Task | None) -> None:
+    """What the file says; of a task that was not run without its words for it."""
     meta, weights = saved.meta, saved.part("model")
-    about, progress = meta["corpus"], meta["progress"]
-    echo(f"{checkpoint}: language model, {settings.layers} x {settings.cell} {settings.hidden}")
-    say("corpus", f"{about['name']}: {about['tokens']:,} tokens, sha256 {about['sha256']}")
+    about, progress, settings = meta["data"], meta["progress"], meta["settings"]
+    called = "language model" if meta["task"] == LANGUAGE else meta["task"]
+    echo(f"{checkpoint}: {called}, {_layers(settings)}")
+    counted = "tokens" if "tokens" in about else "examples"
+    say(
+        "data" if task is None else task.source_called,
+        f"{about['name']}: {about.get(counted, 0):,} {counted}, sha256 {about['sha256']}",
+    )
     say("progress", f"{progress['step']:,} steps: {progress['epoch']} epochs and {progress['batch']} batches")
     if meta["best"] is not None:
-        say("best", f"{figure(meta['best'], 4)} nats per {settings.unit}")
+        say("best", figure(meta["best"], 4) if task is None else task.metric_text(meta["best"]))
     for each in meta["history"]:
-        nats = "not a finite number of" if each["valid_nats"] is None else figure(each["valid_nats"], 4)
-        say("", f"step {each['step']:>6}  {nats} nats per {settings.unit}")
-    default = Settings().to_json()
-    differing = {name: value for name, value in settings.to_json().items() if value != default[name]}
+        say("", f"step {each['step']:>6}  {_evaluation(each, task)}")
+    default = {} if task is None else type(task).Options().to_json()
+    settings = settings if task is None else task.options.to_json()
+    differing = {name: value for name, value in settings.items() if name not in default or value != default[name]}
     say("settings", ", ".join(f"{k}={v}" for k, v in differing.items()) or "all defaults")
-    say("tokens", f"{len(vocabulary):,}: {' '.join(map(repr, vocabulary.tokens[:12]))} ...")
+    for name, table in meta["tables"].items():
+        say("tokens" if name == "vocabulary" else name, _table_text(table))
     say("weights", f"{sum(values.size for values in weights.values()):,} numbers")
     for name, values in weights.items():
         line = f"  {name:22} {'x'.join(map(str, values.shape)):>9}"
         if values.size:
             line += f"  mean {values.mean():+.3f}  deviation {values.std():.3f}  largest {abs(values).max():.3f}"
         echo(line)
+
+
+def _layers(settings: dict[str, Any]) -> str:
+    parts = [str(settings[name]) for name in ("layers", "cell", "hidden") if name in settings]
+    return " x ".join([parts[0], " ".join(parts[1:])]) if "layers" in settings else " ".join(parts)
+
+
+def _evaluation(each: dict[str, Any], task: Task | None) -> str:
+    if task is not None and task.metric == "loss":
+        nats = each.get(f"valid_{task.loss_unit}")
+        return f"not a finite number of {task.loss_unit} per {task.unit}" if nats is None else task.metric_text(nats)
+    shown = {name: value for name, value in each.items() if name not in ("step", "epoch")}
+    return ", ".join(
+        f"{name} {'none' if value is None else value if isinstance(value, int) else figure(value, 4)}"
+        for name, value in shown.items()
+    )
+
+
+def _table_text(table: dict[str, Any]) -> str:
+    ((kind, content),) = table.items()
+    if kind == "JSON":
+        text = str(content)
+        return text if len(text) < 200 else f"{text[:200]} ..."
+    return f"{len(content):,}: {' '.join(map(repr, content[:12]))} ..."

@@ -17,7 +17,7 @@ TYPED = "tinygrad_rnn.typed"
 
 
 def echo(text: str, err: bool = False) -> None:
-    """Prints a text, whoever wrote it: a corpus, a vocabulary, a checkpoint or the name of a file."""
+    """Prints a text at once, whoever wrote it: a corpus, a vocabulary, a checkpoint or the name of a file."""
     click.echo(printable(text), err=err)
 
 
@@ -50,8 +50,9 @@ def _indented(text: str, indent: str) -> str:
     return fill.fill(text)
 
 
-def command_with_cell(cell: str) -> str:
-    """The command that was typed, with the cell named: to be typed next."""
+def command_with(kind: str, name: str) -> str:
+    """The command that was typed, with the cell or the task named (`kind`): to be typed next."""
     command, *rest = click.get_current_context().meta[TYPED]
     kept = [each for each in rest if each != "--trust"]
-    return shlex.join(["tinygrad-rnn", command, "--cell", cell, *kept])
+    named = [name] if kind == "task" and command == "train" else [f"--{kind}", name]
+    return shlex.join(["tinygrad-rnn", command, *named, *kept])

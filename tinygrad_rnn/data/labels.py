@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+import reprlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, overload
@@ -26,7 +27,7 @@ class Labels:
         """The labels of these names, in this order. Raises TextError for none, for a name that stands twice, and for
         one that is no text."""
         if isinstance(names, str):
-            raise TextError(f"the names of labels must be a list, got the text {names!r}")
+            raise TextError(f"the names of labels must be a list, got the text {reprlib.repr(names)}")
         self.names: tuple[str, ...] = tuple(names)
         if not self.names:
             raise TextError("labels need a name, got none")

@@ -31,9 +31,9 @@ def read_text(path: str | os.PathLike[str], encoding: str = "utf-8") -> str:
     return text
 
 
-def read_lines(path: str | os.PathLike[str], encoding: str = "utf-8") -> Iterator[str]:
+def read_lines(path: str | os.PathLike[str], encoding: str = "utf-8", *, empty: bool = False) -> Iterator[str]:
     """The lines of what `read_text` reads, without their ends, one by one: of a file of any size about a megabyte is in
-    memory, or its longest line. A file in UTF-16 and the like is read whole.
+    memory, or its longest line. A file in UTF-16 and the like is read whole. `empty` allows that there are none.
 
     Raises TextError as `read_text` does, where it comes upon the fault."""
     _need_encoding(encoding)
@@ -47,7 +47,7 @@ def read_lines(path: str | os.PathLike[str], encoding: str = "utf-8") -> Iterato
             said = said or not (not line or line.isspace())
             yield line
         bytes_before, lines_before = bytes_before + len(block), lines_before + block.count(b"\n")
-    if not said:
+    if not said and not empty:
         raise _nothing_in(name)
 
 

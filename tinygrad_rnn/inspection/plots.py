@@ -46,15 +46,18 @@ def heat_maps(values: Mapping[str, Array], columns: Sequence[str] | None = None)
     return figure
 
 
-def loss_curve(records: Sequence[Mapping[str, Any]], target: Path) -> bool:
-    """Draws the losses of a run, from the records of its log, where matplotlib is there, and says whether it was."""
+def loss_curve(
+    records: Sequence[Mapping[str, Any]], target: Path, valid_key: str = "valid_nats", counted: str = "tokens"
+) -> bool:
+    """Draws the losses of a run, from the records of its log, where matplotlib is there, and says whether it was. The
+    records call the validation loss `valid_key`, and what the losses count `counted`."""
     try:
         from matplotlib import figure as figures  # noqa: PLC0415  (optional)
     except ImportError:
         return False
-    steps = [r for r in records if r["event"] == "step" and _is_number(r.get("tokens")) and r["tokens"] > 0]
+    steps = [r for r in records if r["event"] == "step" and _is_number(r.get(counted)) and r[counted] > 0]
     valid = [r for r in records if r["event"] == "evaluation"]
-    losses = without_short_steps([(r["step"], _number(r.get("loss")), r["tokens"]) for r in steps])
+    losses = without_short_steps([(r["step"], _number(r.get("loss")), r[counted]) for r in steps])
     window = max(1, len(losses) // 200)
     points = [losses[i : i + window] for i in range(0, len(losses), window)]
     figure = figures.Figure(figsize=(7, 4), layout="constrained")
@@ -68,13 +71,13 @@ def loss_curve(records: Sequence[Mapping[str, Any]], target: Path) -> bool:
     )
     axes.plot(
         [r["step"] for r in valid],
-        [_number(r.get("valid_nats")) for r in valid],
+        [_number(r.get(valid_key)) for r in valid],
         "o-",
         color="tab:orange",
         markersize=4,
         label="validation",
     )
-    axes.set(xlabel="step", ylabel="nats per token")
+    axes.set(xlabel="step", ylabel=f"{valid_key.removeprefix('valid_')} per {counted.removesuffix('s')}")
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(alpha=0.3)
     axes.legend(frameon=False)

@@ -1,143 +1,96 @@
-"""The model that a run's settings describe: with new weights, or with those of a checkpoint."""
+"""The model of a task: with new weights, or with those of a checkpoint."""
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
+import math
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from tinygrad_rnn.data.messages import Note
-from tinygrad_rnn.data.vocabulary import SPECIALS, Vocabulary
 from tinygrad_rnn.models import checkpoint
-from tinygrad_rnn.models.embedding import VectorSizeError
-from tinygrad_rnn.models.language import CELLS, LanguageModel
-from tinygrad_rnn.training.cell_files import FoundCell, blame, open_cell
-from tinygrad_rnn.training.cell_permits import NOTHING_PERMITTED, CellPermit, permitted_cell
-from tinygrad_rnn.training.description import check_description
-from tinygrad_rnn.training.saved_sizes import check_sizes
-from tinygrad_rnn.training.settings import Settings, SettingsError
+from tinygrad_rnn.models.module import Module
+from tinygrad_rnn.training.cell_files import is_shipped
+from tinygrad_rnn.training.examples import TaskError
+from tinygrad_rnn.training.options import OptionError
+from tinygrad_rnn.training.own_files import blame
+from tinygrad_rnn.training.saved_runs import refused
+from tinygrad_rnn.training.task import Task
 
 
-def build_model(
-    settings: Settings, vocabulary: Vocabulary, rng: np.random.Generator, cell: FoundCell | None = None
-) -> LanguageModel:
-    """The model that the settings describe, with new weights; `cell` where it has been found already, and otherwise the
-    one that the settings name is: its file is run. Raises SettingsError, MemoryError."""
-    own = settings.cell not in CELLS
+def build_model(task: Task, rng: np.random.Generator) -> Any:
+    """The model of a task, with new weights. Raises OptionError, MemoryError."""
+    cell = task.options.cell
+    own = not is_shipped(cell)
     try:
-        cell = open_cell(settings.cell) if cell is None else cell
-        model = LanguageModel(
-            len(vocabulary),
-            settings.embedding,
-            settings.hidden,
-            settings.layers,
-            cell.cell,
-            tied=settings.tied,
-            softmax=settings.softmax,
-            dropout=settings.dropout,
-            recurrent_dropout=settings.recurrent_dropout,
-            zoneout=settings.zoneout,
-            init=settings.init,
-            dtype=np.dtype(settings.dtype),
-            rng=rng,
-            **cell.options,
-        )
+        model = task.build(rng)
+        if not isinstance(model, Module):
+            raise TaskError(f"{task.name}.build must give a Module, got {type(model).__name__}")
         if own:
-            _try_out(model)
+            task.try_out(model)
+    except (checkpoint.CheckpointError, TaskError):
+        raise
     except Exception as error:
-        if own and not isinstance(error, SettingsError):
-            found = blame(error) or f"{type(error).__name__}: {error}"
-            raise SettingsError(f"cell {settings.cell!r} cannot be used: {found}") from error
-        if isinstance(error, TypeError | ValueError):
-            raise SettingsError(str(error)) from error
+        found = blame(error)
+        if own and not isinstance(error, OptionError) and (found is None or found[0] == "cell"):
+            what = found[1] if found else f"{type(error).__name__}: {error}"
+            raise OptionError(f"cell {cell!r} cannot be used: {what}") from error
+        if isinstance(error, TypeError | ValueError) and not found:
+            raise OptionError(str(error)) from error
         raise
     return model
 
 
-def load_word_vectors(settings: Settings, model: LanguageModel, vocabulary: Vocabulary) -> int:
-    """Gives the embedding the word vectors that the settings name, and returns of how many tokens there were any.
-    Raises SettingsError, OSError."""
-    if settings.vectors is None:
-        return 0
-    try:
-        return model.embedding.load_vectors(settings.vectors, vocabulary.tokens)
-    except VectorSizeError as error:
-        sizes = f"--embedding {error.found}" + (f" --hidden {error.found}" if settings.tied else "")
-        raise SettingsError(f"{error}: {sizes} takes them") from None
-    except ValueError as error:
-        raise SettingsError(str(error)) from None
+class _Bounded(np.random.Generator):
+    """Draws the first weights of a model that a checkpoint describes, and few more numbers than it has weights: what
+    the checkpoint says of its sizes takes no memory where it is not so."""
+
+    def __init__(self, seed: np.random.SeedSequence, path: Path, weights: checkpoint.Arrays) -> None:
+        super().__init__(np.random.PCG64(seed))
+        self.path, self.total = path, sum(each.size for each in weights.values())
+        self.left = 2 * self.total + SPARE
+
+    def _draw(self, size: Any) -> None:
+        self.left -= 1 if size is None else math.prod(map(int, np.atleast_1d(size)))
+        if self.left < 0:
+            raise checkpoint.CheckpointError(
+                f"{self.path}: the weights do not fit the model that it describes: by the settings it has more than "
+                f"the {self.total:,} numbers that are there"
+            )
+
+    def uniform(self, low: Any = 0.0, high: Any = 1.0, size: Any = None) -> Any:
+        self._draw(size)
+        return super().uniform(low, high, size)
+
+    def normal(self, loc: Any = 0.0, scale: Any = 1.0, size: Any = None) -> Any:
+        self._draw(size)
+        return super().normal(loc, scale, size)
+
+    def standard_normal(self, size: Any = None, *args: Any, **options: Any) -> Any:
+        self._draw(size)
+        return super().standard_normal(size, *args, **options)
+
+    def random(self, size: Any = None, *args: Any, **options: Any) -> Any:
+        self._draw(size)
+        return super().random(size, *args, **options)
 
 
-def _try_out(model: LanguageModel) -> None:
-    """A step of training on two tokens, so that a cell that cannot work says so before training."""
-    ids = np.zeros((2, 1), dtype=np.int64)
-    loss, state = model.loss(ids, ids, rng=np.random.default_rng(0))
-    model.loss(ids, ids, state=state)
-    loss.backward()
-    model.zero_grad()
+SPARE = 10**5
+"""Numbers that a model may draw and throw away."""
 
 
-def load_model(
-    path: Path, device: str = "cpu", permit: CellPermit = NOTHING_PERMITTED, note: Note = warnings.warn
-) -> tuple[LanguageModel, Vocabulary, Settings, dict[str, Any]]:
-    """A trained model, its vocabulary, its settings and everything else that its checkpoint says. A cell from a file is
-    run only where `permit` says so; `note` is told where it is not as it was. Raises CheckpointError, SettingsError
-    (CellNotRun)."""
-    return rebuilt(path, checkpoint.load(path), device, permit, note)
+def model_of(path: Path, saved: checkpoint.Checkpoint, task: Task) -> Any:
+    """The model that a checkpoint, loaded from `path`, describes, with the first weights that it had. Raises
+    OptionError, CheckpointError."""
+    return build_model(task, _Bounded(seeds_of(task)[0], path, saved.part("model")))
 
 
-def rebuilt(
-    path: Path, saved: checkpoint.Checkpoint, device: str, permit: CellPermit, note: Note
-) -> tuple[LanguageModel, Vocabulary, Settings, dict[str, Any]]:
-    """What `load_model` gives, from a checkpoint that has been loaded from `path`."""
-    vocabulary, settings, cell = permitted_and_fitting(path, saved, permit, note)
-    model = build_model(settings, vocabulary, np.random.default_rng(0), cell)
-    load_weights(path, saved, model)
-    return model.to(device), vocabulary, settings, saved.meta
+def seeds_of(task: Task) -> list[np.random.SeedSequence]:
+    """Of a run's first weights, and of its noise."""
+    return np.random.SeedSequence(task.options.seed).spawn(2)
 
 
-def described(path: Path, saved: checkpoint.Checkpoint) -> tuple[Vocabulary, Settings]:
-    """The vocabulary and the settings of the model in a checkpoint, loaded from `path`. Raises CheckpointError where
-    its description is not one that a run saved."""
-    if saved.meta.get("task") != "language model":
-        raise checkpoint.CheckpointError(f"{path}: a checkpoint of a language model was expected")
-    with refused(path, "an incomplete or malformed checkpoint"):
-        check_description(saved.meta)
-        vocabulary, settings = (
-            Vocabulary.from_list(saved.meta["vocabulary"]),
-            Settings.from_json(saved.meta["settings"]),
-        )
-        if len(vocabulary) == len(SPECIALS):
-            raise ValueError("its vocabulary has no tokens")
-    return vocabulary, settings
-
-
-@contextmanager
-def refused(path: Path, what: str) -> Iterator[None]:
-    """Within it an error about what stands in a checkpoint, loaded from `path`, becomes a CheckpointError."""
-    try:
-        yield
-    except (ValueError, TypeError, KeyError, OverflowError) as error:
-        raise checkpoint.CheckpointError(f"{path}: {what}: {error}") from None
-
-
-def permitted_and_fitting(
-    path: Path, saved: checkpoint.Checkpoint, permit: CellPermit, note: Note
-) -> tuple[Vocabulary, Settings, FoundCell]:
-    """What a model is built with again: its vocabulary, settings and cell, whose sizes are those of the weights. Raises
-    CheckpointError, SettingsError (CellNotRun)."""
-    vocabulary, settings = described(path, saved)
-    cell = permitted_cell(path, settings, saved.meta.get("cell"), permit, note)
-    with refused(path, "the weights do not fit the model that it describes"):
-        check_sizes(settings, len(vocabulary), cell.cell, saved.part("model"))
-    return vocabulary, settings, cell
-
-
-def load_weights(path: Path, saved: checkpoint.Checkpoint, model: LanguageModel) -> None:
+def load_weights(path: Path, saved: checkpoint.Checkpoint, model: Any) -> None:
     """Gives a model the weights in a checkpoint, loaded from `path`. Raises CheckpointError where they do not fit."""
     with refused(path, "the weights do not fit the model that it describes"):
         model.load_state_dict(saved.part("model"))

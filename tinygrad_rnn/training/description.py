@@ -66,9 +66,6 @@ def _record(values: Any, name: str, parts: Mapping[str, FieldCheck], optional: M
             check(values[key], f"{prefix}{key}")
 
 
-ORDERS = {"1": "unigram", "2": "bigram", "3": "trigram", "4": "4-gram", "5": "5-gram"}
-"""What n-grams are called, by their order."""
-
 _LARGEST = 2**63 - 1
 
 
@@ -91,19 +88,29 @@ _option = _is(
 )
 
 
-def _orders(value: Any, name: str) -> None:
-    """The nats of n-grams, by their order."""
-    _by_name(_number)(value, name)
-    if unknown := [key for key in value if key not in ORDERS]:
-        raise ValueError(f"{name} must be by the orders {', '.join(ORDERS)}, got {reprlib.repr(unknown[0])}")
+def _one_table(value: Any, name: str) -> None:
+    """A table by its kind."""
+    _dictionary(value, name)
+    if len(value) != 1:
+        raise ValueError(f"{name} must have one entry, its kind, got {reprlib.repr(list(value))}")
+    for kind, content in value.items():
+        if kind != "JSON":
+            _each(_text)(content, f"{name}.{kind}")
+
+
+def _figures(value: Any, name: str) -> None:
+    """An evaluation: where it was made, and its figures."""
+    _record(value, name, {"step": _whole, "epoch": _whole}, {})
+    _by_name(_or_none(_number))(value, name)
 
 
 _PARTS: dict[str, FieldCheck] = {
-    "vocabulary": _each(_text),
     "settings": _by_name(lambda value, name: None),
-    "corpus": _of(
-        {"name": _text, "tokens": _whole, "sentences": _whole, "sha256": _text, "baselines": _orders},
-        {"split_sha256": _text, "tokenizer": _by_name(_option)},
+    "tables": _by_name(_one_table),
+    "data": _of(
+        {"name": _text, "sha256": _text},
+        {"split_sha256": _text, "tokenizer": _by_name(_option), "baselines": _by_name(_number)}
+        | dict.fromkeys(("examples", "sentences", "tokens"), _whole),
     ),
     "progress": _of({"epoch": _whole, "batch": _whole, "step": _whole}),
     "optimizer": _by_name(_whole, {"lr": _rate, "name.": _text}),
@@ -111,17 +118,16 @@ _PARTS: dict[str, FieldCheck] = {
     "noise": _by_name(lambda value, name: None),
     "best": _or_none(_number),
     "trouble": _whole,
-    "history": _each(
-        _of({"step": _whole, "epoch": _whole, "valid_nats": _or_none(_number)}, {"tokens": _whole}),
-    ),
+    "history": _each(_figures),
 }
 """What every run saves."""
+
+_FILE: dict[str, FieldCheck] = {"file": _text, "class": _text, "sha256": _text, "beside": _by_name(_text)}
 
 _LATER_PARTS: dict[str, FieldCheck] = {
     "run": _text,
     "files": _by_name(_text),
-    "cell": _of(
-        {"file": _text, "class": _text, "sha256": _text, "beside": _by_name(_text), "options": _by_name(_option)}
-    ),
+    "cell": _of(_FILE | {"options": _by_name(_option)}),
+    "task_file": _of(_FILE),
 }
-"""What older checkpoints do not have."""
+"""What older checkpoints, or those of tasks and cells that come with the package, do not have."""

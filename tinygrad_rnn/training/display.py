@@ -20,9 +20,6 @@ LABEL = 10
 TIE = "\xa0"
 """A space at which `entry` breaks no line."""
 
-HEADER = f"{'':<{LABEL}}{'train':>8}{'valid':>8}{'perplexity':>12}{'bits':>7}{'tokens/s':>10}{'lr':>9}"
-"""Above the rows of evaluations; `train` and `valid` are in nats a token."""
-
 
 def columns(stream: TextIO | None = None) -> int:
     """The width of the terminal that a stream writes to (standard output unless told), from LEAST_COLUMNS to WIDEST;
@@ -46,14 +43,27 @@ def figure(value: float, digits: int) -> str:
     return f"{value:.{digits}f}" if abs(value) < 1e6 else f"{value:.2g}"
 
 
-def row(label: str, train: float, valid: float, perplexity: float, bits: float, speed: float, lr: float) -> str:
-    """An evaluation in the columns of HEADER: nats a token in training and in validation, exp of the latter and the
-    latter in bits, tokens a second, and the learning rate."""
+def header(names: Sequence[str], counted: str) -> str:
+    """Above the rows of evaluations, with the names of their figures; `counted` are tokens or examples."""
+    figures = "".join(f"{name:>{_width(name)}}" for name in names)
+    return f"{'':<{LABEL}}{'train':>8}{'valid':>8}{figures}{counted + '/s':>{_width(counted + '/s')}}{'lr':>9}"
+
+
+def row(
+    label: str, train: float, valid: float, figures: Sequence[tuple[str, str]], speed: float, counted: str, lr: float
+) -> str:
+    """An evaluation in the columns of `header`: the mean loss in training and in validation, figures by name, tokens or
+    examples a second, and the learning rate."""
+    shown = "".join(f" {value:>{_width(name) - 1}}" for name, value in figures)
     return (
-        f"{label:<{LABEL}} {figure(train, 3):>{min(7, 17 - len(label))}} {figure(valid, 3):>7} "
-        f"{figure(perplexity, 1):>11} "
-        f"{figure(bits, 2):>6} {speed:>9,.0f} {lr:>8.2g}"
+        f"{label:<{LABEL}} {figure(train, 3):>{min(7, 17 - len(label))}} {figure(valid, 3):>7}{shown} "
+        f"{speed:>{_width(counted + '/s') - 1},.0f} {lr:>8.2g}"
     )
+
+
+def _width(name: str) -> int:
+    """Of a column: there is room for a name, and for a figure."""
+    return max(len(name) + 2, 7)
 
 
 def shortened(parts: Sequence[tuple[int, str]], room: int) -> str:

@@ -26,7 +26,7 @@ INTERIM = 10
 """Parts of a time budget, in each of which there is an evaluation, also where it is shorter than an epoch."""
 
 
-def train(run: Run, out: Path, listener: Listener, budget: float | None = None, keep_every: bool = False) -> str:
+def train_run(run: Run, out: Path, listener: Listener, budget: float | None = None, keep_every: bool = False) -> str:
     """Trains until the epochs, the patience or the `budget` (seconds) are used up, or Ctrl-C is pressed; keeps
     `best.safetensors` and `last.safetensors` in `out`, which the caller holds (`folder.held`), and with `keep_every` a
     `step-N.safetensors` of every planned evaluation. Returns in a few words why it ended. Raises OSError; SystemExit
@@ -35,15 +35,15 @@ def train(run: Run, out: Path, listener: Listener, budget: float | None = None, 
     A run that ends where no evaluation was planned is evaluated once more, and saved as it was before that, so that
     resuming it gives the run that was not interrupted. So it is from time to time where a budget is shorter than what
     lies between two planned evaluations."""
-    settings = run.settings
-    if settings.epochs is not None and run.progress.epoch >= settings.epochs:
-        return f"{_epochs(settings.epochs)} done already"
+    options = run.options
+    if why := _reason_to_end(run, False, False):
+        return f"{why} already"
     end = math.inf if budget is None else time.monotonic() + budget
     keeper = _Keeper(run, out, listener, keep_every)
     with Signals() as signals:
         for record in run.steps():
             keeper.tell(record)
-            every = settings.evaluate_every
+            every = options.evaluate_every
             planned = record.last_of_epoch if every is None else record.step % every == 0
             if planned:
                 keeper.evaluate(record, planned=True)
@@ -67,7 +67,8 @@ class _Keeper:
         self.best, self.last = out / BEST, out / LAST
         self.evaluated, self.took = time.monotonic(), 0.0
         # The file may be better than the run knows, where it is of an unplanned evaluation.
-        self.kept = min(run.best, _kept(self.best, run))
+        file = _kept(self.best, run)
+        self.kept = file if run.task.better(file, run.best) else run.best
 
     def tell(self, record: Record) -> None:
         """Tells the listener of a step. Where that fails, as with a full disk or a pipe that was closed, what was
@@ -93,12 +94,13 @@ class _Keeper:
             # Saved as it was before the evaluation, of which the run that goes on knows nothing.
             run.save(self.last)
         found = run.validate()
-        best = found.nats < self.kept
+        value = run.task.value(found)
+        best = run.task.better(value, self.kept)
         # For the same reason only a planned one counts for the schedule, the patience and the history.
         better = run.judge(found) if planned else best
         if best:
             # Planned or not, the best model is kept, and its file says how good it is.
-            self.kept = run.best = found.nats
+            self.kept = run.best = value
             run.save(self.best)
         if planned:
             # Saved as it is after the evaluation, which the run that goes on does not repeat.
@@ -114,18 +116,18 @@ class _Keeper:
 
 
 def _kept(best: Path, run: Run) -> float:
-    """The nats per token of the model that this run has kept; infinity where it has kept none."""
+    """The metric of the model that this run has kept; the worst one where it has kept none."""
     saved = own_checkpoint(best, run)
-    return math.inf if saved is None or saved.meta["best"] is None else float(saved.meta["best"])
+    return run.task.worst if saved is None or saved.meta["best"] is None else float(saved.meta["best"])
 
 
 def _reason_to_end(run: Run, interrupted: bool, late: bool) -> str:
-    settings = run.settings
-    if settings.epochs is not None and run.progress.epoch >= settings.epochs:
-        return f"{_epochs(settings.epochs)} done"
-    if settings.patience is not None and run.trouble >= settings.patience:
+    options = run.options
+    if options.epochs is not None and run.progress.epoch >= options.epochs:
+        return f"{_epochs(options.epochs)} done"
+    if options.patience and run.trouble >= options.patience:
         return (
-            "no better for an evaluation" if settings.patience == 1 else f"no better in {settings.patience} evaluations"
+            "no better for an evaluation" if options.patience == 1 else f"no better in {options.patience} evaluations"
         )
     if interrupted:
         return "interrupted"

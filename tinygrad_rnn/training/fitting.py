@@ -1,23 +1,33 @@
-"""Training and evaluating a language model. The loop is the caller's: `fit` only says what happened."""
+"""Training and evaluating a model. The loop is the caller's: `fit` only says what happened."""
 
 from __future__ import annotations
 
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 import numpy as np
 
-from tinygrad_rnn.data.batches import Batch
-from tinygrad_rnn.models.language import LanguageModel, perplexity
+from tinygrad_rnn.ops.rows import Reduction
 from tinygrad_rnn.optim.clipping import clip_by_norm, clip_by_value
 from tinygrad_rnn.optim.optimizer import Optimizer
 from tinygrad_rnn.surroundings import no_grad
+from tinygrad_rnn.tensor import Tensor
 
-Batches = Callable[[int], Iterable[Batch]]
+Batches = Callable[[int], Iterable[Any]]
 """Gives the batches of an epoch, the same ones each time it is asked for the same epoch."""
+
+
+class Learner(Protocol):
+    """What can be trained: a LanguageModel, say."""
+
+    def batch_loss(
+        self, batch: Any, rng: np.random.Generator | None, state: Any, reduction: Reduction
+    ) -> tuple[Tensor, int, Any]:
+        """The loss of a batch, "mean" or "sum" (scalar), over how many tokens or examples, and the state to carry on
+        from. `rng` draws the noise of training; without it there is none."""
 
 
 @dataclass
@@ -33,13 +43,14 @@ class Progress:
 
 @dataclass(frozen=True)
 class Record:
-    """One step: `loss` in nats per token over `tokens` tokens, the gradient's norm before clipping, the learning rate,
-    whether the step was applied (not where the gradient was NaN or infinite), and its seconds."""
+    """One step: the mean `loss` (nats per token, in a language model) over `count` tokens or examples, the gradient's
+    norm before clipping, the learning rate, whether the step was applied (not where the gradient was NaN or infinite),
+    and its seconds."""
 
     step: int
     epoch: int
     loss: float
-    tokens: int
+    count: int
     gradient_norm: float
     lr: float
     applied: bool
@@ -49,24 +60,25 @@ class Record:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """`nats` per token over `tokens` tokens."""
+    """The mean `loss` (nats per token, in a language model) over `count` tokens or examples, and a task's metrics."""
 
-    nats: float
-    tokens: int
+    loss: float
+    count: int
+    metrics: dict[str, float] = field(default_factory=dict)
 
     @property
     def perplexity(self) -> float:
-        """exp(nats)."""
-        return perplexity(self.nats)
+        """exp of a loss in nats: the number of equally likely answers that would be as hard to guess."""
+        return math.exp(min(self.loss, 700.0))
 
     @property
     def bits(self) -> float:
-        """Bits per token."""
-        return self.nats / math.log(2)
+        """A loss in nats, in bits."""
+        return self.loss / math.log(2)
 
 
 def fit(
-    model: LanguageModel,
+    model: Learner,
     optimizer: Optimizer,
     batches: Batches,
     *,
@@ -91,15 +103,7 @@ def fit(
             if number < progress.batch:
                 continue  # done before the run was interrupted
             start = time.perf_counter()
-            loss, state = model.loss(
-                batch.inputs,
-                batch.targets,
-                batch.weights,
-                progress.state,
-                batch.lengths,
-                rng,
-                reduction="mean",
-            )
+            loss, count, state = model.batch_loss(batch, rng, progress.state, "mean")
             optimizer.zero_grad()
             loss.backward()
             norm = clip_by_norm(optimizer.parameters, math.inf if clip_norm is None else clip_norm)
@@ -110,14 +114,14 @@ def fit(
             progress.step += 1
             progress.batch = number + 1
             # The state that gave a gradient without numbers may have none itself: the streams begin anew.
-            progress.state = _detached(state) if carry and applied else None
+            progress.state = _detached(state) if carry and applied and state is not None else None
             if last:
                 progress.epoch, progress.batch, progress.state = epoch + 1, 0, None
             yield Record(
                 step=progress.step,
                 epoch=epoch,
                 loss=loss.item(),
-                tokens=batch.tokens,
+                count=count,
                 gradient_norm=float(norm),
                 lr=optimizer.lr,
                 applied=applied,
@@ -133,7 +137,7 @@ def _detached(state: Any) -> Any:
     return tuple(_detached(part) for part in state) if isinstance(state, tuple) else state.detach()
 
 
-def _with_last(batches: Iterable[Batch]) -> Iterator[tuple[Batch, bool]]:
+def _with_last(batches: Iterable[Any]) -> Iterator[tuple[Any, bool]]:
     """Each batch, and whether it is the last."""
     iterator = iter(batches)
     try:
@@ -146,15 +150,15 @@ def _with_last(batches: Iterable[Batch]) -> Iterator[tuple[Batch, bool]]:
     yield held, True
 
 
-def evaluate(model: LanguageModel, batches: Iterable[Batch], *, carry: bool = False) -> Evaluation:
-    """The mean nats per counted token over all batches, without dropout. Raises ValueError where nothing counts."""
-    nats, tokens, state = 0.0, 0, None
+def evaluate(model: Learner, batches: Iterable[Any], *, carry: bool = False) -> Evaluation:
+    """The mean loss over all that counts in the batches, without noise. Raises ValueError where nothing counts."""
+    total, count, state = 0.0, 0, None
     with no_grad():
         for batch in batches:
-            loss, after = model.loss(batch.inputs, batch.targets, batch.weights, state, batch.lengths, reduction="sum")
+            loss, counted, after = model.batch_loss(batch, None, state, "sum")
             state = after if carry else None
-            nats += loss.item()
-            tokens += batch.tokens
-    if not tokens:
-        raise ValueError("evaluate: there must be at least one token to predict, got none")
-    return Evaluation(nats / tokens, tokens)
+            total += loss.item()
+            count += counted
+    if not count:
+        raise ValueError("evaluate: there must be at least one token or example to predict, got none")
+    return Evaluation(total / count, count)

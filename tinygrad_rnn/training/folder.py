@@ -6,7 +6,7 @@ import errno
 import os
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from itertools import count
 from pathlib import Path
@@ -15,9 +15,9 @@ from typing import BinaryIO
 from tinygrad_rnn.data.messages import Note
 from tinygrad_rnn.models import checkpoint
 from tinygrad_rnn.models.whole_files import remove_parts, write_whole
-from tinygrad_rnn.training.building import described
-from tinygrad_rnn.training.runs import Run, id_of_run
-from tinygrad_rnn.training.settings import SettingsError
+from tinygrad_rnn.training.options import OptionError
+from tinygrad_rnn.training.runs import Run
+from tinygrad_rnn.training.saved_runs import id_of_run, load_run
 
 if sys.platform == "win32":
     import msvcrt
@@ -58,7 +58,7 @@ def files_of_a_run(folder: Path) -> list[Path]:
 # --- The lock --------------------------------------------------------------------------------------------------
 
 
-class FolderInUse(SettingsError):
+class FolderInUse(OptionError):
     """Another run is writing into the folder."""
 
 
@@ -134,19 +134,19 @@ def free_folder(first: Path, note: Note) -> Iterator[Path]:
 
 
 def refuse_other_runs(folder: Path, run: Run | None = None) -> None:
-    """Raises SettingsError where the folder has files of another run than this one, or of this one's later steps; for a
+    """Raises OptionError where the folder has files of another run than this one, or of this one's later steps; for a
     new run, any."""
     if run is None:
         other = files_of_a_run(folder)
     else:
         other = [path for path in _checkpoints(folder) if is_of_another(path, run)]
     if other:
-        raise SettingsError(
+        raise OptionError(
             f"--out: {folder} holds another run ({other[0].name}); give another folder, or --overwrite to replace it"
         )
     # The best file may be ahead where a kill came between saving that and the last one.
     if run is not None and (ahead := [path for path in _later(folder, run) if path.name != BEST]):
-        raise SettingsError(
+        raise OptionError(
             f"--out: {ahead[0]} is further on than the checkpoint of step {run.progress.step:,} to go on from; give "
             "another folder, or --overwrite to replace what came after it"
         )
@@ -181,9 +181,8 @@ def is_of_another(path: Path, run: Run) -> bool:
 def own_checkpoint(path: Path, run: Run) -> checkpoint.Checkpoint | None:
     """The checkpoint there, if it is one of this run."""
     try:
-        saved = checkpoint.load(path)
-        described(path, saved)
-    except (checkpoint.CheckpointError, SettingsError):
+        saved = load_run(path)
+    except checkpoint.CheckpointError:
         return None
     return saved if id_of_run(saved.meta) == run.id else None
 
@@ -196,14 +195,14 @@ def bring_best(source: Path, folder: Path, run: Run) -> None:
         write_whole(folder / BEST, (source / BEST).read_bytes())
 
 
-def newest_best(runs: Path, note: Note) -> Path:
-    """The best file of the newest run below a folder that can be read; newer ones that cannot are noted. Raises
-    SettingsError where there is none."""
+def newest_best(runs: Path, refuse: Callable[[Path, checkpoint.Checkpoint], object], note: Note) -> Path:
+    """The best file of the newest run below a folder that can be read; newer ones that cannot, or that `refuse` raises
+    an error about, are noted. Raises OptionError where there is none."""
     for path in sorted(runs.glob(f"*/{BEST}"), key=lambda path: path.stat().st_mtime_ns, reverse=True):
         try:
-            described(path, checkpoint.load(path))
-        except (checkpoint.CheckpointError, SettingsError) as error:
+            refuse(path, load_run(path))
+        except (checkpoint.CheckpointError, OptionError) as error:
             note(f"Passed over: {error}.")
         else:
             return path
-    raise SettingsError(f"CHECKPOINT: there is no run in {runs} to read; name a checkpoint, or train one")
+    raise OptionError(f"CHECKPOINT: there is no run in {runs} to read; name a checkpoint, or train one")

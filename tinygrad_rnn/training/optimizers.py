@@ -1,15 +1,14 @@
-"""The optimiser that the settings name, and the schedule of its learning rate."""
+"""The optimiser that the options name, and the schedule of its learning rate."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from tinygrad_rnn.data.batches import Batch
 from tinygrad_rnn.optim.formulas import SGD, AdaDelta, AdaGrad, Adam, RMSprop
 from tinygrad_rnn.optim.optimizer import Optimizer
 from tinygrad_rnn.optim.schedules import CosineDecay, ExponentialDecay, HalveOnRise, Schedule
-from tinygrad_rnn.training.settings import Settings, SettingsError
+from tinygrad_rnn.training.options import OptionError, RunOptions
 
 OPTIMIZERS: dict[str, type[Optimizer]] = {
     "sgd": SGD,
@@ -18,35 +17,35 @@ OPTIMIZERS: dict[str, type[Optimizer]] = {
     "rmsprop": RMSprop,
     "adam": Adam,
 }
-"""By the names that settings have for them."""
+"""By the names that options have for them."""
 
 
-def make_optimizer(settings: Settings, parameters: Any) -> Optimizer:
-    """The optimiser that the settings name, over (name, Parameter) pairs."""
-    options: dict[str, Any] = {"lr": settings.learning_rate, "weight_decay": settings.weight_decay}
-    if settings.optimizer == "sgd":
-        options["momentum"] = settings.momentum
-    if settings.decay is not None:
-        options["decay"] = settings.decay
-    return OPTIMIZERS[settings.optimizer](parameters, **options)
+def make_optimizer(options: RunOptions, parameters: Any) -> Optimizer:
+    """The optimiser that the options name, over (name, Parameter) pairs."""
+    given: dict[str, Any] = {"lr": options.learning_rate, "weight_decay": options.weight_decay}
+    if options.optimizer == "sgd":
+        given["momentum"] = options.momentum
+    if options.decay is not None:
+        given["decay"] = options.decay
+    return OPTIMIZERS[options.optimizer](parameters, **given)
 
 
 def make_schedule(
-    settings: Settings, optimizer: Optimizer, batches: Callable[[int], Sequence[Batch]]
+    options: RunOptions, optimizer: Optimizer, batches: Callable[[int], Sequence[Any]]
 ) -> Schedule | HalveOnRise | None:
-    """The schedule that the settings name, of which a step is an evaluation; None for a constant rate.
+    """The schedule that the options name, of which a step is an evaluation; None for a constant rate.
 
     `batches` gives those of an epoch; it is called only where the schedule depends on how many there are. Raises
-    SettingsError where the settings do not say when a cosine ends."""
-    if settings.schedule == "halve":
+    OptionError where the options do not say when a cosine ends."""
+    if options.schedule == "halve":
         return HalveOnRise(optimizer)
-    if settings.schedule == "exponential":
+    if options.schedule == "exponential":
         return ExponentialDecay(optimizer, 0.9)
-    if settings.schedule == "cosine":
-        if settings.epochs is None:
-            raise SettingsError("the schedule cosine needs epochs, to know where it ends")
-        evaluations = settings.epochs
-        if settings.evaluate_every is not None:
-            evaluations = evaluations * len(batches(0)) // settings.evaluate_every
+    if options.schedule == "cosine":
+        if options.epochs is None:
+            raise OptionError("the schedule cosine needs epochs, to know where it ends")
+        evaluations = options.epochs
+        if options.evaluate_every is not None:
+            evaluations = evaluations * len(batches(0)) // options.evaluate_every
         return CosineDecay(optimizer, max(evaluations, 1), final=0.01)
     return None

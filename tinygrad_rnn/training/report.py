@@ -6,18 +6,15 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import asdict
-from typing import Any
 
 from tqdm import tqdm
 
 from tinygrad_rnn.data.messages import printable
-from tinygrad_rnn.models.language import perplexity
-from tinygrad_rnn.training.description import ORDERS
-from tinygrad_rnn.training.display import HEADER, TIE, columns, entry, figure, row, shortened
+from tinygrad_rnn.training.display import TIE, columns, entry, figure, header, row, shortened
 from tinygrad_rnn.training.driving import Listener
 from tinygrad_rnn.training.fitting import Evaluation, Record
 from tinygrad_rnn.training.log_file import LogFile
-from tinygrad_rnn.training.runs import Run
+from tinygrad_rnn.training.runs import Run, figures_of
 
 QUIET_SECONDS = 10.0
 """Without a terminal, and so without a bar, a line is printed as often as that."""
@@ -43,7 +40,7 @@ class Reporter(Listener):
         self.end = None if budget is None else self.start + budget
         self.first_step = run.progress.step
         self.headed = False
-        self.lowest = run.best
+        self.best = run.best
         self.barred = not quiet and sys.stderr.isatty()
         self.width = 24 if columns(sys.stderr) >= 100 else 10
         self.bar = tqdm(
@@ -56,14 +53,15 @@ class Reporter(Listener):
         self._begin_epoch()
 
     def _begin_epoch(self) -> None:
-        self.tokens, self.nats, self.seconds, self.skipped = 0, 0.0, 0.0, 0
+        self.count, self.loss, self.seconds, self.skipped = 0, 0.0, 0.0, 0
         self.bar.reset(total=self.batches)
         self.bar.update(self.run.progress.batch)
 
     def step(self, record: Record) -> None:
-        self.log.write({"event": "step", **asdict(record)})
-        self.tokens += record.tokens
-        self.nats += record.loss * record.tokens
+        told = asdict(record)
+        self.log.write({"event": "step", **{self.run.task.counted if k == "count" else k: v for k, v in told.items()}})
+        self.count += record.count
+        self.loss += record.loss * record.count
         self.seconds += record.seconds
         self.skipped += not record.applied
         done = self.run.progress.batch or self.batches
@@ -77,17 +75,20 @@ class Reporter(Listener):
         if self.sample is not None and self.sample_every is not None and record.step % self.sample_every == 0:
             text = self.sample(record.step)
             # What is of several lines, or may be, is told apart by a line above it, and printed as it is.
-            several = self.run.settings.unbroken
-            self._print(f"--- step {record.step:,} ---\n{text}" if several else entry("sample", text))
+            self._print(
+                f"--- step {record.step:,} ---\n{text}" if self.run.task.of_several_lines else entry("sample", text)
+            )
 
     def _state(self, record: Record) -> list[tuple[int, str]]:
         """Where the run stands, in parts: see `display.shortened`."""
         mean, speed = self._since_evaluation()
+        task = self.run.task
+        beside = task.beside_loss(mean)
         return [
-            (1, f"epoch {record.epoch + 1}: {figure(mean, 3)} nats"),
-            (3, f"perplexity {figure(perplexity(mean), 1)}"),
+            (1, f"epoch {record.epoch + 1}: {figure(mean, 3)} {task.loss_unit}"),
+            *([(3, beside)] if beside else []),
             (4, f"gradient {figure(record.gradient_norm, 2)}"),
-            (2, f"{speed:,.0f} tokens/s"),
+            (2, f"{speed:,.0f} {task.counted}/s"),
             (1, self._left()),
         ]
 
@@ -97,12 +98,12 @@ class Reporter(Listener):
         self.spoken = time.monotonic()
 
     def _since_evaluation(self) -> tuple[float, float]:
-        """Nats per token in training, and tokens a second."""
-        return self.nats / max(self.tokens, 1), self.tokens / max(self.seconds, 1e-9)
+        """The mean loss in training, and tokens or examples a second."""
+        return self.loss / max(self.count, 1), self.count / max(self.seconds, 1e-9)
 
     def _left(self) -> str:
         """When it will end, by the epochs or by the clock, whichever comes first."""
-        now, epochs = time.monotonic(), self.run.settings.epochs
+        now, epochs = time.monotonic(), self.run.options.epochs
         done = self.run.progress.step - self.first_step
         ends = [] if self.end is None else [self.end - now]
         if epochs is not None and done:
@@ -120,8 +121,7 @@ class Reporter(Listener):
                 "event": "evaluation",
                 "step": record.step,
                 "epoch": record.epoch,
-                "valid_nats": found.nats,
-                "tokens": found.tokens,
+                **figures_of(self.run.task, found),
                 "lr": record.lr,
                 "best": better,
             }
@@ -133,13 +133,16 @@ class Reporter(Listener):
     def _print_row(self, record: Record, found: Evaluation, better: bool) -> None:
         mean, speed = self._since_evaluation()
         label = f"epoch {record.epoch + 1}" if record.last_of_epoch else f"step {record.step}"
+        task, shown = self.run.task, self.run.task.figures(found)
+        names = [name for name, _ in shown]
         if not self.headed:
-            self._print(HEADER)
+            self._print(header(names, task.counted))
             self.headed = True
-        figures = row(label, mean, found.nats, found.perplexity, found.bits, speed, record.lr)
+        figures = row(label, mean, found.loss, shown, speed, task.counted, record.lr)
         # A planned evaluation may be the best that counts for the run, and an unplanned one before it better still.
-        self._print(f"{figures}{'  best' if better and found.nats <= self.lowest else ''}")
-        self.lowest = min(self.lowest, found.nats)
+        value = task.value(found)
+        self._print(f"{figures}{'  best' if better and not task.better(self.best, value) else ''}")
+        self.best = value if task.better(value, self.best) else self.best
         if self.skipped:
             steps = "1 step" if self.skipped == 1 else f"{self.skipped} steps"
             name = self.run.optimizer.last_skip
@@ -151,30 +154,13 @@ class Reporter(Listener):
         self.log.close()
 
 
-def summary(run: Run, best: Evaluation, why: str) -> list[str]:
-    """The lines under a run: what came out, and what it is worth."""
-    about, unit = run.data.about, run.settings.unit
-    return [
-        entry(
-            "result",
-            f"{figure(best.nats, 3)} nats per {unit} on {best.tokens:,} validation {unit}s: "
-            f"perplexity{TIE}{figure(best.perplexity, 1)}, {figure(best.bits, 2)}{TIE}bits per {unit} "
-            f"({why.replace(' ', TIE)})",
-        ),
-        entry(
-            "",
-            f"vocabulary {len(run.data.vocabulary):,}, {run.model.size:,} parameters, "
-            f"corpus sha256 {about['sha256'][:12]}",
-        ),
-        entry("baseline", baseline_line(about, best.nats)),
+def summary(run: Run, found: Evaluation, part: str, why: str) -> list[str]:
+    """The lines under a run: what came out, of its best model on a `part` of the examples, and what it is worth."""
+    task = run.task
+    lines = [
+        entry("result", f"{task.result(found, part)} ({why.replace(' ', TIE)})"),
+        entry("", task.about_result(run.data.about, run.model)),
     ]
-
-
-def baseline_line(about: dict[str, Any], reached: float | None = None) -> str:
-    """Nats per token and perplexity of the n-grams on the same split, and whether a model does better: a text for
-    `entry`."""
-    words = []
-    for order, nats in about["baselines"].items():
-        verdict = "" if reached is None else ": beaten" if reached < nats else ": not reached"
-        words.append(f"{ORDERS[order]} {nats:.3f} (perplexity {figure(perplexity(nats), 1)}){verdict}")
-    return ", ".join(each.replace(" ", TIE) for each in words)
+    if baselines := run.data.about.get("baselines"):
+        lines.append(entry("baseline", task.baseline_line(baselines, task.value(found))))
+    return lines

@@ -4,7 +4,7 @@ and words of them is NLTK, of one version or another, with its data or without."
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -22,7 +22,7 @@ def split_digest(train: Iterable[Ids], valid: Iterable[Ids]) -> str:
     return digest.hexdigest()
 
 
-def split_change(saved: dict[str, Any], now: dict[str, Any]) -> str:
+def split_change(saved: Mapping[str, Any], now: Mapping[str, Any]) -> str:
     """How the split of an equal text differs from the one that was saved, and why as far as can be told; empty where
     it does not. Both are `Data.about`; a checkpoint of an older version knows less, the numbers of sentences and of
     tokens alone."""

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from tinygrad_rnn.models.cell import Cell
+from tinygrad_rnn.models.cells_by_name import CELLS
 from tinygrad_rnn.models.checkpoint import Arrays
-from tinygrad_rnn.models.language import CELLS
-from tinygrad_rnn.training.settings import Settings
+from tinygrad_rnn.tasks.language.options import LanguageOptions
 
 
-def check_sizes(settings: Settings, vocab_size: int, cell: type[Cell], weights: Arrays) -> None:
+def check_sizes(settings: LanguageOptions, vocab_size: int, cell: type[Cell], weights: Arrays) -> None:
     """Raises ValueError where the `weights` of a model are not of the sizes that `settings` name. What a cell has
     beside its gates is asked for when the model is there."""
     _must_be(weights, "embedding.weight", vocab_size, settings.embedding)
@@ -26,7 +26,7 @@ def check_sizes(settings: Settings, vocab_size: int, cell: type[Cell], weights: 
 _LAYER = "recurrent.cells."
 
 
-def _check_gates(layer: str, settings: Settings, cell: type[Cell], weights: Arrays) -> None:
+def _check_gates(layer: str, settings: LanguageOptions, cell: type[Cell], weights: Arrays) -> None:
     """The gates of a layer. A cell of the user's own may have changed its own: there the size must occur somewhere."""
     if cell not in CELLS.values():
         if not any(settings.hidden in array.shape for name, array in weights.items() if name.startswith(layer)):

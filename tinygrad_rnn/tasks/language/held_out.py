@@ -8,7 +8,7 @@ from itertools import pairwise
 from tinygrad_rnn.data.messages import Note
 from tinygrad_rnn.data.readers import read_csv, read_texts
 from tinygrad_rnn.data.tokens import tokenize
-from tinygrad_rnn.training.settings import Settings
+from tinygrad_rnn.tasks.language.options import LanguageOptions
 
 LONG_SENTENCE = 1000
 """Tokens. The gradient of a sentence that stands alone goes through all of it at once."""
@@ -16,7 +16,7 @@ _FEW_LINES = 20
 _NEARLY_ALL = 0.9
 
 
-def read_validation_text(settings: Settings, note: Note) -> tuple[list[list[str]], str]:
+def read_validation_text(settings: LanguageOptions, note: Note) -> tuple[list[list[str]], str]:
     """The sentences of `settings.valid`, read and split as the corpus is, and the text that they are from. Raises
     TextError."""
     path = str(settings.valid)
@@ -30,7 +30,7 @@ def read_validation_text(settings: Settings, note: Note) -> tuple[list[list[str]
 
 
 def remarks_on_split(
-    settings: Settings, parts: Sequence[tuple[str, int]], sentences: Sequence[Sequence[str]]
+    settings: LanguageOptions, parts: Sequence[tuple[str, int]], sentences: Sequence[Sequence[str]]
 ) -> list[str]:
     """What a user should know who splits this corpus so: sentences, and `parts`, the texts that it is from by name
     and number of characters."""
@@ -68,7 +68,7 @@ def _in_the_end(parts: Sequence[tuple[str, int]], fraction: float) -> list[str]:
     return names[::-1]
 
 
-def _lines_of(settings: Settings, sentences: Sequence[Sequence[str]]) -> list[str]:
+def _lines_of(settings: LanguageOptions, sentences: Sequence[Sequence[str]]) -> list[str]:
     if settings.unbroken:
         return [line for text in sentences for line in "".join(text).split("\n") if line.strip()]
     return [("" if settings.level == "char" else " ").join(tokens) for tokens in sentences]

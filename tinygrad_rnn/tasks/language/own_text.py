@@ -8,33 +8,33 @@ from typing import Any
 from tinygrad_rnn.backend import HostArray
 from tinygrad_rnn.data.messages import TextError
 from tinygrad_rnn.data.vocabulary import Ids, Vocabulary
-from tinygrad_rnn.tasks.reading import MOST_TOKENS
-from tinygrad_rnn.tasks.speaking import led
-from tinygrad_rnn.training.places import found_texts, with_texts_at
-from tinygrad_rnn.training.settings import Settings
-from tinygrad_rnn.training.text_data import prepare, read_corpus
+from tinygrad_rnn.tasks.language.options import LanguageOptions
+from tinygrad_rnn.tasks.language.reading import MOST_TOKENS
+from tinygrad_rnn.tasks.language.text_data import prepare, read_corpus
+from tinygrad_rnn.tasks.language.text_form import TextForm
+from tinygrad_rnn.training.places import found_files
 
 LEAST_TOKENS = 8
 """Of a sentence that says something about a model."""
 
 
 def validation_text(
-    path: Path, vocabulary: Vocabulary, settings: Settings, meta: dict[str, Any]
+    path: Path, vocabulary: Vocabulary, settings: LanguageOptions, meta: dict[str, Any]
 ) -> tuple[HostArray, int] | None:
     """The ids of the first sentence of the validation part that has a few tokens, if possible all of them known, and
     how many are given and not asked for; of an unbroken text the beginning of that part. None where the corpus cannot
     be read any more, or has changed."""
     try:
-        settings = with_texts_at(settings, found_texts(settings, path, meta.get("files", {})))
+        settings = settings.with_files_at(found_files(settings, path, meta.get("files", {})))
         corpus = read_corpus(settings, lambda sentence: None)
     except TextError:
         return None
-    if corpus.sha256 != meta["corpus"]["sha256"]:
+    if corpus.sha256 != meta["data"]["sha256"]:
         return None
     valid = prepare(settings, corpus, vocabulary).valid
     if settings.unbroken:
         return valid[0][: MOST_TOKENS + 1], 1
-    return led(min(valid, key=lambda ids: _unfit(ids, vocabulary)).tolist(), vocabulary, settings)
+    return TextForm.of(vocabulary, settings).led(min(valid, key=lambda ids: _unfit(ids, vocabulary)).tolist())
 
 
 def _unfit(ids: Ids, vocabulary: Vocabulary) -> int:

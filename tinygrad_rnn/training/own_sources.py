@@ -1,4 +1,5 @@
-"""The Python files that a cell consists of, its own and those beside it that it imports: read, hashed and run."""
+"""The Python files that a cell or a task of the user's own consists of, its own and those beside it that it imports:
+read, hashed and run."""
 
 from __future__ import annotations
 
@@ -11,15 +12,15 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from types import CodeType, ModuleType
+from types import CodeType, FrameType, ModuleType
 from typing import Any
 
-from tinygrad_rnn.frames import CELL_FILE
+from tinygrad_rnn.frames import USER_FILE
 
 
 @dataclass(frozen=True)
-class CellSources:
-    """The contents of files by the names of their modules, of which `main` is the cell's own. What was read is what is
+class OwnSources:
+    """The contents of files by the names of their modules, of which `main` is the class's own. What was read is what is
     hashed and what runs: never a compiled file that lies there as well, nor one that was changed since."""
 
     main: str
@@ -27,10 +28,11 @@ class CellSources:
     contents: dict[str, bytes]
 
     @classmethod
-    def read(cls, path: Path) -> CellSources:
-        """The file, and all beside it that it imports, however indirectly. Raises OSError."""
+    def read(cls, path: Path, kind: str) -> OwnSources:
+        """The file of a class, which is of a kind, "cell" or "task", and all beside it that it imports, however
+        indirectly. Raises OSError."""
         path = path.resolve()
-        main = f"{CELL_FILE}{path.stem}"
+        main = f"{USER_FILE}{kind}_{path.stem}"
         files, contents = {main: path}, {main: path.read_bytes()}
         waiting = [main]
         while waiting:
@@ -42,12 +44,12 @@ class CellSources:
 
     @property
     def path(self) -> Path:
-        """The cell's own file."""
+        """The class's own file."""
         return self.files[self.main]
 
     @property
     def sha256(self) -> str:
-        """Of the cell's own file."""
+        """Of the class's own file."""
         return hashlib.sha256(self.contents[self.main]).hexdigest()
 
     @property
@@ -57,8 +59,17 @@ class CellSources:
             name: hashlib.sha256(data).hexdigest() for name, data in sorted(self.contents.items()) if name != self.main
         }
 
+    def record(self, found: type) -> dict[str, Any]:
+        """What a checkpoint says of a class in them, as JSON values."""
+        return {
+            "file": str(self.path),
+            "class": found.__name__,
+            "sha256": self.sha256,
+            "beside": self.beside,
+        }
+
     def run(self) -> ModuleType:
-        """Imports the cell's file, which runs it. What it imports from beside it is found then and later; `sys.path`
+        """Imports the file, which runs it. What it imports from beside it is found then and later; `sys.path`
         stays as it is. Raises whatever the file raises."""
         for name in self.files:
             if isinstance(getattr(sys.modules.get(name), "__loader__", None), _Importer):
@@ -73,10 +84,15 @@ class CellSources:
 
 
 class _Importer(importlib.abc.InspectLoader, importlib.abc.MetaPathFinder):
-    """Imports the modules of a cell from what was read of their files."""
+    """Imports modules from what was read of their files."""
 
-    def __init__(self, sources: CellSources) -> None:
+    def __init__(self, sources: OwnSources) -> None:
         self._sources = sources
+
+    @property
+    def main(self) -> str:
+        """The module of the class."""
+        return self._sources.main
 
     def serves(self, name: str) -> bool:
         """Whether the module is one of these."""
@@ -104,6 +120,12 @@ class _Importer(importlib.abc.InspectLoader, importlib.abc.MetaPathFinder):
 
     def is_package(self, fullname: str) -> bool:
         return self._sources.files[fullname].name == "__init__.py"
+
+
+def main_of(frame: FrameType) -> str | None:
+    """The module of the class whose files the code of a frame is from, its own or one beside it; None for others."""
+    loader = frame.f_globals.get("__loader__")
+    return loader.main if isinstance(loader, _Importer) else None
 
 
 def _beside(folder: Path, source: bytes) -> Iterator[tuple[str, Path]]:

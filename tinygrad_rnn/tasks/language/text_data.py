@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 
@@ -18,11 +18,12 @@ from tinygrad_rnn.data.tokenizers import TokenizerFacts, tokenizer_facts
 from tinygrad_rnn.data.tokens import tokenize
 from tinygrad_rnn.data.vocabulary import Ids, Vocabulary
 from tinygrad_rnn.models.language import LanguageModel
+from tinygrad_rnn.tasks.language.held_out import read_validation_text
+from tinygrad_rnn.tasks.language.options import LanguageOptions
+from tinygrad_rnn.tasks.language.split_identity import split_digest
+from tinygrad_rnn.tasks.language.unknown_tokens import without_unknown
+from tinygrad_rnn.training.examples import Data
 from tinygrad_rnn.training.fitting import Evaluation, evaluate
-from tinygrad_rnn.training.held_out import read_validation_text
-from tinygrad_rnn.training.settings import Settings
-from tinygrad_rnn.training.split_identity import split_digest
-from tinygrad_rnn.training.unknown_tokens import without_unknown
 
 DEFAULT_VOCABULARY = 4000
 """Tokens at most, of words, where a run does not say."""
@@ -46,7 +47,7 @@ class Corpus:
         return sum(map(len, self.sentences))
 
 
-def read_corpus(settings: Settings, note: Note) -> Corpus:
+def read_corpus(settings: LanguageOptions, note: Note) -> Corpus:
     """The corpus that the settings name, in tokens. Raises TextError."""
     lines = settings.lines
     texts: list[str]
@@ -72,17 +73,14 @@ def read_corpus(settings: Settings, note: Note) -> Corpus:
 
 
 @dataclass(frozen=True)
-class Data:
-    """A corpus ready for a model: ids of its training and validation parts."""
+class TextData(Data):
+    """A corpus ready for a model: ids of its training and validation parts, and no part for the result. `about` has its
+    name, size, hashes of the text and of the ids, tokenizer and n-gram baselines."""
 
     vocabulary: Vocabulary
-    train: list[Ids]
-    valid: list[Ids]
-    about: dict[str, Any]
-    """Name, size, hashes of the text and of the ids, tokenizer and n-gram baselines, as JSON values."""
 
 
-def prepare(settings: Settings, corpus: Corpus, vocabulary: Vocabulary | None = None) -> Data:
+def prepare(settings: LanguageOptions, corpus: Corpus, vocabulary: Vocabulary | None = None) -> TextData:
     """Splits a corpus, and encodes it with a vocabulary of its training part (or the given one)."""
     if len(corpus.sentences) == 1 and not settings.unbroken and corpus.valid is None:
         raise TextError(_one_sentence(corpus, settings))
@@ -106,10 +104,10 @@ def prepare(settings: Settings, corpus: Corpus, vocabulary: Vocabulary | None = 
         "split_sha256": split_digest(*ids),
         "tokenizer": corpus.tokenizer,
     }
-    return Data(vocabulary, *ids, about)
+    return TextData(*ids, [], about, vocabulary)
 
 
-def _one_sentence(corpus: Corpus, settings: Settings) -> str:
+def _one_sentence(corpus: Corpus, settings: LanguageOptions) -> str:
     ways = [] if settings.lines else ["--lines where each line is one"]
     ways += [] if settings.level == "char" else ["--level char for a model of characters, which needs none"]
     way = f": {', or '.join(ways)}" if ways else ""
@@ -119,40 +117,44 @@ def _one_sentence(corpus: Corpus, settings: Settings) -> str:
     )
 
 
-def encode(sentences: list[list[str]], vocabulary: Vocabulary, settings: Settings) -> list[Ids]:
+def encode(sentences: list[list[str]], vocabulary: Vocabulary, settings: LanguageOptions) -> list[Ids]:
     """Sentences as ids, each between its marks; an unbroken text as it is."""
     return [vocabulary.encode(s) if settings.unbroken else vocabulary.encode_sentence(s) for s in sentences]
 
 
 def make_batches(
-    settings: Settings,
-    sentences: list[Ids],
-    device: str = "cpu",
+    settings: LanguageOptions,
+    sentences: Sequence[Ids],
     rng: np.random.Generator | None = None,
     warm_up: int = 0,
 ) -> list[Batch]:
     """Batches of encoded sentences as the settings say, in a fixed order, or where sentences stand alone in one that
     `rng` draws; streams with `warm_up`. Raises TextError where there is nothing to predict."""
-    found = (
+    return list(
         stream(sentences, settings.batch_size, settings.steps, start=Vocabulary.start, warm_up=warm_up)
         if settings.streams
         else bucketed(sentences, settings.batch_size, padding=Vocabulary.padding, rng=rng)
     )
-    return [batch.to(device) for batch in found]
 
 
-def measure(
-    model: LanguageModel, settings: Settings, sentences: list[Ids], device: str = "cpu", *, known_only: bool = False
+def measure_sentences(
+    model: LanguageModel,
+    settings: LanguageOptions,
+    sentences: Sequence[Ids],
+    device: str = "cpu",
+    *,
+    known_only: bool = False,
 ) -> Evaluation:
     """What the model makes of encoded sentences; `known_only` leaves out the unknown tokens, which it is then not
     asked for but reads. In streams, it does not depend on how many there are: they are warmed up."""
-    batches = make_batches(settings, sentences, device, warm_up=settings.warm_up)
-    return evaluate(model, map(without_unknown, batches) if known_only else batches, carry=settings.streams)
+    found = make_batches(settings, sentences, warm_up=settings.warm_up)
+    batches = (batch.to(device) for batch in (map(without_unknown, found) if known_only else found))
+    return evaluate(model, batches, carry=settings.streams)
 
 
-def ngram_baselines(data: Data, level: str) -> dict[str, float]:
+def ngram_baselines(train: Sequence[Ids], valid: Sequence[Ids], vocabulary: Vocabulary, level: str) -> dict[str, float]:
     """Nats per token of interpolated n-grams on the same split and vocabulary, over the tokens that the model is
     asked for: orders 1 to 3 for words, 1 to 5 for characters."""
     highest = 3 if level == "word" else 5
-    found = ngram_nats_by_order(data.train, data.valid, highest, data.vocabulary)
+    found = ngram_nats_by_order(train, valid, highest, vocabulary)
     return {str(order): nats for order, nats in enumerate(found, 1)}

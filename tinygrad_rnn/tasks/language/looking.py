@@ -11,19 +11,20 @@ from tinygrad_rnn.data.vocabulary import Vocabulary
 from tinygrad_rnn.inspection.page import Curves, render_page
 from tinygrad_rnn.inspection.short_steps import without_short_steps
 from tinygrad_rnn.models import LanguageModel
-from tinygrad_rnn.tasks.own_text import validation_text
-from tinygrad_rnn.tasks.reading import read
-from tinygrad_rnn.tasks.speaking import speak, spelled
+from tinygrad_rnn.tasks.language.options import LanguageOptions
+from tinygrad_rnn.tasks.language.own_text import validation_text
+from tinygrad_rnn.tasks.language.reading import read
+from tinygrad_rnn.tasks.language.speaking import speak
+from tinygrad_rnn.tasks.language.text_form import TextForm
 from tinygrad_rnn.training.log import LogLine, first_line, numbers, read_log
-from tinygrad_rnn.training.runs import id_of_run
-from tinygrad_rnn.training.settings import Settings
+from tinygrad_rnn.training.saved_runs import id_of_run
 
 
 def checkpoint_page(
     path: Path,
     model: LanguageModel,
     vocabulary: Vocabulary,
-    settings: Settings,
+    settings: LanguageOptions,
     meta: dict[str, Any],
     text: str | None = None,
 ) -> str:
@@ -34,6 +35,7 @@ def checkpoint_page(
     name = "training, with dropout" if settings.dropout else "training"
     losses: Curves = {name: _of_steps(records, "loss"), "sentences not trained on": _evaluations(records, meta)}
     norms: Curves = {"all gradients together, before clipping": _of_steps(records, "gradient_norm")}
+    form = TextForm.of(vocabulary, settings)
     source = "as asked for"
     if text is None and (found := validation_text(path, vocabulary, settings, meta)) is not None:
         source = "of the validation part, which the model was not trained on"
@@ -41,9 +43,9 @@ def checkpoint_page(
     else:
         if text is None:
             source = "made up by the model itself, since its corpus cannot be read here, or has changed"
-            text = next(speak(model, vocabulary, settings, np.random.default_rng(0), count=1, min_length=8))
-        reading = read(model, vocabulary, *spelled(text, vocabulary, settings))
-    about, best = meta["corpus"], meta["best"]
+            text = next(speak(model, form, np.random.default_rng(0), count=1, min_length=8))
+        reading = read(model, vocabulary, *form.spelled(text))
+    about, best = meta["data"], meta["best"]
     facts = [
         ("model", f"{settings.layers} x {settings.cell} {settings.hidden}, embedding {settings.embedding}"),
         ("weights", f"{model.size:,} numbers"),

@@ -1,0 +1,1 @@
+"""The language model: its options, its text, and what it is used for."""

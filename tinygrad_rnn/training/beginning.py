@@ -1,0 +1,43 @@
+"""A new run of a task: its examples, their baselines, and a model with first weights."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tinygrad_rnn.data.messages import Note, TextError
+from tinygrad_rnn.training.examples import Data
+from tinygrad_rnn.training.known_baselines import known_baselines
+from tinygrad_rnn.training.runs import Run
+from tinygrad_rnn.training.saved_runs import tables_to_json
+from tinygrad_rnn.training.task import Task
+from tinygrad_rnn.training.trial import check_methods, try_first_batch
+
+
+def new_run(task: Task, note: Note, device: str = "cpu", **given: Any) -> Run:
+    """A run of the task from its beginning; `given` is the run's `id`, if it is to have a certain one. `note` is told
+    what a user should know of the examples. Raises OptionError, TextError, OSError."""
+    check_methods(task)
+    source = task.source(note)
+    data = task.divide(source)
+    tables_to_json(task.tables)  # which says what cannot be saved
+    _check_parts(task, data)
+    for remark in task.remarks(source):
+        note(remark)
+    data.about["baselines"] = known_baselines(task, data)
+    run = Run(task, data, device, **given)
+    if task.tried:
+        try_first_batch(run, note)
+    return run
+
+
+def _check_parts(task: Task, data: Data) -> None:
+    """Raises TextError where an example to measure on is of no use to the model, such as one of a label that no other
+    has: before training, not after an hour of it."""
+    for part, examples in (("validation", data.valid), ("test", data.test)):
+        try:
+            for each in (
+                task.batches(examples, task.options.batch_size, None) if task.predicts and len(examples) else []
+            ):
+                task.collate(each)
+        except TextError as error:
+            raise TextError(f"{data.about['name']}: in the {part} part: {error}") from None

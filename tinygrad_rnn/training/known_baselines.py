@@ -1,0 +1,39 @@
+"""What simple methods reach on the examples of a run: found once, and kept for runs that learn from the same ones."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+from tinygrad_rnn.data.cache import cache_folder, keep, kept, text_digest
+from tinygrad_rnn.training.examples import Data
+from tinygrad_rnn.training.saved_runs import tables_to_json
+from tinygrad_rnn.training.task import Task
+
+
+def known_baselines(task: Task, data: Data) -> dict[str, float]:
+    """What the task's `baselines` give, in its metric, on the part for the result, or where that is empty on the one
+    that validates; without those that are no finite numbers. They are kept in the user's cache folder under a hash of
+    the task, its tables and the examples."""
+    folder, title = cache_folder(), f"baselines-{_identity(task, data)}"
+    if folder is not None and (text := kept(folder, title)) is not None:
+        return {name: float(value) for name, value in json.loads(text).items()}
+    part = data.test if len(data.test) else data.valid
+    found = {name: float(value) for name, value in task.baselines(data.train, part).items()}
+    found = {name: value for name, value in found.items() if math.isfinite(value)}
+    if folder is not None:
+        with suppress(OSError):  # what cannot be kept is found again
+            keep(folder, title, json.dumps(found))
+    return found
+
+
+def _identity(task: Task, data: Data) -> str:
+    """What the baselines depend on: the class, by its file, the tables and the examples."""
+    place = getattr(sys.modules.get(type(task).__module__), "__file__", None)
+    source = Path(place).read_bytes().hex() if place and Path(place).is_file() else ""
+    record = dict(task.record or {})
+    parts = [source, record, tables_to_json(task.tables), data.about["split_sha256"]]
+    return text_digest(json.dumps(parts, sort_keys=True, default=str))[:24]

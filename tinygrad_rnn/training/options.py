@@ -1,0 +1,267 @@
+"""What a run can be told: a frozen dataclass, whose fields are the options of the command line and are saved in every
+checkpoint."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import Field, asdict, dataclass, field, fields, replace
+from typing import Any, ClassVar, Self, dataclass_transform, get_type_hints
+
+from tinygrad_rnn.data.readers import is_encoding
+from tinygrad_rnn.training.option_kinds import LARGEST, as_kind, check_kinds, check_names
+
+
+class OptionError(ValueError):
+    """An option that makes no sense; the message names it, what was expected and what came."""
+
+
+LEARNING_RATES = {"sgd": 1.0, "adagrad": 0.02, "adadelta": 1.0, "rmsprop": 5e-3, "adam": 2e-3}
+"""By the name of the optimiser, where a run does not say; for SGD with the gradient's norm clipped."""
+
+SCHEDULES = ("halve", "cosine", "exponential", "constant")
+"""Of the learning rate."""
+
+# --- A field ---------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Need:
+    """What a value must be: whether it is `good`, and how that is said."""
+
+    expected: str
+    good: Callable[[Any], bool]
+
+
+SIZE = Need(f"from 1 to {LARGEST}", lambda value: 1 <= value <= LARGEST)
+COUNT = Need(f"from 0 to {LARGEST}", lambda value: 0 <= value <= LARGEST)
+AT_LEAST_1 = Need("at least 1", lambda value: value >= 1)
+AT_LEAST_0 = Need("at least 0", lambda value: value >= 0)
+POSITIVE = Need("above 0 and finite", lambda value: 0 < value < math.inf)
+NOT_NEGATIVE = Need("at least 0 and finite", lambda value: 0 <= value < math.inf)
+RATE = Need("at least 0 and below 1", lambda value: 0 <= value < 1)
+FRACTION = Need("above 0 and below 1", lambda value: 0 < value < 1)
+ENCODING = Need("an encoding that Python knows, such as utf-8, cp1252 or utf-16", is_encoding)
+
+
+def option(
+    *,
+    default: Any,
+    help: str = "",
+    rule: Need | None = None,
+    choices: tuple[str, ...] = (),
+    metavar: str | None = None,
+    off: str | None = None,
+) -> Any:
+    """A field of options: its default, what `--help` says of it, and what a value must be (None is allowed where it is
+    the default). `metavar` stands for a value in the help, `off` is the name of the switch that says no."""
+    return field(
+        default=default, metadata={"help": help, "rule": rule, "choices": choices, "metavar": metavar, "off": off}
+    )
+
+
+_USUAL: dict[str, tuple[str, Need]] = {
+    "layers": ("Recurrent layers.", SIZE),
+    "embedding": ("Size of the word vectors.", SIZE),
+    "hidden": ("Hidden units per layer.", SIZE),
+    "dropout": ("Probability that a unit is left out while training.", RATE),
+}
+"""What fields of these names are, wherever they do not say: help, and rule."""
+
+
+@dataclass(frozen=True)
+class About:
+    """What is known of a field: see `option`."""
+
+    name: str
+    default: Any
+    help: str
+    rule: Need | None
+    choices: tuple[str, ...]
+    metavar: str | None
+    off: str | None
+
+    @property
+    def flag(self) -> str:
+        """As it is typed."""
+        return f"--{self.name.replace('_', '-')}"
+
+
+def about(each: Field[Any]) -> About:
+    """What is known of a field of a class of options."""
+    help, rule = _USUAL.get(each.name, ("", None))
+    told = {"help": help, "rule": rule, "choices": (), "metavar": None, "off": None, **each.metadata}
+    return About(
+        each.name, each.default, **{name: told[name] for name in ("help", "rule", "choices", "metavar", "off")}
+    )
+
+
+# --- The options of every run ----------------------------------------------------------------------------------
+
+
+@dataclass_transform(frozen_default=True, field_specifiers=(option,))
+@dataclass(frozen=True)
+class RunOptions:
+    """What every run can be told. Rates are probabilities, `threads` are those of BLAS. None means "what suits the data
+    and the other options". A subclass is made a frozen dataclass by itself. Raises OptionError."""
+
+    FILES: ClassVar[tuple[str, ...]] = ()
+    """The fields that name files to read: a text, several, or none."""
+    USUAL_EPOCHS: ClassVar[int | None] = None
+    """Of a run that is told neither how many nor how long."""
+
+    cell: str = option(
+        default="gru",
+        help="rnn, gru, lstm, a variant (mgu, janet, peephole-lstm...), or your own: FILE.py:Class.",
+        metavar="CELL",
+    )
+    dtype: str = option(default="float32", help="Type of the numbers.", choices=("float32", "float64"))
+    optimizer: str = option(default="rmsprop", help="Which optimiser.", choices=tuple(LEARNING_RATES))
+    lr: float | None = option(
+        default=None,
+        help=f"Learning rate (unless told: {', '.join(f'{name} {rate:g}' for name, rate in LEARNING_RATES.items())}).",
+        rule=POSITIVE,
+    )
+    momentum: float = option(default=0.0, help="For sgd.", rule=RATE)
+    decay: float | None = option(default=None, help="For rmsprop and adadelta (0.9 and 0.95 unless told).", rule=RATE)
+    weight_decay: float = option(default=0.0, help="Decoupled weight decay.", rule=NOT_NEGATIVE)
+    clip_norm: float = option(default=1.0, help="Largest norm of the whole gradient.", rule=POSITIVE)
+    clip_value: float | None = option(default=None, help="Largest entry of the gradient.", rule=POSITIVE)
+    schedule: str = option(
+        default="halve", help="Of the learning rate; halve: when the validation loss rises.", choices=SCHEDULES
+    )
+    batch_size: int = option(default=32, help="Examples side by side.", rule=SIZE)
+    epochs: int | None = option(default=None, help="Passes over the training part.", rule=AT_LEAST_1)
+    evaluate_every: int | None = option(
+        default=None, help="Steps between evaluations (an epoch unless told).", rule=AT_LEAST_1
+    )
+    patience: int | None = option(
+        default=None, help="Stop after that many evaluations without a better one.", rule=AT_LEAST_1
+    )
+    seed: int = option(default=0, help="Same seed, same machine, same numbers.", rule=AT_LEAST_0)
+    threads: int = option(
+        default=1,
+        help="Of BLAS. On products this small two are little faster, and on a busy machine far slower.",
+        rule=SIZE,
+    )
+
+    def __init_subclass__(cls, **given: Any) -> None:
+        super().__init_subclass__(**given)
+        check_names(cls, RunOptions)
+        dataclass(frozen=True)(cls)
+        check_kinds(cls)
+
+    def __post_init__(self) -> None:
+        kinds = get_type_hints(type(self))
+        for each in self.all_about():
+            try:
+                value = as_kind(each.name, getattr(self, each.name), kinds[each.name])
+            except TypeError as error:
+                raise OptionError(str(error)) from None
+            object.__setattr__(self, each.name, value)
+            if each.choices and not (value in each.choices or (value is None and each.default is None)):
+                raise OptionError(f"{each.name} must be one of {', '.join(each.choices)}, got {value!r}")
+            if each.rule is not None and not ((value is None and each.default is None) or each.rule.good(value)):
+                raise OptionError(f"{each.name} must be {each.rule.expected}, got {value!r}")
+            if isinstance(value, float) and not math.isfinite(value):
+                raise OptionError(f"{each.name} must be a finite number, got {value!r}")
+        if self.momentum and self.optimizer != "sgd":
+            raise OptionError(f"momentum is an option of sgd, and the optimizer is {self.optimizer}")
+        if self.decay is not None and self.optimizer not in ("rmsprop", "adadelta"):
+            raise OptionError(f"decay is an option of rmsprop and adadelta, and the optimizer is {self.optimizer}")
+
+    @classmethod
+    def all_about(cls) -> list[About]:
+        """What is known of each of the fields."""
+        return [about(each) for each in fields(cls)]
+
+    @property
+    def noisy(self) -> bool:
+        """Whether anything is drawn while training that is not in validation."""
+        return any(getattr(self, name, 0) > 0 for name in ("dropout", "recurrent_dropout", "zoneout"))
+
+    @property
+    def learning_rate(self) -> float:
+        """The initial learning rate."""
+        return LEARNING_RATES[self.optimizer] if self.lr is None else self.lr
+
+    def changed(self, **changes: Any) -> Self:
+        """The options with some of them changed. Raises OptionError."""
+        return replace(self, **changes)
+
+    def to_json(self) -> dict[str, Any]:
+        """As JSON values."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Self:
+        """What `to_json` gave. Raises OptionError for names of another version, and values of another type."""
+        unknown = values.keys() - {each.name for each in cls.all_about()}
+        if unknown:
+            raise OptionError(f"the checkpoint has settings that this version does not know: {sorted(unknown)}")
+        return cls(**values)
+
+    def named_files(self) -> list[tuple[str, str]]:
+        """The files that the options name, and the options that did."""
+        found = []
+        for each in self.FILES:
+            value = getattr(self, each)
+            names = [] if value is None else [value] if isinstance(value, str) else list(value)
+            found += [(name, f"--{each.replace('_', '-')}") for name in names]
+        return found
+
+    def with_files_at(self, places: Mapping[str, str], anew: frozenset[str] = frozenset()) -> Self:
+        """The options, by which files are read where `places` says that they are, but for those of the fields in
+        `anew`."""
+        there: dict[str, Any] = {}
+        for each in self.FILES:
+            value = getattr(self, each)
+            if value is not None and each not in anew:
+                there[each] = (
+                    places.get(value, value)
+                    if isinstance(value, str)
+                    else tuple(places.get(name, name) for name in value)
+                )
+        return self.changed(**there)
+
+
+class TrainingOptions(RunOptions):
+    """What a run of a task on examples can be told."""
+
+    FILES = ("data", "valid", "test")
+
+    data: str | None = option(default=None, help="The examples; without it the task's own.", metavar="FILE")
+    valid: str | None = option(
+        default=None, help="Examples to validate on; without it a part of those of --data.", metavar="FILE"
+    )
+    test: str | None = option(
+        default=None,
+        help="Examples for the result; without it a part of those of --data, or with --valid none: then the result is "
+        "that of validation.",
+        metavar="FILE",
+    )
+    encoding: str = option(
+        default="utf-8",
+        help="Of the file, as Python calls it: cp1252, utf-16, shift-jis...",
+        rule=ENCODING,
+        metavar="NAME",
+    )
+    valid_fraction: float = option(
+        default=0.1, help="The part of the examples that is kept for validation.", rule=FRACTION
+    )
+    test_fraction: float = option(
+        default=0.1, help="The part of the examples that is kept for the result.", rule=FRACTION
+    )
+    optimizer: str = option(default="adam", help="Which optimiser.", choices=tuple(LEARNING_RATES))
+    schedule: str = option(
+        default="constant", help="Of the learning rate; halve: when the validation loss rises.", choices=SCHEDULES
+    )
+    patience: int | None = option(
+        default=5, help="Stop after that many evaluations without a better one (0: never).", rule=AT_LEAST_0
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("valid", "test"):
+            if getattr(self, name) is not None and self.data is None:
+                raise OptionError(f"--{name} goes with --data: the task's own examples are split by themselves")

@@ -1,0 +1,104 @@
+"""What a training program says of a task, unless the task says it otherwise."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, ClassVar
+
+import numpy as np
+
+from tinygrad_rnn.training.display import TIE, figure
+from tinygrad_rnn.training.examples import Data
+from tinygrad_rnn.training.fitting import Evaluation
+
+
+class Telling:
+    """The texts of a task, which a subclass may override. A pair is a label and what stands beside it."""
+
+    options: Any
+    metric: ClassVar[str]
+    higher: ClassVar[bool]
+    loss_unit: ClassVar[str]
+    counted: ClassVar[str]
+    source_called: ClassVar[str]
+
+    def about_data(self, data: Data) -> list[tuple[str, str]]:
+        """What is learnt from, and what simple methods reach."""
+        about, sizes = data.about, (len(data.train), len(data.valid), len(data.test))
+        found = [
+            (self.source_called, f"{about['name']}: {about['examples']:,} examples, sha256 {about['sha256'][:12]}"),
+            ("split", f"{sizes[0]:,} training, {sizes[1]:,} validation and {sizes[2]:,} test examples"),
+        ]
+        if about.get("baselines"):
+            found += [
+                ("baseline", self.baseline_line(about["baselines"])),
+                ("", f"({self.metric} of the same examples)"),
+            ]
+        return found
+
+    def about_model(self, model: Any) -> str:
+        """What the model is, without its size."""
+        options = self.options
+        sizes = [
+            f"{name} {getattr(options, name)}" for name in ("layers", "embedding", "hidden") if hasattr(options, name)
+        ]
+        return ", ".join([options.cell, *sizes])
+
+    def about_beginning(self) -> list[tuple[str, str]]:
+        """Where the first weights are from, if from anywhere."""
+        return []
+
+    def remarks(self, source: Any) -> list[str]:
+        """What a user should know who trains on these examples."""
+        return []
+
+    def warnings(self) -> list[str]:
+        """What was asked for, of the first weights, and could not be had."""
+        return []
+
+    def figures(self, found: Evaluation) -> list[tuple[str, str]]:
+        """Beside the loss: names, and values as they are shown."""
+        return [(name, figure(value, 4)) for name, value in found.metrics.items()]
+
+    def beside_loss(self, loss: float) -> str:
+        """What the mean training loss comes to, where that is easier to grasp."""
+        return ""
+
+    def metric_text(self, value: float, digits: int = 4) -> str:
+        """A value of the metric, with its name or unit."""
+        if self.metric == "loss":
+            return f"{figure(value, digits)} {self.loss_unit} per {self.unit}"
+        return f"{self.metric} {figure(value, digits)}"
+
+    @property
+    def unit(self) -> str:
+        """One of what the loss counts."""
+        return self.counted.removesuffix("s")
+
+    def result(self, found: Evaluation, part: str) -> str:
+        """What came out, on a part of the examples ("validation", "test")."""
+        metrics = [f"{name}{TIE}{value}" for name, value in self.figures(found)]
+        loss = f"{figure(found.loss, 4)}{TIE}{self.loss_unit}"
+        return f"{', '.join([*metrics, loss])} on {found.count:,} {part} {self.counted}"
+
+    def about_result(self, about: Mapping[str, Any], model: Any) -> str:
+        """What that is worth; `about` is that of the examples."""
+        return f"{model.size:,} parameters, {self.source_called} sha256 {about['sha256'][:12]}"
+
+    def baseline_line(self, baselines: Mapping[str, float], reached: float | None = None) -> str:
+        """What simple methods reach, the best last, and whether a model does better."""
+        words = []
+        for name, value in sorted(baselines.items(), key=lambda each: each[1], reverse=not self.higher):
+            better = reached is not None and (reached > value if self.higher else reached < value)
+            verdict = "" if reached is None else ": beaten" if better else ": not beaten"
+            words.append(f"{name} {figure(value, 4)}{verdict}".replace(" ", TIE))
+        return ", ".join(words)
+
+    @property
+    def of_several_lines(self) -> bool:
+        """Whether what the model makes up has several lines, or may have."""
+        return False
+
+    def samples(self, model: Any, rng: np.random.Generator, count: int) -> Iterator[str]:
+        """What the model makes up, where it does."""
+        return iter(())
