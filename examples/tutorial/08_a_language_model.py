@@ -93,7 +93,7 @@ losses, tested = [], []
 for record in fit(model, optimizer, epoch, clip_norm=5.0, rng=np.random.default_rng(1)):
     losses.append(record.loss)
     if record.last_of_epoch:
-        nats = evaluate(model, bucketed(numbers[1], 64)).nats
+        nats = evaluate(model, bucketed(numbers[1], 64)).loss
         tested.append((record.step, nats))
         print(
             f"epoch {record.epoch + 1:2}: {nats:.3f} nats, perplexity {np.exp(nats):.0f}"
