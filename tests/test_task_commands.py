@@ -77,9 +77,9 @@ def test_train_says_what_it_learns_what_simple_methods_reach_and_what_came_out(p
         "result    accuracy ",
         " nats on 6 test examples (2 epochs done)",
         "naive Bayes ",
-        "loss.png",
     ):
         assert part in text, part
+    assert "loss.png" in text or "no picture of the losses" in text
     assert max(map(len, text.splitlines())) <= 110
 
 
