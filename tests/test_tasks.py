@@ -551,7 +551,7 @@ MISSHAPED: dict[str, tuple[dict[str, Any], str]] = {
 @pytest.mark.parametrize("name", MISSHAPED)
 def test_what_does_not_fit_is_said_before_training(name: str, digits: Path, tmp_path: Path) -> None:
     methods, message = MISSHAPED[name]
-    task: type[Task] = type("Own", (Classify,), {"baselines": Task.baselines, **methods})
+    task: type[Task] = type("Own", (Classify,), {"METHODS": {}, **methods})
     with pytest.raises(TaskError, match=message):
         tg.tasks.train(task, data=str(digits), epochs=1, out=tmp_path / "run", **SMALL)
     assert not (tmp_path / "run" / "log.jsonl").exists()
@@ -582,7 +582,7 @@ def test_a_loss_that_is_no_number_makes_no_model(digits: Path, tmp_path: Path) -
 @pytest.mark.parametrize("name", WRONG)
 def test_what_a_method_must_give_is_said(name: str, digits: Path, tmp_path: Path) -> None:
     method, wrong, message = WRONG[name]
-    task: type[Task] = type("Own", (Classify,), {method: wrong, "baselines": Task.baselines})
+    task: type[Task] = type("Own", (Classify,), {method: wrong, "METHODS": {}})
     with pytest.raises(TaskError, match=message):
         tg.tasks.train(task, data=str(digits), epochs=1, out=tmp_path / "run", **SMALL)
 

@@ -15,7 +15,6 @@ from tinygrad_rnn.data.labels import Labels
 from tinygrad_rnn.data.order_sentences import order_sentences
 from tinygrad_rnn.data.padding import padded
 from tinygrad_rnn.data.records import read_tsv
-from tinygrad_rnn.data.splits import stratified_split
 from tinygrad_rnn.data.vocabulary import Vocabulary
 from tinygrad_rnn.models.classifier import Classifier
 from tinygrad_rnn.training.options import TrainingOptions
@@ -31,16 +30,14 @@ class Classify(Task):
         dropout: float = 0.3
 
     TABLES = {"words": Vocabulary, "labels": Labels}  # noqa: RUF012  # which nothing changes
+    METHODS = {"most frequent": MostFrequent, "naive Bayes": NaiveBayes, "logistic regression": LogisticRegression}  # noqa: RUF012
+    stratified = True
 
     def default(self, rng: np.random.Generator) -> list[tuple[list[str], str]]:
         return order_sentences(rng)
 
     def read(self, path: str) -> Iterable[tuple[list[str], str]]:
         return ((text.split(), label) for label, text in read_tsv(path, 2, self.options.encoding))
-
-    def split(self, examples: Sequence[Any]) -> Any:
-        o, rng = self.options, np.random.default_rng(self.options.seed)
-        return stratified_split(examples, rng, o.valid_fraction, o.test_fraction)
 
     def prepare(self, train: Sequence[Any]) -> dict[str, Any]:
         return {"words": Vocabulary.build(x for x, _ in train), "labels": Labels.build(y for _, y in train)}
@@ -53,13 +50,8 @@ class Classify(Task):
         labels = None if part[0][1] is None else self.tables["labels"].encode([y for _, y in part])
         return *padded([self.tables["words"].encode(x) for x, _ in part]), labels
 
-    def loss(self, model: Classifier, batch: Any, rng: np.random.Generator | None, state: None) -> Any:
-        logits = model(batch[0], batch[1], rng)
-        return ops.softmax_cross_entropy(logits, batch[2], reduction="sum"), len(batch[2]), None
+    def loss(self, model: Any, batch: Any, rng: np.random.Generator | None, state: None) -> Any:
+        return ops.softmax_cross_entropy(model(*batch[:2], rng), batch[2], reduction="sum"), len(batch[2]), None
 
     def predict(self, model: Classifier, batch: Any) -> Any:
         return self.tables["labels"].decode(model(batch[0], batch[1]).numpy().argmax(-1))
-
-    def baselines(self, train: Sequence[Any], test: Sequence[Any]) -> dict[str, float]:
-        words = {"naive Bayes": NaiveBayes(), "logistic regression": LogisticRegression()}
-        return self.reached({"most frequent": MostFrequent(), **words}, train, test)

@@ -4,7 +4,7 @@ rest, runs that resume, checkpoints, the log, the command line, is the same for 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -12,7 +12,7 @@ import numpy as np
 from tinygrad_rnn.baselines.baseline import Baseline
 from tinygrad_rnn.data.messages import Note, TextError
 from tinygrad_rnn.data.padding import buckets
-from tinygrad_rnn.data.splits import shuffled_split
+from tinygrad_rnn.data.splits import shuffled_split, stratified_split
 from tinygrad_rnn.metrics.classes import accuracy
 from tinygrad_rnn.models.checkpoint import Arrays
 from tinygrad_rnn.models.module import Module
@@ -52,6 +52,10 @@ class Task(Telling):
     """Whether a new run begins with a trial of the first batch."""
     reserved: ClassVar[tuple[str, ...]] = ()
     """Options that a cell cannot have, since the model has options of these names."""
+    stratified: ClassVar[bool] = False
+    """Whether each part is to have its share of every output, which is a label then."""
+    METHODS: ClassVar[Mapping[str, Callable[[], Baseline]]] = {}
+    """What makes the simple methods, by name, whose answers `baselines` scores unless told otherwise."""
     TABLES: ClassVar[Mapping[str, type]] = {}
     """The kinds of tables by name, if a checkpoint that has others is to be refused."""
     record: Mapping[str, Any] | None = None
@@ -86,7 +90,8 @@ class Task(Telling):
         """The examples to train on, to validate on, and for the result; drawn by the seed unless overridden. Raises
         TextError."""
         options, rng = self.options, np.random.default_rng(self.options.seed)
-        return shuffled_split(examples, rng, options.valid_fraction, options.test_fraction)
+        split = stratified_split if self.stratified else shuffled_split
+        return split(examples, rng, options.valid_fraction, options.test_fraction)
 
     def prepare(self, train: Sequence[Any]) -> dict[str, Any]:
         """Tables of the training part by name, saved with the model: a Vocabulary, Labels, or JSON values."""
@@ -151,8 +156,9 @@ class Task(Telling):
         return {"accuracy": accuracy(gold, said)}
 
     def baselines(self, train: Sequence[Any], test: Sequence[Any]) -> dict[str, float]:
-        """By name, what simple methods that learn from `train` reach on `test`, in the task's metric."""
-        return {}
+        """By name, what simple methods that learn from `train` reach on `test`, in the task's metric: those of METHODS,
+        unless told."""
+        return self.reached({name: make() for name, make in self.METHODS.items()}, train, test) if self.METHODS else {}
 
     def reached(self, methods: Mapping[str, Baseline], train: Sequence[Any], test: Sequence[Any]) -> dict[str, float]:
         """By name, what methods that are fitted to `train` reach on `test`, in the task's metric: for `baselines`.
