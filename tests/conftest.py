@@ -93,6 +93,18 @@ def pictures(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(run_texts, "loss_curve", plots.loss_curve)
 
 
+@pytest.fixture(scope="session")
+def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file of labels and texts."""
+    lines = "\n".join(
+        f"{'even' if sum(map(int, number)) % 2 == 0 else 'odd'}\t{' '.join(number)}"
+        for number in (f"{i * 37 % 997:03}" for i in range(120))
+    )
+    path = tmp_path_factory.mktemp("digits") / "digits.tsv"
+    path.write_text(lines, encoding="utf-8")
+    return path
+
+
 _first_states: dict[int, Any] = {}
 
 

@@ -26,29 +26,29 @@ SCHEDULES = ("halve", "cosine", "exponential", "constant")
 
 
 @dataclass(frozen=True)
-class Need:
+class ValueRule:
     """What a value must be: whether it is `good`, and how that is said."""
 
     expected: str
     good: Callable[[Any], bool]
 
 
-SIZE = Need(f"from 1 to {LARGEST}", lambda value: 1 <= value <= LARGEST)
-COUNT = Need(f"from 0 to {LARGEST}", lambda value: 0 <= value <= LARGEST)
-AT_LEAST_1 = Need("at least 1", lambda value: value >= 1)
-AT_LEAST_0 = Need("at least 0", lambda value: value >= 0)
-POSITIVE = Need("above 0 and finite", lambda value: 0 < value < math.inf)
-NOT_NEGATIVE = Need("at least 0 and finite", lambda value: 0 <= value < math.inf)
-RATE = Need("at least 0 and below 1", lambda value: 0 <= value < 1)
-FRACTION = Need("above 0 and below 1", lambda value: 0 < value < 1)
-ENCODING = Need("an encoding that Python knows, such as utf-8, cp1252 or utf-16", is_encoding)
+SIZE = ValueRule(f"from 1 to {LARGEST}", lambda value: 1 <= value <= LARGEST)
+COUNT = ValueRule(f"from 0 to {LARGEST}", lambda value: 0 <= value <= LARGEST)
+AT_LEAST_1 = ValueRule("at least 1", lambda value: value >= 1)
+AT_LEAST_0 = ValueRule("at least 0", lambda value: value >= 0)
+POSITIVE = ValueRule("above 0 and finite", lambda value: 0 < value < math.inf)
+NOT_NEGATIVE = ValueRule("at least 0 and finite", lambda value: 0 <= value < math.inf)
+RATE = ValueRule("at least 0 and below 1", lambda value: 0 <= value < 1)
+FRACTION = ValueRule("above 0 and below 1", lambda value: 0 < value < 1)
+ENCODING = ValueRule("an encoding that Python knows, such as utf-8, cp1252 or utf-16", is_encoding)
 
 
 def option(
     *,
     default: Any,
     help: str = "",
-    rule: Need | None = None,
+    rule: ValueRule | None = None,
     choices: tuple[str, ...] = (),
     metavar: str | None = None,
     off: str | None = None,
@@ -60,7 +60,7 @@ def option(
     )
 
 
-_USUAL: dict[str, tuple[str, Need]] = {
+_USUAL: dict[str, tuple[str, ValueRule]] = {
     "layers": ("Recurrent layers.", SIZE),
     "embedding": ("Size of the word vectors.", SIZE),
     "hidden": ("Hidden units per layer.", SIZE),
@@ -76,7 +76,7 @@ class About:
     name: str
     default: Any
     help: str
-    rule: Need | None
+    rule: ValueRule | None
     choices: tuple[str, ...]
     metavar: str | None
     off: str | None

@@ -32,7 +32,7 @@ class Telling:
         if about.get("baselines"):
             found += [
                 ("baseline", self.baseline_line(about["baselines"])),
-                ("", f"({self.metric} of the same examples)"),
+                ("", f"({self.metric} on the same examples)"),
             ]
         return found
 

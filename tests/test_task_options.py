@@ -1,0 +1,114 @@
+"""The options of a task: what a field may be, and what a value."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import sys
+import types
+from pathlib import Path
+from typing import Any, Optional
+
+import click
+import numpy as np
+import pytest
+
+import tinygrad_rnn as tg
+from tinygrad_rnn.cli.train_command import command_of
+from tinygrad_rnn.tasks import Task, TrainingOptions, option
+from tinygrad_rnn.tasks.classify import Classify
+from tinygrad_rnn.tasks.finding import find_task
+from tinygrad_rnn.training.option_kinds import OF_THE_PROGRAM
+from tinygrad_rnn.training.options import OptionError
+
+
+def test_the_fields_of_a_task_s_options_are_options_and_are_checked() -> None:
+    class Options(TrainingOptions):
+        hidden: int = 4
+        kind: str = option(default="plain", help="Which.", choices=("plain", "fancy"))
+
+    assert (
+        Options(hidden=3).to_json()["hidden"] == 3
+        and Options.from_json(Options(kind="fancy").to_json()).kind == "fancy"
+    )
+    for wrong, message in (
+        ({"hidden": 0}, "hidden must be from 1"),
+        ({"kind": "odd"}, "kind must be one of plain, fancy, got 'odd'"),
+        ({"patience": -1}, "patience must be at least 0"),
+        ({"valid_fraction": 1.0}, "valid_fraction must be above 0 and below 1"),
+        ({"encoding": "utf-9"}, "encoding must be an encoding"),
+    ):
+        with pytest.raises(OptionError, match=message):
+            Options(**wrong)
+    with pytest.raises(OptionError, match=r"does not know: .'fancy'"):
+        Options.from_json({"fancy": 1})
+    with pytest.raises(OptionError, match="hidden must be a whole number, got 'many'"):
+        Options.from_json({"hidden": "many"})
+    with pytest.raises(TypeError, match="non-default argument 'size' follows default argument"):
+        type("Without", (TrainingOptions,), {"__annotations__": {"size": "int"}})
+
+
+@pytest.mark.parametrize(
+    ("field", "message"),
+    [
+        ("out: str = 'x'", "the option out must have another name: --out is one of the program's own"),
+        ("time_budget: int = 3", "--time-budget is one of the program's own"),
+        ("learning_rate: float = 0.1", "learning_rate must have another name: this one has a meaning for all options"),
+        ("_size: int = 3", "_size must have another name"),
+        ("hidden = 12", "hidden must have a type: hidden: int = "),
+        ("size = option(default=3)", "size must have a type: size: TYPE = "),
+        ("lr = 0.1", "lr must have a type: lr: float = "),
+        ("sizes: tuple[int, ...] = (1, 2)", "sizes must be of the type str, bool, int, float or tuple"),
+        ("kind: Literal['a', 'b'] = 'a'", "kind must be of the type .*, got typing.Literal"),
+        ("size: int | float = 3", "size must be of the type .*, got int | float"),
+        ("size: int = 'many'", "the default of the option size must be a whole number, got 'many'"),
+        ("size: int", "non-default argument 'size' follows default argument"),
+    ],
+)
+@pytest.mark.parametrize("future", [True, False])
+def test_a_field_that_could_not_be_an_option_is_refused_where_it_is_declared(
+    field: str, message: str, future: bool
+) -> None:
+    lines = ["from __future__ import annotations"] if future else []
+    lines += ["from typing import Literal", f"class Options(Base):\n    {field}"]
+    names: dict[str, Any] = {"Base": Classify.Options, "option": option, "__name__": "own"}
+    module = types.ModuleType("own")
+    module.__dict__.update(names)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(sys.modules, "own", module)
+        with pytest.raises(TypeError, match=message):
+            exec("\n".join(lines), module.__dict__)
+
+
+def test_the_names_that_are_taken_are_those_of_the_program() -> None:
+    command = command_of(find_task("classify"))
+    told = {(each.name or "").removeprefix("_click_default_") for each in command.get_params(click.Context(command))}
+    given = {*inspect.signature(tg.tasks.train).parameters} - {"options"}
+    assert (told | given) - {each.name for each in Classify.Options.all_about()} == OF_THE_PROGRAM
+
+
+def test_what_a_script_gives_becomes_what_a_checkpoint_keeps_or_is_refused(digits: Path) -> None:
+    class Options(TrainingOptions):
+        size: Optional[int] = None  # noqa: UP045  # as it was written before Python 3.10
+        scale: float = 1
+        names: tuple[str, ...] = ()
+
+    values: dict[str, Any] = {"data": digits, "size": np.int64(3), "scale": np.float32(0.5), "names": [digits]}
+    kept = Options(**values).to_json()
+    assert json.loads(json.dumps(kept)) == {**kept, "names": [str(digits)]} and type(kept["size"]) is int
+    assert kept["data"] == str(digits) and kept["names"] == (str(digits),) and Options(scale=2).scale == 2
+    wrong: list[tuple[dict[str, Any], str]] = [
+        ({"size": "4"}, "size must be a whole number or null, got '4'"),
+        ({"epochs": 2.0}, "epochs must be a whole number or null, got 2.0"),
+        ({"scale": float("nan")}, "scale must be a finite number, got nan"),
+        ({"names": "a"}, "names must be a list of texts, got 'a'"),
+        ({"seed": True}, "seed must be a whole number, got True"),
+    ]
+    for given, message in wrong:
+        with pytest.raises(OptionError, match=message):
+            Options(**given)
+
+
+def test_the_options_of_a_task_are_derived_from_those_of_all() -> None:
+    with pytest.raises(TypeError, match=r"Own\.Options must be derived from TrainingOptions"):
+        type("Own", (Task,), {"Options": type("Options", (), {"hidden": 3})})
