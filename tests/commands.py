@@ -4,9 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
+import click
 from click.testing import CliRunner
 
 from tinygrad_rnn.cli import main
+
+
+def parent_context() -> click.Context:
+    """The parent of a context that is made without running a command. click keeps the help option that a command was
+    first asked for, so that a context without this parent would take -h from the tests that follow."""
+    return click.Context(main, **main.context_settings)
 
 
 def invoke(*args: object, text: str | bytes | None = None) -> Any:

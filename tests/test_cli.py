@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 import safetensors.numpy
 from click.testing import CliRunner
-from commands import fails, invoke, works
+from commands import fails, invoke, parent_context, works
 from example_counts import part_of_the_examples
 from hypothesis import given
 from hypothesis import strategies as st
@@ -287,7 +287,7 @@ def test_the_commands_of_the_readme_are_ones_that_there_are() -> None:
     for line in found:
         name, *arguments = shlex.split(line)
         if name != "check":  # a command of the cells' own
-            main.commands[name].make_context(name, arguments)
+            main.commands[name].make_context(name, arguments, parent=parent_context())
 
 
 def test_version_and_module() -> None:

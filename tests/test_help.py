@@ -8,6 +8,7 @@ import shlex
 import click
 import pytest
 from click.testing import CliRunner
+from commands import parent_context
 
 from tinygrad_rnn.cli import main
 from tinygrad_rnn.cli.helping import MODEL, Grouped
@@ -33,7 +34,7 @@ def test_the_commands_that_use_a_model_have_their_options_under_headings() -> No
 @pytest.mark.parametrize("name", GROUPED)
 def test_every_option_stands_under_exactly_one_heading_and_none_is_empty(name: str) -> None:
     command = grouped(name)
-    ctx = click.Context(command, help_option_names=["-h", "--help"])
+    ctx = click.Context(command, parent=parent_context())
     under = command.under(ctx)
     found = [option.name for _, options in under for option in options]
     expected = [option.name for option in command.get_params(ctx) if option.get_help_record(ctx) is not None]
@@ -51,10 +52,10 @@ def test_headings_name_only_options_that_there_are() -> None:
 
 @pytest.mark.parametrize("name", GROUPED)
 def test_every_example_is_a_command_line_that_parses_and_uses_its_heading_s_options(name: str) -> None:
-    for heading, options in grouped(name).under(click.Context(main.commands[name], help_option_names=["-h", "--help"])):
+    for heading, options in grouped(name).under(click.Context(main.commands[name], parent=parent_context())):
         program, command, *arguments = shlex.split(heading.example)
         assert (program, command) == ("tinygrad-rnn", name)
-        ctx = main.commands[name].make_context(name, [*arguments], help_option_names=["-h", "--help"])
+        ctx = main.commands[name].make_context(name, [*arguments], parent=parent_context())
         typed = {o for o in ctx.params if ctx.get_parameter_source(o) is click.core.ParameterSource.COMMANDLINE}
         assert typed & {option.name for option in options}, heading.example
         if name == "train":  # and what the settings say of it is no mistake

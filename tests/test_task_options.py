@@ -12,6 +12,7 @@ from typing import Any, Optional
 import click
 import numpy as np
 import pytest
+from commands import parent_context
 
 import tinygrad_rnn as tg
 from tinygrad_rnn.cli.train_command import command_of
@@ -82,7 +83,10 @@ def test_a_field_that_could_not_be_an_option_is_refused_where_it_is_declared(
 
 def test_the_names_that_are_taken_are_those_of_the_program() -> None:
     command = command_of(find_task("classify"))
-    told = {(each.name or "").removeprefix("_click_default_") for each in command.get_params(click.Context(command))}
+    told = {
+        (each.name or "").removeprefix("_click_default_")
+        for each in command.get_params(click.Context(command, parent=parent_context()))
+    }
     given = {*inspect.signature(tg.tasks.train).parameters} - {"options"}
     assert (told | given) - {each.name for each in Classify.Options.all_about()} == OF_THE_PROGRAM
 

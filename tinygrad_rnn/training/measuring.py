@@ -12,8 +12,8 @@ from tinygrad_rnn.training.task import Task
 
 
 def measure(task: Task, model: Any, examples: Sequence[Any], device: str = "cpu") -> Evaluation:
-    """The mean loss over examples, and the task's metrics of the answers. Raises TaskError where nothing counts, and for
-    answers and metrics that are none."""
+    """The mean loss over examples, and the task's metrics of the answers. Raises TaskError where nothing counts, and
+    for answers and metrics that are none."""
     total, count, state = 0.0, 0, None
     gold: list[Any] = []
     said: list[Any] = []
