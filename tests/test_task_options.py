@@ -113,6 +113,39 @@ def test_what_a_script_gives_becomes_what_a_checkpoint_keeps_or_is_refused(digit
             Options(**given)
 
 
+def test_a_problem_brings_the_values_that_suit_it_and_the_first_is_the_usual_one() -> None:
+    class Options(TrainingOptions):
+        PROBLEMS = {"easy": {}, "hard": {"hidden": 64, "lr": 0.5}}  # noqa: RUF012  # which nothing changes
+        hidden: int = 8
+
+    class Derived(Options):
+        size: int = 3
+
+    made: Any = Options
+    assert (made().problem, made().hidden) == ("easy", 8) and made(problem="hard").hidden == 64
+    assert made(problem="hard", hidden=2).hidden == 2 and made(problem="hard", hidden=2).learning_rate == 0.5
+    of_derived: Any = Derived
+    derived = of_derived(problem="hard")
+    assert derived.hidden == 64 and derived.differing == {"problem": "hard"}
+    assert Options.from_json(made(problem="hard").to_json()) == made(problem="hard")
+    # Examples of a file are of no problem: the defaults are for them.
+    other = derived.of_file("own.tsv", "utf-8")
+    assert other.problem is None and other.hidden == 64 and made(data="own.tsv").hidden == 8
+    for given, message in (
+        ({"problem": "odd"}, "problem must be one of easy, hard, got 'odd'"),
+        ({"problem": "hard", "data": "own.tsv"}, "problem is of the task's own examples, and data names others"),
+    ):
+        with pytest.raises(OptionError, match=message):
+            made(**given)
+    for values, kind in (({"hiden": 3}, TypeError), ({"hidden": 0}, OptionError)):
+        with pytest.raises(kind, match="hid"):
+            type(
+                "Wrong",
+                (TrainingOptions,),
+                {"PROBLEMS": {"one": values}, "__annotations__": {"hidden": int}, "hidden": 3},
+            )
+
+
 def test_the_options_of_a_task_are_derived_from_those_of_all() -> None:
     with pytest.raises(TypeError, match=r"Own\.Options must be derived from TrainingOptions"):
         type("Own", (Task,), {"Options": type("Options", (), {"hidden": 3})})

@@ -77,7 +77,7 @@ def _evaluate(
         examples, part = (parts.test, "test") if len(parts.test) else (parts.valid, "validation")
         about = parts.about
     else:
-        task.options = task.options.changed(data=data, valid=None, test=None, encoding=encoding)
+        task.options = task.options.of_file(data, encoding)
         source = task.source(note)
         examples, part, about = source.examples, "given", {"sha256": source.sha256}
     model = with_weights(path, saved, task, device)

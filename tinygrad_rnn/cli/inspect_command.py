@@ -99,9 +99,7 @@ def _table(checkpoint: Path, saved: files.Checkpoint, task: Task | None) -> None
         say("best", figure(meta["best"], 4) if task is None else task.metric_text(meta["best"]))
     for each in meta["history"]:
         say("", f"step {each['step']:>6}  {_evaluation(each, task)}")
-    default = {} if task is None else type(task).Options().to_json()
-    settings = settings if task is None else task.options.to_json()
-    differing = {name: value for name, value in settings.items() if name not in default or value != default[name]}
+    differing = settings if task is None else task.options.differing
     say("settings", ", ".join(f"{k}={v}" for k, v in differing.items()) or "all defaults")
     for name, table in meta["tables"].items():
         say("tokens" if name == "vocabulary" else name, _table_text(table))

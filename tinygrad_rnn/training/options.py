@@ -3,9 +3,11 @@ checkpoint."""
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import Field, asdict, dataclass, field, fields, replace
+from functools import wraps
 from typing import Any, ClassVar, Self, dataclass_transform, get_type_hints
 
 from tinygrad_rnn.data.readers import is_encoding
@@ -109,6 +111,10 @@ class RunOptions:
     """The fields that name files to read: a text, several, or none."""
     USUAL_EPOCHS: ClassVar[int | None] = None
     """Of a run that is told neither how many nor how long."""
+    PROBLEMS: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+    """Where a task has several kinds of examples of its own: the name of each, the usual one first, and the values of
+    options that suit it better than their defaults. Such a class has a field `problem`, one of these names; None where
+    the examples are from files."""
 
     cell: str = option(
         default="gru",
@@ -148,8 +154,14 @@ class RunOptions:
     def __init_subclass__(cls, **given: Any) -> None:
         super().__init_subclass__(**given)
         check_names(cls, RunOptions)
+        if "PROBLEMS" in vars(cls):
+            _add_problem(cls)
         dataclass(frozen=True)(cls)
+        if cls.PROBLEMS:
+            _suit_problem(cls)
         check_kinds(cls)
+        for problem in cls.PROBLEMS:
+            cls(problem=problem)  # type: ignore[call-arg]  # a field of such a class; this raises for values that are none
 
     def __post_init__(self) -> None:
         kinds = get_type_hints(type(self))
@@ -184,6 +196,14 @@ class RunOptions:
     def learning_rate(self) -> float:
         """The initial learning rate."""
         return LEARNING_RATES[self.optimizer] if self.lr is None else self.lr
+
+    @property
+    def differing(self) -> dict[str, Any]:
+        """What was named, and the values that are not what they are unless told, as JSON values by name."""
+        named = {"problem", *self.FILES}
+        said: dict[str, Any] = {name: value for name, value in self.to_json().items() if name in named and value}
+        usual = type(self)(**said).to_json()
+        return {name: value for name, value in self.to_json().items() if name in said or value != usual[name]}
 
     def changed(self, **changes: Any) -> Self:
         """The options with some of them changed. Raises OptionError."""
@@ -223,6 +243,30 @@ class RunOptions:
                     else tuple(places.get(name, name) for name in value)
                 )
         return self.changed(**there)
+
+
+def _add_problem(options: type[RunOptions]) -> None:
+    """Gives a class of options, which is no dataclass yet, the field `problem`."""
+    names = tuple(options.PROBLEMS)
+    options.__annotations__ = {"problem": str | None, **inspect.get_annotations(options)}
+    help = f"Which of its own examples ({names[0]} unless told)."
+    options.problem = option(default=None, help=help, choices=names)  # type: ignore[attr-defined]  # a field from now on
+
+
+def _suit_problem(options: type[RunOptions]) -> None:
+    """Lets a class of options begin with the values that suit its problem."""
+    plain: Callable[..., None] = options.__init__
+
+    @wraps(plain)
+    def begin(self: Any, **given: Any) -> None:
+        problem = given.get("problem")
+        if given.get("data") is None:
+            problem = next(iter(options.PROBLEMS)) if problem is None else problem
+        elif problem is not None:
+            raise OptionError(f"problem is of the task's own examples, and data names others; got {problem!r}")
+        plain(self, **{**options.PROBLEMS.get(problem or "", {}), **given, "problem": problem})
+
+    options.__init__ = begin  # type: ignore[assignment, method-assign]  # in the place of the one that was made just now
 
 
 class TrainingOptions(RunOptions):
@@ -265,3 +309,8 @@ class TrainingOptions(RunOptions):
         for name in ("valid", "test"):
             if getattr(self, name) is not None and self.data is None:
                 raise OptionError(f"--{name} goes with --data: the task's own examples are split by themselves")
+
+    def of_file(self, path: str, encoding: str) -> Self:
+        """The options, by which all examples are those in a file. Raises OptionError."""
+        problem = {"problem": None} if self.PROBLEMS else {}
+        return self.changed(data=path, valid=None, test=None, encoding=encoding, **problem)

@@ -4,7 +4,7 @@ rest, runs that resume, checkpoints, the log, the command line, is the same for 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -13,6 +13,7 @@ from tinygrad_rnn.baselines.baseline import Baseline
 from tinygrad_rnn.data.messages import Note, TextError
 from tinygrad_rnn.data.padding import buckets
 from tinygrad_rnn.data.splits import shuffled_split, stratified_split
+from tinygrad_rnn.inspection.views import View
 from tinygrad_rnn.metrics.classes import accuracy
 from tinygrad_rnn.models.checkpoint import Arrays
 from tinygrad_rnn.models.module import Module
@@ -170,6 +171,16 @@ class Task(Telling):
         if strange := [name for name, metrics in found.items() if self.metric not in metrics]:
             raise TaskError(f"{self.name}.reached: there is no {self.metric} of {strange[0]}; override baselines")
         return {name: metrics[self.metric] for name, metrics in found.items()}
+
+    def labels_in(self, outputs: Sequence[Any]) -> Iterable[Hashable]:
+        """The labels in outputs, one after the other, of which F1 and confusions are told; none where outputs have
+        none. Unless told, an output of a `stratified` task is a label."""
+        return outputs if self.stratified else ()
+
+    def views(self, model: Any, examples: Sequence[Any]) -> Sequence[View]:
+        """What a trained model did with examples of the part for the result, to be drawn: `inspect --html` and
+        `--plot` show it."""
+        return ()
 
     def parse(self, line: str) -> Any:
         """The input that a line of text stands for. Raises TextError."""
