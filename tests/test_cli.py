@@ -332,6 +332,7 @@ def test_a_run_leaves_its_files_and_says_what_it_is_worth(words: Path, place: Pa
         "best.safetensors",
         "last.safetensors",
         "log.jsonl",
+        "result.json",
     ]
 
 

@@ -34,6 +34,15 @@ def ngram_nats_by_order(
     train: Iterable[Ids], valid: Iterable[Ids], highest: int, vocabulary: Vocabulary
 ) -> list[float]:
     """What `ngram_nats` gives for the orders 1 to `highest`, in the time that it takes for the highest."""
+    return [float(nats[~np.isnan(nats)].mean()) for nats in token_nats_by_order(train, valid, highest, vocabulary)]
+
+
+def token_nats_by_order(
+    train: Iterable[Ids], valid: Iterable[Ids], highest: int, vocabulary: Vocabulary
+) -> list[HostArray]:
+    """For the orders 1 to `highest` the nats (N,) of each of the N tokens of `valid`, its sequences end to end; NaN for
+    those that do not count. Raises as `ngram_nats` does."""
+    valid = list(valid)
     if highest < 1:
         raise TextError(f"the order of an n-gram must be at least 1, got {highest}")
     # Before an unbroken text there is nothing, which is marked by an id that the other part does not have.
@@ -55,8 +64,16 @@ def ngram_nats_by_order(
         c_h = np.bincount(context[:seen], minlength=context.max() + 1)[h]
         t_h = np.bincount(context[first], minlength=context.max() + 1)[h]
         p = np.where(c_h > 0, (c_hw + t_h * p) / np.maximum(c_h + t_h, 1), p)
-        nats.append(float(-np.log(p).mean()))
+        nats.append(_in_place(-np.log(p), valid, vocabulary.start))
     return nats
+
+
+def _in_place(values: HostArray, sequences: list[Ids], start: int) -> HostArray:
+    """Values of the tokens that count, where these stand among all."""
+    text = np.concatenate(sequences)
+    found = np.full(len(text), np.nan)
+    found[1:][text[1:] != start] = values
+    return found
 
 
 def _histories(name: str, sequences: Iterable[Ids], order: int, start: int, nothing: int) -> HostArray:

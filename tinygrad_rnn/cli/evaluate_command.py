@@ -16,7 +16,7 @@ from tinygrad_rnn.cli.options import (
     permit_options,
     task_option,
 )
-from tinygrad_rnn.cli.saying import note, say, warn
+from tinygrad_rnn.cli.saying import note, say_all, warn
 from tinygrad_rnn.models.checkpoint import Checkpoint
 from tinygrad_rnn.tasks.finding import saved_task, with_weights
 from tinygrad_rnn.tasks.language.evaluating import evaluate_language
@@ -24,6 +24,7 @@ from tinygrad_rnn.tasks.language.saved import LANGUAGE
 from tinygrad_rnn.training.measuring import measure
 from tinygrad_rnn.training.options import OptionError
 from tinygrad_rnn.training.permits import Permit
+from tinygrad_rnn.training.report import result_lines
 from tinygrad_rnn.training.runs import saved_data
 from tinygrad_rnn.training.saved_runs import load_run
 
@@ -63,8 +64,7 @@ def evaluate_command(
         if text:
             raise OptionError(f"--text is for language models, and this one's task is {saved.meta['task']}: say --data")
         lines = _evaluate(checkpoint, saved, data, encoding, device, permit)
-    for label, line in lines:
-        say(label, line)
+    say_all(lines)
 
 
 def _evaluate(
@@ -81,8 +81,4 @@ def _evaluate(
         source = task.source(note)
         examples, part, about = source.examples, "given", {"sha256": source.sha256}
     model = with_weights(path, saved, task, device)
-    found = measure(task, model, examples, device)
-    lines = [("result", task.result(found, part)), ("", task.about_result(about, model))]
-    if data is None and saved.meta["data"].get("baselines"):
-        lines.append(("baseline", task.baseline_line(saved.meta["data"]["baselines"], task.value(found))))
-    return lines
+    return result_lines(task, model, about, measure(task, model, examples, device), part, own=data is None)

@@ -26,6 +26,12 @@ def say(label: str, text: str) -> None:
     echo(entry(label, text))
 
 
+def say_all(lines: Iterable[tuple[str, str]]) -> None:
+    """Prints labels with their texts; a table, which has several lines, as it stands."""
+    for label, text in lines:
+        echo(text) if "\n" in text else say(label, text)
+
+
 def note(text: str) -> None:
     """Prints what a user should know and need not act on."""
     say("note", text)

@@ -244,7 +244,7 @@ def train_task(
         raise
     finally:
         reporter.close()
-    conclude(run, out, written, why, count)
+    conclude(run, out, written, reporter.spent, why, count)
 
 
 def _nothing(text: str) -> None:

@@ -28,6 +28,7 @@ from tinygrad_rnn.training.measuring import answers
 from tinygrad_rnn.training.options import OptionError
 from tinygrad_rnn.training.permits import Permit
 from tinygrad_rnn.training.report import Reporter
+from tinygrad_rnn.training.result_file import RESULT, write_result
 from tinygrad_rnn.training.runs import figures_of
 from tinygrad_rnn.training.saved_runs import load_run
 from tinygrad_rnn.training.task import Task
@@ -146,5 +147,7 @@ def train(
         why = train_run(run, folder, history, time_budget)
         if (best := own_checkpoint(folder / BEST, run)) is not None:
             load_weights(folder / BEST, best, run.model)
-        result = run.measured(run.data.test if len(run.data.test) else run.data.valid)
+        part = "test" if len(run.data.test) else "validation"
+        result = run.measured(run.data.test if part == "test" else run.data.valid)
+        write_result(folder / RESULT, run, result, part, reporter.spent, why)
     return Trained(run.task, run.model, device, history=history.evaluations, result=result, why=why)

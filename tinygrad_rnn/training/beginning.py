@@ -23,7 +23,9 @@ def new_run(task: Task, note: Note, device: str = "cpu", **given: Any) -> Run:
     _check_parts(task, data)
     for remark in task.remarks(source):
         note(remark)
-    data.about["baselines"] = known_baselines(task, data)
+    baselines = known_baselines(task, data)
+    data.about["baselines"] = {name: float(value) for name, value in baselines.items()}
+    data.about["baselines_without"] = {name: value.without for name, value in baselines.items() if value.without}
     run = Run(task, data, device, **given)
     if task.tried:
         try_first_batch(run, note)

@@ -110,6 +110,7 @@ _PARTS: dict[str, FieldCheck] = {
     "data": _of(
         {"name": _text, "sha256": _text},
         {"split_sha256": _text, "tokenizer": _by_name(_option), "baselines": _by_name(_number)}
+        | {"baselines_without": _by_name(_each(_number))}
         | dict.fromkeys(("examples", "sentences", "tokens"), _whole),
     ),
     "progress": _of({"epoch": _whole, "batch": _whole, "step": _whole}),

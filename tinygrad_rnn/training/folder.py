@@ -16,6 +16,7 @@ from tinygrad_rnn.data.messages import Note
 from tinygrad_rnn.models import checkpoint
 from tinygrad_rnn.models.whole_files import remove_parts, write_whole
 from tinygrad_rnn.training.options import OptionError
+from tinygrad_rnn.training.result_file import RESULT
 from tinygrad_rnn.training.runs import Run
 from tinygrad_rnn.training.saved_runs import id_of_run, load_run
 
@@ -52,7 +53,7 @@ def _checkpoints(folder: Path) -> list[Path]:
 
 def files_of_a_run(folder: Path) -> list[Path]:
     """Those files of a run that lie in the folder: a new run would overwrite them."""
-    return [*_checkpoints(folder), *(path for name in (LOG, PICTURE) if os.path.lexists(path := folder / name))]
+    return [*_checkpoints(folder), *(path for name in (LOG, PICTURE, RESULT) if os.path.lexists(path := folder / name))]
 
 
 # --- The lock --------------------------------------------------------------------------------------------------
@@ -77,7 +78,7 @@ def held(folder: Path, note: Note) -> Iterator[None]:
         yield
         return
     try:
-        remove_parts(folder, *map(re.escape, (BEST, LAST, LOG)), _OF_A_STEP)
+        remove_parts(folder, *map(re.escape, (BEST, LAST, LOG, RESULT)), _OF_A_STEP)
         yield
     finally:
         if sys.platform == "win32":  # where a file that is open cannot be removed
@@ -156,7 +157,8 @@ def remove_other_runs(folder: Path, run: Run) -> None:
     """Removes the files of other runs than this one, and of this one's later steps. Raises OSError."""
     checkpoints = _checkpoints(folder)
     if all(is_of_another(path, run) for path in checkpoints):
-        (folder / PICTURE).unlink(missing_ok=True)
+        for name in (PICTURE, RESULT):
+            (folder / name).unlink(missing_ok=True)
     for path in checkpoints:
         if is_of_another(path, run):
             path.unlink()

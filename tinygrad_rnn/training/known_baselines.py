@@ -5,29 +5,41 @@ from __future__ import annotations
 import json
 import math
 import sys
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
 from tinygrad_rnn.data.cache import cache_folder, keep, kept, text_digest
+from tinygrad_rnn.training.comparing import Reached
 from tinygrad_rnn.training.examples import Data
 from tinygrad_rnn.training.saved_runs import tables_to_json
 from tinygrad_rnn.training.task import Task
 
 
-def known_baselines(task: Task, data: Data) -> dict[str, float]:
+def known_baselines(task: Task, data: Data) -> dict[str, Reached]:
     """What the task's `baselines` give, in its metric, on the part for the result, or where that is empty on the one
     that validates; without those that are no finite numbers. They are kept in the user's cache folder under a hash of
     the task, its tables and the examples."""
-    folder, title = cache_folder(), f"baselines-{_identity(task, data)}"
+    folder, title = cache_folder(), f"baselines-{_FORMAT}-{_identity(task, data)}"
     if folder is not None and (text := kept(folder, title)) is not None:
-        return {name: float(value) for name, value in json.loads(text).items()}
+        return {name: Reached(*each) for name, each in json.loads(text).items()}
     part = data.test if len(data.test) else data.valid
-    found = {name: float(value) for name, value in task.baselines(data.train, part).items()}
+    given = task.baselines(data.train, part).items()
+    found = {name: Reached(value, _rounded(getattr(value, "without", ()))) for name, value in given}
     found = {name: value for name, value in found.items() if math.isfinite(value)}
     if folder is not None:
         with suppress(OSError):  # what cannot be kept is found again
-            keep(folder, title, json.dumps(found))
+            keep(folder, title, json.dumps({name: [value, value.without] for name, value in found.items()}))
     return found
+
+
+_FORMAT = 2
+"""Of what is kept."""
+
+
+def _rounded(values: Sequence[float]) -> list[float]:
+    """To eight digits, since they are in every checkpoint; none where one is no finite number."""
+    return [float(f"{value:.8g}") for value in values] if all(map(math.isfinite, values)) else []
 
 
 def _identity(task: Task, data: Data) -> str:

@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
+from typing import Any
 
 from tqdm import tqdm
 
 from tinygrad_rnn.data.messages import printable
+from tinygrad_rnn.training.class_report import about_labels
+from tinygrad_rnn.training.comparing import comparisons
 from tinygrad_rnn.training.display import TIE, columns, entry, figure, header, row, shortened
 from tinygrad_rnn.training.driving import Listener
 from tinygrad_rnn.training.fitting import Evaluation, Record
 from tinygrad_rnn.training.log_file import LogFile
+from tinygrad_rnn.training.measuring import Measured
 from tinygrad_rnn.training.runs import Run, figures_of
+from tinygrad_rnn.training.task import Task
+from tinygrad_rnn.training.telling import SURENESS
 
 QUIET_SECONDS = 10.0
 """Without a terminal, and so without a bar, a line is printed as often as that."""
@@ -41,6 +47,8 @@ class Reporter(Listener):
         self.first_step = run.progress.step
         self.headed = False
         self.best = run.best
+        self.spent = 0.0
+        """Seconds of training steps."""
         self.barred = not quiet and sys.stderr.isatty()
         self.width = 24 if columns(sys.stderr) >= 100 else 10
         self.bar = tqdm(
@@ -63,6 +71,7 @@ class Reporter(Listener):
         self.count += record.count
         self.loss += record.loss * record.count
         self.seconds += record.seconds
+        self.spent += record.seconds
         self.skipped += not record.applied
         done = self.run.progress.batch or self.batches
         if self.barred:
@@ -154,13 +163,24 @@ class Reporter(Listener):
         self.log.close()
 
 
-def summary(run: Run, found: Evaluation, part: str, why: str) -> list[str]:
-    """The lines under a run: what came out, of its best model on a `part` of the examples, and what it is worth."""
-    task = run.task
-    lines = [
-        entry("result", f"{task.result(found, part)} ({why.replace(' ', TIE)})"),
-        entry("", task.about_result(run.data.about, run.model)),
+def summary(run: Run, found: Measured, part: str, seconds: float, why: str) -> list[tuple[str, str]]:
+    """What stands under a run: what came out, of its best model on a `part` of the examples, after so many seconds of
+    training steps, and what it is worth. Labels, and texts for `entry`."""
+    (label, result), (_, about), *rest = result_lines(run.task, run.model, run.data.about, found, part, own=True)
+    return [
+        (label, f"{result} ({why.replace(' ', TIE)})"),
+        ("", f"{about}, {f'{seconds:,.0f} s of training'.replace(' ', TIE)}"),
+        *rest,
     ]
-    if baselines := run.data.about.get("baselines"):
-        lines.append(entry("baseline", task.baseline_line(baselines, task.value(found))))
-    return lines
+
+
+def result_lines(
+    task: Task, model: Any, about: Mapping[str, Any], found: Measured, part: str, own: bool
+) -> list[tuple[str, str]]:
+    """What a model reaches on a `part` of examples, which `about` describes, and what it is worth; beside the baselines
+    where that are the run's `own`. Labels, and texts for `entry`."""
+    lines = [("result", task.result(found, part)), ("", task.about_result(about, model))]
+    if own and (methods := comparisons(about, task.higher, found.reached(task))):
+        lines.append(("baseline", task.baseline_line(methods)))
+        lines += [("", SURENESS)] if any(each.error is not None for each in methods) else []
+    return lines + about_labels(task, found)

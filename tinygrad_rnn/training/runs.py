@@ -19,7 +19,7 @@ from tinygrad_rnn.training.building import build_model, load_weights, model_of, 
 from tinygrad_rnn.training.carried import state_arrays, state_of
 from tinygrad_rnn.training.examples import OWN, Data, LazyBatches, moved
 from tinygrad_rnn.training.fitting import Evaluation, Progress, Record, fit
-from tinygrad_rnn.training.measuring import measure
+from tinygrad_rnn.training.measuring import Measured, measure
 from tinygrad_rnn.training.optimizers import make_optimizer, make_schedule
 from tinygrad_rnn.training.options import OptionError, RunOptions
 from tinygrad_rnn.training.places import found_files, places_of
@@ -114,11 +114,11 @@ class Run:
             clip_limit=options.clip_value,
         )
 
-    def validate(self) -> Evaluation:
+    def validate(self) -> Measured:
         """Evaluates the model as it is on the validation part; nothing of the run changes."""
         return self.measured(self.data.valid)
 
-    def measured(self, examples: Sequence[Any]) -> Evaluation:
+    def measured(self, examples: Sequence[Any]) -> Measured:
         """Evaluates the model as it is on examples; nothing of the run changes."""
         return measure(self.task, self.model, examples, self.device)
 

@@ -15,12 +15,14 @@ from tinygrad_rnn.data.padding import buckets
 from tinygrad_rnn.data.splits import shuffled_split, stratified_split
 from tinygrad_rnn.inspection.views import View
 from tinygrad_rnn.metrics.classes import accuracy
+from tinygrad_rnn.metrics.jackknife import without_each
 from tinygrad_rnn.models.checkpoint import Arrays
 from tinygrad_rnn.models.module import Module
 from tinygrad_rnn.ops.rows import Reduction
 from tinygrad_rnn.tensor import Tensor
 from tinygrad_rnn.training.carried import is_state
 from tinygrad_rnn.training.cell_files import FoundCell, open_cell
+from tinygrad_rnn.training.comparing import Reached
 from tinygrad_rnn.training.examples import OWN, Data, Source, TaskError, digest_of
 from tinygrad_rnn.training.fitting import Evaluation
 from tinygrad_rnn.training.options import OptionError, RunOptions, TrainingOptions
@@ -161,16 +163,28 @@ class Task(Telling):
         unless told."""
         return self.reached({name: make() for name, make in self.METHODS.items()}, train, test) if self.METHODS else {}
 
+    def metric_of(self, gold: Sequence[Any], said: Sequence[Any]) -> float:
+        """The value of the metric, which is not the loss, as `score` gives it. Raises TaskError where it does not."""
+        return self._metric_in(self.score(gold, said))
+
+    def _metric_in(self, found: Mapping[str, float]) -> float:
+        if self.metric not in found:
+            raise TaskError(f"{self.name}.score must give the metric {self.metric!r}, got {sorted(found)}")
+        return found[self.metric]
+
     def reached(self, methods: Mapping[str, Baseline], train: Sequence[Any], test: Sequence[Any]) -> dict[str, float]:
         """By name, what methods that are fitted to `train` reach on `test`, in the task's metric: for `baselines`.
         Nothing where that is the loss, which they have not."""
         if self.metric == "loss":
             return {}
         (inputs, outputs), (asked, gold) = (zip(*part, strict=True) for part in (train, test))
-        found = {name: self.score(gold, method.fit(inputs, outputs).predict(asked)) for name, method in methods.items()}
-        if strange := [name for name, metrics in found.items() if self.metric not in metrics]:
-            raise TaskError(f"{self.name}.reached: there is no {self.metric} of {strange[0]}; override baselines")
-        return {name: metrics[self.metric] for name, metrics in found.items()}
+        found: dict[str, float] = {}
+        for name, method in methods.items():
+            said = method.fit(inputs, outputs).predict(asked)
+            if self.metric not in self.score(gold, said):
+                raise TaskError(f"{self.name}.reached: there is no {self.metric} of {name}; override baselines")
+            found[name] = Reached(self.metric_of(gold, said), without_each(self.metric_of, gold, said))
+        return found
 
     def labels_in(self, outputs: Sequence[Any]) -> Iterable[Hashable]:
         """The labels in outputs, one after the other, of which F1 and confusions are told; none where outputs have
@@ -283,9 +297,7 @@ class Task(Telling):
         TaskError where `score` does not give it."""
         if self.metric == "loss" or not math.isfinite(found.loss):
             return found.loss if self.metric == "loss" else math.nan
-        if self.metric not in found.metrics:
-            raise TaskError(f"{self.name}.score must give the metric {self.metric!r}, got {sorted(found.metrics)}")
-        return found.metrics[self.metric]
+        return self._metric_in(found.metrics)
 
     def better(self, value: float, other: float) -> bool:
         """Whether a value of the metric is better than another."""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
 
+from tinygrad_rnn.training.comparing import Comparison, comparisons
 from tinygrad_rnn.training.display import TIE, figure
 from tinygrad_rnn.training.examples import Data
 from tinygrad_rnn.training.fitting import Evaluation
@@ -29,11 +30,8 @@ class Telling:
             (self.source_called, f"{about['name']}: {about['examples']:,} examples, sha256 {about['sha256'][:12]}"),
             ("split", f"{sizes[0]:,} training, {sizes[1]:,} validation and {sizes[2]:,} test examples"),
         ]
-        if about.get("baselines"):
-            found += [
-                ("baseline", self.baseline_line(about["baselines"])),
-                ("", f"({self.metric} on the same examples)"),
-            ]
+        if methods := comparisons(about, self.higher):
+            found += [("baseline", self.baseline_line(methods)), ("", f"({self.metric} on the same examples)")]
         return found
 
     def about_model(self, model: Any) -> str:
@@ -83,16 +81,18 @@ class Telling:
 
     def about_result(self, about: Mapping[str, Any], model: Any) -> str:
         """What that is worth; `about` is that of the examples."""
-        return f"{model.size:,} parameters, {self.source_called} sha256 {about['sha256'][:12]}"
+        parts = (
+            f"{model.size:,} parameters",
+            f"{self.source_called} sha256 {about['sha256'][:12]}",
+            f"seed {self.options.seed}",
+        )
+        return ", ".join(each.replace(" ", TIE) for each in parts)
 
-    def baseline_line(self, baselines: Mapping[str, float], reached: float | None = None) -> str:
+    def baseline_line(self, methods: Sequence[Comparison]) -> str:
         """What simple methods reach, the best last, and whether a model does better."""
-        words = []
-        for name, value in sorted(baselines.items(), key=lambda each: each[1], reverse=not self.higher):
-            better = reached is not None and (reached > value if self.higher else reached < value)
-            verdict = "" if reached is None else ": beaten" if better else ": not beaten"
-            words.append(f"{name} {figure(value, 4)}{verdict}".replace(" ", TIE))
-        return ", ".join(words)
+        ordered = sorted(methods, key=lambda each: each.value, reverse=not self.higher)
+        words = [f"{each.name} {figure(each.value, 4)}{verdict_text(each, 4)}" for each in ordered]
+        return ", ".join(each.replace(" ", TIE) for each in words)
 
     @property
     def of_several_lines(self) -> bool:
@@ -102,3 +102,23 @@ class Telling:
     def samples(self, model: Any, rng: np.random.Generator, count: int) -> Iterator[str]:
         """What the model makes up, where it does."""
         return iter(())
+
+
+def verdict_text(each: Comparison, digits: int) -> str:
+    """Whether a model does better than a method, by how much, and twice the standard error of that; nothing where no
+    model was measured."""
+    if each.verdict is None or each.gain is None:
+        return ""
+    sure = "" if each.error is None else f" ± {figure(2 * each.error, digits)}"
+    gain = figure(abs(each.gain), digits)
+    match each.verdict:
+        case "beaten":
+            return f": beaten by {gain}{sure}"
+        case "level":
+            return f": level, {gain}{sure} {'better' if each.gain >= 0 else 'worse'}"
+        case _:
+            return f": not reached, {gain}{sure} worse"
+
+
+SURENESS = "(±: twice the standard error of the difference, on the same examples)"
+"""What stands below verdicts."""

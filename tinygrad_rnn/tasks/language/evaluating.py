@@ -12,6 +12,7 @@ from tinygrad_rnn.tasks.language.split_identity import split_change
 from tinygrad_rnn.tasks.language.telling import baseline_line
 from tinygrad_rnn.tasks.language.text_data import encode, measure_sentences, prepare, read_corpus
 from tinygrad_rnn.tasks.language.unknown_tokens import UnknownTokens, count_unknown
+from tinygrad_rnn.training.comparing import comparisons
 from tinygrad_rnn.training.display import figure
 from tinygrad_rnn.training.fitting import Evaluation
 from tinygrad_rnn.training.permits import Permit
@@ -68,7 +69,7 @@ def evaluate_language(
             )
         )
     if not text:
-        lines.append(("baseline", baseline_line(meta["data"]["baselines"])))
+        lines.append(("baseline", baseline_line(comparisons(meta["data"], higher=False))))
     return lines
 
 

@@ -28,6 +28,7 @@ from tinygrad_rnn.tasks.language.transfer import begin_from, settings_and_cell
 from tinygrad_rnn.tasks.language.vectors import load_word_vectors
 from tinygrad_rnn.tensor import Tensor
 from tinygrad_rnn.training.cell_files import FoundCell
+from tinygrad_rnn.training.comparing import Comparison
 from tinygrad_rnn.training.display import figure
 from tinygrad_rnn.training.fitting import Evaluation
 from tinygrad_rnn.training.options import OptionError
@@ -99,8 +100,8 @@ class Language(Task):
         return cast(Batch, part)
 
     def baselines(self, train: Sequence[Any], test: Sequence[Any]) -> dict[str, float]:
-        """Nats per token of interpolated n-grams, by their order."""
-        return ngram_baselines(train, test, self.vocabulary, self.options.level)
+        """Nats per token of interpolated n-grams, by their order, and without each block of batches."""
+        return ngram_baselines(train, test, self.vocabulary, self.options)
 
     # --- The model ---------------------------------------------------------------------------------------------
 
@@ -205,9 +206,9 @@ class Language(Task):
         """Sizes and the corpus."""
         return f"vocabulary {len(self.vocabulary):,}, {super().about_result(about, model)}"
 
-    def baseline_line(self, baselines: Mapping[str, float], reached: float | None = None) -> str:
+    def baseline_line(self, methods: Sequence[Comparison]) -> str:
         """Of n-grams by their order, with perplexities."""
-        return baseline_line(baselines, reached)
+        return baseline_line(methods)
 
     @property
     def of_several_lines(self) -> bool:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 
 from tinygrad_rnn.models.language import LanguageModel
 from tinygrad_rnn.tasks.language.options import LanguageOptions
 from tinygrad_rnn.tasks.language.text_data import TextData
 from tinygrad_rnn.tasks.language.unknown_tokens import count_unknown
+from tinygrad_rnn.training.comparing import Comparison, comparisons
 from tinygrad_rnn.training.display import TIE, figure
 from tinygrad_rnn.training.fitting import Evaluation
+from tinygrad_rnn.training.telling import verdict_text
 
 ORDERS = {"1": "unigram", "2": "bigram", "3": "trigram", "4": "4-gram", "5": "5-gram"}
 """What n-grams are called, by their order."""
@@ -25,7 +27,7 @@ def about_data(data: TextData, options: LanguageOptions) -> list[tuple[str, str]
         ("corpus", f"{about['name']}: {about['tokens']:,} tokens, sha256 {about['sha256'][:12]}"),
         ("split", f"{sizes[0]:,} training and {sizes[1]:,} validation {unit}, vocabulary {len(data.vocabulary):,}"),
         ("", f"unknown tokens: {count_unknown(train)} in training, {count_unknown(valid)} in validation"),
-        ("baseline", baseline_line(about["baselines"])),
+        ("baseline", baseline_line(comparisons(about, higher=False))),
         ("", f"(interpolated Witten-Bell n-grams on the same split, in nats per {options.unit})"),
     ]
 
@@ -36,13 +38,12 @@ def about_model(options: LanguageOptions, model: LanguageModel) -> str:
     return f"{options.layers} x {options.cell} {options.hidden}, embedding {options.embedding}{output}"
 
 
-def baseline_line(baselines: Mapping[str, float], reached: float | None = None) -> str:
+def baseline_line(methods: Sequence[Comparison]) -> str:
     """Nats per token and perplexity of n-grams by their order, and whether a model does better: a text for `entry`."""
     words = []
-    for order, nats in baselines.items():
-        verdict = "" if reached is None else ": beaten" if reached < nats else ": not reached"
-        found = Evaluation(nats, 1).perplexity
-        words.append(f"{ORDERS[order]} {nats:.3f} (perplexity {figure(found, 1)}){verdict}")
+    for each in methods:
+        found = Evaluation(each.value, 1).perplexity
+        words.append(f"{ORDERS[each.name]} {each.value:.3f} (perplexity {figure(found, 1)}){verdict_text(each, 3)}")
     return ", ".join(each.replace(" ", TIE) for each in words)
 
 

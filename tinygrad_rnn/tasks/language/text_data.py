@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from tinygrad_rnn.baselines.ngram import ngram_nats_by_order
+from tinygrad_rnn.baselines.ngram import token_nats_by_order
 from tinygrad_rnn.data.batches import Batch, bucketed, stream
 from tinygrad_rnn.data.corpus import standard_library
 from tinygrad_rnn.data.messages import Note, TextError
@@ -17,11 +17,13 @@ from tinygrad_rnn.data.splits import train_valid_split
 from tinygrad_rnn.data.tokenizers import TokenizerFacts, tokenizer_facts
 from tinygrad_rnn.data.tokens import tokenize
 from tinygrad_rnn.data.vocabulary import Ids, Vocabulary
+from tinygrad_rnn.metrics.jackknife import mean_without_each
 from tinygrad_rnn.models.language import LanguageModel
 from tinygrad_rnn.tasks.language.held_out import read_validation_text
 from tinygrad_rnn.tasks.language.options import LanguageOptions
 from tinygrad_rnn.tasks.language.split_identity import split_digest
 from tinygrad_rnn.tasks.language.unknown_tokens import without_unknown
+from tinygrad_rnn.training.comparing import Reached
 from tinygrad_rnn.training.examples import Data
 from tinygrad_rnn.training.fitting import Evaluation, evaluate
 
@@ -152,9 +154,20 @@ def measure_sentences(
     return evaluate(model, batches, carry=settings.streams)
 
 
-def ngram_baselines(train: Sequence[Ids], valid: Sequence[Ids], vocabulary: Vocabulary, level: str) -> dict[str, float]:
+def ngram_baselines(
+    train: Sequence[Ids], valid: Sequence[Ids], vocabulary: Vocabulary, settings: LanguageOptions
+) -> dict[str, float]:
     """Nats per token of interpolated n-grams on the same split and vocabulary, over the tokens that the model is
-    asked for: orders 1 to 3 for words, 1 to 5 for characters."""
-    highest = 3 if level == "word" else 5
-    found = ngram_nats_by_order(train, valid, highest, vocabulary)
-    return {str(order): nats for order, nats in enumerate(found, 1)}
+    asked for: orders 1 to 3 for words, 1 to 5 for characters. Each is known without each block of the batches in which
+    the model is asked."""
+    highest = 3 if settings.level == "word" else 5
+    # Batches of places in the text, in the place of the tokens that stand there.
+    ends = np.cumsum([len(sequence) for sequence in valid])
+    places = [np.arange(end - len(sequence), end) for end, sequence in zip(ends, valid, strict=True)]
+    batches = [make_batches(settings, each, warm_up=settings.warm_up) for each in (valid, places)]
+    found: dict[str, float] = {}
+    for order, nats in enumerate(token_nats_by_order(train, valid, highest, vocabulary), 1):
+        sums = [float(nats[where.targets][asked.weights > 0].sum()) for asked, where in zip(*batches, strict=True)]
+        counts = [asked.tokens for asked in batches[0]]
+        found[str(order)] = Reached(nats[~np.isnan(nats)].mean(), mean_without_each(sums, counts))
+    return found
