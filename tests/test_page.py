@@ -20,7 +20,8 @@ from hypothesis import strategies as st
 from tinygrad_rnn import Tensor, no_grad, ops
 from tinygrad_rnn.cli import main
 from tinygrad_rnn.data import TextError, Vocabulary
-from tinygrad_rnn.inspection.page import bars, curves, render_page, ticks
+from tinygrad_rnn.inspection.charts import curves, ticks
+from tinygrad_rnn.inspection.page import bars, render_page
 from tinygrad_rnn.inspection.plots import loss_curve
 from tinygrad_rnn.inspection.short_steps import without_short_steps
 from tinygrad_rnn.loops import ScanWarning

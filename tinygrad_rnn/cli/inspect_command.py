@@ -12,6 +12,7 @@ from tinygrad_rnn.cli.helping import Grouped, of_model
 from tinygrad_rnn.cli.options import any_task, checkpoint_argument, permit_options, task_option
 from tinygrad_rnn.cli.saying import command_with, echo, say, warn
 from tinygrad_rnn.disk import named_errors
+from tinygrad_rnn.inspection.plots import PICTURES, draw_views
 from tinygrad_rnn.models import checkpoint as files
 from tinygrad_rnn.tasks.finding import (
     TASKS,
@@ -24,6 +25,7 @@ from tinygrad_rnn.tasks.finding import (
 from tinygrad_rnn.tasks.language.looking import checkpoint_page
 from tinygrad_rnn.tasks.language.opening import rebuilt
 from tinygrad_rnn.tasks.language.saved import LANGUAGE
+from tinygrad_rnn.tasks.looking import look, task_page
 from tinygrad_rnn.training.display import figure
 from tinygrad_rnn.training.options import OptionError
 from tinygrad_rnn.training.permits import NOTHING_PERMITTED, FileNotRun, Permit, cell_not_run
@@ -36,16 +38,30 @@ from tinygrad_rnn.training.task import Task
     cls=Grouped,
     headings=of_model("inspect", "What is shown", "tinygrad-rnn inspect --html page.html --text 'the file is open .'"),
     short_help="Show what is in a checkpoint, as text or as a page.",
-    help="Show what is in a checkpoint: where it is from, how far it got, and its weights. With --html that of a "
-    "language model as a page, with curves, and what it does over a text: surprise, gates, what depends on what.",
+    help="Show what is in a checkpoint: where it is from, how far it got, and its weights.\n\n"
+    "With --html as a page, with curves, and what the model does: a language model over a text (surprise, gates, what"
+    " depends on what), another one with examples that it was not trained on (alignments, confusions, forecasts).",
 )
 @checkpoint_argument(any_task)
 @click.option("--html", type=click.Path(dir_okay=False, path_type=Path), help="Write a page to look at instead.")
-@click.option("--text", help="The text that the page shows the model reading (of its validation part unless told).")
+@click.option(
+    "--plot",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Draw what the page of a task shows into a picture instead (.png, .svg, .pdf; needs matplotlib).",
+)
+@click.option(
+    "--text", help="The text that a language model's page shows it reading (of its validation part unless told)."
+)
 @permit_options
 @task_option
-def inspect_command(checkpoint: Path, html: Path | None, text: str | None, permit: Permit) -> None:
+def inspect_command(checkpoint: Path, html: Path | None, plot: Path | None, text: str | None, permit: Permit) -> None:
     saved = load_run(checkpoint)
+    if plot is not None:
+        if html is not None:
+            raise OptionError("--plot and --html: one of them at a time")
+        _plot(checkpoint, saved, plot, permit)
+        return
     if html is not None:
         _page(checkpoint, saved, html, text, permit)
         return
@@ -71,16 +87,39 @@ def _not_run(path: Path, meta: dict[str, Any]) -> FileNotRun | None:
 
 
 def _page(checkpoint: Path, saved: files.Checkpoint, html: Path, text: str | None, permit: Permit) -> None:
-    model, vocabulary, options, meta = rebuilt(checkpoint, saved, "cpu", permit, warn)
     if html.is_file() and html.read_bytes()[:9].lower() != b"<!doctype":
         raise OptionError(f"--html: {html} is there already, and is no page: it stays as it is")
-    whole = checkpoint_page(checkpoint, model, vocabulary, options, meta, text)
+    if saved.meta["task"] == LANGUAGE:
+        model, vocabulary, options, meta = rebuilt(checkpoint, saved, "cpu", permit, warn)
+        whole = checkpoint_page(checkpoint, model, vocabulary, options, meta, text)
+    else:
+        if text is not None:
+            raise OptionError(f"--text is for language models, and this one's task is {saved.meta['task']}")
+        task = saved_task(checkpoint, saved, permit, warn)
+        whole = task_page(checkpoint, saved, task, with_weights(checkpoint, saved, task))
     if str(html) == "-":
         (echo if sys.stdout.isatty() else click.echo)(whole)
         return
     with named_errors(html):
         html.write_text(whole, encoding="utf-8", errors="backslashreplace")
     say("page", str(html))
+
+
+def _plot(checkpoint: Path, saved: files.Checkpoint, target: Path, permit: Permit) -> None:
+    if target.suffix.lower() not in PICTURES:
+        raise OptionError(f"--plot: a picture ends in {', '.join(PICTURES)}, got {target}")
+    if target.exists():
+        raise OptionError(f"--plot: {target} is there already: it stays as it is")
+    if saved.meta["task"] == LANGUAGE:
+        raise OptionError("--plot is for other tasks: what a language model does is on the page that --html writes")
+    task = saved_task(checkpoint, saved, permit, warn)
+    looked = look(checkpoint, saved, task, with_weights(checkpoint, saved, task))
+    if not looked.views:
+        raise OptionError(f"--plot: there is nothing to draw: {looked.missing or f'{task.name} has no views'}")
+    figure = draw_views(looked.views)
+    with named_errors(target):
+        figure.savefig(target, dpi=120)
+    say("picture", str(target))
 
 
 def _table(checkpoint: Path, saved: files.Checkpoint, task: Task | None) -> None:

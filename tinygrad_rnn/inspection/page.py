@@ -14,9 +14,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_rnn.backend import HostArray
-
-Curves = dict[str, list[tuple[int, float]]]
-"""Points (step, value) by name."""
+from tinygrad_rnn.inspection.charts import Curves, curves
 
 
 @dataclass(frozen=True)
@@ -46,27 +44,38 @@ def render_page(
     title: str, about: Sequence[tuple[str, str]], losses: Curves, norms: Curves, reading: Reading, between: str = " "
 ) -> str:
     """`about` is shown as a list of names and values; `between` is what stands between two tokens."""
-    facts = "".join(f"<dt>{escape(name)}</dt><dd>{escape(value)}</dd>" for name, value in about)
     gates, maps = (f"There are none: {reading.untraced}.", " hidden") if reading.untraced else (_GATES, "")
-    sections = {
-        "Losses": (_LOSSES, curves(losses, "nats per token")),
-        "Norm of the gradient": (_NORMS, curves(norms, "norm") + bars(reading.gradients)),
-        "A text, as the model reads it": (_TEXT, f"<p>{_mean(reading)}</p>{_CHOICES}"),
-        "Gates and states over the text": (gates, f'<div id="maps"{maps}></div>'),
-        "Nearest in the embedding": (_NEAREST, near(reading.neighbours)),
-    }
+    sections = [
+        ("Losses", _LOSSES, curves(losses, "nats per token")),
+        ("Norm of the gradient", _NORMS, curves(norms, "norm") + bars(reading.gradients)),
+        ("A text, as the model reads it", _TEXT, f"<p>{_mean(reading)}</p>{_CHOICES}"),
+        ("Gates and states over the text", gates, f'<div id="maps"{maps}></div>'),
+        ("Nearest in the embedding", _NEAREST, near(reading.neighbours)),
+    ]
+    data = json.dumps(_data(reading, between), ensure_ascii=False, allow_nan=False)
+    script = (
+        f'<script type="application/json" id="data">{data.replace("<", chr(92) + "u003c")}</script>'
+        f"<script>{_asset('page.js')}</script>"
+    )
+    return facts_and_sections(title, about, sections, script)
+
+
+def facts_and_sections(
+    title: str, about: Sequence[tuple[str, str]], sections: Sequence[tuple[str, str, str]], script: str = ""
+) -> str:
+    """A whole page: names and values, sections (heading, introduction, HTML) without those that have nothing to show,
+    and a script, as HTML, at its end."""
+    facts = "".join(f"<dt>{escape(name)}</dt><dd>{escape(value)}</dd>" for name, value in about)
     body = "".join(
-        f"<section><h2>{escape(name)}</h2><p>{escape(intro)}</p>{part}</section>"
-        for name, (intro, part) in sections.items()
+        f"<section><h2>{escape(name)}</h2>{f'<p>{escape(intro)}</p>' if intro else ''}{part}</section>"
+        for name, intro, part in sections
         if part
     )
-    data = json.dumps(_data(reading, between), ensure_ascii=False, allow_nan=False)
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f"<title>{escape(title)}</title><style>{_asset('page.css')}</style></head><body><main><h1>{escape(title)}</h1>"
-        f'<dl>{facts}</dl>{body}</main><script type="application/json" id="data">'
-        f"{data.replace('<', chr(92) + 'u003c')}</script><script>{_asset('page.js')}</script></body></html>"
+        f"<dl>{facts}</dl>{body}</main>{script}</body></html>"
     )
 
 
@@ -129,70 +138,6 @@ def _rounded(values: HostArray, digits: int = 4) -> Any:
     if values.ndim > 1:
         return [_rounded(row, digits) for row in values]
     return [float(f"{v:.{digits}g}") if np.isfinite(v) else None for v in values.astype(np.float64)]
-
-
-# --- Curves ------------------------------------------------------------------------------------------------------
-
-_WIDTH, _HEIGHT, _LEFT, _BOTTOM = 420, 240, 46, 40
-_MOST_DRAWN = 1e300
-_FEW_POINTS = 40
-"""Points of a curve that are marked, each, at most."""
-
-
-def curves(lines: Curves, unit: str) -> str:
-    """An SVG of curves over steps, each thinned to about 300 points; empty where there is none."""
-    lines = {name: _thinned([p for p in points if abs(p[1]) <= _MOST_DRAWN]) for name, points in lines.items()}
-    colors = dict(zip(lines, ("blue", "red"), strict=False))
-    lines = {name: points for name, points in lines.items() if points}
-    if not lines:
-        return ""
-    xs, ys = ([p[i] for points in lines.values() for p in points] for i in (0, 1))
-    across, up = ticks(min(xs), max(xs), 4), ticks(min(ys), max(ys), 5)
-
-    def at(x: float, y: float) -> tuple[float, float]:
-        right, high = (x - across[0]) / (across[-1] - across[0]), (y - up[0]) / (up[-1] - up[0])
-        return _LEFT + right * (_WIDTH - _LEFT - 16), _HEIGHT - _BOTTOM - high * (_HEIGHT - _BOTTOM - 24)
-
-    parts = [f'<text x="4" y="12">{escape(unit)}</text>']
-    for y in up:
-        _, place = at(0, y)
-        parts.append(
-            f'<line x1="{_LEFT}" x2="{_WIDTH - 16}" y1="{place:.1f}" y2="{place:.1f}" class="grid"/>'
-            f'<text x="{_LEFT - 6}" y="{place + 4:.1f}" text-anchor="end">{y:g}</text>'
-        )
-    for x in across:
-        place, _ = at(x, 0)
-        parts.append(f'<text x="{place:.1f}" y="{_HEIGHT - 22}" text-anchor="middle">{x:,g}</text>')
-    parts.append(f'<text x="{(_LEFT + _WIDTH - 16) / 2}" y="{_HEIGHT - 4}" text-anchor="middle">steps</text>')
-    for name, points in lines.items():
-        places = [at(*p) for p in points]
-        path = " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
-        marks = "".join(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3"/>' for x, y in places if len(points) <= _FEW_POINTS)
-        parts.append(f'<g class="{colors[name]}"><title>{escape(name)}</title><polyline points="{path}"/>{marks}</g>')
-    keys = "".join(f'<span class="{colors[name]}"><i></i>{escape(name)}</span>' for name in lines)
-    told = "; ".join(f"{name} from {p[0][1]:.3g} to {p[-1][1]:.3g} at step {p[-1][0]:,}" for name, p in lines.items())
-    label = escape(f"{unit}: {told}", quote=True)
-    svg = f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" class="chart" role="img" aria-label="{label}">{"".join(parts)}</svg>'
-    return f'{svg}<p class="keys">{keys}</p>'
-
-
-def ticks(low: float, high: float, count: int) -> list[float]:
-    """About `count` round numbers, evenly apart, from at most `low` to at least `high`, both within 1e300; fewer where
-    the values are so close to each other that round numbers between them are not."""
-    largest = max(abs(low), abs(high))
-    rough = max((high / count - low / count) or largest / count or 1 / count, largest * 1e-12, 1e-290)
-    exponent = math.floor(math.log10(rough))
-    power = 10.0**exponent
-    step = power * next(m for m in (1, 2, 5, 10) if m * power >= rough * 0.999)
-    first, last = math.floor(low / step), math.ceil(high / step)
-    return [round(i * step, max(0, -exponent)) for i in range(first, max(last, first + 1) + 1)]
-
-
-def _thinned(points: list[tuple[int, float]], most: int = 300) -> list[tuple[int, float]]:
-    """Means of neighbouring points."""
-    size = -(-len(points) // most) or 1
-    groups = [points[i : i + size] for i in range(0, len(points), size)]
-    return [(group[-1][0], float(np.mean([y for _, y in group]))) for group in groups]
 
 
 # --- Tables ------------------------------------------------------------------------------------------------------

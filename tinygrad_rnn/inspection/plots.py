@@ -12,6 +12,58 @@ import numpy as np
 from tinygrad_rnn.backend import Array
 from tinygrad_rnn.disk import named_errors
 from tinygrad_rnn.inspection.short_steps import without_short_steps
+from tinygrad_rnn.inspection.views import Chart, HeatMap, View
+
+PICTURES = (".png", ".svg", ".pdf")
+"""How the file of a picture may end."""
+WITHOUT = "a picture needs matplotlib, which is not installed: pip install 'tinygrad-rnn[plot]'"
+
+
+def draw_views(views: Sequence[View]) -> Any:
+    """A matplotlib Figure of views, one below the other. Raises ModuleNotFoundError where there is no matplotlib."""
+    try:
+        from matplotlib import figure as figures  # noqa: PLC0415  (optional)
+    except ImportError:
+        raise ModuleNotFoundError(WITHOUT) from None
+    heights = [max(2.2, 0.24 * len(view.rows) + 1.2) if isinstance(view, HeatMap) else 3.2 for view in views]
+    figure = figures.Figure(figsize=(8, sum(heights)), layout="constrained")
+    places = figure.subplots(len(views), 1, squeeze=False, height_ratios=heights)[:, 0]
+    for place, view in zip(places, views, strict=True):
+        _draw_matrix(place, view) if isinstance(view, HeatMap) else _draw_chart(place, view)
+        place.set_title(view.title, loc="left", fontsize=10)
+    return figure
+
+
+def _draw_matrix(place: Any, view: HeatMap) -> None:
+    values = np.ma.masked_invalid(view.values.astype(float))
+    most = float(np.abs(values).max()) or 1.0
+    colours: dict[str, Any] = (
+        {"vmin": -most, "vmax": most, "cmap": "RdBu_r"}
+        if values.min() < 0
+        else {"vmin": 0, "vmax": most, "cmap": "Blues"}
+    )
+    place.imshow(values, aspect="auto" if len(view.columns) > 3 * len(view.rows) else "equal", **colours)
+    place.set_yticks(range(len(view.rows)), view.rows)
+    step = -(-len(view.columns) // (20 if all(name.isdigit() for name in view.columns) else 60))
+    turned = {"rotation": 90} if max(map(len, view.columns), default=1) > 2 else {}
+    place.set_xticks(range(0, len(view.columns), step), view.columns[::step], **turned)
+    place.set(xlabel=view.column_title, ylabel=view.row_title)
+    if view.counts:
+        for (r, c), value in np.ndenumerate(view.values):
+            if value:
+                colour = "white" if abs(value) > 0.55 * most else "black"
+                place.text(c, r, f"{value:g}", ha="center", va="center", color=colour, fontsize=8)
+
+
+def _draw_chart(place: Any, view: Chart) -> None:
+    for name, (low, high) in view.bands.items():
+        place.fill_between(view.x, low, high, alpha=0.25, label=name)
+    for name, values in view.lines.items():
+        place.plot(view.x, values, label=name, linewidth=1.5)
+    place.set(xlabel=view.x_title, ylabel=view.y_title)
+    place.spines[["top", "right"]].set_visible(False)
+    place.grid(alpha=0.3)
+    place.legend(frameon=False, fontsize=8)
 
 
 def heat_maps(values: Mapping[str, Array], columns: Sequence[str] | None = None) -> Any:
@@ -21,8 +73,7 @@ def heat_maps(values: Mapping[str, Array], columns: Sequence[str] | None = None)
     try:
         import matplotlib.pyplot as plt  # noqa: PLC0415  (optional)
     except ImportError:
-        sentence = "a picture needs matplotlib, which is not installed: pip install 'tinygrad-rnn[plot]'"
-        raise ModuleNotFoundError(sentence) from None
+        raise ModuleNotFoundError(WITHOUT) from None
     if not values:
         raise ValueError("there is nothing to draw: no gate or state was traced")
     across = min(len(values), 2)
