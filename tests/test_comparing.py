@@ -164,7 +164,8 @@ def test_n_grams_are_measured_on_the_batches_of_the_language_model(
     rng = np.random.default_rng(0)
     sentences = [[str(word) for word in rng.choice(list("abc"), rng.integers(1, 9))] for _ in range(40)]
     vocabulary = Vocabulary(list("abc"))
-    train, valid = (text_data.encode(part, vocabulary, settings) for part in (sentences[:25], sentences[25:]))
+    encode = vocabulary.encode if settings.unbroken else vocabulary.encode_sentence
+    train, valid = ([encode(each) for each in part] for part in (sentences[:25], sentences[25:]))
     seen: list[Any] = []
 
     def keep(*given: Any) -> tuple[()]:

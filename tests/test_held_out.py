@@ -17,10 +17,11 @@ from tinygrad_rnn.data import TextError, Vocabulary
 from tinygrad_rnn.models import LanguageModel
 from tinygrad_rnn.models.cell import Cell
 from tinygrad_rnn.tasks.finding import resume_run
-from tinygrad_rnn.tasks.language.held_out import LONG_SENTENCE, remarks_on_split
+from tinygrad_rnn.tasks.language.corpus import read_corpus
+from tinygrad_rnn.tasks.language.held_out import LONG_SENTENCE, LineOrder, remarks_on_split
 from tinygrad_rnn.tasks.language.opening import load_language_model
 from tinygrad_rnn.tasks.language.options import LanguageOptions
-from tinygrad_rnn.tasks.language.text_data import TextData, measure_sentences, prepare, read_corpus
+from tinygrad_rnn.tasks.language.text_data import TextData, measure_sentences, prepare
 from tinygrad_rnn.training.driving import Listener, train_run
 from tinygrad_rnn.training.options import OptionError
 
@@ -181,7 +182,8 @@ def test_a_validation_table_has_the_column_of_the_other_and_a_missing_one_is_sai
     for name in ("a", "b"):
         (tmp_path / f"{name}.csv").write_text(f"id,body\n1,one {name}\n2,two {name}\n", encoding="utf-8")
     settings = LanguageOptions(csv=str(tmp_path / "a.csv"), column="body", valid=str(tmp_path / "b.csv"))
-    assert read_corpus(settings, nothing).valid == [["one", "b"], ["two", "b"]]
+    valid = read_corpus(settings, nothing).valid
+    assert valid is not None and valid.to_lists() == [["one", "b"], ["two", "b"]]
     with pytest.raises(TextError, match=r"missing\.csv: cannot be read"):
         read_corpus(LanguageOptions(csv=str(tmp_path / "a.csv"), valid=str(tmp_path / "missing.csv")), nothing)
 
@@ -198,21 +200,30 @@ PROSE = [
 ]
 
 
+def remarks(settings: LanguageOptions, parts: list[tuple[str, int]], lines: list[list[str]]) -> list[str]:
+    """On a corpus of these sentences."""
+    order = LineOrder()
+    for tokens in lines:
+        for line in "".join(tokens).split("\n") if settings.unbroken else [" ".join(tokens)]:
+            order.see(line)
+    return remarks_on_split(settings, parts, max(map(len, lines)), order.nearly_sorted)
+
+
 @pytest.mark.parametrize("lines", [LINES, LINES[::-1], [["Aa"], *LINES], [*LINES, ["mm"]]])
 def test_a_sorted_list_whose_end_would_validate_is_remarked(lines: list[list[str]]) -> None:
-    (remark,) = remarks_on_split(LanguageOptions(lines=True, shuffle=False), [("a", 9)], lines)
+    (remark,) = remarks(LanguageOptions(lines=True, shuffle=False), [("a", 9)], lines)
     assert "alphabetical" in remark and "--valid FILE" in remark and "--shuffle" in remark
-    (remark,) = remarks_on_split(LanguageOptions(lines=True, batching="stream"), [("a", 9)], lines)
+    (remark,) = remarks(LanguageOptions(lines=True, batching="stream"), [("a", 9)], lines)
     assert "--shuffle" not in remark, "which streams do not have"
-    assert remarks_on_split(LanguageOptions(lines=True), [("a", 9)], lines) == []
-    assert remarks_on_split(LanguageOptions(valid="v.txt"), [("a", 9)], lines) == []
+    assert remarks(LanguageOptions(lines=True), [("a", 9)], lines) == []
+    assert remarks(LanguageOptions(valid="v.txt"), [("a", 9)], lines) == []
     whole = [list("\n".join(line[0] for line in lines))]
-    assert "alphabetical" in remarks_on_split(LanguageOptions(level="char"), [("a", 9)], whole)[0]
+    assert "alphabetical" in remarks(LanguageOptions(level="char"), [("a", 9)], whole)[0]
 
 
 def test_other_texts_are_not_remarked() -> None:
     for lines in (PROSE, LINES[:5], [["same"]] * 50):
-        assert remarks_on_split(LanguageOptions(), [("a", 9)], lines) == []
+        assert remarks(LanguageOptions(), [("a", 9)], lines) == []
 
 
 @pytest.mark.parametrize(
@@ -221,15 +232,15 @@ def test_other_texts_are_not_remarked() -> None:
 )
 def test_of_several_texts_those_that_the_validation_part_is_from_are_named(sizes: list[int], named: str) -> None:
     parts = list(zip("abc", sizes, strict=False))
-    (remark,) = remarks_on_split(LanguageOptions(), parts, PROSE)
+    (remark,) = remarks(LanguageOptions(), parts, PROSE)
     assert f"{named} (" in remark and "--valid FILE" in remark
-    assert remarks_on_split(LanguageOptions(lines=True), parts, PROSE) == []
+    assert remarks(LanguageOptions(lines=True), parts, PROSE) == []
 
 
 def test_a_sentence_so_long_that_it_takes_memory_is_remarked() -> None:
     long = [["a"] * (LONG_SENTENCE + 1), ["b"]]
-    assert "1,001 tokens" in remarks_on_split(LanguageOptions(lines=True), [], long)[0]
-    assert remarks_on_split(LanguageOptions(), [], long) == []
+    assert "1,001 tokens" in remarks(LanguageOptions(lines=True), [], long)[0]
+    assert remarks(LanguageOptions(), [], long) == []
 
 
 def test_remarks_reach_whoever_trains(names: Path, tmp_path: Path) -> None:

@@ -16,10 +16,10 @@ from tinygrad_rnn.data.corpus import Prose
 from tinygrad_rnn.data.tokenizers import tokenizer_facts
 from tinygrad_rnn.models import checkpoint
 from tinygrad_rnn.tasks.finding import resume_run
-from tinygrad_rnn.tasks.language import text_data
+from tinygrad_rnn.tasks.language import corpus
+from tinygrad_rnn.tasks.language.corpus import read_corpus
 from tinygrad_rnn.tasks.language.options import LanguageOptions
 from tinygrad_rnn.tasks.language.split_identity import split_change, split_digest
-from tinygrad_rnn.tasks.language.text_data import read_corpus
 from tinygrad_rnn.training.options import OptionError
 
 
@@ -121,7 +121,7 @@ def test_of_the_default_corpus_sentences_are_found_already_and_of_a_text_to_vali
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     prose = Prose(["One ash.", "Two elms."], "prose", 4, "")
-    monkeypatch.setattr(text_data, "standard_library", lambda note: prose)
+    monkeypatch.setattr(corpus, "standard_library", lambda note: prose)
     monkeypatch.setattr(nltk.tokenize, "PunktTokenizer", no_data)
     (tmp_path / "own.txt").write_text("One yew.", encoding="utf-8")
     assert "punkt_data" not in read_corpus(LanguageOptions(), nothing).tokenizer

@@ -17,7 +17,7 @@ from tinygrad_rnn.models import LanguageModel
 from tinygrad_rnn.tasks.language.opening import load_language_model
 from tinygrad_rnn.tasks.language.options import LanguageOptions
 from tinygrad_rnn.tasks.language.speaking import sentence_score
-from tinygrad_rnn.tasks.language.text_data import encode, measure_sentences
+from tinygrad_rnn.tasks.language.text_data import measure_sentences
 from tinygrad_rnn.tasks.language.text_form import TextForm
 from tinygrad_rnn.tasks.language.unknown_tokens import count_unknown
 
@@ -89,7 +89,7 @@ def test_evaluate_gives_perplexity_with_and_without_the_unknown_tokens(place: Pa
     best = place / "run" / "best.safetensors"
     text, _ = invoke("evaluate", best, "--text", place / "other.txt")
     model, vocabulary, settings, _ = load_language_model(best)
-    ids = encode([["a", "b", "x", "y"], ["x", "y", "z"]], vocabulary, settings)
+    ids = [vocabulary.encode_sentence(sentence) for sentence in ("abxy", "xyz")]
     whole, known = measure_sentences(model, settings, ids), measure_sentences(model, settings, ids, known_only=True)
     assert (whole.count, known.count) == (9, 4)
     assert f"unknown   5 (55.6 %) of the tokens: perplexity {whole.perplexity:.1f} with them, " in text

@@ -19,6 +19,7 @@ import numpy as np
 
 from tinygrad_rnn.backend import HostArray
 from tinygrad_rnn.data.messages import TextError
+from tinygrad_rnn.data.ragged import Ragged
 from tinygrad_rnn.data.vocabulary import Ids, Vocabulary
 
 
@@ -41,20 +42,37 @@ def token_nats_by_order(
     train: Iterable[Ids], valid: Iterable[Ids], highest: int, vocabulary: Vocabulary
 ) -> list[HostArray]:
     """For the orders 1 to `highest` the nats (N,) of each of the N tokens of `valid`, its sequences end to end; NaN for
-    those that do not count. Raises as `ngram_nats` does."""
-    valid = list(valid)
+    those that do not count. Of a longer training part the first MOST_COUNTED tokens are counted. Raises as `ngram_nats`
+    does."""
     if highest < 1:
         raise TextError(f"the order of an n-gram must be at least 1, got {highest}")
+    text, start = Ragged.of(valid).flat, vocabulary.start
     # Before an unbroken text there is nothing, which is marked by an id that the other part does not have.
-    learnt = _histories("train", train, highest, vocabulary.start, nothing=-1)
-    asked = _histories("valid", valid, highest, vocabulary.start, nothing=-2)
+    learnt = _histories(Ragged.of(train).flat, slice(0, MOST_COUNTED), highest, start, nothing=-1)
+    _need("train", learnt)
+    found = np.full((highest, len(text)), np.nan)
+    for begin in range(0, len(text), MOST_COUNTED):
+        part = slice(begin, begin + MOST_COUNTED)
+        asked = _histories(text, part, highest, start, nothing=-2)
+        counts = np.flatnonzero(text[part] != start) + begin
+        found[:, counts[counts > 0]] = _nats_by_order(learnt, asked, vocabulary)
+    _need("valid", found[0, ~np.isnan(found[0])])
+    return list(found)
+
+
+MOST_COUNTED = 1 << 22
+"""Tokens that are worked on at a time: up to 200 bytes each."""
+
+
+def _nats_by_order(learnt: HostArray, asked: HostArray, vocabulary: Vocabulary) -> list[HostArray]:
+    """Of tokens with their histories (order, N), the nats by the orders from 1 on."""
     seen, base = learnt.shape[1], len(vocabulary) + 2
     tokens = np.concatenate((learnt, asked), axis=1) + 2
 
     context = np.zeros(tokens.shape[1], dtype=np.int64)
     p = np.full(asked.shape[1], 1.0 / (len(vocabulary) - 2))  # nobody is ever asked for START or PADDING
     nats = []
-    for j in range(highest):
+    for j in range(len(tokens)):
         if j:
             context = _numbered(context * base + tokens[j])
         ngram = _numbered(context * base + tokens[0])
@@ -64,30 +82,27 @@ def token_nats_by_order(
         c_h = np.bincount(context[:seen], minlength=context.max() + 1)[h]
         t_h = np.bincount(context[first], minlength=context.max() + 1)[h]
         p = np.where(c_h > 0, (c_hw + t_h * p) / np.maximum(c_h + t_h, 1), p)
-        nats.append(_in_place(-np.log(p), valid, vocabulary.start))
+        nats.append(-np.log(p))
     return nats
 
 
-def _in_place(values: HostArray, sequences: list[Ids], start: int) -> HostArray:
-    """Values of the tokens that count, where these stand among all."""
-    text = np.concatenate(sequences)
-    found = np.full(len(text), np.nan)
-    found[1:][text[1:] != start] = values
-    return found
-
-
-def _histories(name: str, sequences: Iterable[Ids], order: int, start: int, nothing: int) -> HostArray:
-    """(order, N): for each of the N tokens that count, that token, the one before it, the one before that, and so on.
-    Before START stands START."""
-    text = np.concatenate([np.full(order, nothing), *sequences])
-    rows = [text[order + 1 :]]
+def _histories(text: HostArray, part: slice, order: int, start: int, nothing: int) -> HostArray:
+    """(order, N): for each of the N tokens of a part of a text that count, that token, the one before it, the one
+    before that, and so on. Before START stands START."""
+    before = text[max(part.start - order, 0) : part.start]
+    near = np.concatenate([np.full(order - len(before), nothing), before, text[part]]).astype(np.int64)
+    first = order + (part.start == 0)  # before the first token of all there is nothing
+    rows = [near[first:]]
     for j in range(1, order):
-        before = text[order + 1 - j : -j]
-        rows.append(before if j == 1 else np.where(rows[-1] == start, start, before))
-    found = np.stack(rows)[:, rows[0] != start]
-    if not found.size:
-        raise TextError(f"{name} must have a token that something stands before, got none")
+        earlier = near[first - j : -j]
+        rows.append(earlier if j == 1 else np.where(rows[-1] == start, start, earlier))
+    found: HostArray = np.stack(rows)[:, rows[0] != start]
     return found
+
+
+def _need(name: str, tokens: HostArray) -> None:
+    if not tokens.size:
+        raise TextError(f"{name} must have a token that something stands before, got none")
 
 
 def _numbered(keys: HostArray) -> HostArray:

@@ -6,13 +6,17 @@ of 1 marks the targets that count, which are the same whatever the batching: eve
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import overload
 
 import numpy as np
 
 from tinygrad_rnn.backend import HostArray, to_device
 from tinygrad_rnn.data.messages import TextError
+from tinygrad_rnn.data.ragged import Ragged
 from tinygrad_rnn.data.vocabulary import Ids
 
 
@@ -53,30 +57,7 @@ def bucketed(
     With `rng` the sentences of equal length and the batches are shuffled; without it the shortest come first. A
     sentence of more than `max_length` targets is read in pieces that each begin anew with the token that the one
     before ended with, so that every target is still asked for once. Raises TextError where there is no target."""
-    _at_least_one("batch_size", batch_size)
-    step = None if max_length is None else _at_least_one("max_length", max_length)
-    pieces = [
-        ids[begin : begin + (step or len(ids)) + 1]
-        for ids in encoded
-        for begin in range(0, len(ids) - 1, step or len(ids))
-    ]
-    if not pieces:
-        raise TextError("batches need a sequence of at least 2 ids, got none")
-    if rng is not None:
-        pieces = [pieces[i] for i in rng.permutation(len(pieces))]
-    pieces.sort(key=len)
-    begins = np.arange(0, len(pieces), batch_size)
-    for begin in begins if rng is None else rng.permutation(begins):
-        yield _padded(pieces[begin : begin + batch_size], padding)
-
-
-def _padded(rows: list[Ids], padding: int) -> Batch:
-    lengths = np.array([len(row) - 1 for row in rows], dtype=np.int64)
-    ids = np.full((int(lengths.max()) + 1, len(rows)), padding, dtype=np.int64)
-    for b, row in enumerate(rows):
-        ids[: len(row), b] = row
-    weights = (np.arange(len(ids) - 1)[:, None] < lengths).astype(np.float32)
-    return Batch(np.where(weights > 0, ids[:-1], padding), ids[1:], weights, lengths)
+    return iter(BucketedBatches(encoded, batch_size, padding=padding, rng=rng, max_length=max_length))
 
 
 def stream(encoded: Iterable[Ids], batch_size: int, steps: int, *, start: int, warm_up: int = 0) -> Iterator[Batch]:
@@ -92,31 +73,104 @@ def stream(encoded: Iterable[Ids], batch_size: int, steps: int, *, start: int, w
     model makes of a text then does not depend on where the streams begin, nor on how many there are. The first has
     nothing before it. There are no more streams than leave each `warm_up` tokens that count. Raises TextError where
     there is no target."""
-    _at_least_one("batch_size", batch_size)
-    _at_least_one("steps", steps)
-    if warm_up < 0:
-        raise TextError(f"warm_up must be at least 0, got {warm_up}")
-    sequences = list(encoded)
-    flat = np.concatenate(sequences) if sequences else np.zeros(0, dtype=np.int64)
-    if len(flat) < 2:
-        raise TextError(f"a stream needs at least 2 ids, got {len(flat)}")
-    total = len(flat) - 1
-    rows = min(batch_size, max(total // max(steps, warm_up), 1))
-    # All streams are of one length, so the first, which reads nothing beforehand, has more of its own.
-    begins = warm_up + np.arange(rows + 1) * (total - warm_up) // rows
-    begins[0] = 0
-    reads = np.maximum(begins[:-1] - warm_up, 0)
-    positions = reads + np.arange((begins[1:] - reads).max())[:, None]  # (T,B): where in the text each input stands
-    own = (begins[:-1] <= positions) & (positions < begins[1:])
-    inside = positions < begins[1:]
-    positions = np.minimum(positions, total - 1)
-    inputs = np.where(inside, flat[positions], start)
-    targets = np.where(inside, flat[positions + 1], start)
-    weights = (own & (targets != start)).astype(np.float32)
-    return (
-        Batch(inputs[t : t + steps], targets[t : t + steps], weights[t : t + steps])
-        for t in range(0, len(inputs), steps)
-    )
+    return iter(StreamBatches(encoded, batch_size, steps, start=start, warm_up=warm_up))
+
+
+class _Batches(Sequence[Batch], ABC):
+    """Batches by number, each made when it is asked for."""
+
+    @abstractmethod
+    def _batch(self, number: int) -> Batch: ...
+
+    @overload
+    def __getitem__(self, index: int) -> Batch: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Batch]: ...
+    def __getitem__(self, index: int | slice) -> Batch | list[Batch]:
+        numbers = range(len(self))[index]
+        return self._batch(numbers) if isinstance(numbers, int) else [self._batch(number) for number in numbers]
+
+
+class BucketedBatches(_Batches):
+    """What `bucketed` gives."""
+
+    def __init__(
+        self,
+        encoded: Iterable[Ids],
+        batch_size: int,
+        *,
+        padding: int = 0,
+        rng: np.random.Generator | None = None,
+        max_length: int | None = None,
+    ) -> None:
+        _at_least_one("batch_size", batch_size)
+        self._text, self._size, self._padding = Ragged.of(encoded), batch_size, padding
+        begins, lengths = self._text.begins, self._text.lengths
+        if max_length is not None:
+            begins, lengths = _pieces(begins, lengths, _at_least_one("max_length", max_length))
+        begins, lengths = begins[lengths > 1], lengths[lengths > 1]
+        if not len(begins):
+            raise TextError("batches need a sequence of at least 2 ids, got none")
+        order = np.arange(len(begins)) if rng is None else rng.permutation(len(begins))
+        order = order[np.argsort(lengths[order], kind="stable")]
+        self._begins, self._lengths = begins[order], lengths[order]
+        firsts = np.arange(0, len(begins), batch_size)
+        self._firsts = firsts if rng is None else rng.permutation(firsts)
+
+    def __len__(self) -> int:
+        return len(self._firsts)
+
+    def _batch(self, number: int) -> Batch:
+        rows = slice(self._firsts[number], self._firsts[number] + self._size)
+        begins, lengths = self._begins[rows], self._lengths[rows] - 1
+        step = np.arange(int(lengths.max()) + 1)[:, None]
+        ids = self._text.flat[begins + np.minimum(step, lengths)].astype(np.int64)
+        ids = np.where(step <= lengths, ids, self._padding)
+        weights = (step[:-1] < lengths).astype(np.float32)
+        return Batch(np.where(weights > 0, ids[:-1], self._padding), ids[1:], weights, lengths)
+
+
+def _pieces(begins: HostArray, lengths: HostArray, step: int) -> tuple[HostArray, HostArray]:
+    """Sequences in pieces of `step` targets, of which each begins with the last id of the one before."""
+    counts = np.maximum(-(-(lengths - 1) // step), 0)
+    place = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
+    ends = np.repeat(begins + lengths, counts)
+    firsts = np.repeat(begins, counts) + place * step
+    return firsts, np.minimum(ends - firsts, step + 1)
+
+
+class StreamBatches(_Batches):
+    """What `stream` gives."""
+
+    def __init__(self, encoded: Iterable[Ids], batch_size: int, steps: int, *, start: int, warm_up: int = 0) -> None:
+        _at_least_one("batch_size", batch_size)
+        self._steps, self._start = _at_least_one("steps", steps), start
+        if warm_up < 0:
+            raise TextError(f"warm_up must be at least 0, got {warm_up}")
+        self._flat = Ragged.of(encoded).flat
+        if len(self._flat) < 2:
+            raise TextError(f"a stream needs at least 2 ids, got {len(self._flat)}")
+        total = len(self._flat) - 1
+        rows = min(batch_size, max(total // max(steps, warm_up), 1))
+        # All streams are of one length, so the first, which reads nothing beforehand, has more of its own.
+        self._begins = warm_up + np.arange(rows + 1) * (total - warm_up) // rows
+        self._begins[0] = 0
+        self._reads = np.maximum(self._begins[:-1] - warm_up, 0)
+        self._length = int((self._begins[1:] - self._reads).max())
+
+    def __len__(self) -> int:
+        return math.ceil(self._length / self._steps)
+
+    def _batch(self, number: int) -> Batch:
+        begin = number * self._steps
+        step = np.arange(begin, min(begin + self._steps, self._length))[:, None]
+        positions = self._reads + step  # (T,B): where in the text each input stands
+        own = (self._begins[:-1] <= positions) & (positions < self._begins[1:])
+        inside = positions < self._begins[1:]
+        positions = np.minimum(positions, len(self._flat) - 2)
+        inputs = np.where(inside, self._flat[positions], self._start).astype(np.int64)
+        targets = np.where(inside, self._flat[positions + 1], self._start).astype(np.int64)
+        return Batch(inputs, targets, (own & (targets != self._start)).astype(np.float32))
 
 
 def _at_least_one(name: str, value: int) -> int:

@@ -36,16 +36,22 @@ def read_lines(path: str | os.PathLike[str], encoding: str = "utf-8", *, empty: 
     memory, or its longest line. A file in UTF-16 and the like is read whole. `empty` allows that there are none.
 
     Raises TextError as `read_text` does, where it comes upon the fault."""
+    for part in read_parts(path, encoding, empty=empty):
+        lines = part.split("\n")
+        yield from lines if lines[-1] else lines[:-1]
+
+
+def read_parts(path: str | os.PathLike[str], encoding: str = "utf-8", *, empty: bool = False) -> Iterator[str]:
+    """What `read_text` reads, in parts of whole lines, of which one is in memory; see `read_lines`."""
     _need_encoding(encoding)
     name, chunks = shown_name(path), _unpacked(shown_name(path), _chunks(path))
     # In such an encoding no other character has the byte of a newline, so that lines can be decoded apart.
     apart = "a\n".encode(encoding, "ignore") == b"a\n"
     said, bytes_before, lines_before = False, 0, 0
     for block in _whole_lines(chunks) if apart else [b"".join(chunks)]:
-        lines = _decoded(name, block, encoding, bytes_before, lines_before).split("\n")
-        for line in lines if lines[-1] else lines[:-1]:
-            said = said or not (not line or line.isspace())
-            yield line
+        part = _decoded(name, block, encoding, bytes_before, lines_before)
+        said = said or not (not part or part.isspace())
+        yield part
         bytes_before, lines_before = bytes_before + len(block), lines_before + block.count(b"\n")
     if not said and not empty:
         raise _nothing_in(name)
@@ -64,7 +70,12 @@ def read_texts(names: Sequence[str], encoding: str = "utf-8", note: Note | None 
     """The names and the texts of several files, as `read_text` reads each. Of a folder all files are read that lie in
     it and below, in the order of their paths, but for hidden files and folders, whose names begin with a dot; `note` is
     told which. Raises TextError."""
-    return [(file, read_text(file, encoding)) for name in names for file in files_named(name, note)]
+    return [(file, read_text(file, encoding)) for file in all_files(names, note)]
+
+
+def all_files(names: Sequence[str], note: Note | None = None) -> list[str]:
+    """The files of all these names, as `read_texts` reads them. Raises TextError."""
+    return [file for name in names for file in files_named(name, note)]
 
 
 def files_named(path: str | os.PathLike[str], note: Note | None = None) -> list[str]:
@@ -229,11 +240,18 @@ def read_csv(
 
     `column` is a name, or an index from 0 as a number or a string; a name wins. A field in quotation marks may stand
     after spaces; one without keeps the spaces that it begins with, unless they are to be skipped. Raises TextError."""
+    return list(csv_texts(path, column, encoding, skip_initial_space))
+
+
+def csv_texts(
+    path: str | os.PathLike[str], column: str | int, encoding: str, skip_initial_space: bool
+) -> Iterator[str]:
+    """What `read_csv` gives, one by one."""
     name = shown_name(path)
     rows = csv_rows(name, read_lines(path, encoding), skip_initial_space=skip_initial_space)
     header = [field.strip() for field in next(rows)[1]]
     index = index_of_column(name, header, column)
-    texts = []
+    some = False
     for line, row in rows:
         if len(row) <= index:
             raise TextError(
@@ -241,7 +259,7 @@ def read_csv(
                 f"{len(row)} columns"
             )
         if row[index].strip():
-            texts.append(row[index])
-    if not texts:
+            some = True
+            yield row[index]
+    if not some:
         raise TextError(f"{name}: texts below the header {header[index]!r} were expected, got none")
-    return texts

@@ -10,6 +10,7 @@ import numpy as np
 
 from tinygrad_rnn.backend import HostArray
 from tinygrad_rnn.data.messages import TextError
+from tinygrad_rnn.data.ragged import Ragged
 
 _Example = TypeVar("_Example")
 
@@ -26,18 +27,11 @@ def train_valid_split(
     `unbroken` counts tokens instead, and cuts within a sequence where the boundary falls: the default where there is
     only one. `rng` draws the sentences that validate, for a list whose end is unlike the rest; both parts keep the
     order of the list. Raises TextError where a part would be empty, and for `rng` with a text that is unbroken."""
-    if not 0 < fraction < 1:
-        raise TextError(f"the fraction that validates must be above 0 and below 1, got {fraction}")
     if unbroken is None:
         unbroken = len(sentences) == 1
     total = sum(map(len, sentences)) if unbroken else len(sentences)
-    if total < 2:
-        what = "tokens" if unbroken else "sentences"
-        raise TextError(f"a text to train and validate on must have at least 2 {what}, got {total}")
-    cut = total - min(max(round(total * fraction), 1), total - 1)
+    cut = _place_of_cut(total, fraction, unbroken, rng)
     if rng is not None:
-        if unbroken:
-            raise TextError("rng draws sentences, and this text is unbroken: its end validates")
         drawn = rng.permutation(total)
         return [sentences[i] for i in sorted(drawn[:cut])], [sentences[i] for i in sorted(drawn[cut:])]
     if not unbroken:
@@ -48,6 +42,30 @@ def train_valid_split(
         valid.append(sequence[cut:])
         cut = max(cut - len(sequence), 0)
     return [part for part in train if part], [part for part in valid if part]
+
+
+def ragged_split(
+    sentences: Ragged, fraction: float, unbroken: bool, rng: np.random.Generator | None = None
+) -> tuple[Ragged, Ragged]:
+    """What `train_valid_split` gives, of sentences that lie end to end."""
+    total = len(sentences.flat) if unbroken else len(sentences)
+    cut = _place_of_cut(total, fraction, unbroken, rng)
+    if rng is not None:
+        drawn = rng.permutation(total)
+        return sentences.picked(np.sort(drawn[:cut])), sentences.picked(np.sort(drawn[cut:]))
+    return sentences.cut(cut) if unbroken else (sentences[:cut], sentences[cut:])
+
+
+def _place_of_cut(total: int, fraction: float, unbroken: bool, rng: np.random.Generator | None) -> int:
+    """How many tokens of an unbroken text train, or sentences of another."""
+    if not 0 < fraction < 1:
+        raise TextError(f"the fraction that validates must be above 0 and below 1, got {fraction}")
+    if total < 2:
+        what = "tokens" if unbroken else "sentences"
+        raise TextError(f"a text to train and validate on must have at least 2 {what}, got {total}")
+    if rng is not None and unbroken:
+        raise TextError("rng draws sentences, and this text is unbroken: its end validates")
+    return total - min(max(round(total * fraction), 1), total - 1)
 
 
 def shuffled_split(

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
+from itertools import chain
 from typing import Any, Literal
 
 from tinygrad_rnn.data.joining import join_words
@@ -13,28 +13,64 @@ from tinygrad_rnn.data.pieces import punkt_of, punkt_sentences, split_words
 
 Level = Literal["word", "char"]
 
+_AT_A_TIME = 1 << 16
+"""Characters of which a list is made, which takes ten times as much memory as they do."""
+LEARNT_FROM = 50_000_000
+"""Characters that Punkt learns from at most, where it has not been installed."""
+
 
 def sentences(text: str, lines: bool = False, note: Note | None = None) -> list[str]:
     """The sentences of a text, none of them empty; a blank line always ends one. `lines`: one a line.
 
     NLTK's Punkt (Kiss & Strunk 2006) finds them with NLTK's English model where that is installed, and otherwise
-    with a model that it learns from this text itself, without labels; `note` is then told so."""
+    with a model that it learns from this text itself (of a very long one from its first LEARNT_FROM characters),
+    without labels; `note` is then told so."""
+    return list(_sentences([text], lines, note))
+
+
+def _sentences(parts: Iterable[str], lines: bool, note: Note | None = None) -> Iterator[str]:
+    """What `sentences` finds, in a text that comes in parts of whole lines: one paragraph is in memory at a time."""
     if lines:
-        return [line.strip() for line in text.split("\n") if line.strip()]
+        yield from (line.strip() for part in parts for line in part.split("\n") if line.strip())
+        return
+    punkt, parts = _punkt(iter(parts), note)
+    for paragraph in _paragraphs(parts):
+        yield from punkt_sentences(punkt, paragraph)
+
+
+def _punkt(parts: Iterator[str], note: Note | None) -> tuple[Any, Iterator[str]]:
+    """What finds sentences, and the parts of the text."""
     import nltk.tokenize  # noqa: PLC0415  (takes half a second, and batches do not need it)
 
-    punkt: Any
     try:
-        punkt = nltk.tokenize.PunktTokenizer("english")
+        return nltk.tokenize.PunktTokenizer("english"), parts
     except LookupError:
         if note is not None:
             note(
                 "NLTK's Punkt model is not installed, so sentences are found by one trained on this text "
                 "(python -m nltk.downloader punkt_tab installs it)."
             )
-        punkt = punkt_of(text)
-    paragraphs = (" ".join(paragraph.split()) for paragraph in re.split(r"\n\s*\n", text))
-    return [sentence for paragraph in paragraphs for sentence in punkt_sentences(punkt, paragraph)]
+        head, length = [], 0
+        for part in parts:
+            head.append(part)
+            length += len(part)
+            if length >= LEARNT_FROM:
+                break
+        return punkt_of("".join(head)), chain(head, parts)
+
+
+def _paragraphs(parts: Iterable[str]) -> Iterator[str]:
+    """What stands between blank lines, each as one line."""
+    block: list[str] = []
+    for part in parts:
+        for line in part.removesuffix("\n").split("\n"):
+            if line.strip():
+                block.append(line)
+            elif block:
+                yield " ".join(" ".join(block).split())
+                block = []
+    if block:
+        yield " ".join(" ".join(block).split())
 
 
 def words(sentence: str, lowercase: bool = True) -> list[str]:
@@ -68,19 +104,40 @@ def tokenize(
     unbroken sequence, newlines included, as char-rnn reads it; with `lines` every line is a sequence of its own
     (names, say). Raises TextError where nothing is left."""
     texts = [text] if isinstance(text, str) else list(text)
-    if level == "word":
-        lowercase = True if lowercase is None else lowercase
-        # One text for all, so that Punkt learns from all of it; the blank line keeps their sentences apart.
-        found = [words(sentence, lowercase) for sentence in sentences("\n\n".join(texts), lines, note)]
-    elif level == "char":
-        whole = [text.lower() for text in texts] if lowercase else texts
-        found = [characters(part) for part in (sentences("\n".join(whole), lines=True) if lines else whole)]
-    else:
+    found: list[list[str]] = [[]]
+    for tokens, ended in token_runs(([each] for each in texts), level, lines, lowercase, note):
+        found[-1] += tokens
+        if ended and found[-1]:
+            found.append([])
+    if len(found) < 2:
+        raise TextError(NO_TOKEN)
+    return found[:-1]
+
+
+def token_runs(
+    texts: Iterable[Iterable[str]], level: Level | str, lines: bool, lowercase: bool | None, note: Note | None = None
+) -> Iterator[tuple[list[str], bool]]:
+    """The tokens of texts, each of which comes in parts of whole lines, as `tokenize` finds them: some tokens of a
+    sentence, and whether it ends with them. Raises TextError."""
+    if level not in ("word", "char"):
         raise TextError(f'level must be "word" or "char", got {level!r}')
-    kept = [tokens for tokens in found if tokens]
-    if not kept:
-        raise TextError("the text must have at least one token, got none")
-    return kept
+    if level == "word":
+        # One text for all, so that Punkt learns from all of it; the blank line keeps their sentences apart.
+        whole = (part for number, text in enumerate(texts) for part in chain(["\n\n"] * bool(number), text))
+        for sentence in _sentences(whole, lines, note):
+            yield words(sentence, lowercase is None or lowercase), True
+        return
+    for text in texts:
+        parts = (part.lower() for part in text) if lowercase else text
+        if lines:
+            yield from ((characters(line), True) for line in _sentences(parts, lines=True))
+        else:
+            for part in parts:
+                yield from ((characters(part[i : i + _AT_A_TIME]), False) for i in range(0, len(part), _AT_A_TIME))
+            yield [], True
+
+
+NO_TOKEN = "the text must have at least one token, got none"
 
 
 def detokenize(tokens: Sequence[str], level: Level | str = "word") -> str:

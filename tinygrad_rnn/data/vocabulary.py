@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
 from typing import Any
 
@@ -42,8 +42,13 @@ class Vocabulary:
     def build(cls, sentences: Iterable[Sequence[str]], size: int | None = None, *, min_count: int = 1) -> Vocabulary:
         """The `size - 4` most common tokens (all of them by default) that occur at least `min_count` times; of
         equally common ones the first to appear. Raises TextError where there are not that many."""
-        counts = Counter(chain.from_iterable(sentences))
-        tokens = [token for token, count in counts.most_common() if count >= min_count]  # a stable sort
+        return cls.of_counts(Counter(chain.from_iterable(sentences)), size, min_count=min_count)
+
+    @classmethod
+    def of_counts(cls, counts: Mapping[str, int], size: int | None = None, *, min_count: int = 1) -> Vocabulary:
+        """What `build` gives for tokens that occur so often, in the order of `counts`."""
+        common = sorted(counts.items(), key=lambda each: -each[1])  # a stable sort
+        tokens = [token for token, count in common if count >= min_count]
         if not tokens:
             raise TextError(f"a vocabulary needs a token that occurs {min_count} times or more, got none")
         if size is None:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from tinygrad_rnn.data.messages import Note, TextError
+from tinygrad_rnn.data.vocabulary import Ids
 from tinygrad_rnn.models.checkpoint import Checkpoint
+from tinygrad_rnn.tasks.language.corpus import read_corpus
 from tinygrad_rnn.tasks.language.opening import rebuilt
 from tinygrad_rnn.tasks.language.options import LanguageOptions
 from tinygrad_rnn.tasks.language.split_identity import split_change
 from tinygrad_rnn.tasks.language.telling import baseline_line
-from tinygrad_rnn.tasks.language.text_data import encode, measure_sentences, prepare, read_corpus
+from tinygrad_rnn.tasks.language.text_data import measure_sentences, prepare
 from tinygrad_rnn.tasks.language.unknown_tokens import UnknownTokens, count_unknown
 from tinygrad_rnn.training.comparing import comparisons
 from tinygrad_rnn.training.display import figure
@@ -36,12 +39,12 @@ def evaluate_language(
     options = _reading(options, text, encoding) if text else _as_trained(options, path, meta.get("files", {}))
     corpus = read_corpus(options, note)
     if text:
-        sentences = encode(corpus.sentences, vocabulary, options)
+        sentences: Sequence[Ids] = corpus.text.encoded(corpus.text.sentences, vocabulary, not options.unbroken)
     elif corpus.sha256 == meta["data"]["sha256"]:
         data = prepare(options, corpus, vocabulary)
         if change := split_change(meta["data"], data.about):
             raise TextError(f"{path}: {change}; name a text with --text")
-        sentences = list(data.valid)
+        sentences = data.valid
     else:
         raise TextError(f"the corpus {corpus.name} has changed since the model was trained; name one with --text")
     if options.streams and not options.warm_up:

@@ -8,9 +8,10 @@ from typing import Any
 from tinygrad_rnn.backend import HostArray
 from tinygrad_rnn.data.messages import TextError
 from tinygrad_rnn.data.vocabulary import Ids, Vocabulary
+from tinygrad_rnn.tasks.language.corpus import read_corpus
 from tinygrad_rnn.tasks.language.options import LanguageOptions
 from tinygrad_rnn.tasks.language.reading import MOST_TOKENS
-from tinygrad_rnn.tasks.language.text_data import prepare, read_corpus
+from tinygrad_rnn.tasks.language.text_data import prepare
 from tinygrad_rnn.tasks.language.text_form import TextForm
 from tinygrad_rnn.training.places import found_files
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from tinygrad_rnn.data.ragged import AT_A_TIME, Ragged
 from tinygrad_rnn.data.vocabulary import Ids
 
 
@@ -16,8 +17,11 @@ def split_digest(train: Iterable[Ids], valid: Iterable[Ids]) -> str:
     """SHA-256 over the ids of both parts, and over where each sentence and each part ends."""
     digest = hashlib.sha256()
     for part in (train, valid):
-        for ids in part:
-            digest.update(np.int64(len(ids)).astype("<i8").tobytes() + np.asarray(ids, dtype="<i8").tobytes())
+        text = Ragged.of(part)
+        for begin, end in zip(text.begins.tolist(), text.ends.tolist(), strict=True):
+            digest.update(np.int64(end - begin).astype("<i8").tobytes())
+            for place in range(begin, end, AT_A_TIME):
+                digest.update(text.flat[place : min(place + AT_A_TIME, end)].astype("<i8").tobytes())
         digest.update(np.int64(-1).astype("<i8").tobytes())
     return digest.hexdigest()
 

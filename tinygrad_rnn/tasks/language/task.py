@@ -15,6 +15,7 @@ from tinygrad_rnn.data.vocabulary import Vocabulary
 from tinygrad_rnn.models.checkpoint import Arrays
 from tinygrad_rnn.models.language import LanguageModel
 from tinygrad_rnn.ops.rows import Reduction
+from tinygrad_rnn.tasks.language.corpus import Corpus, read_corpus
 from tinygrad_rnn.tasks.language.held_out import remarks_on_split
 from tinygrad_rnn.tasks.language.options import LanguageOptions
 from tinygrad_rnn.tasks.language.saved import check_language
@@ -22,7 +23,7 @@ from tinygrad_rnn.tasks.language.saved_sizes import check_sizes
 from tinygrad_rnn.tasks.language.speaking import speak
 from tinygrad_rnn.tasks.language.split_identity import split_change
 from tinygrad_rnn.tasks.language.telling import about_data, about_model, baseline_line, result_text
-from tinygrad_rnn.tasks.language.text_data import Corpus, TextData, make_batches, ngram_baselines, prepare, read_corpus
+from tinygrad_rnn.tasks.language.text_data import TextData, make_batches, ngram_baselines, prepare
 from tinygrad_rnn.tasks.language.text_form import TextForm
 from tinygrad_rnn.tasks.language.transfer import begin_from, settings_and_cell
 from tinygrad_rnn.tasks.language.vectors import load_word_vectors
@@ -85,13 +86,14 @@ class Language(Task):
 
     def remarks(self, source: Corpus) -> list[str]:
         """What a user should know who splits this corpus so."""
-        return remarks_on_split(self.options, source.parts, source.sentences)
+        longest = int(source.text.sentences.lengths.max())
+        return remarks_on_split(self.options, source.parts, longest, source.sorted)
 
     def change(self, saved: Mapping[str, Any], now: Mapping[str, Any]) -> str:
         """Whether the tokens of an equal text are others now, and why."""
         return split_change(saved, now)
 
-    def batches(self, examples: Sequence[Any], size: int, rng: np.random.Generator | None) -> list[Batch]:
+    def batches(self, examples: Sequence[Any], size: int, rng: np.random.Generator | None) -> Sequence[Batch]:
         """Windows of streams, which are warmed up in validation, or sentences of like length."""
         return make_batches(self.options, examples, rng, warm_up=self.options.warm_up if rng is None else 0)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from tinygrad_rnn.baselines.ngram import MOST_COUNTED
 from tinygrad_rnn.models.language import LanguageModel
 from tinygrad_rnn.tasks.language.options import LanguageOptions
 from tinygrad_rnn.tasks.language.text_data import TextData
@@ -23,12 +24,14 @@ def about_data(data: TextData, options: LanguageOptions) -> list[tuple[str, str]
     sizes = len(train), len(valid)
     if options.unbroken:
         sizes, unit = (sum(map(len, train)), sum(map(len, valid))), "characters"
+    longer = sum(map(len, train)) > MOST_COUNTED
+    counted = f", counted in its first {MOST_COUNTED:,} {options.unit}s" if longer else ""
     return [
         ("corpus", f"{about['name']}: {about['tokens']:,} tokens, sha256 {about['sha256'][:12]}"),
         ("split", f"{sizes[0]:,} training and {sizes[1]:,} validation {unit}, vocabulary {len(data.vocabulary):,}"),
         ("", f"unknown tokens: {count_unknown(train)} in training, {count_unknown(valid)} in validation"),
         ("baseline", baseline_line(comparisons(about, higher=False))),
-        ("", f"(interpolated Witten-Bell n-grams on the same split, in nats per {options.unit})"),
+        ("", f"(interpolated Witten-Bell n-grams on the same split{counted}, in nats per {options.unit})"),
     ]
 
 

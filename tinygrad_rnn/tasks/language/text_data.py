@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
 from tinygrad_rnn.baselines.ngram import token_nats_by_order
-from tinygrad_rnn.data.batches import Batch, bucketed, stream
-from tinygrad_rnn.data.corpus import standard_library
-from tinygrad_rnn.data.messages import Note, TextError
-from tinygrad_rnn.data.readers import read_csv, read_texts
-from tinygrad_rnn.data.splits import train_valid_split
-from tinygrad_rnn.data.tokenizers import TokenizerFacts, tokenizer_facts
-from tinygrad_rnn.data.tokens import tokenize
-from tinygrad_rnn.data.vocabulary import Ids, Vocabulary
+from tinygrad_rnn.data.batches import Batch, BucketedBatches, StreamBatches
+from tinygrad_rnn.data.messages import TextError
+from tinygrad_rnn.data.splits import ragged_split
+from tinygrad_rnn.data.vocabulary import SPECIALS, Ids, Vocabulary
 from tinygrad_rnn.metrics.jackknife import mean_without_each
 from tinygrad_rnn.models.language import LanguageModel
-from tinygrad_rnn.tasks.language.held_out import read_validation_text
+from tinygrad_rnn.tasks.language.corpus import Corpus
 from tinygrad_rnn.tasks.language.options import LanguageOptions
 from tinygrad_rnn.tasks.language.split_identity import split_digest
 from tinygrad_rnn.tasks.language.unknown_tokens import without_unknown
@@ -32,49 +27,6 @@ DEFAULT_VOCABULARY = 4000
 
 
 @dataclass(frozen=True)
-class Corpus:
-    """Sentences of tokens, and where they are from; those that validate, where they are a text of their own."""
-
-    name: str
-    sentences: list[list[str]]
-    sha256: str
-    valid: list[list[str]] | None = None
-    parts: list[tuple[str, int]] = field(default_factory=list)
-    """The texts by name, and their numbers of characters."""
-    tokenizer: TokenizerFacts = field(default_factory=dict)
-
-    @property
-    def tokens(self) -> int:
-        """The number of tokens, sentence marks not counted."""
-        return sum(map(len, self.sentences))
-
-
-def read_corpus(settings: LanguageOptions, note: Note) -> Corpus:
-    """The corpus that the settings name, in tokens. Raises TextError."""
-    lines = settings.lines
-    texts: list[str]
-    parts: list[tuple[str, int]] = []
-    if settings.csv is not None:
-        skip = settings.skip_initial_space
-        texts, name = read_csv(settings.csv, settings.column, settings.encoding, skip_initial_space=skip), settings.csv
-    elif settings.text:
-        named = read_texts(settings.text, settings.encoding, note)
-        texts, name, parts = [text for _, text in named], ", ".join(settings.text), [(n, len(t)) for n, t in named]
-    else:
-        library = standard_library(note=note)
-        # One sentence a line: Punkt has split it already.
-        texts, name, lines = ["\n".join(library.sentences)], library.name, settings.level == "word" or lines
-    hashed, valid = "\x00".join(texts), None
-    sentences = tokenize(texts, level=settings.level, lines=lines, lowercase=settings.lowercased, note=note)
-    if settings.valid is not None:
-        lines = settings.lines
-        valid, own = read_validation_text(settings, note)
-        name, hashed = f"{name}; to validate on {settings.valid}", f"{hashed}\x00\x00{own}"
-    digest = hashlib.sha256(hashed.encode()).hexdigest()
-    return Corpus(name, sentences, digest, valid, parts, tokenizer_facts(settings.level, lines))
-
-
-@dataclass(frozen=True)
 class TextData(Data):
     """A corpus ready for a model: ids of its training and validation parts, and no part for the result. `about` has its
     name, size, hashes of the text and of the ids, tokenizer and n-gram baselines."""
@@ -84,24 +36,26 @@ class TextData(Data):
 
 def prepare(settings: LanguageOptions, corpus: Corpus, vocabulary: Vocabulary | None = None) -> TextData:
     """Splits a corpus, and encodes it with a vocabulary of its training part (or the given one)."""
-    if len(corpus.sentences) == 1 and not settings.unbroken and corpus.valid is None:
+    if len(corpus.text) == 1 and not settings.unbroken and corpus.valid is None:
         raise TextError(_one_sentence(corpus, settings))
     if corpus.valid is not None:
-        train, valid = corpus.sentences, corpus.valid
+        train, valid = corpus.text.sentences, corpus.valid.sentences
     else:
         # Not of the generators that the weights and the noise come from.
         rng = np.random.default_rng([settings.seed, *b"split"]) if settings.shuffled else None
-        train, valid = train_valid_split(corpus.sentences, settings.valid_fraction, unbroken=settings.unbroken, rng=rng)
+        train, valid = ragged_split(corpus.text.sentences, settings.valid_fraction, settings.unbroken, rng)
     if vocabulary is None:
-        size = settings.vocab_size
+        counts, size = corpus.text.counts(train), settings.vocab_size
         if size is None and settings.level == "word":
-            size = min(DEFAULT_VOCABULARY, len(Vocabulary.build(train)))
-        vocabulary = Vocabulary.build(train, size)
-    ids = encode(train, vocabulary, settings), encode(valid, vocabulary, settings)
+            size = min(DEFAULT_VOCABULARY, len(SPECIALS) + len(counts))
+        vocabulary = Vocabulary.of_counts(counts, size)
+    source = corpus.text if corpus.valid is None else corpus.valid
+    marked = not settings.unbroken
+    ids = corpus.text.encoded(train, vocabulary, marked), source.encoded(valid, vocabulary, marked)
     about = {
         "name": corpus.name,
         "tokens": corpus.tokens,
-        "sentences": len(corpus.sentences),
+        "sentences": len(corpus.text),
         "sha256": corpus.sha256,
         "split_sha256": split_digest(*ids),
         "tokenizer": corpus.tokenizer,
@@ -119,24 +73,18 @@ def _one_sentence(corpus: Corpus, settings: LanguageOptions) -> str:
     )
 
 
-def encode(sentences: list[list[str]], vocabulary: Vocabulary, settings: LanguageOptions) -> list[Ids]:
-    """Sentences as ids, each between its marks; an unbroken text as it is."""
-    return [vocabulary.encode(s) if settings.unbroken else vocabulary.encode_sentence(s) for s in sentences]
-
-
 def make_batches(
     settings: LanguageOptions,
     sentences: Sequence[Ids],
     rng: np.random.Generator | None = None,
     warm_up: int = 0,
-) -> list[Batch]:
+) -> Sequence[Batch]:
     """Batches of encoded sentences as the settings say, in a fixed order, or where sentences stand alone in one that
-    `rng` draws; streams with `warm_up`. Raises TextError where there is nothing to predict."""
-    return list(
-        stream(sentences, settings.batch_size, settings.steps, start=Vocabulary.start, warm_up=warm_up)
-        if settings.streams
-        else bucketed(sentences, settings.batch_size, padding=Vocabulary.padding, rng=rng)
-    )
+    `rng` draws; streams with `warm_up`; each is made when it is asked for. Raises TextError where there is nothing to
+    predict."""
+    if settings.streams:
+        return StreamBatches(sentences, settings.batch_size, settings.steps, start=Vocabulary.start, warm_up=warm_up)
+    return BucketedBatches(sentences, settings.batch_size, padding=Vocabulary.padding, rng=rng)
 
 
 def measure_sentences(

@@ -6,9 +6,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-import numpy as np
-
 from tinygrad_rnn.data.batches import Batch
+from tinygrad_rnn.data.ragged import Ragged
 from tinygrad_rnn.data.vocabulary import Ids, Vocabulary
 
 
@@ -31,8 +30,12 @@ class UnknownTokens:
 def count_unknown(sentences: Iterable[Ids]) -> UnknownTokens:
     """The unknown ones among the tokens that count, as `stream` and `bucketed` count them: all but START, and but the
     first of an unbroken text."""
-    asked = np.concatenate(list(sentences))[1:]
-    return UnknownTokens(int((asked == Vocabulary.unknown).sum()), int((asked != Vocabulary.start).sum()))
+    text, count, total = Ragged.of(sentences), 0, 0
+    for number, block in enumerate(text.blocks()):
+        asked = block if number else block[1:]
+        count += int((asked == Vocabulary.unknown).sum())
+        total += int((asked != Vocabulary.start).sum())
+    return UnknownTokens(count, total)
 
 
 def without_unknown(batch: Batch) -> Batch:
