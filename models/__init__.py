@@ -3,6 +3,7 @@
 from tinygrad_rnn.models.attention import AdditiveAttention as AdditiveAttention
 from tinygrad_rnn.models.attention import DotAttention as DotAttention
 from tinygrad_rnn.models.attention import GeneralAttention as GeneralAttention
+from tinygrad_rnn.models.captioner import Captioner as Captioner
 from tinygrad_rnn.models.cell import Cell as Cell
 from tinygrad_rnn.models.cell import Gate as Gate
 from tinygrad_rnn.models.cells import GRUCell as GRUCell
@@ -35,3 +36,4 @@ from tinygrad_rnn.models.recurrent import Recurrent as Recurrent
 from tinygrad_rnn.models.softmaxes import AdaptiveSoftmax as AdaptiveSoftmax
 from tinygrad_rnn.models.softmaxes import FullSoftmax as FullSoftmax
 from tinygrad_rnn.models.softmaxes import TwoLevelSoftmax as TwoLevelSoftmax
+from tinygrad_rnn.models.tagger import Tagger as Tagger
