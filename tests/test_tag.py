@@ -45,11 +45,8 @@ def test_the_roles_of_names_are_those_of_the_parser() -> None:
 def test_lines_of_code_are_different_and_drawn_by_the_generator(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    sources = {
-        "a": "x = 1\ny = f(x, key='k')\ny = f(x, key='k')\nreturned(a, b)\n" * 2,
-        "broken": "def (\n",
-        "no": "é = f(é)",
-    }
+    code = "x = 1\ny = f(x, key='k')\ny = f(x, key='k')\nreturned(a, b)\n"
+    sources = {"a": code, "again": code, "broken": "def (\n", "not_ascii": "é = f(é, é)"}
     for name, source in sources.items():
         (tmp_path / f"{name}.py").write_text(source, encoding="utf-8")
     monkeypatch.setattr(roles_of_code, "library_text", lambda name, made: made(tmp_path))
