@@ -1,11 +1,10 @@
-"""The page of results, made from what runs wrote: `python docs/results.py` writes docs/results.md from docs/results/*.json.
+"""The page of results: `python docs/results.py` makes docs/results.md of docs/results/*.json.
 
-    python docs/results.py tag translate-dates     # trains these, with the seeds 0, 1 and 2, and keeps their results
-    python docs/results.py --seeds 0 tag           # with one seed
+    python docs/results.py tag dates               # trains these, with the seeds 0, 1 and 2, and keeps their results
+    python docs/results.py --seeds 0 --data . tag  # with one seed, and the folder where files of data are
     python docs/results.py --list                  # what there is
 
-A run is a command of `tinygrad-rnn train`; its result is the file result.json that it leaves. Runs on data that does not
-come with the project name a file in DATA (an environment variable), and are left out where it is not there.
+A run is a command of `tinygrad-rnn train`; its result is the file result.json that it leaves.
 """
 
 from __future__ import annotations
@@ -13,49 +12,55 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import os
 import shlex
-import statistics
 import subprocess
 import sys
 import tempfile
+import textwrap
+from collections import Counter, defaultdict
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 HERE = Path(__file__).parent
 KEPT, PAGE = HERE / "results", HERE / "results.md"
 
+Result = dict[str, Any]
+
 
 @dataclass(frozen=True)
 class Wanted:
-    """A run: what follows `tinygrad-rnn train`, with {data} for the folder of data; what its metric should reach, None
-    where that is only reported; and what is to be said of it."""
+    """A run: what follows `tinygrad-rnn train`; what its metric should reach, None where that is only reported; what is
+    to be said of it; and whether it needs a file that does not come with the project."""
 
     arguments: str
     target: float | None = None
     note: str = ""
+    real: bool = False
 
 
-RUNS: dict[str, Wanted] = {}
-"""By name; those on the reader's own data, which needs no download, first."""
+RUNS: dict[str, Wanted] = {
+    "order": Wanted("classify", 0.99),
+    "tag": Wanted("tag", 0.98),
+    "caption": Wanted("caption", 0.98),
+}
+"""By name."""
 
 
-def train(name: str, seed: int, data: str) -> dict[str, Any]:
+def train(name: str, seed: int, data: Path) -> Result:
     """The result of a run, with the command that gave it."""
     typed = f"train {RUNS[name].arguments}"
     with tempfile.TemporaryDirectory() as folder:
-        line = [*shlex.split(typed.replace("{data}", data)), "--seed", str(seed), "--out", folder, "--quiet"]
-        subprocess.run([sys.executable, "-m", "tinygrad_rnn", *line], check=True)
-        result: dict[str, Any] = json.loads((Path(folder) / "result.json").read_text(encoding="utf-8"))
-    result["command"] = f"tinygrad-rnn {typed.replace('{data}/', '')}"
-    for label in ("confusion", "labels", "F1"):
-        result.pop(label, None)
-    return result
+        line = [*shlex.split(typed), "--seed", str(seed), "--out", folder, "--quiet"]
+        subprocess.run([sys.executable, "-m", "tinygrad_rnn", *line], check=True, cwd=data)
+        result: Result = json.loads((Path(folder) / "result.json").read_text(encoding="utf-8"))
+    left = {key: value for key, value in result.items() if key not in ("confusion", "labels", "F1")}
+    return {"command": f"tinygrad-rnn {typed}", **left}
 
 
-def keep(name: str, results: list[dict[str, Any]]) -> None:
-    """Writes the results of a run, by seed, beside those that are there of others."""
+def keep(name: str, results: list[Result]) -> None:
+    """Writes the results of a run, by seed, beside those of other seeds that are there."""
     path = KEPT / f"{name}.json"
     there = {each["seed"]: each for each in (json.loads(path.read_text()) if path.is_file() else [])}
     there |= {each["seed"]: each for each in results}
@@ -65,96 +70,81 @@ def keep(name: str, results: list[dict[str, Any]]) -> None:
 
 # --- The page --------------------------------------------------------------------------------------------------
 
+HEAD = ("command", "result", "target", "simple methods", "examples", "parameters", "training")
+INTRO = """\
+Made by `python docs/results.py` of the files in `docs/results/`, which are what runs of the commands wrote: the mean over
+the seeds 0, 1 and 2, in brackets the least and the most, of the best model on examples that it was not trained on. A
+simple method is *beaten* where the model is better by more than twice the standard error of the difference on the same
+examples, *level* where the difference is less than that, and *not reached* otherwise. Examples are those to train on, to
+validate on and for the result. Seconds are of training steps, on one thread of a busy machine: yours will differ."""
+
 
 def mean_text(values: list[float]) -> str:
     """The mean of several runs, and how far they are apart."""
-    mean = statistics.fmean(values)
+    mean = fmean(values)
     digits = 4 if abs(mean) < 10 else 2
     if len(values) == 1:
         return f"{mean:.{digits}f}"
     return f"{mean:.{digits}f} ({min(values):.{digits}f} to {max(values):.{digits}f})"
 
 
-def reached(wanted: Wanted, results: list[dict[str, Any]]) -> str:
-    """Whether the target is, by the mean."""
-    if wanted.target is None:
+def target_text(target: float | None, results: list[Result]) -> str:
+    """Whether the target is reached, by the mean."""
+    if target is None:
         return ""
-    value, higher = statistics.fmean(each["value"] for each in results), results[0]["higher_is_better"]
-    sign = "≥" if higher else "≤"
-    met = value >= wanted.target if higher else value <= wanted.target
-    return f"{sign} {wanted.target:g}: {'reached' if met else 'not reached'}"
+    value, higher = fmean(each["value"] for each in results), results[0]["higher_is_better"]
+    met = value >= target if higher else value <= target
+    return f"{'≥' if higher else '≤'} {target:g}: {'reached' if met else 'not reached'}"
 
 
-def verdicts(results: list[dict[str, Any]]) -> str:
+def methods_text(results: list[Result]) -> str:
     """What each baseline reaches, and the verdicts on it, the best baseline first."""
-    found: dict[str, list[dict[str, Any]]] = {}
+    found: defaultdict[str, list[dict[str, Any]]] = defaultdict(list)
     for result in results:
         for each in result["baselines"]:
-            found.setdefault(each["name"], []).append(each)
-    higher = results[0]["higher_is_better"]
-    ordered = sorted(found.items(), key=lambda item: statistics.fmean(e["value"] for e in item[1]), reverse=higher)
+            found[each["name"]].append(each)
+    means = {name: fmean(each["value"] for each in some) for name, some in found.items()}
     words = []
-    for name, each in ordered:
-        counts = {
-            verdict: sum(one["verdict"] == verdict for one in each) for verdict in ("beaten", "level", "not reached")
-        }
-        said = ", ".join(
-            verdict if count == len(each) else f"{verdict} in {count} of {len(each)}"
-            for verdict, count in counts.items()
-            if count
-        )
-        words.append(f"{name} {statistics.fmean(one['value'] for one in each):.4f}: {said}")
+    for name in sorted(means, key=means.__getitem__, reverse=results[0]["higher_is_better"]):
+        counts = Counter(each["verdict"] for each in found[name])
+        said = [f"{verdict}" if len(counts) == 1 else f"{verdict} in {count}" for verdict, count in counts.items()]
+        words.append(f"{name} {means[name]:.4f}: {', '.join(said)}")
     return "<br>".join(words)
 
 
-def row(name: str, results: list[dict[str, Any]]) -> list[str]:
+def row(name: str, results: list[Result]) -> list[str]:
     """A line of the table."""
-    first, wanted = results[0], RUNS[name]
-    other = [
-        f"{key} {mean_text([each['metrics'][key] for each in results])}"
-        for key in first["metrics"]
-        if key != first["metric"]
-    ]
-    value = f"**{first['metric']} {mean_text([each['value'] for each in results])}**"
+    first = results[0]
+    other = [key for key in first["metrics"] if key != first["metric"]]
+    figures = [f"{key} {mean_text([each['metrics'][key] for each in results])}" for key in other]
+    sizes = " / ".join(f"{first['examples'][part]:,}" for part in ("training", "validation", "test"))
     return [
         f"`{first['command']}`",
-        "<br>".join([value, *other]),
-        reached(wanted, results),
-        verdicts(results),
-        f"{first['examples']['training']:,} / {first['examples']['validation']:,} / {first['examples']['test']:,}",
+        "<br>".join([f"**{first['metric']} {mean_text([each['value'] for each in results])}**", *figures]),
+        target_text(RUNS[name].target, results),
+        methods_text(results),
+        sizes,
         f"{first['parameters']:,}",
-        f"{math.ceil(statistics.fmean(each['seconds'] for each in results)):,} s",
+        f"{math.ceil(fmean(each['seconds'] for each in results)):,} s",
     ]
 
 
-HEAD = ["command", "result", "target", "simple methods", "examples", "parameters", "training"]
+def kept_results() -> dict[str, list[Result]]:
+    """Those that there are, by the names of their runs."""
+    paths = {name: KEPT / f"{name}.json" for name in RUNS}
+    return {name: json.loads(path.read_text(encoding="utf-8")) for name, path in paths.items() if path.is_file()}
 
 
 def render() -> str:
     """The page."""
-    results = {
-        name: json.loads((KEPT / f"{name}.json").read_text()) for name in RUNS if (KEPT / f"{name}.json").is_file()
-    }
-    own = {name: each for name, each in results.items() if "{data}" not in RUNS[name].arguments}
-    real = {name: each for name, each in results.items() if name not in own}
-    lines = [
-        "# Results",
-        "",
-        "Made by `python docs/results.py` from the files in `docs/results/`, which are what runs of the commands wrote:",
-        "the mean over the seeds 0, 1 and 2, in brackets the least and the most, of the best model on examples that it was",
-        "not trained on. A simple method is *beaten* where the model is better by more than twice the standard error of the",
-        "difference on the same examples, *level* where the difference is less than that, and *not reached* otherwise.",
-        "Examples are those to train on, to validate on and for the result. Seconds are of training steps, on one thread of",
-        "a shared machine: yours will differ.",
-    ]
-    for title, some in (("Without a data set", own), ("On data of others", real)):
-        if not some:
-            continue
-        lines += ["", f"## {title}", "", f"| {' | '.join(HEAD)} |", f"|{'---|' * len(HEAD)}"]
-        for name, each in some.items():
-            lines.append(f"| {' | '.join(row(name, each))} |")
-        notes = [f"- `{each[0]['command']}`: {RUNS[name].note}" for name, each in some.items() if RUNS[name].note]
-        lines += ["", *notes] if notes else []
+    lines = ["# Results", "", *textwrap.wrap(INTRO.replace("\n", " "), 110)]
+    for title, real in (("Without a data set", False), ("On data of others", True)):
+        some = {name: each for name, each in kept_results().items() if RUNS[name].real == real}
+        if some:
+            lines += ["", f"## {title}", "", f"| {' | '.join(HEAD)} |", f"|{'---|' * len(HEAD)}"]
+            lines += [f"| {' | '.join(row(name, each))} |" for name, each in some.items()]
+            notes = [f"- `{each[0]['command']}`: {RUNS[name].note}" for name, each in some.items() if RUNS[name].note]
+            lines += ["", *notes] if notes else []
     return "\n".join(lines) + "\n"
 
 
@@ -163,17 +153,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", help="runs to train")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--data", type=Path, default=Path(), help="the folder of files that runs name")
     parser.add_argument("--list", action="store_true", help="print the names of all runs")
     given = parser.parse_args()
     if given.list:
         for name, wanted in RUNS.items():
-            print(f"{name:24} train {wanted.arguments}")
+            print(f"{name:20} train {wanted.arguments}")
         return
-    data = os.environ.get("DATA", "data")
     if strange := [name for name in given.names if name not in RUNS]:
         parser.error(f"there is no run {strange[0]!r}; --list names those that there are")
     for name in given.names:
-        keep(name, [train(name, seed, data) for seed in given.seeds])
+        keep(name, [train(name, seed, given.data) for seed in given.seeds])
     PAGE.write_text(render(), encoding="utf-8")
 
 
