@@ -72,11 +72,12 @@ def keep(name: str, results: list[Result]) -> None:
 
 HEAD = ("command", "result", "target", "simple methods", "examples", "parameters", "training")
 INTRO = """\
-Made by `python docs/results.py` of the files in `docs/results/`, which are what runs of the commands wrote: the mean over
-the seeds 0, 1 and 2, in brackets the least and the most, of the best model on examples that it was not trained on. A
-simple method is *beaten* where the model is better by more than twice the standard error of the difference on the same
-examples, *level* where the difference is less than that, and *not reached* otherwise. Examples are those to train on, to
-validate on and for the result. Seconds are of training steps, on one thread of a busy machine: yours will differ."""
+Made by `python docs/results.py` of the files in `docs/results/`, which are what runs wrote: the mean over the
+seeds 0, 1 and 2, in brackets the least and the most, of the best model on examples that it was not trained
+on. A simple method is *beaten* where the model is better by more than twice the standard error of the
+difference on the same examples, *level* where the difference is less than that, and *not reached* otherwise.
+Examples are those to train on, to validate on and for the result. Seconds are of training steps, on one
+thread of a busy machine: yours will differ."""
 
 
 def mean_text(values: list[float]) -> str:
