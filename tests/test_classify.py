@@ -79,7 +79,11 @@ def test_columns_and_fields_are_found_by_their_names_and_numbers_are_labels(tmp_
     assert found == [[("5", "fine"), ("1", "dull")], [("5", "fine"), ("true", "1.5")]]
     assert list(read_labelled(rows, label="0", text="1")) == found[0]
     assert list(read_labelled(written(tmp_path, "b.csv", 'label,text\n"a\nb",c\n'))) == [("a b", "c")]
-    told = task_of(data=str(rows), label_column="stars", text_column="review", max_length=1)
+    told = task_of(
+        data=str(rows),
+        label_column="stars",
+        text_column="review",
+    )
     assert list(told.read(str(rows))) == [(["fine"], "5"), (["dull"], "1")]
 
 
@@ -117,7 +121,7 @@ def test_words_are_lower_cased_and_characters_are_not_unless_told() -> None:
     assert task_of().parse("It's NOT a film.") == ["it's", "not", "a", "film", "."]
     assert task_of(lowercase=False).parse("A film") == ["A", "film"]
     assert task_of(level="char").parse(" Ab c\n") == list("Ab c")
-    assert task_of(level="char", lowercase=True, max_length=3).parse("ABCDE") == list("abc")
+    assert task_of(level="char", lowercase=True).parse("ABC") == list("abc")
     assert task_of().parse("") == [] == task_of(level="char").parse("  ")
 
 
@@ -137,8 +141,18 @@ def test_a_problem_is_read_as_the_options_say(monkeypatch: pytest.MonkeyPatch) -
     words, verdict = first()
     assert {"the", "was", "but"} <= {*words} and verdict in ("negative", "positive")
     assert first(level="char") == (list(" ".join(words)), verdict)
-    assert first(problem="packages") == (["one", "two", "."] * 13 + ["one"], "email")
-    assert first(problem="packages", level="char", max_length=3) == (list("One"), "email")
+    assert first(problem="packages") == (["one", "two", "."] * 30, "email")
+    assert first(problem="packages", level="char")[0][:5] == list("One t")
+
+
+def test_of_a_long_text_the_model_reads_the_first_tokens_and_baselines_all(tmp_path: Path) -> None:
+    pairs = [(f"l{i % 2}", f"x y x l{i % 2}") for i in range(40)]
+    run = run_of(data=str(written(tmp_path, "long.tsv", lines(pairs))), max_length=3, pooling="attention")
+    ids, lengths, _ = run.task.collate([("x y".split(), "l0"), ("x y x l1".split(), "l1")])
+    assert lengths.tolist() == [2, 3] and ids.shape == (3, 2)
+    assert run.data.about["baselines"]["logistic regression"] == 1.0
+    views: Any = run.task.views(run.model, [("x y x l1".split(), "l1"), (["x"], "l0")])
+    assert [list(view.columns) for view in views[1:]] == [["x", "y", "x"], ["x"]]
 
 
 def test_one_direction_and_every_pooling_are_options(reviews: Path) -> None:

@@ -26,8 +26,8 @@ from tinygrad_rnn.training.examples import moved
 from tinygrad_rnn.training.options import AT_LEAST_1, OptionError, TrainingOptions, option
 from tinygrad_rnn.training.task import Task
 
-SHOWN_TEXTS = 3
-"""Texts of which the weights of attention are shown."""
+SHOWN_TEXTS, SHOWN_TOKENS = 3, 40
+"""Of how many texts the weights of attention are shown, and for how many tokens of each."""
 
 
 class Classify(Task):
@@ -48,7 +48,9 @@ class Classify(Task):
             default=None, help="Lower-case the texts (words: yes, characters: no, unless told).", off="--no-lowercase"
         )
         min_count: int = option(default=2, help="What occurs less often is the unknown token.", rule=AT_LEAST_1)
-        max_length: int | None = option(default=None, help="Tokens of a text that are read.", rule=AT_LEAST_1)
+        max_length: int | None = option(
+            default=None, help="Tokens that the model reads of a text, its first ones.", rule=AT_LEAST_1
+        )
         layers: int = 1
         embedding: int = 64
         hidden: int = 64
@@ -81,10 +83,9 @@ class Classify(Task):
         return ((self.parse(text), label) for label, text in found)
 
     def parse(self, line: str) -> list[str]:
-        o = self.options
-        chars = o.level == "char"
-        text = line.lower() if o.lowercase or (o.lowercase is None and not chars) else line
-        return (list(text.strip()) if chars else words_and_marks(text))[: o.max_length]
+        chars, lowercase = self.options.level == "char", self.options.lowercase
+        text = line.lower() if lowercase or (lowercase is None and not chars) else line
+        return list(text.strip()) if chars else words_and_marks(text)
 
     def prepare(self, train: Sequence[Any]) -> dict[str, Any]:
         vocabulary = Vocabulary.build((x for x, _ in train), min_count=self.options.min_count)
@@ -106,7 +107,7 @@ class Classify(Task):
 
     def collate(self, part: Sequence[Any]) -> tuple[Any, ...]:
         labels = None if part[0][1] is None else self.tables["labels"].encode([y for _, y in part])
-        return *padded([self.tables["words"].encode(x) for x, _ in part]), labels
+        return *padded([self.tables["words"].encode(x[: self.options.max_length]) for x, _ in part]), labels
 
     def loss(self, model: Any, batch: Any, rng: np.random.Generator | None, state: None) -> Any:
         return ops.softmax_cross_entropy(model(*batch[:2], rng), batch[2], reduction="sum"), len(batch[2]), None
@@ -136,7 +137,7 @@ class Classify(Task):
         shown = [HeatMap("Which label was taken for which", found.counts, names, names, "is", "was said", counts=True)]
         for example in examples[:SHOWN_TEXTS] if self.options.pooling == "attention" else ():
             ids, lengths, _ = moved(self.collate([example]), model.device)
-            weights = model.attention_weights(ids, lengths).numpy()
-            said = self.predict(model, (ids, lengths))
-            shown.append(HeatMap(f"What counted where {example[1]} was right", weights, said, example[0], "was said"))
+            weights = model.attention_weights(ids, lengths).numpy()[:, :SHOWN_TOKENS]
+            said, title = self.predict(model, (ids, lengths)), f"What counted where {example[1]} was right"
+            shown.append(HeatMap(title, weights, said, example[0][: weights.shape[1]], "was said"))
         return shown
