@@ -159,7 +159,7 @@ def test_one_direction_and_every_pooling_are_options(reviews: Path) -> None:
     for options in ({"bidirectional": False}, {"pooling": "attention"}, {"layers": 2}):
         model: Any = run_of(data=str(reviews), **options).model
         assert model.recurrent.directions == (1 if "bidirectional" in options else 2)
-        assert model.pooling == options.get("pooling", Classify.Options().pooling)
+        assert model.pooling == options.get("pooling", "max")
         assert len(model.recurrent.cells) == model.recurrent.directions * options.get("layers", 1)
 
 

@@ -36,7 +36,7 @@ class Classify(Task):
 
     class Options(TrainingOptions):
         PROBLEMS = {  # noqa: RUF012  # which nothing changes
-            "order": {"min_count": 1},
+            "order": {"min_count": 1, "pooling": "mean", "dropout": 0.3, "lr": 4e-3, "patience": 2},
             "packages": {"max_length": 40},
         }
         label_column: str = option(

@@ -8,6 +8,7 @@ import numpy as np
 
 from tinygrad_rnn.baselines.endings import Endings
 from tinygrad_rnn.data.library_examples import library_identifiers
+from tinygrad_rnn.models.classifier import POOLINGS
 from tinygrad_rnn.tasks.classify import Classify
 from tinygrad_rnn.training.options import option
 
@@ -18,9 +19,11 @@ class ClassifyNames(Classify):
     parameter?"""
 
     class Options(Classify.Options):
-        PROBLEMS = {"identifiers": {}}  # noqa: RUF012  # which nothing changes
+        PROBLEMS = {"identifiers": {"hidden": 96, "batch_size": 64, "lr": 4e-3}}  # noqa: RUF012  # which nothing changes
         level: str = option(default="char", help="Read words or characters.", choices=("word", "char"))
         embedding: int = 24
+        pooling: str = option(default="mean", help="How all steps become one vector.", choices=POOLINGS)
+        dropout: float = 0.3
 
     METHODS = {**Classify.METHODS, "endings": Endings}  # noqa: RUF012  # which nothing changes
 
