@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from small_tasks import SMALL, nothing
 
 import tinygrad_rnn as tg
-from tinygrad_rnn.data import TextError, read_labelled
+from tinygrad_rnn.data import TextError, library, read_labelled
 from tinygrad_rnn.inspection.views import HeatMap
 from tinygrad_rnn.tasks.classify import SHOWN_TEXTS, Classify
 from tinygrad_rnn.tasks.finding import FoundTask, find_task
@@ -225,7 +225,14 @@ def test_a_model_of_names_reads_a_line_as_it_was_trained(tmp_path: Path) -> None
 # --- Trained ---------------------------------------------------------------------------------------------------
 
 
+@pytest.fixture
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is read of the library is not kept in the user's cache folder."""
+    monkeypatch.setattr(library, "cache_folder", lambda: tmp_path / "cache")
+
+
 @pytest.mark.slow
+@pytest.mark.usefixtures("own_cache")
 def test_docstrings_are_told_by_their_package() -> None:
     found = tg.tasks.train("classify", problem="packages")
     assert found.result.metrics["accuracy"] >= 0.8
@@ -233,5 +240,6 @@ def test_docstrings_are_told_by_their_package() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("own_cache")
 def test_letters_tell_what_an_identifier_names() -> None:
-    assert tg.tasks.train("names", epochs=12).result.metrics["accuracy"] >= 0.6
+    assert tg.tasks.train("names", epochs=6).result.metrics["accuracy"] >= 0.5
