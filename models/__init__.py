@@ -26,6 +26,7 @@ from tinygrad_rnn.models.layers import LayerNorm as LayerNorm
 from tinygrad_rnn.models.layers import Linear as Linear
 from tinygrad_rnn.models.module import Module as Module
 from tinygrad_rnn.models.padding import within_lengths as within_lengths
+from tinygrad_rnn.models.pooling import AttentionPooling as AttentionPooling
 from tinygrad_rnn.models.pooling import last as last
 from tinygrad_rnn.models.pooling import masked_max as masked_max
 from tinygrad_rnn.models.pooling import masked_mean as masked_mean

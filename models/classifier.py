@@ -13,11 +13,11 @@ from tinygrad_rnn.models.embedding import Embedding
 from tinygrad_rnn.models.layers import Dropout, Linear
 from tinygrad_rnn.models.module import Module
 from tinygrad_rnn.models.padding import checked_lengths
-from tinygrad_rnn.models.pooling import last, masked_max, masked_mean
+from tinygrad_rnn.models.pooling import AttentionPooling, last, masked_max, masked_mean
 from tinygrad_rnn.models.recurrent import Recurrent
 from tinygrad_rnn.tensor import Tensor, as_tensor
 
-POOLINGS = ("last", "mean", "max")
+POOLINGS = ("last", "mean", "max", "attention")
 """How the outputs of all steps become one vector."""
 
 
@@ -53,16 +53,30 @@ class Classifier(Module):
             cell, embedding_size, hidden_size, num_layers, bidirectional=bidirectional, dtype=dtype, rng=rng, **options
         )
         self.recurrent.dropout = init.rate("dropout", dropout)  # of a single layer it is no mistake here
+        if pooling == "attention":
+            self.attention = AttentionPooling(self.recurrent.output_size, dtype=dtype)
         self.output = Linear(self.recurrent.output_size, num_classes, dtype=dtype, rng=rng)
         self.dropout = Dropout(dropout)
 
     def __call__(self, ids: Any, lengths: Any, rng: np.random.Generator | None = None) -> Tensor:
         """ids (T,B), of which row b has lengths[b] -> logits (B,C). Raises ValueError for lengths that do not fit."""
+        return self.output(self.dropout(self._pooled(self._read(ids, lengths, rng), lengths), rng))
+
+    def attention_weights(self, ids: Any, lengths: Any) -> Tensor:
+        """How much each step counts, where the pooling is attention: ids (T,B) -> (B,T). Raises ValueError for another
+        pooling, and for lengths that do not fit."""
+        if self.pooling != "attention":
+            raise ValueError(f"weights are those of attention, and the pooling is {self.pooling}")
+        return self.attention(self._read(ids, lengths), lengths)[1]
+
+    def _read(self, ids: Any, lengths: Any, rng: np.random.Generator | None = None) -> Tensor:
         checked_lengths(ids, lengths)
         outputs, _ = self.recurrent(self.dropout(self.embedding(ids), rng), lengths=lengths, rng=rng)
-        return self.output(self.dropout(self._pooled(as_tensor(outputs), lengths), rng))
+        return as_tensor(outputs)
 
     def _pooled(self, outputs: Tensor, lengths: Any) -> Tensor:
+        if self.pooling == "attention":
+            return self.attention(outputs, lengths)[0]
         if self.pooling == "last":
             return last(outputs, lengths, self.recurrent.directions)
         return (masked_mean if self.pooling == "mean" else masked_max)(outputs, lengths)

@@ -8,8 +8,11 @@ import numpy as np
 
 import tinygrad_rnn.ops as ops
 from tinygrad_rnn.backend import xp
+from tinygrad_rnn.models import init
+from tinygrad_rnn.models.attention import DotAttention
+from tinygrad_rnn.models.module import Module
 from tinygrad_rnn.models.padding import checked_lengths, within_lengths
-from tinygrad_rnn.tensor import Tensor, as_tensor
+from tinygrad_rnn.tensor import Parameter, Tensor, as_tensor
 
 
 def masked_mean(outputs: Tensor, lengths: Any) -> Tensor:
@@ -43,3 +46,21 @@ def last(outputs: Tensor, lengths: Any, directions: int = 1) -> Tensor:
     if directions == 2:
         found = ops.concatenate([found, outputs[0, :, size:]], axis=-1)
     return ops.where(asarray(counts > 0)[:, None], found, 0.0)
+
+
+class AttentionPooling(Module):
+    """The mean over each row's own steps, weighed by how well each fits a `query` (H,) that is learnt, one for all rows
+    (Yang et al. 2016, eqs. 6 and 7). The query is zeros at first, and all steps weigh the same."""
+
+    def __init__(self, size: int, *, dtype: Any = np.float32) -> None:
+        self.attention = DotAttention()
+        self.query = Parameter(np.zeros(init.size("size", size)), dtype=dtype)
+
+    def __call__(self, outputs: Tensor, lengths: Any) -> tuple[Tensor, Tensor]:
+        """outputs (T,B,H) -> their means (B,H), zeros for a row without steps, and the weights (B,T), which are 0 after
+        the end of a row. Raises ValueError for lengths that do not fit."""
+        live, query = within_lengths(outputs, lengths), ops.broadcast_to(self.query, outputs.shape[1:])
+        if not len(outputs):
+            return outputs.sum(axis=0), outputs.sum(axis=-1).T
+        # What stands after the end of a row may be no number, and 0 times that is none.
+        return self.attention(query, ops.where(live, outputs, 0.0).transpose((1, 0, 2)), live[..., 0].T)

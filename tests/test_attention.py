@@ -14,6 +14,7 @@ from tinygrad_rnn import Tensor, check_cell, ops
 from tinygrad_rnn.models import (
     LSTM,
     AdditiveAttention,
+    AttentionPooling,
     Cell,
     DotAttention,
     GeneralAttention,
@@ -153,17 +154,39 @@ def test_pooling_is_that_of_each_row_alone_whatever_stands_past_its_end(lengths:
     outputs = rng(4).standard_normal((4, len(lengths), 4))
     wild = np.where(np.arange(4)[:, None, None] < np.array(lengths)[:, None], outputs, np.nan)
     x = Tensor(wild, requires_grad=True)
-    pooled = [masked_mean(x, lengths), masked_max(x, lengths), last(x, lengths, directions)]
+    attended = pooling(rng(5).standard_normal(4))
+    pooled = [masked_mean(x, lengths), masked_max(x, lengths), last(x, lengths, directions), attended(x, lengths)[0]]
     for b, n in enumerate(lengths):
         row = outputs[:n, b]
         if not n:
             assert not any(p.numpy()[b].any() for p in pooled)
             continue
         ends = row[-1] if directions == 1 else np.concatenate([row[-1, :2], row[0, 2:]])
-        for found, expected in zip(pooled, (row.mean(axis=0), row.max(axis=0), ends), strict=True):
+        fits = np.exp(row @ attended.query.data)
+        means = row.mean(axis=0), row.max(axis=0), ends, (fits / fits.sum()) @ row
+        for found, expected in zip(pooled, means, strict=True):
             np.testing.assert_allclose(found.numpy()[b], expected, rtol=1e-12)
     ops.concatenate([p.reshape(-1) for p in pooled]).sum().backward()
     assert np.isfinite(x.grad).all() and not x.grad[np.isnan(wild)].any()
+
+
+def pooling(query: Any) -> AttentionPooling:
+    made = AttentionPooling(len(query), dtype=np.float64)
+    made.query.data = np.asarray(query, dtype=np.float64)
+    return made
+
+
+def test_attention_weighs_the_steps_of_a_row_and_no_others_and_at_first_all_alike() -> None:
+    outputs, lengths = Tensor(rng(4).standard_normal((4, 3, 2))), [4, 2, 0]
+    _, weights = pooling([0.3, -2.0])(outputs, lengths)
+    found = weights.numpy()
+    assert found.shape == (3, 4) and (found[0] > 0).all() and not found[1, 2:].any() and not found[2].any()
+    np.testing.assert_allclose(found.sum(axis=1), [1, 1, 0], rtol=1e-12)
+    np.testing.assert_array_equal(
+        AttentionPooling(2)(outputs, lengths)[1].numpy(), [[0.25] * 4, [0.5, 0.5, 0, 0], [0] * 4]
+    )
+    with pytest.raises(ValueError, match="lengths must be 3 whole numbers between 0 and 4"):
+        AttentionPooling(2)(outputs, [5, 0, 0])
 
 
 def test_the_last_of_both_directions_is_the_state_that_the_layer_ends_with() -> None:
@@ -174,7 +197,7 @@ def test_the_last_of_both_directions_is_the_state_that_the_layer_ends_with() -> 
 
 def test_pooling_of_no_steps_gives_zeros_and_directions_that_do_not_fit_are_named() -> None:
     empty = Tensor(np.zeros((0, 2, 4)))
-    for pool in (masked_mean, masked_max, last):
+    for pool in (masked_mean, masked_max, last, lambda *given: AttentionPooling(4)(*given)[0]):
         assert pool(empty, [0, 0]).numpy().tolist() == np.zeros((2, 4)).tolist()
     with pytest.raises(ValueError, match="directions must be 1 or 2, dividing 3 features, got 2"):
         last(Tensor(np.zeros((1, 1, 3))), [1], 2)

@@ -11,7 +11,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tinygrad_rnn.baselines import Bag, Baseline, LogisticRegression, MostFrequent, NaiveBayes, TagFrequencies, logistic
+from tinygrad_rnn.baselines import (
+    Bag,
+    Baseline,
+    Endings,
+    LogisticRegression,
+    MostFrequent,
+    NaiveBayes,
+    TagFrequencies,
+    logistic,
+)
 from tinygrad_rnn.data import TextError
 
 TEXTS = [text.split() for text in ("a b", "b b c", "a d d", "c d", "d", "a b c d")]
@@ -20,7 +29,7 @@ LABELS = ["x", "y", "x", "z", "z", "y"]
 examples = st.lists(
     st.tuples(st.lists(st.sampled_from("abcd"), max_size=5), st.sampled_from("xyz")), min_size=1, max_size=9
 )
-OF_LABELS: list[Callable[[], Baseline]] = [MostFrequent, NaiveBayes, LogisticRegression]
+OF_LABELS: list[Callable[[], Baseline]] = [MostFrequent, NaiveBayes, LogisticRegression, Endings]
 
 
 # --- One interface ---------------------------------------------------------------------------------------------
@@ -81,6 +90,20 @@ def test_a_word_gets_its_most_frequent_tag_and_an_unknown_one_that_of_all(
 def test_a_sentence_with_more_words_than_tags_is_one_sentence() -> None:
     with pytest.raises(TextError, match=r"^example 1 must have as many words as tags, got 2 and 1$"):
         TagFrequencies().fit([["a"], ["a", "b"]], [["N"], ["N"]])
+
+
+# --- Endings ---------------------------------------------------------------------------------------------------
+
+
+def test_the_longest_ending_that_was_seen_often_enough_decides() -> None:
+    names, kinds = ["anna", "hanna", "joanna", "luca", "bianca", "rob", "bob"], ["f", "f", "f", "m", "f", "m", "m"]
+    said = Endings(longest=3, least=2).fit(names, kinds).predict(["susanna", "monica", "pianca", "rob", "eve", "", "a"])
+    assert said == ["f", "m", "m", "m", "f", "f", "f"]
+    assert Endings(longest=4, least=1).fit(names, kinds).predict(["duluca", "pianca", "xca"]) == ["m", "f", "m"]
+    assert Endings(longest=0).fit(names, kinds).predict(["rob"]) == ["f"]  # the most frequent
+    for longest, least in ((-1, 1), (1, 0)):
+        with pytest.raises(TextError, match=f"and least at least 1, got {longest} and {least}"):
+            Endings(longest, least)
 
 
 # --- Bags ------------------------------------------------------------------------------------------------------

@@ -40,8 +40,13 @@ def test_each_pooling_is_what_it_is_called(directions: int) -> None:
         model = made(pooling, bidirectional=directions == 2)
         outputs, (state,) = model.recurrent(model.embedding(ids))
         steps = outputs.numpy()[:, 0]
-        pooled = {"mean": steps.mean(axis=0), "max": steps.max(axis=0), "last": state.numpy()[:, 0].ravel()}[pooling]
-        expected = model.output(tg.Tensor(pooled[None])).numpy()[0]
+        pooled = {"mean": steps.mean(axis=0), "max": steps.max(axis=0), "last": state.numpy()[:, 0].ravel()}
+        if pooling == "attention":
+            model.attention.query.data = steps[1] * 3
+            weights = model.attention_weights(ids, np.array([4])).numpy()[0]
+            assert weights.max() > 0.4
+            pooled["attention"] = weights @ steps
+        expected = model.output(tg.Tensor(pooled[pooling][None])).numpy()[0]
         np.testing.assert_allclose(model(ids, np.array([4])).numpy()[0], expected, rtol=1e-12)
 
 
@@ -78,8 +83,10 @@ def test_noise_is_drawn_where_there_is_a_generator() -> None:
 
 
 def test_what_does_not_fit_is_told() -> None:
-    with pytest.raises(ValueError, match="pooling must be one of last, mean, max, got 'sum'"):
+    with pytest.raises(ValueError, match="pooling must be one of last, mean, max, attention, got 'sum'"):
         made("sum")
     with pytest.raises(ValueError, match="lengths must be 3 whole numbers between 0 and 4"):
         made("mean")(np.zeros((4, 3), dtype=np.int64), np.array([5, 1, 1]))
+    with pytest.raises(ValueError, match="weights are those of attention, and the pooling is mean"):
+        made("mean").attention_weights(np.zeros((4, 3), dtype=np.int64), LENGTHS)
     assert type(made("last", cell=LSTMCell).recurrent.cells[0]) is LSTMCell

@@ -28,6 +28,7 @@ from tinygrad_rnn.data import bucketed, stream
 from tinygrad_rnn.data.vocabulary import Vocabulary
 from tinygrad_rnn.models import (
     AdditiveAttention,
+    AttentionPooling,
     Cell,
     DotAttention,
     Dropout,
@@ -496,8 +497,10 @@ def test_pooling() -> None:
     def run(side: Side) -> Any:
         outputs = side.tensor(numbers(T, B, 2 * H), requires_grad=True)
         found = [masked_mean(outputs, LENGTHS), masked_max(outputs, side.array(LENGTHS)), last(outputs, LENGTHS, 2)]
+        attended = AttentionPooling(2 * H, dtype=np.float64).to(side.device)
+        found += attended(outputs, LENGTHS)
         backward(*found)
-        return found, outputs.grad
+        return found, outputs.grad, of_model(attended)
 
     agree(run)
 

@@ -185,6 +185,14 @@ def test_json_lines_are_read_as_they_were_written(
     assert list(read_jsonl(path, ["b"])) == [(b,) for _, b in rows]
 
 
+def test_values_of_json_are_texts_where_these_are_wanted_and_a_list_is_none(tmp_path: Path) -> None:
+    path = written(tmp_path, '{"a": 5}\n{"a": true}\n{"a": null}\n{"a": "b"}\n\n{"a": [1]}')
+    found = read_jsonl(path, ["a"], empty=True, texts=True)
+    assert [next(found) for _ in range(4)] == [("5",), ("true",), ("",), ("b",)]
+    with pytest.raises(TextError, match=rf"^{path}, line 6: field 'a' must be a text, got \[1\]$"):
+        next(found)
+
+
 @given(st.lists(st.tuples(said, said), min_size=1, max_size=5))
 def test_parallel_files_are_read_line_by_line(
     tmp_path_factory: pytest.TempPathFactory, pairs: list[tuple[str, str]]

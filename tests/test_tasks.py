@@ -286,7 +286,8 @@ def test_the_order_of_words_is_learnt_where_their_number_says_nothing() -> None:
     found = tg.tasks.train("classify", time_budget=60)
     assert found.result.metrics["accuracy"] >= 0.99
     run = new_run(find_task("classify").new(Classify.Options()), nothing)
-    assert all(value < 0.6 for value in run.data.about["baselines"].values()) and len(run.data.about["baselines"]) == 3
+    assert all(run.data.about["baselines"][name] < 0.6 for name in Classify.METHODS)
+    assert max(run.data.about["baselines"].values()) < 0.85, "pairs of words tell which half comes first, and no more"
 
 
 def test_a_count_of_numpy_makes_no_other_dtype_of_the_loss() -> None:

@@ -101,7 +101,9 @@ def test_a_cell_may_be_given_as_a_class(digits: Path, tmp_path: Path) -> None:
 
 
 def test_the_model_that_training_gives_is_the_best_one(digits: Path, tmp_path: Path) -> None:
-    found = tg.tasks.train("classify", data=str(digits), epochs=5, lr=0.1, out=tmp_path, **SMALL)
+    found = tg.tasks.train(
+        "classify", data=str(digits), epochs=5, lr=0.1, dropout=0.3, pooling="mean", out=tmp_path, **SMALL
+    )
     values = [each["accuracy"] for each in found.history]
     assert values.index(max(values)) < 4, "the test needs a run whose best model is not its last one"
     best = load_run(tmp_path / "best.safetensors").part("model")

@@ -31,7 +31,7 @@ from tinygrad_rnn.data import (
     train_valid_split,
 )
 from tinygrad_rnn.data.readers import read_texts
-from tinygrad_rnn.data.tokens import characters, sentences, words
+from tinygrad_rnn.data.tokens import characters, sentences, words, words_and_marks
 from tinygrad_rnn.data.vocabulary import SPECIALS, Ids
 
 START, END = Vocabulary.start, Vocabulary.end
@@ -358,6 +358,20 @@ def test_a_blank_line_ends_a_sentence_and_a_line_break_does_not() -> None:
     assert sentences("A heading\n\nThe first\nsentence. The second one.\n \nLast") == [
         *("A heading", "The first sentence.", "The second one.", "Last")
     ]
+
+
+@given(st.text() | st.text("ab'-.\u2019 \u3002"))
+def test_of_words_and_marks_nothing_but_spaces_is_lost(text: str) -> None:
+    found = words_and_marks(text)
+    assert "".join(found) == re.sub(r"\s", "", text) and all(found)
+
+
+def test_words_end_at_marks_wherever_they_stand() -> None:
+    said = words_and_marks(
+        "It's well-made. (Don\u2019t go!) --10 caf\u00e9s\u2026 \u0939\u093f\u0928\u094d\u0926\u0940\u3002"
+    )
+    marks = "It's well-made . ( Don\u2019t go ! ) - - 10 caf\u00e9s \u2026 \u0939\u093f\u0928\u094d\u0926\u0940 \u3002"
+    assert said == marks.split()
 
 
 def test_words_are_lower_cased_unless_told_and_characters_are_not() -> None:

@@ -9,6 +9,7 @@ scores it too:
 
 from tinygrad_rnn.baselines.bag import Bag as Bag
 from tinygrad_rnn.baselines.baseline import Baseline as Baseline
+from tinygrad_rnn.baselines.endings import Endings as Endings
 from tinygrad_rnn.baselines.frequencies import MostFrequent as MostFrequent
 from tinygrad_rnn.baselines.frequencies import TagFrequencies as TagFrequencies
 from tinygrad_rnn.baselines.linear_words import LinearWords as LinearWords

@@ -13,7 +13,7 @@ Batches are time-major, (T,B), and stand one token ahead of themselves: `targets
 
 Files of examples -> pairs (input, output) -> parts -> Labels -> batches of arrays:
 
-    examples = [(text.split(), label) for label, text in read_tsv("reviews.tsv")]
+    examples = [(text.split(), label) for label, text in read_labelled("reviews.csv")]
     train, valid, test = stratified_split(examples, np.random.default_rng(0))
     labels = Labels.build(label for _, label in train)
     for part in buckets(train, 32, key=lambda example: len(example[0])):
@@ -25,6 +25,7 @@ from tinygrad_rnn.data.batches import Batch as Batch
 from tinygrad_rnn.data.batches import bucketed as bucketed
 from tinygrad_rnn.data.batches import stream as stream
 from tinygrad_rnn.data.conll import read_conll as read_conll
+from tinygrad_rnn.data.labelled import read_labelled as read_labelled
 from tinygrad_rnn.data.labels import Labels as Labels
 from tinygrad_rnn.data.messages import TextError as TextError
 from tinygrad_rnn.data.padding import buckets as buckets

@@ -12,19 +12,17 @@ import hashlib
 import os
 import platform
 import re
-import sysconfig
-import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from tinygrad_rnn.data.cache import cache_folder, keep, kept, text_digest
+from tinygrad_rnn.data.cache import text_digest
+from tinygrad_rnn.data.library import library_files, library_text, parsed, statements_of
 from tinygrad_rnn.data.messages import Note, TextError
 
 CACHE_FORMAT = 1
 """Changes whenever the rules below do, so that no cache of another version is read."""
 LEAST_WORDS = 10_000
-NOT_THE_LIBRARY = {"site-packages", "dist-packages", "test", "tests", "idle_test", "__pycache__"}
 
 
 @dataclass(frozen=True)
@@ -45,25 +43,18 @@ def standard_library(cache: str | os.PathLike[str] | None = None, note: Note | N
     Reading them takes some seconds, once; they are then kept in the folder `cache` (by default the user's own cache
     folder). `note` is told what takes time and what cannot be kept. Raises TextError where this Python comes without
     the sources of its library."""
-    tell = note or (lambda sentence: None)
-    folder, library = cache_folder() if cache is None else Path(cache), Path(sysconfig.get_path("stdlib"))
-    # Two Pythons of one version may come with different parts of the library.
-    place = hashlib.sha256(os.fsencode(library)).hexdigest()[:8]
-    title = f"standard-library-{platform.python_version()}-{CACHE_FORMAT}-{place}"
-    text = None if folder is None else kept(folder, title)
-    if text is None:
-        tell("The docstrings of the Python standard library are read, once, as the default corpus.")
+
+    def read(library: Path) -> str:
+        if note is not None:
+            note("The docstrings of the Python standard library are read, once, as the default corpus.")
         text = "\n".join(library_sentences(library))
         if len(text.split()) < LEAST_WORDS:
             raise TextError(
                 f"{library}: this Python has no sources of its standard library to read; name a text instead"
             )
-        try:
-            if folder is None:
-                raise OSError("there is no cache folder")
-            keep(folder, title, text)
-        except OSError as error:
-            tell(f"The default corpus could not be kept for the next time: {error}.")
+        return text
+
+    text = library_text(str(CACHE_FORMAT), read, cache, note, called="The default corpus")
     name = f"docstrings of the Python {platform.python_version()} standard library"
     return Prose(text.split("\n"), name, len(text.split()), text_digest(text))
 
@@ -74,7 +65,7 @@ def standard_library(cache: str | os.PathLike[str] | None = None, note: Note | N
 def library_sentences(library: Path) -> list[str]:
     """The sentences of the docstrings below a folder, each once, by docstring in the order of the docstrings' hashes:
     shuffled, and the same on every machine."""
-    found = {text for path in library.rglob("*.py") if _belongs(path.relative_to(library)) for text in docstrings(path)}
+    found = {text for path in library_files(library) for text in docstrings(path)}
     ordered = sorted(found, key=lambda text: hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest())
     once: dict[str, str] = {}
     for text in ordered:
@@ -84,23 +75,12 @@ def library_sentences(library: Path) -> list[str]:
     return list(once.values())
 
 
-def _belongs(path: Path) -> bool:
-    return NOT_THE_LIBRARY.isdisjoint(path.parts)
-
-
 def docstrings(path: Path) -> Iterator[str]:
     """The docstrings of a module and of all its classes and functions; none where it cannot be read."""
-    try:
-        with warnings.catch_warnings(action="ignore"):  # of old code's escape sequences
-            nodes: list[ast.AST] = [ast.parse(path.read_bytes())]
-    except (OSError, SyntaxError, ValueError, RecursionError):  # the library keeps some broken files for its tests
-        return
-    while nodes:
-        node = nodes.pop()
+    tree = parsed(path)
+    for node in () if tree is None else statements_of(tree):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             yield ast.get_docstring(node) or ""
-        # Only statements can hold a definition: expressions, most of the tree, are passed by.
-        nodes += [n for n in ast.iter_child_nodes(node) if isinstance(n, ast.stmt | ast.excepthandler | ast.match_case)]
 
 
 BULLET = re.compile(r"\s*(?:[-*+o]|\(?\d+[.)]|\(?[a-z]\))\s+")

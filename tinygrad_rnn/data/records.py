@@ -96,10 +96,13 @@ def read_jsonl(
     encoding: str = "utf-8",
     *,
     empty: bool = False,
+    texts: bool = False,
     note: Note | None = None,
 ) -> Iterator[tuple[Any, ...]]:
     """The lines of a file, each a JSON object, as tuples of the values of the `fields` that are named, in that order.
-    Empty lines are left out. For folders, `empty` texts and errors see `read_tsv`; a value null is an empty one.
+    Empty lines are left out. For folders, `empty` texts and errors see `read_tsv`; a value null is an empty one. Where
+    they must be `texts`, numbers, true and false are texts as JSON writes them, null is "", and lists and objects are
+    none.
 
     Raises TextError also for a line that is no JSON object, with the column where it ceases to be one, and for a field
     that is not there, with those that are."""
@@ -117,7 +120,13 @@ def read_jsonl(
             values = tuple(found[field] for field in fields)
             if not empty:
                 _need_texts(name, number, values, map(repr, fields), what="field")
-            yield values
+            yield tuple(_as_text(name, number, *pair) for pair in zip(fields, values, strict=True)) if texts else values
+
+
+def _as_text(name: str, number: int, field: str, value: Any) -> str:
+    if isinstance(value, list | dict):
+        raise TextError(f"{name}, line {number:,}: field {field!r} must be a text, got {json.dumps(value)[:40]}")
+    return value if isinstance(value, str) else "" if value is None else json.dumps(value)
 
 
 def _no_number(name: str) -> NoReturn:

@@ -86,6 +86,17 @@ def _word_tokenizer() -> Any:
     return nltk.tokenize.NLTKWordTokenizer()
 
 
+_MARKS = r"!-/:-@\[-^`{-~\u00a1\u00ab\u00bb\u00bf\u2010-\u205e\u3001-\u303f\uff01-\uff0f"
+# What is no mark is a part of a word: a vowel sign of Hindi is no letter to Python.
+_WORD_OR_MARK = re.compile(rf"[^\s{_MARKS}]+(?:['\u2019-][^\s{_MARKS}]+)*|[{_MARKS}]")
+
+
+def words_and_marks(text: str) -> list[str]:
+    """The words of a text of any number of sentences, with the apostrophes and hyphens within them, and each other mark
+    by itself. `words` is for one sentence: it takes a full stop elsewhere for a part of the word."""
+    return _WORD_OR_MARK.findall(text)
+
+
 def characters(sentence: str) -> list[str]:
     """The characters (code points) of a sentence."""
     return list(sentence)

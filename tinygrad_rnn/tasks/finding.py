@@ -15,6 +15,7 @@ from tinygrad_rnn.tasks.caption import Caption
 from tinygrad_rnn.tasks.classify import Classify
 from tinygrad_rnn.tasks.language.saved import LANGUAGE
 from tinygrad_rnn.tasks.language.task import Language
+from tinygrad_rnn.tasks.names import ClassifyNames
 from tinygrad_rnn.tasks.tag import Tag
 from tinygrad_rnn.training.building import load_weights, model_of
 from tinygrad_rnn.training.cell_files import FoundCell, open_cell
@@ -26,7 +27,13 @@ from tinygrad_rnn.training.runs import Run
 from tinygrad_rnn.training.saved_runs import load_run, refused, tables_from_json
 from tinygrad_rnn.training.task import Task
 
-TASKS: dict[str, type[Task]] = {LANGUAGE: Language, "classify": Classify, "tag": Tag, "caption": Caption}
+TASKS: dict[str, type[Task]] = {
+    LANGUAGE: Language,
+    "classify": Classify,
+    "tag": Tag,
+    "caption": Caption,
+    "names": ClassifyNames,
+}
 """Those that come with the package, by name."""
 
 

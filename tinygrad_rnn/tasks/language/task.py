@@ -26,7 +26,7 @@ from tinygrad_rnn.tasks.language.telling import about_data, about_model, baselin
 from tinygrad_rnn.tasks.language.text_data import TextData, make_batches, ngram_baselines, prepare
 from tinygrad_rnn.tasks.language.text_form import TextForm
 from tinygrad_rnn.tasks.language.transfer import begin_from, settings_and_cell
-from tinygrad_rnn.tasks.language.vectors import load_word_vectors
+from tinygrad_rnn.tasks.vectors import about_vectors, load_word_vectors, no_vectors
 from tinygrad_rnn.tensor import Tensor
 from tinygrad_rnn.training.cell_files import FoundCell
 from tinygrad_rnn.training.comparing import Comparison
@@ -126,7 +126,8 @@ class Language(Task):
 
     def begin(self, model: LanguageModel) -> None:
         """Word vectors, or the weights of another model, where the options name them. Raises OptionError."""
-        self.given_vectors = load_word_vectors(self.options, model, self.vocabulary)
+        options = self.options
+        self.given_vectors = load_word_vectors(options.vectors, model.embedding, self.vocabulary, tied=options.tied)
         if self.options.init_from is not None:
             self.known_tokens = begin_from(Path(self.options.init_from), model, self.vocabulary)
 
@@ -170,19 +171,16 @@ class Language(Task):
 
     def about_beginning(self) -> list[tuple[str, str]]:
         """Where the first weights are from."""
-        found, options = [], self.options
-        if self.given_vectors:
-            rows = "1 row" if self.given_vectors == 1 else f"{self.given_vectors:,} rows"
-            found.append(("vectors", f"{options.vectors}: {rows} of the embedding's {len(self.vocabulary):,}"))
+        options = self.options
+        found = about_vectors(options.vectors, self.given_vectors, self.vocabulary)
         if options.init_from is not None and self.known_tokens:
             found.append(("begins as", f"{options.init_from}, which knows {self.known_tokens:,} of the tokens"))
         return found
 
     def warnings(self) -> list[str]:
         """Where vectors, or another model, know no token of the vocabulary."""
-        found, options, size = [], self.options, len(self.vocabulary)
-        if options.vectors is not None and not self.given_vectors:
-            found.append(f"{options.vectors} has no vector of any of the {size:,} tokens: none was set")
+        options, size = self.options, len(self.vocabulary)
+        found = no_vectors(options.vectors, self.given_vectors, self.vocabulary)
         if options.init_from is not None and not self.known_tokens:
             found.append(f"{options.init_from} knows none of the {size:,} tokens: they begin as new ones")
         return found
