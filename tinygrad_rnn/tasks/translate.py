@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterable, Sequence
 from importlib.util import find_spec
 from itertools import chain
@@ -31,8 +32,8 @@ EVEN = ValueRule("even and above 0", lambda value: value % 2 == 0 and SIZE.good(
 
 class Translate(Task):
     """Train an encoder-decoder, on lines of a source, a tab and its target, or on two files of as many lines; or on
-    dates written in many ways, to be written as ISO has them. A word that training has not is read as an unknown one,
-    and no unknown one is written."""
+    dates that are written in many ways, to write them as ISO 8601 does. A word that training does not have is read as
+    an unknown one, and is never written."""
 
     class Options(TrainingOptions):
         PROBLEMS = {  # noqa: RUF012  # which nothing changes
@@ -43,15 +44,14 @@ class Translate(Task):
         FILES = ("data", "valid", "test", "target")
         target: tuple[str, ...] = option(
             default=(),
-            help="A file of the targets, where that of --data has sources alone; with --valid and --test one more for "
-            "each, in that order.",
+            help="The targets, where the file of --data has sources alone; once more for --valid, and for --test.",
             metavar="FILE",
         )
         level: str = option(default="word", help="Of words, between spaces, or characters.", choices=("word", "char"))
         vocab_size: int | None = option(
             default=None, help="Most tokens on either side, special ones included (all unless told).", rule=SIZE
         )
-        attention: str = option(default="additive", help="How the decoder looks at the source.", choices=ATTENTIONS)
+        attention: str = option(default="additive", help="To the source.", choices=ATTENTIONS)
         softmax: str = option(
             default="full",
             help="Over the target's words; the last two are many times faster for many thousands of them.",
@@ -89,6 +89,7 @@ class Translate(Task):
     TABLES = {"source": Vocabulary, "target": Vocabulary, "longest": int}  # noqa: RUF012
     METHODS = {"nearest neighbour": NearestNeighbour, "word for word": WordForWord}  # noqa: RUF012
     counted = "tokens"
+    reserved = tuple(inspect.signature(EncoderDecoder.__init__).parameters)
 
     def __init__(self, options: Any, *args: Any, **named: Any) -> None:
         super().__init__(options, *args, **named)
@@ -100,8 +101,11 @@ class Translate(Task):
     def read(self, path: str) -> Iterable[tuple[list[str], list[str]]]:
         o = self.options
         target = dict(zip(o.sources, o.target, strict=False)).get(path)
-        pairs = read_tsv(path, 2, o.encoding) if target is None else read_parallel(path, target, o.encoding)
-        return ((self.parse(x), self.parse(y.partition("\t")[0])) for x, y in pairs)  # further columns are not read
+        if target is not None:
+            pairs: Iterable[tuple[str, str]] = read_parallel(path, target, o.encoding)
+        else:  # columns beyond the second, of who wrote it, say, are not read
+            pairs = ((x, next(filter(str.strip, y.split("\t")))) for x, y in read_tsv(path, 2, o.encoding))
+        return ((self.parse(x), self.parse(y)) for x, y in pairs)
 
     def prepare(self, train: Sequence[Any]) -> dict[str, Any]:
         sources, targets = zip(*train, strict=True)
@@ -111,9 +115,6 @@ class Translate(Task):
     def _vocabulary(self, texts: Sequence[Any]) -> Vocabulary:
         size, there = self.options.vocab_size, len({*chain.from_iterable(texts)}) + len(SPECIALS)
         return Vocabulary.build(texts, None if size is None else min(size, there))
-
-    def size(self, example: Any) -> int:
-        return 1000 * len(example[0]) + min(len(example[1]), 999)
 
     def build(self, rng: np.random.Generator) -> EncoderDecoder:
         o, sizes = self.options, (len(self.tables["source"]), len(self.tables["target"]))
@@ -146,19 +147,14 @@ class Translate(Task):
         return found
 
     def views(self, model: EncoderDecoder, examples: Sequence[Any]) -> list[HeatMap]:
-        part = examples[:4]
-        said = self.predict(model, self.collate([(x, None) for x, _ in part]))
-        source, lengths, inputs, _ = self.collate([(x, y) for (x, _), y in zip(part, said, strict=True)])
-        _, weights = model(source, lengths, inputs)
-        return (
-            []
-            if weights is None
-            else [
-                HeatMap("".join(x), weights.numpy()[: len(y), b, : len(x)], y, x, "target", "source")
-                for b, ((x, _), y) in enumerate(zip(part, said, strict=True))
-                if y
-            ]
-        )
+        sources = [x for x, _ in examples[:4]]
+        said = self.predict(model, self.collate([(x, None) for x in sources]))
+        batch = self.collate([*zip(sources, said, strict=True)])
+        if (weights := model(*batch[:3])[1]) is None:
+            return []
+        drawn = enumerate(zip(sources, said, weights.numpy().swapaxes(0, 1), strict=True), 1)
+        found = [HeatMap(f"alignment {k}", w[: len(y), : len(x)], y, x, "target", "source") for k, (x, y, w) in drawn]
+        return [each for each in found if len(each.rows)]
 
     def parse(self, line: str) -> list[str]:
         return list(line) if self.options.level == "char" else line.split()
