@@ -56,7 +56,9 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_every_date_is_another_day_whose_parts_are_all_in_what_is_written() -> None:
     pairs = dates(np.random.default_rng(0), 400)
     days = [datetime.date.fromisoformat("".join(y)) for _, y in pairs]
-    assert len(set(days)) == 400 and pairs == dates(np.random.default_rng(0), 400)
+    assert len({"".join(y) for _, y in dates(np.random.default_rng(1), 3000)}) == 3000 and pairs == dates(
+        np.random.default_rng(0), 400
+    )
     assert len({re.sub(r"\d+", "0", re.sub("[A-Za-z]+", "a", "".join(x))) for x, _ in pairs}) >= 9, "ways to write it"
     weekdays = "monday tuesday wednesday thursday friday saturday sunday".split()
     months = "january february march april may june july august september october november december".split()
@@ -160,6 +162,16 @@ def test_a_column_without_text_is_passed_by_and_a_vocabulary_may_be_small(tmp_pa
 # --- The model's answers ---------------------------------------------------------------------------------------
 
 
+def test_the_loss_of_a_batch_is_that_of_each_example_alone_and_counts_the_ends(files: Path) -> None:
+    run = translate_run(data=str(files / "pairs.tsv"))
+    part = [(["c"], ["C"]), (["a3", "b0", "c"], ["C", "B0", "A3"]), (["c", "d"], [])]
+    found = [
+        run.task.loss(run.model, run.task.collate(some), None, None) for some in (part, *([each] for each in part))
+    ]
+    assert found[0][0].item() == pytest.approx(sum(each[0].item() for each in found[1:]), rel=1e-5)
+    assert [count for _, count, _ in found] == [7, 2, 4, 1]
+
+
 @pytest.mark.parametrize("beam", [1, 2])
 def test_no_special_token_is_ever_written_and_an_unknown_one_is_read(files: Path, beam: int) -> None:
     run = translate_run(data=str(files / "pairs.tsv"), beam=beam, attention="dot")
@@ -214,6 +226,9 @@ def test_alignments_of_the_first_examples_are_drawn_and_each_symbol_s_sum_to_1(f
     for view, (source, _) in zip(views, examples, strict=False):
         assert isinstance(view, tg.inspection.views.HeatMap) and list(view.columns) == source
         np.testing.assert_allclose(view.values.sum(axis=1), 1, rtol=1e-5)
+        batch = run.task.collate([(source, list(view.rows))])
+        alone = run.model(*batch[:3])[1].numpy()[:-1, 0]
+        np.testing.assert_allclose(view.values, alone, rtol=1e-4)
     said = run.task.predict(run.model, run.task.collate([(x, None) for x, _ in examples[:4]]))
     assert [list(view.rows) for view in views] == said  # type: ignore[union-attr]  # heat maps
     plain = translate_run(data=str(files / "pairs.tsv"), attention="none")
