@@ -25,9 +25,9 @@ from tinygrad_rnn.models.softmaxes import SOFTMAXES
 from tinygrad_rnn.training.options import AT_LEAST_1, SIZE, OptionError, TrainingOptions, ValueRule, option
 from tinygrad_rnn.training.task import Task
 
-START, END, PADDING = Vocabulary.start, Vocabulary.end, Vocabulary.padding
-SMALL = {"metric": "exact", "embedding": 32, "hidden": 64, "schedule": "halve"}
-EVEN = ValueRule("even and above 0", lambda value: value % 2 == 0 and SIZE.good(value))
+_START, _END, _PADDING = Vocabulary.start, Vocabulary.end, Vocabulary.padding
+_SMALL = {"metric": "exact", "embedding": 32, "hidden": 64, "schedule": "halve"}
+_EVEN = ValueRule("even and above 0", lambda value: value % 2 == 0 and SIZE.good(value))
 
 
 class Translate(Task):
@@ -37,9 +37,9 @@ class Translate(Task):
 
     class Options(TrainingOptions):
         PROBLEMS = {  # noqa: RUF012  # which nothing changes
-            "dates": {**SMALL, "level": "char", "dropout": 0.1, "lr": 8e-3, "patience": 2},
-            "grammar": {**SMALL, "dropout": 0.1, "lr": 4e-3, "patience": 2},
-            "reversal": {**SMALL, "level": "char", "dropout": 0.0, "lr": 4e-3, "patience": 3},
+            "dates": {**_SMALL, "level": "char", "dropout": 0.1, "lr": 8e-3, "patience": 2},
+            "grammar": {**_SMALL, "dropout": 0.1, "lr": 4e-3, "patience": 2},
+            "reversal": {**_SMALL, "level": "char", "dropout": 0.0, "lr": 4e-3, "patience": 3},
         }
         FILES = ("data", "valid", "test", "target")
         target: tuple[str, ...] = option(
@@ -60,7 +60,7 @@ class Translate(Task):
         layers: int = 1
         embedding: int = 64
         hidden: int = option(
-            default=128, help="Hidden units per layer; a direction of the encoder has half.", rule=EVEN
+            default=128, help="Hidden units per layer; a direction of the encoder has half.", rule=_EVEN
         )
         dropout: float = 0.2
         batch_size: int = option(default=64, help="Examples side by side.", rule=SIZE)
@@ -125,18 +125,18 @@ class Translate(Task):
         source = padded([self.tables["source"].encode(x) for x, _ in part])
         if part[0][1] is None:
             return *source, None, None
-        target, _ = padded([self.tables["target"].encode_sentence(y) for _, y in part], PADDING)
+        target, _ = padded([self.tables["target"].encode_sentence(y) for _, y in part], _PADDING)
         return *source, target[:-1], target[1:]
 
     def loss(self, model: Any, batch: Any, rng: np.random.Generator | None, state: None) -> Any:
-        count = int((batch[3] != PADDING).sum())
-        return model.loss(*batch, ignore_index=PADDING, rng=rng, reduction="sum"), count, None
+        count = int((batch[3] != _PADDING).sum())
+        return model.loss(*batch, ignore_index=_PADDING, rng=rng, reduction="sum"), count, None
 
     def predict(self, model: EncoderDecoder, batch: Any, beam: int | None = None) -> list[list[str]]:
         width = self.options.beam if beam is None else beam
         how: dict[str, Any] = {"how": "greedy"} if width == 1 else {"how": "beam", "beam": width}
-        never, most = [i for i in range(len(SPECIALS)) if i != END], 2 * self.tables["longest"]
-        found = model.decode(batch[0], batch[1], START, END, never=never, max_length=most, **how)
+        never, most = [i for i in range(len(SPECIALS)) if i != _END], 2 * self.tables["longest"]
+        found = model.decode(batch[0], batch[1], _START, _END, never=never, max_length=most, **how)
         return [self.tables["target"].decode(ids) for ids in found.sequences]
 
     def score(self, gold: Sequence[Any], said: Sequence[Any]) -> dict[str, float]:
