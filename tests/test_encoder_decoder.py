@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import tinygrad_rnn as tg
+from tinygrad_rnn.backend import to_device
 from tinygrad_rnn.models import Cell, EncoderDecoder, LSTMCell, encoder_decoder
 from tinygrad_rnn.models.cells_by_name import CELLS
 from tinygrad_rnn.models.encoder_decoder import ATTENTIONS
@@ -216,6 +217,20 @@ def test_noise_is_drawn_where_there_is_a_generator_between_layers_too(monkeypatc
         monkeypatch.setattr(encoder_decoder, "dropout_mask", lambda shape, *_, kept=kept: np.full(shape, kept))
         found.append(seen(0))
     assert not np.allclose(*found), "the decoder's second layer reads what the mask leaves"
+
+
+@pytest.mark.usefixtures("library")
+def test_on_a_device_it_computes_and_writes_the_same() -> None:
+    for attention in ("additive", "none"):
+        model, arrays = made(attention, E, H, 2, dropout=0.5), batch()
+        source, inputs, targets = arrays
+        loss = model.loss(source, LENGTHS, inputs, targets, ignore_index=1).item()
+        written = model.decode(source, LENGTHS, START, END, how="beam", max_length=4).sequences
+        model.to("cuda")
+        source, inputs, targets = (to_device(array, "cuda") for array in arrays)
+        assert model.loss(source, LENGTHS, inputs, targets, ignore_index=1).item() == pytest.approx(loss)
+        assert model.decode(source, LENGTHS, START, END, how="beam", max_length=4).sequences == written
+        model.loss(source, LENGTHS, inputs, targets, rng=np.random.default_rng(0)).backward()
 
 
 def test_what_does_not_fit_is_told() -> None:
