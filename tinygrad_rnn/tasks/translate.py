@@ -26,7 +26,7 @@ from tinygrad_rnn.training.options import AT_LEAST_1, SIZE, OptionError, Trainin
 from tinygrad_rnn.training.task import Task
 
 _START, _END, _PADDING = Vocabulary.start, Vocabulary.end, Vocabulary.padding
-_SMALL = {"metric": "exact", "embedding": 32, "hidden": 64, "schedule": "halve"}
+_SMALL = {"metric": "exact", "embedding": 32, "hidden": 64, "schedule": "halve", "patience": 3}
 _EVEN = ValueRule("even and above 0", lambda value: value % 2 == 0 and SIZE.good(value))
 
 
@@ -37,9 +37,9 @@ class Translate(Task):
 
     class Options(TrainingOptions):
         PROBLEMS = {  # noqa: RUF012  # which nothing changes
-            "dates": {**_SMALL, "level": "char", "dropout": 0.1, "lr": 8e-3, "patience": 2},
-            "grammar": {**_SMALL, "dropout": 0.1, "lr": 4e-3, "patience": 2},
-            "reversal": {**_SMALL, "level": "char", "dropout": 0.0, "lr": 4e-3, "patience": 3},
+            "dates": {**_SMALL, "level": "char", "dropout": 0.1, "lr": 8e-3},
+            "grammar": {**_SMALL, "dropout": 0.1, "lr": 4e-3},
+            "reversal": {**_SMALL, "level": "char", "dropout": 0.0, "lr": 4e-3},
         }
         FILES = ("data", "valid", "test", "target")
         target: tuple[str, ...] = option(
