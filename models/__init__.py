@@ -19,6 +19,7 @@ from tinygrad_rnn.models.ctc_decoding import ctc_greedy as ctc_greedy
 from tinygrad_rnn.models.decoding import Decoded as Decoded
 from tinygrad_rnn.models.decoding import decode as decode
 from tinygrad_rnn.models.embedding import Embedding as Embedding
+from tinygrad_rnn.models.encoder_decoder import EncoderDecoder as EncoderDecoder
 from tinygrad_rnn.models.language import LanguageModel as LanguageModel
 from tinygrad_rnn.models.language import perplexity as perplexity
 from tinygrad_rnn.models.layers import Dropout as Dropout

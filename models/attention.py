@@ -1,7 +1,8 @@
 """Attention: what a step reads of a memory (B,S,M), weighed by how well each of its S entries fits a query (B,Q).
 
 Within a cell, or the step of a `scan`, what does not depend on the state (the keys: the memory times a matrix) is
-calculated once, before the loop. Write it where it is needed.
+calculated once, before the loop. Write it where it is needed; where the loop is Python's own, as in decoding, `keys`
+gives them.
 """
 
 from __future__ import annotations
@@ -17,15 +18,22 @@ from tinygrad_rnn.tensor import Parameter, Tensor
 
 
 class Attention(Module):
-    """`found, weights = attention(query, memory, mask=None)`: query (B,Q), memory (B,S,M) and a boolean mask (B,S) of
-    the entries that count -> their mean (B,M) by the weights (B,S), which are 0 where the mask does not hold and sum
-    to 1; to 0 where it holds nowhere. A subclass says how well an entry fits: `scores`."""
+    """`found, weights = attention(query, memory, mask=None, keys=None)`: query (B,Q), memory (B,S,M) and a boolean mask
+    (B,S) of the entries that count -> their mean (B,M) by the weights (B,S), which are 0 where the mask does not hold
+    and sum to 1; to 0 where it holds nowhere. `keys` are those of the memory, where they have been calculated. A
+    subclass says how well an entry fits a query: `scores`."""
 
-    def scores(self, query: Tensor, memory: Tensor) -> Tensor:
-        """(B,Q), (B,S,M) -> (B,S)."""
+    def keys(self, memory: Tensor) -> Tensor:
+        """What scores read of a memory: (B,S,M) -> (B,S,A), the memory itself unless a subclass says otherwise."""
+        return memory
+
+    def scores(self, query: Tensor, keys: Tensor) -> Tensor:
+        """(B,Q), (B,S,A) -> (B,S)."""
         raise NotImplementedError
 
-    def __call__(self, query: Tensor, memory: Tensor, mask: Any = None) -> tuple[Tensor, Tensor]:
+    def __call__(
+        self, query: Tensor, memory: Tensor, mask: Any = None, keys: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Raises ValueError for shapes that do not fit."""
         name = type(self).__name__
         if query.ndim != 2 or memory.ndim != 3 or query.shape[0] != memory.shape[0]:
@@ -33,7 +41,7 @@ class Attention(Module):
             raise ValueError(f"{name}: query (B,Q) and memory (B,S,M) must share B, got {shapes}")
         if mask is not None and tuple(mask.shape) != tuple(memory.shape[:2]):
             raise ValueError(f"{name}: mask must have the shape {tuple(memory.shape[:2])}, got {tuple(mask.shape)}")
-        scores = self.scores(query, memory)
+        scores = self.scores(query, self.keys(memory) if keys is None else keys)
         if mask is None:
             weights = ops.softmax(scores, axis=-1)
         else:  # half of the lowest number: its distance to any score is finite
@@ -59,22 +67,26 @@ class AdditiveAttention(Attention):
         self.U = Parameter(init.glorot(rng, (init.size("memory_size", memory_size), size)), dtype=dtype)
         self.v = Parameter(init.glorot(rng, (size, 1))[:, 0], dtype=dtype)
 
-    def scores(self, query: Tensor, memory: Tensor) -> Tensor:
-        """(B,Q), (B,S,M) -> (B,S)."""
-        return ops.tanh(ops.expand_dims(query @ self.W, 1) + memory @ self.U) @ self.v
+    def keys(self, memory: Tensor) -> Tensor:
+        """(B,S,M) -> (B,S,A)."""
+        return memory @ self.U
+
+    def scores(self, query: Tensor, keys: Tensor) -> Tensor:
+        """(B,Q), (B,S,A) -> (B,S)."""
+        return ops.tanh(ops.expand_dims(query @ self.W, 1) + keys) @ self.v
 
 
 class DotAttention(Attention):
     """Luong et al. 2015, eq. 8, dot: q · m, for a query and a memory of one size."""
 
-    def scores(self, query: Tensor, memory: Tensor) -> Tensor:
+    def scores(self, query: Tensor, keys: Tensor) -> Tensor:
         """(B,M), (B,S,M) -> (B,S). Raises ValueError for a query of another size than the memory's."""
-        if query.shape[1] != memory.shape[2]:
+        if query.shape[1] != keys.shape[2]:
             raise ValueError(
-                f"DotAttention: query and memory must have one size, got {query.shape[1]} and {memory.shape[2]}; "
+                f"DotAttention: query and memory must have one size, got {query.shape[1]} and {keys.shape[2]}; "
                 "GeneralAttention has a matrix between them"
             )
-        return ops.einsum("bm,bsm->bs", query, memory)
+        return ops.einsum("bm,bsm->bs", query, keys)
 
 
 class GeneralAttention(Attention):
@@ -86,6 +98,6 @@ class GeneralAttention(Attention):
         shape = (init.size("query_size", query_size), init.size("memory_size", memory_size))
         self.W = Parameter(init.glorot(init.generator(rng), shape), dtype=dtype)
 
-    def scores(self, query: Tensor, memory: Tensor) -> Tensor:
+    def scores(self, query: Tensor, keys: Tensor) -> Tensor:
         """(B,Q), (B,S,M) -> (B,S)."""
-        return ops.einsum("bm,bsm->bs", query @ self.W, memory)
+        return ops.einsum("bm,bsm->bs", query @ self.W, keys)

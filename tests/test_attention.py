@@ -70,6 +70,18 @@ def test_it_is_its_papers_equations(kind: str) -> None:
 
 
 @every_kind
+def test_keys_that_were_calculated_before_change_nothing(kind: str) -> None:
+    attention, query, memory = made(kind)
+    m = Tensor(memory)
+    for one, other in zip(
+        attention(Tensor(query), m), attention(Tensor(query), m, None, attention.keys(m)), strict=True
+    ):
+        np.testing.assert_array_equal(one.numpy(), other.numpy())
+    if kind == "additive":
+        assert not np.allclose(attention(Tensor(query), m, None, attention.keys(-m))[1].numpy(), one.numpy())
+
+
+@every_kind
 def test_derivatives_to_second_order_agree_with_finite_differences(kind: str) -> None:
     attention, query, memory = made(kind)
     names = [name for name, _ in attention.named_parameters()]

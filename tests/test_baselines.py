@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable
 
 import numpy as np
@@ -18,8 +18,11 @@ from tinygrad_rnn.baselines import (
     LogisticRegression,
     MostFrequent,
     NaiveBayes,
+    NearestNeighbour,
     TagFrequencies,
+    WordForWord,
     logistic,
+    word_for_word,
 )
 from tinygrad_rnn.data import TextError
 
@@ -29,7 +32,7 @@ LABELS = ["x", "y", "x", "z", "z", "y"]
 examples = st.lists(
     st.tuples(st.lists(st.sampled_from("abcd"), max_size=5), st.sampled_from("xyz")), min_size=1, max_size=9
 )
-OF_LABELS: list[Callable[[], Baseline]] = [MostFrequent, NaiveBayes, LogisticRegression, Endings]
+OF_LABELS: list[Callable[[], Baseline]] = [MostFrequent, NaiveBayes, LogisticRegression, Endings, NearestNeighbour]
 
 
 # --- One interface ---------------------------------------------------------------------------------------------
@@ -50,7 +53,7 @@ def test_every_baseline_of_labels_answers_each_input_with_a_label_that_it_has_se
     assert baseline.fit([["q"]], ["only"]).predict(inputs) == ["only"] * len(inputs)
 
 
-@pytest.mark.parametrize("kind", [*OF_LABELS, TagFrequencies])
+@pytest.mark.parametrize("kind", [*OF_LABELS, TagFrequencies, WordForWord])
 def test_examples_that_do_not_fit_are_one_sentence(kind: Callable[[], Baseline]) -> None:
     with pytest.raises(TextError, match=r"^inputs and outputs must be as many, and at least 1, got 1 and 2$"):
         kind().fit([["a"]], [["x"], ["y"]])
@@ -212,3 +215,64 @@ def test_logistic_regression_knows_a_pair_of_words_where_it_is_asked_to_look_for
     outputs = ["no", "yes", "yes", "no"] * 3
     assert LogisticRegression(2).fit(inputs, outputs).predict(inputs) == outputs
     assert LogisticRegression(1).fit(inputs, outputs).predict(inputs) != outputs  # nor can anything that has no order
+
+
+# --- Translations ----------------------------------------------------------------------------------------------
+
+
+@given(examples, st.lists(st.sampled_from("abcde"), max_size=5), st.integers(1, 2))
+def test_the_nearest_neighbour_has_the_largest_cosine(
+    pairs: list[tuple[list[str], str]], asked: list[str], order: int
+) -> None:
+    def ngrams(symbols: list[str]) -> Counter[tuple[str, ...]]:
+        return Counter(tuple(symbols[i : i + n]) for n in range(1, order + 1) for i in range(len(symbols) - n + 1))
+
+    having = Counter(ngram for symbols, _ in pairs for ngram in set(ngrams(symbols)))
+
+    def vector(symbols: list[str]) -> dict[tuple[str, ...], float]:
+        found = {
+            ngram: n * math.log(len(pairs) / having[ngram]) for ngram, n in ngrams(symbols).items() if having[ngram]
+        }
+        return {ngram: x / (math.hypot(*found.values()) or 1) for ngram, x in found.items()}
+
+    asked_for = vector(asked)
+    likeness = [sum(x * asked_for.get(ngram, 0) for ngram, x in vector(symbols).items()) for symbols, _ in pairs]
+    model = NearestNeighbour(order).fit([x for x, _ in pairs], range(len(pairs)))
+    [said] = model.predict([asked])
+    assert likeness[said] == pytest.approx(max(likeness), abs=1e-12)
+
+
+words = st.lists(st.sampled_from("abc"), max_size=4)
+
+
+@given(st.lists(st.tuples(words, st.lists(st.sampled_from("xyz"), max_size=4)), min_size=1, max_size=5))
+def test_word_for_word_is_what_model_1_says_after_so_many_rounds(pairs: list[tuple[list[str], list[str]]]) -> None:
+    # Brown et al. 1993, section 4.1, with a source word None that every sentence has.
+    t = {(f, e): 1 / len({f for _, y in pairs for f in y}) for x, y in pairs for e in [None, *x] for f in y}
+    for _ in range(3):
+        counts: defaultdict[tuple[str, str | None], float] = defaultdict(float)
+        for x, y in pairs:
+            for f in y:
+                total = sum(t[f, e] for e in [None, *x])
+                for e in [None, *x]:
+                    counts[f, e] += t[f, e] / total
+        totals = {e: sum(n for (_, other), n in counts.items() if other == e) for _, e in counts}
+        t = {(f, e): n / totals[e] for (f, e), n in counts.items()}
+    model = WordForWord(rounds=3).fit([x for x, _ in pairs], [y for _, y in pairs])
+    said = model.predict([[word] for word in "abcq"])
+    assert said[3] == ["q"], "a word that was never seen is left as it is"
+    for word, found in zip("abc", said, strict=False):
+        seen = sum(x.count(word) for x, _ in pairs)
+        expected = {f: n for (f, e), n in counts.items() if e == word}
+        if not seen:
+            assert found == [word]
+        elif abs(sum(expected.values()) / seen - 0.5) > 1e-9:
+            assert bool(found) == (sum(expected.values()) / seen > 0.5)
+        if seen and found:
+            assert expected[found[0]] == pytest.approx(max(expected.values()))
+
+
+def test_word_for_word_learns_from_the_first_of_very_many_examples(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(word_for_word, "PAIRS_LOOKED_AT", 4)
+    model = WordForWord().fit(["a", "b", "c"], ["x", "y", "z"])
+    assert model.predict(["abc"]) == [["x", "y", "c"]]

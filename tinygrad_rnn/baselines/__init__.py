@@ -15,6 +15,8 @@ from tinygrad_rnn.baselines.frequencies import TagFrequencies as TagFrequencies
 from tinygrad_rnn.baselines.linear_words import LinearWords as LinearWords
 from tinygrad_rnn.baselines.logistic import LogisticRegression as LogisticRegression
 from tinygrad_rnn.baselines.naive_bayes import NaiveBayes as NaiveBayes
+from tinygrad_rnn.baselines.neighbours import NearestNeighbour as NearestNeighbour
 from tinygrad_rnn.baselines.ngram import ngram_nats as ngram_nats
 from tinygrad_rnn.baselines.ngram import ngram_nats_by_order as ngram_nats_by_order
 from tinygrad_rnn.baselines.tag_ngrams import TagNgrams as TagNgrams
+from tinygrad_rnn.baselines.word_for_word import WordForWord as WordForWord

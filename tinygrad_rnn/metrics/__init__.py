@@ -18,3 +18,5 @@ from tinygrad_rnn.metrics.forecasts import mase as mase
 from tinygrad_rnn.metrics.spans import span_f1 as span_f1
 from tinygrad_rnn.metrics.spans import span_scores as span_scores
 from tinygrad_rnn.metrics.spans import tagged_spans as tagged_spans
+from tinygrad_rnn.metrics.translation import bleu as bleu
+from tinygrad_rnn.metrics.translation import chrf as chrf

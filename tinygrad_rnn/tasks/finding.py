@@ -17,6 +17,7 @@ from tinygrad_rnn.tasks.language.saved import LANGUAGE
 from tinygrad_rnn.tasks.language.task import Language
 from tinygrad_rnn.tasks.names import ClassifyNames
 from tinygrad_rnn.tasks.tag import Tag
+from tinygrad_rnn.tasks.translate import Translate
 from tinygrad_rnn.training.building import load_weights, model_of
 from tinygrad_rnn.training.cell_files import FoundCell, open_cell
 from tinygrad_rnn.training.options import OptionError
@@ -31,6 +32,7 @@ TASKS: dict[str, type[Task]] = {
     LANGUAGE: Language,
     "classify": Classify,
     "tag": Tag,
+    "translate": Translate,
     "caption": Caption,
     "names": ClassifyNames,
 }

@@ -272,7 +272,7 @@ def _suit_problem(options: type[RunOptions]) -> None:
 class TrainingOptions(RunOptions):
     """What a run of a task on examples can be told."""
 
-    FILES = ("data", "valid", "test")
+    FILES: ClassVar[tuple[str, ...]] = ("data", "valid", "test")
 
     data: str | None = option(default=None, help="The examples; without it the task's own.", metavar="FILE")
     valid: str | None = option(

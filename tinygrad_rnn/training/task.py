@@ -39,9 +39,9 @@ class Task(Telling):
     Options: ClassVar[type[RunOptions]] = TrainingOptions
     """A subclass of TrainingOptions, whose fields are the options of the command line."""
 
-    metric: ClassVar[str] = "accuracy"
+    metric: str = "accuracy"
     """By which the best model is chosen: one of those that `score` gives, or "loss"."""
-    higher: ClassVar[bool] = True
+    higher: bool = True
     """Whether more of it is better; of the loss less is, unless told."""
     loss_unit: ClassVar[str] = "nats"
     """What the loss is measured in."""

@@ -17,8 +17,8 @@ class Telling:
     """The texts of a task, which a subclass may override. A pair is a label and what stands beside it."""
 
     options: Any
-    metric: ClassVar[str]
-    higher: ClassVar[bool]
+    metric: str
+    higher: bool
     loss_unit: ClassVar[str]
     counted: ClassVar[str]
     source_called: ClassVar[str]
