@@ -29,8 +29,8 @@ PROMISED = {
     "tinygrad_rnn.data": """Vocabulary tokenize train_valid_split stream bucketed read_text read_csv Labels read_lines
         read_tsv read_csv_rows read_jsonl read_labelled read_conll
         read_parallel shuffled_split stratified_split buckets padded""",
-    "tinygrad_rnn.baselines": """Baseline Endings MostFrequent TagFrequencies TagNgrams NaiveBayes LogisticRegression Bag
-        ngram_nats NearestNeighbour WordForWord LinearWords""",
+    "tinygrad_rnn.baselines": """Baseline Endings MostFrequent TagFrequencies TagNgrams NaiveBayes Bag
+        LogisticRegression ngram_nats NearestNeighbour WordForWord LinearWords""",
     "tinygrad_rnn.metrics": """accuracy Scores label_scores macro_f1 ConfusionMatrix confusion_matrix tagged_spans
         span_scores span_f1 edit_distance label_error_rate exact_match mae mase bleu chrf""",
     "tinygrad_rnn.training": "fit evaluate Progress Record Evaluation",
