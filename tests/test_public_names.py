@@ -24,7 +24,8 @@ PROMISED = {
     "tinygrad_rnn.models": """Module Linear Embedding Dropout LayerNorm Cell Gate Recurrent RNN GRU LSTM RNNCell GRUCell
         LSTMCell LanguageModel perplexity within_lengths AdditiveAttention DotAttention GeneralAttention masked_mean
         masked_max last decode Decoded FullSoftmax AdaptiveSoftmax TwoLevelSoftmax
-        CRF crf_loss viterbi ctc_loss ctc_greedy ctc_beam Classifier AttentionPooling Tagger Captioner EncoderDecoder""",
+        CRF crf_loss viterbi ctc_loss ctc_greedy ctc_beam Classifier AttentionPooling Tagger Captioner
+        EncoderDecoder""",
     "tinygrad_rnn.optim": "SGD AdaGrad AdaDelta RMSprop Adam clip_by_norm clip_by_value CosineDecay HalveOnRise",
     "tinygrad_rnn.data": """Vocabulary tokenize train_valid_split stream bucketed read_text read_csv Labels read_lines
         read_tsv read_csv_rows read_jsonl read_labelled read_conll
