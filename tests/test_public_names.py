@@ -24,11 +24,14 @@ PROMISED = {
     "tinygrad_rnn.models": """Module Linear Embedding Dropout LayerNorm Cell Gate Recurrent RNN GRU LSTM RNNCell GRUCell
         LSTMCell LanguageModel perplexity within_lengths AdditiveAttention DotAttention GeneralAttention masked_mean
         masked_max last decode Decoded FullSoftmax AdaptiveSoftmax TwoLevelSoftmax
-        CRF crf_loss viterbi ctc_loss ctc_greedy ctc_beam Classifier""",
+        CRF crf_loss viterbi ctc_loss ctc_greedy ctc_beam Classifier
+        Forecaster quantile_loss FrameLabeller""",
     "tinygrad_rnn.optim": "SGD AdaGrad AdaDelta RMSprop Adam clip_by_norm clip_by_value CosineDecay HalveOnRise",
     "tinygrad_rnn.data": """Vocabulary tokenize train_valid_split stream bucketed read_text read_csv Labels read_lines
-        read_tsv read_csv_rows read_jsonl read_conll read_parallel shuffled_split stratified_split buckets padded""",
-    "tinygrad_rnn.baselines": "Baseline MostFrequent TagFrequencies NaiveBayes LogisticRegression Bag ngram_nats",
+        read_tsv read_csv_rows read_jsonl read_conll read_parallel shuffled_split stratified_split buckets padded
+        read_series read_frames""",
+    "tinygrad_rnn.baselines": """Baseline MostFrequent TagFrequencies NaiveBayes LogisticRegression Bag ngram_nats
+        LastValue Autoregression NearestFrame""",
     "tinygrad_rnn.metrics": """accuracy Scores label_scores macro_f1 ConfusionMatrix confusion_matrix tagged_spans
         span_scores span_f1 edit_distance label_error_rate exact_match mae mase""",
     "tinygrad_rnn.training": "fit evaluate Progress Record Evaluation",

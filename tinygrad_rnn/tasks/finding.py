@@ -12,8 +12,10 @@ from typing import Any
 from tinygrad_rnn.data.messages import Note
 from tinygrad_rnn.models import checkpoint
 from tinygrad_rnn.tasks.classify import Classify
+from tinygrad_rnn.tasks.forecast import Forecast
 from tinygrad_rnn.tasks.language.saved import LANGUAGE
 from tinygrad_rnn.tasks.language.task import Language
+from tinygrad_rnn.tasks.speech import Speech
 from tinygrad_rnn.training.building import load_weights, model_of
 from tinygrad_rnn.training.cell_files import FoundCell, open_cell
 from tinygrad_rnn.training.options import OptionError
@@ -24,7 +26,7 @@ from tinygrad_rnn.training.runs import Run
 from tinygrad_rnn.training.saved_runs import load_run, refused, tables_from_json
 from tinygrad_rnn.training.task import Task
 
-TASKS: dict[str, type[Task]] = {LANGUAGE: Language, "classify": Classify}
+TASKS: dict[str, type[Task]] = {LANGUAGE: Language, "classify": Classify, "forecast": Forecast, "speech": Speech}
 """Those that come with the package, by name."""
 
 
