@@ -40,8 +40,9 @@ class Autoregression(Baseline):
         self.lags = lags
 
     def _learn(self, inputs: list[Any], outputs: list[Any]) -> None:
+        self.mean = float(np.mean([np.mean(window) for window in inputs]))  # which digits are lost to otherwise
         rows = self._rows(inputs)
-        targets = np.stack(outputs).astype(np.float64)  # (N,horizon), NaN where unknown
+        targets = np.stack(outputs) - self.mean  # (N,horizon), NaN where unknown
         self.weights = np.zeros((rows.shape[1], targets.shape[1]))
         for step, target in enumerate(targets.T):
             if (known := ~np.isnan(target)).any():
@@ -49,12 +50,12 @@ class Autoregression(Baseline):
                 self.weights[: found.shape[1], step] = np.linalg.lstsq(found, target[known], rcond=None)[0]
 
     def _answer(self, inputs: list[Any]) -> list[Any]:
-        return list(self._rows(inputs) @ self.weights) if inputs else []
+        return list(self._rows(inputs) @ self.weights + self.mean) if inputs else []
 
     def _rows(self, windows: list[Any]) -> HostArray:
-        """A column of ones, then the values, the latest first."""
+        """A column of ones, then the values above the mean, the latest first."""
         values = np.stack([np.asarray(window, dtype=np.float64) for window in windows])[:, ::-1][:, : self.lags]
-        return np.column_stack([np.ones(len(values)), values])
+        return np.column_stack([np.ones(len(values)), values - self.mean])
 
 
 def _worth_having(rows: HostArray, target: HostArray) -> HostArray:

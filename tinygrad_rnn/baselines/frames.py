@@ -10,6 +10,7 @@ import numpy as np
 
 from tinygrad_rnn.backend import HostArray
 from tinygrad_rnn.baselines.baseline import Baseline
+from tinygrad_rnn.data.messages import TextError
 
 SILENCE = ""
 
@@ -20,7 +21,7 @@ class NearestFrame(Baseline):
     The means are those of equal pieces into which the frames (T,F) of each text are cut, one for each symbol and one
     for the silence before, between and after them. Distances are in standard deviations of each feature, and are
     averaged over a few frames; runs that are too short say nothing. How many frames these are is what has the fewest
-    `errors(right, said)` on the first texts of the training part."""
+    `errors(right, said)` on the first texts of the training part. Raises TextError where none has a symbol."""
 
     WIDTHS, RUNS, TRIED = (1, 3, 5), (1, 2, 3, 4), 200
 
@@ -39,10 +40,12 @@ class NearestFrame(Baseline):
         found = {symbol: frames for symbol, frames in found.items() if len(frames)}
         self.symbols = list(found)
         self.means = np.stack([frames.mean(axis=0, dtype=np.float64) for frames in found.values()]) / self.scale
-        tried, right = inputs[: self.TRIED], outputs[: self.TRIED]
+        tried = [(frames, text) for frames, text in zip(inputs, outputs, strict=True) if text][: self.TRIED]
+        if not tried:
+            raise TextError("texts must have a symbol, got empty ones alone")
         self.width, self.run = min(
-            product(self.WIDTHS, self.RUNS) if any(right) else [(1, 1)],
-            key=lambda sizes: self.errors(right, [self._said(frames, *sizes) for frames in tried]),
+            product(self.WIDTHS, self.RUNS),
+            key=lambda sizes: self.errors([text for _, text in tried], [self._said(each, *sizes) for each, _ in tried]),
         )
 
     def _answer(self, inputs: list[Any]) -> list[Any]:

@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator
 from itertools import pairwise
 from typing import Any
+from zipfile import is_zipfile
 
 import numpy as np
 
@@ -71,13 +72,17 @@ def read_frames(path: str | os.PathLike[str], note: Note | None = None) -> Itera
 
 def _arrays(name: str) -> dict[str, HostArray]:
     try:
-        with np.load(name, allow_pickle=False) as file:
-            return {key: file[key] for key in file.files}
+        with open(name, "rb") as file:
+            if not is_zipfile(file):
+                raise TextError(f"{name}: an npz file was expected, as numpy.savez writes it")
+            file.seek(0)
+            arrays = np.load(file, allow_pickle=False)
+            return {key: arrays[key] for key in arrays.files}
     except OSError as error:
         raise TextError(f"{name}: cannot be read: {error.strerror or error}") from None
-    except MemoryError:
+    except (TextError, MemoryError):
         raise
-    except Exception as error:  # whatever NumPy and zipfile say of a file that is something else
+    except Exception as error:  # whatever NumPy and zipfile say of a file that is damaged, or made of other things
         raise TextError(f"{name}: an npz file of numbers and texts was expected: {error}") from None
 
 

@@ -44,7 +44,9 @@ def read_series(path: str | os.PathLike[str], column: str | int | None = None, e
     number, first = next(rows)
     titles = [field.strip() for field in first]
     by_index = column is not None and str(column).isdecimal()
-    index = -1 if column is None else index_of_column(name, [""] * len(first) if by_index else titles, column)
+    index = (
+        -1 if column is None else index_of_column(name, [*map(str, range(len(first)))] if by_index else titles, column)
+    )
     index %= len(first)
     values = []
     for line, row in chain([(number, first)], rows) if _is_number(first[index]) else rows:
@@ -57,27 +59,31 @@ def read_series(path: str | os.PathLike[str], column: str | int | None = None, e
     return np.array(values)
 
 
-def filled(window: HostArray) -> HostArray:
+def without_gaps(window: HostArray) -> HostArray:
     """A window (T,) of a series with straight lines across its gaps, and beside the outer ones the nearest number: of
     what comes after it nothing is known. Raises TextError for one without a number."""
-    known = ~np.isnan(window)
-    if not known.any():
+    if not _some(window):
         raise TextError(f"a number was expected in a window of {len(window)} steps, and all are missing")
-    steps = np.arange(len(window))
+    known, steps = ~np.isnan(window), np.arange(len(window))
     return window if known.all() else np.interp(steps, steps[known], window[known])
 
 
-def windows(name: str, series: HostArray, window: int, horizon: int) -> list[tuple[HostArray, HostArray]]:
-    """Every `window` of a series (T,), `filled`, and the `horizon` values after it, NaN where they are missing; those
-    in which all are missing are left out. Raises TextError, by the `name` of the series, where there is none."""
-    found = [(series[i - window : i], series[i : i + horizon]) for i in range(window, len(series) - horizon + 1)]
-    found = [(filled(seen), after) for seen, after in found if not (np.isnan(seen).all() or np.isnan(after).all())]
+def windows_of(name: str, series: HostArray, window: int, horizon: int) -> list[tuple[HostArray, HostArray]]:
+    """Every `window` of a series (T,), `without_gaps`, and the `horizon` values after it, NaN where they are missing;
+    those in which all are missing are left out. Raises TextError, by the `name` of the series, where there is none."""
+    ends = range(window, len(series) - horizon + 1)
+    pairs = [(series[end - window : end], series[end : end + horizon]) for end in ends]
+    found = [(without_gaps(seen), after) for seen, after in pairs if _some(seen) and _some(after)]
     if not found:
         raise TextError(
-            f"{name}: a series of a window of {window:,} steps, a horizon of {horizon:,} and more was expected, with "
-            f"numbers in both, got {len(series):,} steps, of which {np.count_nonzero(~np.isnan(series)):,} have a number"
+            f"{name}: a series of a window of {window:,} steps, a horizon of {horizon:,} and more was expected, "
+            f"with numbers in both, got {len(series):,}, of which {np.count_nonzero(~np.isnan(series)):,} numbers"
         )
     return found
+
+
+def _some(values: HostArray) -> bool:
+    return not np.isnan(values).all()
 
 
 def _is_number(text: str) -> bool:

@@ -7,18 +7,18 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_rnn.backend import HostArray
+from tinygrad_rnn.backend import HostArray, to_host
 from tinygrad_rnn.baselines.forecasting import Autoregression, LastValue
 from tinygrad_rnn.data.chaos import mackey_glass
 from tinygrad_rnn.data.messages import TextError
-from tinygrad_rnn.data.series import filled, parse_number, read_series, windows
+from tinygrad_rnn.data.series import parse_number, read_series, windows_of, without_gaps
 from tinygrad_rnn.inspection.views import Chart
 from tinygrad_rnn.metrics.forecasts import mae
 from tinygrad_rnn.models.forecaster import Forecaster, quantile_loss
 from tinygrad_rnn.training.options import AT_LEAST_0, FRACTION, POSITIVE, SIZE, OptionError, TrainingOptions, option
 from tinygrad_rnn.training.task import Task
 
-SHOWN = 60
+_VALUES_SHOWN = 60
 """Values, at most, of which a view shows forecasts."""
 
 
@@ -68,11 +68,11 @@ class Forecast(Task):
         return tail, 0.5, 1 - tail
 
     def default(self, rng: np.random.Generator) -> list[Any]:
-        return windows("the series", mackey_glass(8000, rng), self.options.window, self.options.horizon)
+        return windows_of("the series", mackey_glass(8000, rng), self.options.window, self.options.horizon)
 
     def read(self, path: str) -> list[Any]:
         series = read_series(path, self.options.column, self.options.encoding)
-        return windows(path, series, self.options.window, self.options.horizon)
+        return windows_of(path, series, self.options.window, self.options.horizon)
 
     def split(self, examples: Sequence[Any]) -> tuple[Sequence[Any], Sequence[Any], Sequence[Any]]:
         """In time, so that no value is forecast in two parts; what comes before may be looked at in all."""
@@ -117,7 +117,7 @@ class Forecast(Task):
     def predict(self, model: Forecaster, batch: Any) -> list[Any]:
         """Quantiles (horizon,3) of each row, as lists, none above a higher one."""
         ahead = np.sort(model(batch[0]).numpy().astype(np.float64), axis=-1)
-        said: list[Any] = (ahead * self.tables["scale"] + np.asarray(batch[2])[..., None]).tolist()
+        said: list[Any] = (ahead * self.tables["scale"] + to_host(batch[2])[..., None]).tolist()
         return said
 
     def score(self, gold: Sequence[Any], said: Sequence[Any]) -> dict[str, float]:
@@ -141,7 +141,7 @@ class Forecast(Task):
     def views(self, model: Forecaster, examples: Sequence[Any]) -> list[Chart]:
         """Forecasts one after the other, each from all that came before it."""
         horizon = self.options.horizon
-        told = examples[::horizon][: max(SHOWN // horizon, 1)]
+        told = examples[::horizon][: max(_VALUES_SHOWN // horizon, 1)]
         low, median, high = np.concatenate(self.predict(model, self.collate(told))).T
         came = np.concatenate([after for _, after in told])
         title = f"{len(told)} forecasts of {horizon} steps" if horizon > 1 else f"{len(told)} forecasts"
@@ -153,7 +153,7 @@ class Forecast(Task):
         values, window = [parse_number(each) for each in line.replace(",", " ").split()], self.options.window
         if len(values) < window:
             raise TextError(f"{window:,} values or more were expected, got {len(values):,}")
-        return filled(np.array(values[-window:]))
+        return without_gaps(np.array(values[-window:]))
 
     def write(self, output: Any) -> str:
         """The medians, and behind each its interval."""
