@@ -142,6 +142,12 @@ def test_the_nearest_frame_says_each_symbol_once_and_learns_what_silence_is() ->
     texts = ["".join(rng.choice([*"abc"], 4)) for _ in range(20)]
     method = NearestFrame(label_error_rate).fit(map(said, texts), texts)
     assert method.predict([said("abcb"), said("aa"), said("")]) == ["abcb", "aa", ""]
+    means = dict(zip(method.symbols, method.means * method.scale, strict=True))
+    for symbol, right in {"": silence, **spoken}.items():
+        np.testing.assert_allclose(means[symbol], right[0], atol=1)
+    flicker = np.concatenate([said("a"), spoken["b"][:1], said("c")])
+    for method.width, method.run, heard in ((1, 1, "abc"), (1, 2, "ac"), (3, 1, "ac")):
+        assert method.predict([flicker]) == [heard]
     with pytest.raises(TextError, match="texts must have a symbol, got empty ones alone"):
         NearestFrame(label_error_rate).fit([said("")], [""])
 
