@@ -333,6 +333,14 @@ def test_a_column_of_numbers_is_read_learnt_and_gone_on_with(tmp_path: Path, csv
     assert "got 3, of which 3 numbers" in fails("train", "forecast", "--data", csv("1\n2\n3\n"))
 
 
+def test_a_run_of_its_own_examples_takes_the_epochs_that_suit_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Forecast, "default", lambda self, rng: windows_of("x", np.sin(np.arange(70.0)), 40, 6))
+    told = works("train", "forecast", "--hidden", 2, "--quiet", "--out", tmp_path / "run")
+    assert "(16 epochs done)" in told.replace("\u00a0", " ")
+
+
 @pytest.mark.slow
 def test_chaos_is_foretold_to_a_hundredth() -> None:
     found = tg.tasks.train("forecast")
