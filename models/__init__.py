@@ -20,6 +20,9 @@ from tinygrad_rnn.models.decoding import Decoded as Decoded
 from tinygrad_rnn.models.decoding import decode as decode
 from tinygrad_rnn.models.embedding import Embedding as Embedding
 from tinygrad_rnn.models.encoder_decoder import EncoderDecoder as EncoderDecoder
+from tinygrad_rnn.models.forecaster import Forecaster as Forecaster
+from tinygrad_rnn.models.forecaster import quantile_loss as quantile_loss
+from tinygrad_rnn.models.frame_labeller import FrameLabeller as FrameLabeller
 from tinygrad_rnn.models.language import LanguageModel as LanguageModel
 from tinygrad_rnn.models.language import perplexity as perplexity
 from tinygrad_rnn.models.layers import Dropout as Dropout

@@ -25,13 +25,13 @@ PROMISED = {
         LSTMCell LanguageModel perplexity within_lengths AdditiveAttention DotAttention GeneralAttention masked_mean
         masked_max last decode Decoded FullSoftmax AdaptiveSoftmax TwoLevelSoftmax
         CRF crf_loss viterbi ctc_loss ctc_greedy ctc_beam Classifier AttentionPooling Tagger Captioner
-        EncoderDecoder""",
+        EncoderDecoder Forecaster quantile_loss FrameLabeller""",
     "tinygrad_rnn.optim": "SGD AdaGrad AdaDelta RMSprop Adam clip_by_norm clip_by_value CosineDecay HalveOnRise",
     "tinygrad_rnn.data": """Vocabulary tokenize train_valid_split stream bucketed read_text read_csv Labels read_lines
-        read_tsv read_csv_rows read_jsonl read_labelled read_conll
+        read_tsv read_csv_rows read_jsonl read_labelled read_conll read_series read_frames
         read_parallel shuffled_split stratified_split buckets padded""",
     "tinygrad_rnn.baselines": """Baseline Endings MostFrequent TagFrequencies TagNgrams NaiveBayes Bag
-        LogisticRegression ngram_nats NearestNeighbour WordForWord LinearWords""",
+        LogisticRegression ngram_nats NearestNeighbour WordForWord LinearWords LastValue Autoregression NearestFrame""",
     "tinygrad_rnn.metrics": """accuracy Scores label_scores macro_f1 ConfusionMatrix confusion_matrix tagged_spans
         span_scores span_f1 edit_distance label_error_rate exact_match mae mase bleu chrf""",
     "tinygrad_rnn.training": "fit evaluate Progress Record Evaluation",

@@ -10,6 +10,9 @@ scores it too:
 from tinygrad_rnn.baselines.bag import Bag as Bag
 from tinygrad_rnn.baselines.baseline import Baseline as Baseline
 from tinygrad_rnn.baselines.endings import Endings as Endings
+from tinygrad_rnn.baselines.forecasting import Autoregression as Autoregression
+from tinygrad_rnn.baselines.forecasting import LastValue as LastValue
+from tinygrad_rnn.baselines.frames import NearestFrame as NearestFrame
 from tinygrad_rnn.baselines.frequencies import MostFrequent as MostFrequent
 from tinygrad_rnn.baselines.frequencies import TagFrequencies as TagFrequencies
 from tinygrad_rnn.baselines.linear_words import LinearWords as LinearWords

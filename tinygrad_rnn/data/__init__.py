@@ -25,6 +25,7 @@ from tinygrad_rnn.data.batches import Batch as Batch
 from tinygrad_rnn.data.batches import bucketed as bucketed
 from tinygrad_rnn.data.batches import stream as stream
 from tinygrad_rnn.data.conll import read_conll as read_conll
+from tinygrad_rnn.data.frames import read_frames as read_frames
 from tinygrad_rnn.data.labelled import read_labelled as read_labelled
 from tinygrad_rnn.data.labels import Labels as Labels
 from tinygrad_rnn.data.messages import TextError as TextError
@@ -37,6 +38,7 @@ from tinygrad_rnn.data.readers import read_text as read_text
 from tinygrad_rnn.data.records import read_csv_rows as read_csv_rows
 from tinygrad_rnn.data.records import read_jsonl as read_jsonl
 from tinygrad_rnn.data.records import read_tsv as read_tsv
+from tinygrad_rnn.data.series import read_series as read_series
 from tinygrad_rnn.data.splits import shuffled_split as shuffled_split
 from tinygrad_rnn.data.splits import stratified_split as stratified_split
 from tinygrad_rnn.data.splits import train_valid_split as train_valid_split

@@ -13,9 +13,11 @@ from tinygrad_rnn.data.messages import Note
 from tinygrad_rnn.models import checkpoint
 from tinygrad_rnn.tasks.caption import Caption
 from tinygrad_rnn.tasks.classify import Classify
+from tinygrad_rnn.tasks.forecast import Forecast
 from tinygrad_rnn.tasks.language.saved import LANGUAGE
 from tinygrad_rnn.tasks.language.task import Language
 from tinygrad_rnn.tasks.names import ClassifyNames
+from tinygrad_rnn.tasks.speech import Speech
 from tinygrad_rnn.tasks.tag import Tag
 from tinygrad_rnn.tasks.translate import Translate
 from tinygrad_rnn.training.building import load_weights, model_of
@@ -34,6 +36,8 @@ TASKS: dict[str, type[Task]] = {
     "tag": Tag,
     "translate": Translate,
     "caption": Caption,
+    "speech": Speech,
+    "forecast": Forecast,
     "names": ClassifyNames,
 }
 """Those that come with the package, by name."""
