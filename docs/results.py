@@ -1,10 +1,11 @@
-"""The page of results: `python docs/results.py` makes docs/results.md of docs/results/*.json.
+"""The page of results: `python docs/results.py` makes docs/results.md, and tables of pages, of docs/results/*.json.
 
     python docs/results.py tag dates               # trains these, with the seeds 0, 1 and 2, and keeps their results
     python docs/results.py --seeds 0 --data . tag  # with one seed, and the folder where files of data are
     python docs/results.py --list                  # what there is
 
-A run is a command of `tinygrad-rnn train`; its result is the file result.json that it leaves.
+A run is a command of `tinygrad-rnn train`; its result is the file result.json that it leaves. Of seed 0 the picture
+that `tinygrad-rnn inspect --plot` draws is kept as well, where a page shows it.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from statistics import fmean
 from typing import Any
 
 HERE = Path(__file__).parent
-KEPT, PAGE = HERE / "results", HERE / "results.md"
+KEPT, PAGE, TASKS = HERE / "results", HERE / "results.md", HERE / "tasks"
 
 Result = dict[str, Any]
 
@@ -32,12 +33,19 @@ Result = dict[str, Any]
 @dataclass(frozen=True)
 class Wanted:
     """A run: what follows `tinygrad-rnn train`; what its metric should reach, None where that is only reported; what is
-    to be said of it; and whether it needs a file that does not come with the project."""
+    to be said of it; whether it needs a file that does not come with the project; whether a page shows its picture."""
 
     arguments: str
     target: float | None = None
     note: str = ""
     real: bool = False
+    drawn: bool = False
+
+    @property
+    def task(self) -> str:
+        """The name of its task."""
+        first = self.arguments.partition(" ")[0]
+        return first if first and not first.startswith("-") else "language"
 
 
 RUNS: dict[str, Wanted] = {
@@ -55,8 +63,19 @@ def train(name: str, seed: int, data: Path) -> Result:
         line = [*shlex.split(typed), "--seed", str(seed), "--out", folder, "--quiet"]
         subprocess.run([sys.executable, "-m", "tinygrad_rnn", *line], check=True, cwd=data)
         result: Result = json.loads((Path(folder) / "result.json").read_text(encoding="utf-8"))
+        if RUNS[name].drawn and seed == 0:
+            draw(Path(folder) / "best.safetensors", name, data)
     left = {key: value for key, value in result.items() if key not in ("confusion", "labels", "F1")}
     return {"command": f"tinygrad-rnn {typed}", **left}
+
+
+def draw(checkpoint: Path, name: str, data: Path) -> None:
+    """Keeps the picture of a run."""
+    target = (TASKS / "images" / f"{name}.png").resolve()
+    target.parent.mkdir(exist_ok=True)
+    target.unlink(missing_ok=True)
+    line = [sys.executable, "-m", "tinygrad_rnn", "inspect", str(checkpoint), "--plot", str(target)]
+    subprocess.run(line, check=True, cwd=data)
 
 
 def keep(name: str, results: list[Result]) -> None:
@@ -149,6 +168,23 @@ def render() -> str:
     return "\n".join(lines) + "\n"
 
 
+def write_numbers() -> None:
+    """Writes, for the page of each task, the table of its runs."""
+    results = kept_results()
+    for task in {wanted.task for wanted in RUNS.values()}:
+        lines = [".. list-table::", "   :header-rows: 1", ""]
+        rows = [row(name, each) for name, each in results.items() if RUNS[name].task == task]
+        for cells in (list(HEAD), *rows):
+            lines += [f"   {'*' if i == 0 else ' '} - {_as_rst(cell)}" for i, cell in enumerate(cells)]
+        (TASKS / f"numbers_{task}.rst").write_text("\n".join(lines) + "\n" if rows else "", encoding="utf-8")
+
+
+def _as_rst(cell: str) -> str:
+    """A cell of the page in Markdown as one in reStructuredText."""
+    lines = cell.replace("`", "``").split("<br>")
+    return lines[0] if len(lines) == 1 else "\n       ".join(f"| {line}" for line in lines)
+
+
 def main() -> None:
     """The command."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -166,6 +202,7 @@ def main() -> None:
     for name in given.names:
         keep(name, [train(name, seed, given.data) for seed in given.seeds])
     PAGE.write_text(render(), encoding="utf-8")
+    write_numbers()
 
 
 if __name__ == "__main__":
