@@ -34,7 +34,7 @@ class Forecast(Task):
                 "batch_size": 64,
                 "schedule": "cosine",
                 "epochs": 16,
-            },
+            }
         }
 
         column: str | None = option(
