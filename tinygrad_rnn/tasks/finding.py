@@ -14,6 +14,7 @@ from tinygrad_rnn.models import checkpoint
 from tinygrad_rnn.tasks.classify import Classify
 from tinygrad_rnn.tasks.language.saved import LANGUAGE
 from tinygrad_rnn.tasks.language.task import Language
+from tinygrad_rnn.tasks.memory import Memory
 from tinygrad_rnn.training.building import load_weights, model_of
 from tinygrad_rnn.training.cell_files import FoundCell, open_cell
 from tinygrad_rnn.training.options import OptionError
@@ -24,7 +25,7 @@ from tinygrad_rnn.training.runs import Run
 from tinygrad_rnn.training.saved_runs import load_run, refused, tables_from_json
 from tinygrad_rnn.training.task import Task
 
-TASKS: dict[str, type[Task]] = {LANGUAGE: Language, "classify": Classify}
+TASKS: dict[str, type[Task]] = {LANGUAGE: Language, "classify": Classify, "memory": Memory}
 """Those that come with the package, by name."""
 
 
