@@ -11,7 +11,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tinygrad_rnn.baselines import Bag, Baseline, LogisticRegression, MostFrequent, NaiveBayes, TagFrequencies, logistic
+from tinygrad_rnn.baselines import (
+    AtPlaces,
+    Bag,
+    Baseline,
+    LinearRegression,
+    LogisticRegression,
+    MeanOutput,
+    MostFrequent,
+    NaiveBayes,
+    TagFrequencies,
+    logistic,
+)
 from tinygrad_rnn.data import TextError
 
 TEXTS = [text.split() for text in ("a b", "b b c", "a d d", "c d", "d", "a b c d")]
@@ -189,3 +200,29 @@ def test_logistic_regression_knows_a_pair_of_words_where_it_is_asked_to_look_for
     outputs = ["no", "yes", "yes", "no"] * 3
     assert LogisticRegression(2).fit(inputs, outputs).predict(inputs) == outputs
     assert LogisticRegression(1).fit(inputs, outputs).predict(inputs) != outputs  # nor can anything that has no order
+
+
+# --- Numbers, and places ---------------------------------------------------------------------------------------
+
+
+@given(st.lists(st.floats(-5, 5), min_size=3, max_size=3), st.floats(-5, 5), st.integers(0, 9))
+def test_what_is_linear_in_the_inputs_is_found_exactly(weights: list[float], constant: float, seed: int) -> None:
+    inputs = np.random.default_rng(seed).normal(size=(12, 3, 1))
+    outputs = inputs[..., 0] @ weights + constant
+    found = LinearRegression().fit(inputs[:8], outputs[:8]).predict(inputs[8:])
+    np.testing.assert_allclose(found, outputs[8:], rtol=1e-6, atol=1e-6)
+    assert MeanOutput().fit(inputs, outputs).predict([None, 1]) == [pytest.approx(outputs.mean())] * 2
+
+
+def test_inputs_of_another_shape_are_one_sentence() -> None:
+    fitted = LinearRegression().fit([np.zeros((2, 1)), np.ones((2, 1))], [1.0, 2.0])
+    with pytest.raises(TextError, match=r"^inputs of the shape \(2, 1\) were expected, got \(3, 1\)$"):
+        fitted.predict([np.zeros((2, 1)), np.zeros((3, 1))])
+    with pytest.raises(TextError, match=r"^inputs of the shape \(1,\) were expected, got \(2,\)$"):
+        LinearRegression().fit([[1.0], [1.0, 2.0]], [1.0, 2.0])
+
+
+def test_symbols_at_places_tell_an_order_that_a_bag_does_not() -> None:
+    inputs, outputs = ["ab", "ba", "ac", "ca"], ["first", "last", "first", "last"]
+    assert AtPlaces(LogisticRegression()).fit(inputs, outputs).predict(["ad", "da", ""])[:2] == ["first", "last"]
+    assert LogisticRegression().fit(inputs, outputs).predict(["ad", "da"]) in (["first"] * 2, ["last"] * 2)

@@ -15,6 +15,6 @@ from tinygrad_rnn.baselines.logistic import LogisticRegression as LogisticRegres
 from tinygrad_rnn.baselines.naive_bayes import NaiveBayes as NaiveBayes
 from tinygrad_rnn.baselines.ngram import ngram_nats as ngram_nats
 from tinygrad_rnn.baselines.ngram import ngram_nats_by_order as ngram_nats_by_order
+from tinygrad_rnn.baselines.places import AtPlaces as AtPlaces
 from tinygrad_rnn.baselines.regression import LinearRegression as LinearRegression
 from tinygrad_rnn.baselines.regression import MeanOutput as MeanOutput
-from tinygrad_rnn.baselines.places import AtPlaces as AtPlaces

@@ -215,7 +215,8 @@ def train_task(
     else:
         if budget is None and "epochs" not in changes:
             budget = DEFAULT_BUDGET
-            changes["epochs"] = found.task.Options.USUAL_EPOCHS
+            if (epochs := found.task.Options.USUAL_EPOCHS) is not None:
+                changes["epochs"] = epochs
         # A mistake in an option or the cell's name is told before the examples are read.
         options, cell = found.task.options_and_cell(changes, trust, warn)
         out = _folder_of_a_new_run(out, RUNS / folder_name(found.name), overwrite, tell)

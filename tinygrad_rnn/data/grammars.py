@@ -41,8 +41,9 @@ class Grammar:
     def nats(self, text: str) -> float:
         """-log p of a string and its end; infinite where it is none of the language."""
         total, state = 0.0, self.start
-        for symbol in text + STRING_END:
-            if symbol not in (moves := self.moves(state)):
+        for i, symbol in enumerate(text + STRING_END):
+            moves = self.moves(state)
+            if symbol not in moves or (symbol == STRING_END and i < len(text)):
                 return math.inf
             p, state = moves[symbol]
             total -= math.log(p)
