@@ -12,10 +12,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tinygrad_rnn.baselines import (
+    AtPlaces,
     Bag,
     Baseline,
     Endings,
+    LinearRegression,
     LogisticRegression,
+    MeanOutput,
     MostFrequent,
     NaiveBayes,
     NearestNeighbour,
@@ -276,3 +279,29 @@ def test_word_for_word_learns_from_the_first_of_very_many_examples(monkeypatch: 
     monkeypatch.setattr(word_for_word, "PAIRS_LOOKED_AT", 4)
     model = WordForWord().fit(["a", "b", "c"], ["x", "y", "z"])
     assert model.predict(["abc"]) == [["x", "y", "c"]]
+
+
+# --- Numbers, and places ---------------------------------------------------------------------------------------
+
+
+@given(st.lists(st.floats(-5, 5), min_size=3, max_size=3), st.floats(-5, 5), st.integers(0, 9))
+def test_what_is_linear_in_the_inputs_is_found_exactly(weights: list[float], constant: float, seed: int) -> None:
+    inputs = np.random.default_rng(seed).normal(size=(12, 3, 1))
+    outputs = inputs[..., 0] @ weights + constant
+    found = LinearRegression().fit(inputs[:8], outputs[:8]).predict(inputs[8:])
+    np.testing.assert_allclose(found, outputs[8:], rtol=1e-6, atol=1e-6)
+    assert MeanOutput().fit(inputs, outputs).predict([None, 1]) == [pytest.approx(outputs.mean())] * 2
+
+
+def test_inputs_of_another_shape_are_one_sentence() -> None:
+    fitted = LinearRegression().fit([np.zeros((2, 1)), np.ones((2, 1))], [1.0, 2.0])
+    with pytest.raises(TextError, match=r"^inputs of the shape \(2, 1\) were expected, got \(3, 1\)$"):
+        fitted.predict([np.zeros((2, 1)), np.zeros((3, 1))])
+    with pytest.raises(TextError, match=r"^inputs of the shape \(1,\) were expected, got \(2,\)$"):
+        LinearRegression().fit([[1.0], [1.0, 2.0]], [1.0, 2.0])
+
+
+def test_symbols_at_places_tell_an_order_that_a_bag_does_not() -> None:
+    inputs, outputs = ["ab", "ba", "ac", "ca"], ["first", "last", "first", "last"]
+    assert AtPlaces(LogisticRegression()).fit(inputs, outputs).predict(["ad", "da", ""])[:2] == ["first", "last"]
+    assert LogisticRegression().fit(inputs, outputs).predict(["ad", "da"]) in (["first"] * 2, ["last"] * 2)

@@ -21,5 +21,8 @@ from tinygrad_rnn.baselines.naive_bayes import NaiveBayes as NaiveBayes
 from tinygrad_rnn.baselines.neighbours import NearestNeighbour as NearestNeighbour
 from tinygrad_rnn.baselines.ngram import ngram_nats as ngram_nats
 from tinygrad_rnn.baselines.ngram import ngram_nats_by_order as ngram_nats_by_order
+from tinygrad_rnn.baselines.places import AtPlaces as AtPlaces
+from tinygrad_rnn.baselines.regression import LinearRegression as LinearRegression
+from tinygrad_rnn.baselines.regression import MeanOutput as MeanOutput
 from tinygrad_rnn.baselines.tag_ngrams import TagNgrams as TagNgrams
 from tinygrad_rnn.baselines.word_for_word import WordForWord as WordForWord

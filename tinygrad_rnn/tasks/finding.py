@@ -16,6 +16,7 @@ from tinygrad_rnn.tasks.classify import Classify
 from tinygrad_rnn.tasks.forecast import Forecast
 from tinygrad_rnn.tasks.language.saved import LANGUAGE
 from tinygrad_rnn.tasks.language.task import Language
+from tinygrad_rnn.tasks.memory import Memory
 from tinygrad_rnn.tasks.names import ClassifyNames
 from tinygrad_rnn.tasks.speech import Speech
 from tinygrad_rnn.tasks.tag import Tag
@@ -38,6 +39,7 @@ TASKS: dict[str, type[Task]] = {
     "caption": Caption,
     "speech": Speech,
     "forecast": Forecast,
+    "memory": Memory,
     "names": ClassifyNames,
 }
 """Those that come with the package, by name."""
