@@ -49,9 +49,23 @@ class Wanted:
 
 
 RUNS: dict[str, Wanted] = {
+    "language": Wanted(""),
     "order": Wanted("classify", 0.99),
-    "tag": Wanted("tag", 0.98),
+    "packages": Wanted("classify --problem packages", 0.80, drawn=True),
+    "tag": Wanted("tag", 0.98, drawn=True),
+    "dates": Wanted("translate", 0.99, drawn=True),
+    "grammar": Wanted("translate --problem grammar", 0.999),
+    "grammar-none": Wanted("translate --problem grammar --attention none", None, "what attention is worth"),
+    "reversal": Wanted("translate --problem reversal", 0.98),
     "caption": Wanted("caption", 0.98),
+    "speech": Wanted("speech", 0.02, drawn=True),
+    "forecast": Wanted("forecast", 0.01, drawn=True),
+    "adding": Wanted("memory", 0.01),
+    "temporal-order": Wanted("memory --problem order", 0.999),
+    "reber": Wanted("memory --problem reber", 0.015),
+    "embedded-reber": Wanted("memory --problem embedded-reber", 0.015, drawn=True),
+    "dyck": Wanted("memory --problem dyck", 0.025),
+    "names": Wanted("names", drawn=True),
 }
 """By name."""
 

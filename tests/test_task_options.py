@@ -6,6 +6,7 @@ import inspect
 import json
 import sys
 import types
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Optional
 
@@ -109,6 +110,21 @@ def test_what_a_script_gives_becomes_what_a_checkpoint_keeps_or_is_refused(digit
         ({"seed": True}, "seed must be a whole number, got True"),
     ]
     for given, message in wrong:
+        with pytest.raises(OptionError, match=message):
+            Options(**given)
+
+
+def test_a_field_with_another_default_keeps_its_help_its_rule_and_its_choices() -> None:
+    class Options(TrainingOptions):
+        lr: float | None = 0.5
+        schedule: str = "halve"
+        patience: int = option(default=3, help="Own.")
+
+    told, usual = ({each.name: each for each in kind.all_about()} for kind in (Options, TrainingOptions))
+    for name in ("lr", "schedule"):
+        assert replace(told[name], default=None) == replace(usual[name], default=None) and told[name].help
+    assert (told["lr"].default, told["patience"].help, told["patience"].rule) == (0.5, "Own.", None)
+    for given, message in (({"lr": -1.0}, "lr must be above 0"), ({"schedule": "odd"}, "schedule must be one of")):
         with pytest.raises(OptionError, match=message):
             Options(**given)
 

@@ -15,7 +15,7 @@ from tinygrad_rnn.data.series import parse_number, read_series, windows_of, with
 from tinygrad_rnn.inspection.views import Chart
 from tinygrad_rnn.metrics.forecasts import mae
 from tinygrad_rnn.models.forecaster import Forecaster, quantile_loss
-from tinygrad_rnn.training.options import AT_LEAST_0, FRACTION, POSITIVE, SIZE, OptionError, TrainingOptions, option
+from tinygrad_rnn.training.options import FRACTION, SIZE, OptionError, TrainingOptions, option
 from tinygrad_rnn.training.task import Task
 
 _VALUES_SHOWN = 60
@@ -49,10 +49,8 @@ class Forecast(Task):
         layers: int = 1
         hidden: int = 32
         dropout: float = 0.0
-        lr: float | None = option(default=0.01, help="Learning rate.", rule=POSITIVE)
-        patience: int | None = option(
-            default=20, help="Stop after that many evaluations without a better one (0: never).", rule=AT_LEAST_0
-        )
+        lr: float | None = 0.01
+        patience: int | None = 20
 
         def __post_init__(self) -> None:
             super().__post_init__()

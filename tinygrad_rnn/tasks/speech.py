@@ -20,7 +20,7 @@ from tinygrad_rnn.metrics.edits import exact_match, label_error_rate
 from tinygrad_rnn.models.ctc import ctc_loss
 from tinygrad_rnn.models.ctc_decoding import ctc_beam, ctc_greedy
 from tinygrad_rnn.models.frame_labeller import FrameLabeller
-from tinygrad_rnn.training.options import POSITIVE, TrainingOptions, option
+from tinygrad_rnn.training.options import TrainingOptions
 from tinygrad_rnn.training.task import Task
 
 _UTTERANCES_SHOWN = 3
@@ -31,12 +31,8 @@ class Speech(Task):
     """Train a model to tell what symbols are said in frames: of an npz file, or moving spectra of varying speed."""
 
     class Options(TrainingOptions):
-        cell: str = option(
-            default="lstm",
-            help="rnn, gru, lstm, a variant (mgu, janet, peephole-lstm...), or your own: FILE.py:Class.",
-            metavar="CELL",
-        )
-        lr: float | None = option(default=5e-3, help="Learning rate.", rule=POSITIVE)
+        cell: str = "lstm"
+        lr: float | None = 5e-3
         layers: int = 1
         hidden: int = 64
         dropout: float = 0.2

@@ -9,9 +9,11 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from tinygrad_rnn import baselines
 from tinygrad_rnn.data.cache import cache_folder, keep, kept, text_digest
 from tinygrad_rnn.training.comparing import Reached
 from tinygrad_rnn.training.examples import Data
+from tinygrad_rnn.training.options import TrainingOptions
 from tinygrad_rnn.training.saved_runs import tables_to_json
 from tinygrad_rnn.training.task import Task
 
@@ -43,9 +45,18 @@ def _rounded(values: Sequence[float]) -> list[float]:
 
 
 def _identity(task: Task, data: Data) -> str:
-    """What the baselines depend on: the class, by its file, the tables and the examples."""
-    place = getattr(sys.modules.get(type(task).__module__), "__file__", None)
-    source = Path(place).read_bytes().hex() if place and Path(place).is_file() else ""
+    """What the baselines depend on: the code of the task and of all baselines, its own options, the tables and the
+    examples."""
+    known = {each.name for each in TrainingOptions.all_about()} - {"problem"}
+    options = {name: value for name, value in task.options.to_json().items() if name not in known}
     record = dict(task.record or {})
-    parts = [source, record, tables_to_json(task.tables), data.about["split_sha256"]]
+    parts = [_sources(type(task)), record, options, tables_to_json(task.tables), data.about["split_sha256"]]
     return text_digest(json.dumps(parts, sort_keys=True, default=str))[:24]
+
+
+def _sources(task: type[Task]) -> list[str]:
+    """The files of a class and of those that it is derived from, and of the baselines."""
+    modules = [sys.modules.get(each.__module__) for each in task.__mro__[: task.__mro__.index(Task)]]
+    named = [str(place) for module in modules if (place := getattr(module, "__file__", None))]
+    beside = Path(baselines.__file__).parent.glob("*.py")
+    return [path.read_bytes().hex() for path in map(Path, [*named, *sorted(map(str, beside))]) if path.is_file()]

@@ -6,7 +6,7 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import Field, asdict, dataclass, field, fields, replace
+from dataclasses import MISSING, Field, asdict, dataclass, field, fields, replace
 from functools import wraps
 from typing import Any, ClassVar, Self, dataclass_transform, get_type_hints
 
@@ -154,6 +154,7 @@ class RunOptions:
     def __init_subclass__(cls, **given: Any) -> None:
         super().__init_subclass__(**given)
         check_names(cls, RunOptions)
+        _keep_help(cls)
         if "PROBLEMS" in vars(cls):
             _add_problem(cls)
         dataclass(frozen=True)(cls)
@@ -243,6 +244,16 @@ class RunOptions:
                     else tuple(places.get(name, name) for name in value)
                 )
         return self.changed(**there)
+
+
+def _keep_help(options: type[RunOptions]) -> None:
+    """Gives fields of a class of options, which is no dataclass yet, that only have another default than above what is
+    said there of them: help, rule, choices."""
+    above = {each.name: each for each in fields(options.__mro__[1])}
+    for name in inspect.get_annotations(options):
+        default = vars(options).get(name, MISSING)
+        if name in above and default is not MISSING and not isinstance(default, Field):
+            setattr(options, name, field(default=default, metadata=dict(above[name].metadata)))
 
 
 def _add_problem(options: type[RunOptions]) -> None:
