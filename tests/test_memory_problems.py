@@ -71,6 +71,14 @@ def test_the_loss_of_a_batch_is_that_of_its_examples_one_by_one(problem: str) ->
     assert count == sum(one for _, one, _ in each) > 0
 
 
+def test_short_strings_stand_beside_long_ones_so_that_no_batch_says_that_all_end_soon() -> None:
+    task = task_of("reber", examples=400)
+    examples = task.default(np.random.default_rng(0))
+    mean = np.mean([len(text) for text, _ in examples])
+    for part in task.batches(examples, 50, np.random.default_rng(0)):
+        assert abs(np.mean([len(text) for text, _ in part]) - mean) < 3
+
+
 def test_a_problem_of_the_user_s_own_stays_what_it_is() -> None:
     class Mine(Adding):
         pass
