@@ -14,6 +14,7 @@ import pytest
 from commands import fails, invoke, works
 
 from tinygrad_rnn.models import checkpoint
+from tinygrad_rnn.tasks.finding import TASKS
 from tinygrad_rnn.training.saved_runs import load_run
 
 BRACKETS = Path(__file__).parents[1] / "examples" / "brackets.py"
@@ -110,7 +111,7 @@ def test_an_option_of_a_task_may_be_called_as_one_of_the_language_model_s(tmp_pa
 
 def test_a_task_that_there_is_not_is_told_with_the_one_that_is_meant(place: Path) -> None:
     assert "there is no task 'clasify': did you mean classify?" in fails("train", "clasify")
-    assert "task must be language, classify or FILE.py:Class, got 'xyz'" in fails("train", "xyz")
+    assert f"task must be {', '.join(TASKS)} or FILE.py:Class, got 'xyz'" in fails("train", "xyz")
     assert "with the name of the class in" in fails("train", place / "own.py")
     assert "there is no file here" in fails("train", "here:Own")
     assert "has no class Missing made with Task" in fails("train", f"{place / 'own.py'}:Missing")
