@@ -35,9 +35,10 @@ NEAR = 0.04
 """A sum that is no farther off is right (Hochreiter & Schmidhuber 1997)."""
 LIKELY = 0.1
 """What is at least as probable is among the symbols that `predict` says."""
-
 LARGEST_NUMBER = float(np.finfo(np.float32).max)
 """That `predict` takes."""
+FAST = {"lr": 5e-3, "schedule": "halve"}
+"""Of problems that stay learnt at such steps."""
 
 
 class FrameReader(Module):
@@ -63,26 +64,18 @@ class Memory(Task):
 
     class Options(TrainingOptions):
         PROBLEMS = {  # noqa: RUF012  # which nothing changes
-            "adding": {"hidden": 32, "examples": 12500, "epochs": 8},
-            "order": {"lr": 2e-3, "examples": 6500, "valid_fraction": 0.2, "patience": 3},
-            "reber": {"hidden": 48, "patience": 3},
-            "embedded-reber": {"hidden": 48, "patience": 4},
-            "dyck": {"hidden": 48, "patience": 4},
-            "copy": {"length": 10, "examples": 20000},
-            "anbn": {
-                "hidden": 8,
-                "length": 40,
-                "examples": 1000,
-                "lr": 1e-2,
-                "schedule": "constant",
-                "epochs": 150,
-                "patience": 40,
-            },
+            "adding": {"hidden": 32, "examples": 12500, "epochs": 8, **FAST},
+            "order": {"examples": 6500, "valid_fraction": 0.2, "patience": 3, **FAST, "lr": 2e-3},
+            "reber": {"hidden": 48, "patience": 3, **FAST},
+            "embedded-reber": {"hidden": 48, "patience": 4, **FAST},
+            "dyck": {"hidden": 48, "patience": 4, **FAST},
+            "copy": {"length": 10, "examples": 20000, **FAST},
+            "anbn": {"length": 40, "examples": 1000, "hidden": 8, "lr": 1e-2, "epochs": 150, "patience": 40},
         }
 
-        cell: str = "lstm"
-        schedule: str = "halve"
-        lr: float | None = 5e-3
+        cell: str = option(
+            default="lstm", help="rnn, gru, lstm, a variant, or your own: FILE.py:Class.", metavar="CELL"
+        )
         hidden: int = 64
         length: int = option(
             default=100,
