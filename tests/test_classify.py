@@ -234,12 +234,12 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.slow
 @pytest.mark.usefixtures("own_cache")
 def test_docstrings_are_told_by_their_package() -> None:
-    found = tg.tasks.train("classify", problem="packages")
-    assert found.result.metrics["accuracy"] >= 0.8
+    found = tg.tasks.train("classify", problem="packages", epochs=4)
+    assert found.result.metrics["accuracy"] >= 0.6
     assert Counter(y for _, y in found.task.default(np.random.default_rng(0))).keys() == {*found.tables["labels"]}
 
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("own_cache")
 def test_letters_tell_what_an_identifier_names() -> None:
-    assert tg.tasks.train("names", epochs=6).result.metrics["accuracy"] >= 0.5
+    assert tg.tasks.train("names", epochs=3).result.metrics["accuracy"] >= 0.45

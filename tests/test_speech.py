@@ -258,5 +258,5 @@ def test_speech_is_learnt_from_a_file_and_read_greedily_and_by_a_beam(tmp_path: 
 
 @pytest.mark.slow
 def test_symbols_are_told_in_frames_of_varying_speed() -> None:
-    found = tg.tasks.train("speech")
-    assert found.result.metrics["label error"] < 0.02
+    found = tg.tasks.train("speech", epochs=4)
+    assert found.result.metrics["label error"] < 0.05

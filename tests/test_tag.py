@@ -169,5 +169,5 @@ def test_the_tag_before_decides_where_the_word_does_not() -> None:
 
 @pytest.mark.slow
 def test_the_roles_of_names_are_learnt() -> None:
-    found = tg.tasks.train("tag", time_budget=100)
-    assert found.result.metrics["names"] >= 0.98
+    found = tg.tasks.train("tag", epochs=1, batch_size=16)
+    assert found.result.metrics["names"] >= 0.9

@@ -295,6 +295,6 @@ def test_it_trains_evaluates_and_predicts_as_it_is_typed(files: Path, tmp_path: 
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("problem", "least"), [("dates", 0.99), ("grammar", 0.995), ("reversal", 0.98)])
-def test_each_problem_is_learnt(problem: str, least: float) -> None:
-    assert tg.tasks.train("translate", problem=problem).result.metrics["exact"] >= least
+@pytest.mark.parametrize(("problem", "epochs", "least"), [("dates", 2, 0.95), ("grammar", 3, 0.9)])
+def test_translations_are_nearly_right_after_few_epochs(problem: str, epochs: int, least: float) -> None:
+    assert tg.tasks.train("translate", problem=problem, epochs=epochs).result.metrics["exact"] >= least
