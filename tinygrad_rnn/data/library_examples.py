@@ -18,8 +18,8 @@ KINDS = "class constant function parameter".split()
 
 
 def package_docstrings() -> list[tuple[str, str]]:
-    """The docstrings in PACKAGES of at least 3 words, each once and on one line, and the package that each is from. They
-    are read in a second, once. Raises TextError where this Python comes without their sources."""
+    """The docstrings in PACKAGES of at least 3 words, each once and on one line, and the package that each is from.
+    They are read in a second, once. Raises TextError where this Python comes without their sources."""
     return _pairs("docstrings-1", PACKAGES, _docstrings)
 
 
