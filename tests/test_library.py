@@ -45,8 +45,9 @@ def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-def test_docstrings_are_those_of_the_packages_by_their_first_paragraphs(small: Path) -> None:
-    expected = [(text, name) for name in PACKAGES for text in (f"What {name} is and does.", f"One two {name}.")]
+def test_docstrings_are_those_of_the_packages_on_a_line_each(small: Path) -> None:
+    texts = "What {} is and does. The rest of it.", "One two {}."
+    expected = [(text.format(name), name) for name in PACKAGES for text in texts]
     assert package_docstrings() == expected
 
 

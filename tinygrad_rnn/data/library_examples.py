@@ -18,10 +18,9 @@ KINDS = "class constant function parameter".split()
 
 
 def package_docstrings() -> list[tuple[str, str]]:
-    """The first paragraphs of the docstrings in PACKAGES, of at least 3 words, on one line and each once, and the
-    package that each is from. They are read in a second, once. Raises TextError where this Python comes without the
-    sources of its library."""
-    return _pairs("packages-1", PACKAGES, _first_paragraphs)
+    """The docstrings in PACKAGES of at least 3 words, each once and on one line, and the package that each is from.
+    They are read in a second, once. Raises TextError where this Python comes without their sources."""
+    return _pairs("docstrings-1", PACKAGES, _docstrings)
 
 
 def library_identifiers(rng: np.random.Generator, most: int = 1500) -> list[tuple[str, str]]:
@@ -50,11 +49,11 @@ def _pairs(name: str, labels: Iterable[str], read: Callable[[Path], dict[str, st
     return [(text, label) for label, _, text in (line.partition("\t") for line in lines)]
 
 
-def _first_paragraphs(library: Path) -> dict[str, str]:
+def _docstrings(library: Path) -> dict[str, str]:
     found: dict[str, str] = {}
     for path in library_files(library, *PACKAGES):
         for text in docstrings(path):
-            words = text.encode("utf-8", "replace").decode().split("\n\n")[0].split()
+            words = text.encode("utf-8", "replace").decode().split()
             if len(words) > 2:
                 found.setdefault(" ".join(words), path.relative_to(library).parts[0])
     return found
