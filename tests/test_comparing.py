@@ -207,7 +207,8 @@ def test_the_file_of_a_result_says_what_came_out(digits: Path, tmp_path: Path) -
     assert told["value"] == told["metrics"]["accuracy"] == found.metrics["accuracy"]
     assert (told["task"], told["metric"], told["seed"], told["ended"]) == ("classify", "accuracy", 3, "2 epochs done")
     assert told["settings"]["seed"] == 3 and told["examples"]["test"] == len(run.data.test) == told["count"]
-    assert [each["name"] for each in told["baselines"]] == ["most frequent", "naive Bayes", "logistic regression"]
+    names = [each["name"] for each in told["baselines"]]
+    assert names[:3] == ["most frequent", "naive Bayes", "logistic regression"]
     assert {each["verdict"] for each in told["baselines"]} <= {"beaten", "level", "not reached"}
     assert sum(map(sum, told["confusion"]["counts"])) == len(run.data.test) and told["parameters"] == run.model.size
     assert sum(told["labels"].values()) == len(run.data.train) and told["F1"].keys() <= {*told["confusion"]["labels"]}

@@ -33,7 +33,8 @@ def test_a_task_can_be_trained_from_python(digits: Path, tmp_path: Path, capsys:
     assert capsys.readouterr().out == ""
     again = tg.tasks.train(Classify, **options, out=tmp_path / "run", quiet=False)
     assert again.history == found.history and "epoch 2" in capsys.readouterr().out
-    assert {path.name for path in (tmp_path / "run").iterdir()} == {"best.safetensors", "last.safetensors", "log.jsonl"}
+    names = {path.name for path in (tmp_path / "run").iterdir()}
+    assert names == {"best.safetensors", "last.safetensors", "log.jsonl", "result.json"}
     with pytest.raises(OptionError, match="holds another run"):
         tg.tasks.train("classify", data=str(digits), epochs=1, out=tmp_path / "run")
     with pytest.raises(OptionError, match="it would not end: time_budget, epochs or patience"):

@@ -168,6 +168,8 @@ class Task(Telling):
         return self._metric_in(self.score(gold, said))
 
     def _metric_in(self, found: Mapping[str, float]) -> float:
+        if not isinstance(found, Mapping):
+            raise TaskError(f"{self.name}.score must give numbers by name, got {type(found).__name__}")
         if self.metric not in found:
             raise TaskError(f"{self.name}.score must give the metric {self.metric!r}, got {sorted(found)}")
         return found[self.metric]
@@ -181,9 +183,10 @@ class Task(Telling):
         found: dict[str, float] = {}
         for name, method in methods.items():
             said = method.fit(inputs, outputs).predict(asked)
-            if self.metric not in self.score(gold, said):
+            scores = self.score(gold, said)
+            if isinstance(scores, Mapping) and self.metric not in scores:
                 raise TaskError(f"{self.name}.reached: there is no {self.metric} of {name}; override baselines")
-            found[name] = Reached(self.metric_of(gold, said), without_each(self.metric_of, gold, said))
+            found[name] = Reached(self._metric_in(scores), without_each(self.metric_of, gold, said))
         return found
 
     def labels_in(self, outputs: Sequence[Any]) -> Iterable[Hashable]:
