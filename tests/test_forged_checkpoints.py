@@ -337,6 +337,7 @@ def opened(path: Path) -> None:
     resume_run(path, print)
 
 
+@pytest.mark.slow
 def test_every_part_of_a_task_s_checkpoint_is_taken_as_it_is_or_refused_in_one_sentence(
     classifier: Path, tmp_path: Path
 ) -> None:

@@ -66,6 +66,7 @@ def few_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(scanning, "_REMEMBERED", 4)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("few_are_remembered")
 def test_many_batch_sizes_take_no_more_memory_than_few() -> None:
     def taken_after(calls: int) -> int:
