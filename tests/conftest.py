@@ -37,12 +37,6 @@ settings.register_profile("thorough", max_examples=200, deadline=None, suppress_
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
 
 
-def pytest_collection_finish() -> None:
-    """What was collected stays to the end: the garbage collector need not look at it again after every other test."""
-    gc.collect()
-    gc.freeze()
-
-
 def pytest_configure(config: pytest.Config) -> None:
     """Known without pyproject.toml too, which does not come with the tests everywhere."""
     config.addinivalue_line("markers", "slow: takes minutes; run in CI with -m slow")
