@@ -108,6 +108,22 @@ def test_captions_are_learnt_from_lines_of_json_and_faults_are_told(tmp_path: Pa
         assert message in fails("train", "caption", "--data", data, "--out", tmp_path / "other")
 
 
+def test_the_words_of_a_caption_are_as_likely_as_the_model_says() -> None:
+    found = find_task("caption")
+    task = found.new(found.task.Options(**{"hidden": 4, "embedding": 3, "dtype": "float64"}))
+    examples = [scene(np.random.default_rng(i)) for i in range(9)]
+    task.tables = task.prepare(examples)
+    model: Any = task.build(np.random.default_rng(0))
+    model.output.bias.data[task.tables["words"].encode(["a"])] += 1  # which it is to write
+    views: Any = task.views(model, examples)
+    for view, (vector, text) in zip(views, examples[:3], strict=True):
+        (said,) = task.predict(model, task.collate([(vector, None)]))
+        assert view.title == repr(text) and list(view.columns) == [*said.split(), "."]
+        assert (view.values.sum(axis=0) <= 1 + 1e-9).all() and view.values.max() > 0.05
+        first = [view.rows[i] for i in view.values.argmax(axis=0)]
+        assert first[: len(said.split())] == said.split()
+
+
 @pytest.mark.slow
 def test_captions_of_scenes_are_true_where_a_linear_method_s_are_not() -> None:
     found = tg.tasks.train("caption", epochs=7, lr=4e-3)

@@ -21,6 +21,7 @@ from tinygrad_rnn.data import TextError, library, read_labelled
 from tinygrad_rnn.inspection.views import HeatMap
 from tinygrad_rnn.tasks.classify import SHOWN_TEXTS, Classify
 from tinygrad_rnn.tasks.finding import FoundTask, find_task
+from tinygrad_rnn.tasks.looking import confusions
 from tinygrad_rnn.tasks.names import ClassifyNames
 from tinygrad_rnn.training.beginning import new_run
 from tinygrad_rnn.training.options import OptionError
@@ -153,7 +154,7 @@ def test_of_a_long_text_the_model_reads_the_first_tokens_and_baselines_all(tmp_p
     assert lengths.tolist() == [2, 3] and ids.shape == (3, 2)
     assert run.data.about["baselines"]["logistic regression"] == 1.0
     views: Any = run.task.views(run.model, [("x y x l1".split(), "l1"), (["x"], "l0")])
-    assert [list(view.columns) for view in views[1:]] == [["x", "y", "x"], ["x"]]
+    assert [list(view.columns) for view in views] == [["x", "y", "x"], ["x"]]
 
 
 def test_one_direction_and_every_pooling_are_options(reviews: Path) -> None:
@@ -198,18 +199,19 @@ def test_baselines_know_neighbours_and_of_names_their_ends(tmp_path: Path) -> No
     assert found["logistic regression"] < 1.0
 
 
-def test_what_was_taken_for_what_is_shown_and_where_attention_was(reviews: Path) -> None:
-    for pooling, views in (("max", 1), ("attention", 1 + SHOWN_TEXTS)):
+def test_where_attention_was_is_shown_and_what_was_taken_for_what_is_with_every_task_of_labels(reviews: Path) -> None:
+    for pooling, views in (("max", 0), ("attention", SHOWN_TEXTS)):
         run = run_of(data=str(reviews), pooling=pooling)
         run.model.output.bias.data = np.array([0, 9], np.float32)
-        examples: Any = run.task.read(str(reviews))
-        examples = list(examples)
+        examples: Any = list(run.task.read(str(reviews)))
         found: Any = run.task.views(run.model, examples)
         assert len(found) == views and all(type(view) is HeatMap for view in found)
-        assert found[0].counts and found[0].rows == ("bad", "good") and found[0].values.tolist() == [[0, 4], [0, 8]]
-        for view, (tokens, _) in zip(found[1:], examples, strict=False):
+        for view, (tokens, _) in zip(found, examples, strict=False):
             assert list(view.columns) == tokens and list(view.rows) == ["good"]
             np.testing.assert_allclose(view.values.sum(), 1, rtol=1e-5)
+        (taken,) = confusions(run.task, run.measured(examples))
+        assert isinstance(taken, HeatMap) and list(taken.rows) == ["bad", "good"]
+        assert taken.values.tolist() == [[0, 4], [0, 8]]
 
 
 def test_a_model_of_names_reads_a_line_as_it_was_trained(tmp_path: Path) -> None:

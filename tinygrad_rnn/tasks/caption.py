@@ -17,6 +17,7 @@ from tinygrad_rnn.data.padding import padded
 from tinygrad_rnn.data.records import read_jsonl
 from tinygrad_rnn.data.scenes import scene
 from tinygrad_rnn.data.vocabulary import Vocabulary
+from tinygrad_rnn.inspection.views import HeatMap
 from tinygrad_rnn.metrics.edits import exact_match
 from tinygrad_rnn.models.captioner import Captioner
 from tinygrad_rnn.training.options import TrainingOptions
@@ -95,6 +96,18 @@ class Caption(Task):
     def score(self, gold: Sequence[str], said: Sequence[str]) -> dict[str, float]:
         return {"exact": exact_match(gold, said)}
 
+    def views(self, model: Captioner, examples: Sequence[Any]) -> list[HeatMap]:
+        """How likely each word was at each place of the first captions, as the model wrote them."""
+        words, found = self.tables["words"], []
+        for vector, text in examples[:_CAPTIONS_SHOWN]:
+            said = self.predict(model, self.collate([(vector, None)]))[0].split()
+            read = words.encode_sentence(said)[:-1, None]
+            likely = ops.softmax(model(read, vector[None].astype(self.options.dtype)), axis=-1).numpy()[:, 0].T  # (V,T)
+            rows = [i for i, row in enumerate(likely) if row.max() > 0.05]
+            shown = HeatMap(f"{text!r}", likely[rows], words.decode(rows), [*said, "."], "word", "written")
+            found.append(shown)
+        return found
+
     def parse(self, line: str) -> HostArray:
         """A line of JSON: a list of numbers, or a dictionary with a "vector"."""
         try:
@@ -117,5 +130,7 @@ def _vector(value: Any, name: str, size: int | None) -> HostArray:
     return vector.astype(np.float32)
 
 
+_CAPTIONS_SHOWN = 3
+"""Captions of which there is a view."""
 _LARGEST = 1e30
 """Of what float32 still calculates with."""

@@ -19,7 +19,6 @@ from tinygrad_rnn.data.padding import padded
 from tinygrad_rnn.data.tokens import words_and_marks
 from tinygrad_rnn.data.vocabulary import Vocabulary
 from tinygrad_rnn.inspection.views import HeatMap
-from tinygrad_rnn.metrics.confusion import confusion_matrix
 from tinygrad_rnn.models.classifier import POOLINGS, Classifier
 from tinygrad_rnn.tasks.vectors import about_vectors, load_word_vectors, no_vectors
 from tinygrad_rnn.training.examples import moved
@@ -128,13 +127,8 @@ class Classify(Task):
         return self.reached(methods, *marked)
 
     def views(self, model: Classifier, examples: Sequence[Any]) -> list[HeatMap]:
-        pairs: list[tuple[str, str]] = []
-        for part in self.batches(examples, self.options.batch_size, None):
-            said = self.predict(model, moved(self.collate(part), model.device))
-            pairs += zip([label for _, label in part], said, strict=True)
-        found = confusion_matrix(*zip(*pairs, strict=True))
-        names = found.labels
-        shown = [HeatMap("Which label was taken for which", found.counts, names, names, "is", "was said", counts=True)]
+        """With attention, how much each word of the first texts counted."""
+        shown = []
         for example in examples[:SHOWN_TEXTS] if self.options.pooling == "attention" else ():
             ids, lengths, _ = moved(self.collate([example]), model.device)
             weights = model.attention_weights(ids, lengths).numpy()[:, :SHOWN_TOKENS]
