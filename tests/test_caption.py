@@ -110,7 +110,8 @@ def test_captions_are_learnt_from_lines_of_json_and_faults_are_told(tmp_path: Pa
 
 def test_the_words_of_a_caption_are_as_likely_as_the_model_says() -> None:
     found = find_task("caption")
-    task = found.new(found.task.Options(**{"hidden": 4, "embedding": 3, "dtype": "float64"}))
+    options: Any = found.task.Options
+    task = found.new(options(hidden=4, embedding=3, dtype="float64"))
     examples = [scene(np.random.default_rng(i)) for i in range(9)]
     task.tables = task.prepare(examples)
     model: Any = task.build(np.random.default_rng(0))
