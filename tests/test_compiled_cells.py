@@ -564,6 +564,7 @@ def test_a_step_of_the_wrong_shape_says_what_the_plain_loop_says() -> None:
 SHAPES = [(1, 1, 1, 1), (3, 2, 1, 2), (5, 4, 3, 8), (2, 64, 4, 32), (9, 40, 3, 40), (9, 40, 3, 41)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("every", [None, 2])
 def test_results_and_gradients_of_earlier_calls_never_change(every: int | None) -> None:
     assert 9 * 40 * 40 * 8 > SMALLEST  # some lie in memory that is used again

@@ -74,6 +74,7 @@ class Seen(Watcher):
         self.primitives.add(primitive)
 
 
+@pytest.mark.slow
 def test_the_calls_of_the_table_reach_every_primitive_that_there_is() -> None:
     seen = Seen()
 
