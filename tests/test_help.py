@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+from pathlib import Path
 
 import click
 import pytest
@@ -11,7 +12,7 @@ from click.testing import CliRunner
 from commands import parent_context
 
 from tinygrad_rnn.cli import main
-from tinygrad_rnn.cli.helping import MODEL, Grouped
+from tinygrad_rnn.cli.helping import MODEL, OF_FILES, Grouped
 from tinygrad_rnn.tasks.language.options import LanguageOptions
 
 GROUPED = [name for name, command in main.commands.items() if isinstance(command, Grouped)]
@@ -42,6 +43,17 @@ def test_every_option_stands_under_exactly_one_heading_and_none_is_empty(name: s
     assert all(options for _, options in under)
     assert len([heading for heading, _ in under if not heading.options]) == 1
     assert len({heading.title for heading, _ in under}) == len(under)
+
+
+def test_a_task_that_reads_no_files_offers_none_and_says_so_where_one_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name, files in (("memory", False), ("tag", True)):
+        shown = CliRunner().invoke(main, ["train", name, "--help"]).output
+        assert all((f"--{each} " in shown) is files for each in OF_FILES)
+    found = CliRunner().invoke(main, ["train", "memory", "--data", "series.csv"])
+    assert (found.exit_code, found.stderr) == (2, "Error: memory reads no files: leave out --data\n")
 
 
 def test_headings_name_only_options_that_there_are() -> None:

@@ -21,7 +21,7 @@ from tinygrad_rnn.tasks import Task, TrainingOptions, option
 from tinygrad_rnn.tasks.classify import Classify
 from tinygrad_rnn.tasks.finding import find_task
 from tinygrad_rnn.training.option_kinds import OF_THE_PROGRAM
-from tinygrad_rnn.training.options import OptionError
+from tinygrad_rnn.training.options import LEARNING_RATES, OptionError
 
 
 def test_the_fields_of_a_task_s_options_are_options_and_are_checked() -> None:
@@ -121,12 +121,30 @@ def test_a_field_with_another_default_keeps_its_help_its_rule_and_its_choices() 
         patience: int = option(default=3, help="Own.")
 
     told, usual = ({each.name: each for each in kind.all_about()} for kind in (Options, TrainingOptions))
-    for name in ("lr", "schedule"):
-        assert replace(told[name], default=None) == replace(usual[name], default=None) and told[name].help
+    as_above = replace(told["lr"], default=None, help=usual["lr"].help)
+    assert as_above == usual["lr"] and "adam 0.5)" in told["lr"].help and "adam 0.002)" in usual["lr"].help
+    assert replace(told["schedule"], default="constant") == usual["schedule"] and told["schedule"].help
     assert (told["lr"].default, told["patience"].help, told["patience"].rule) == (0.5, "Own.", None)
     for given, message in (({"lr": -1.0}, "lr must be above 0"), ({"schedule": "odd"}, "schedule must be one of")):
         with pytest.raises(OptionError, match=message):
             Options(**given)
+
+
+def test_a_rate_that_a_class_or_a_problem_has_is_for_its_usual_optimiser() -> None:
+    class Options(TrainingOptions):
+        PROBLEMS = {"easy": {}, "hard": {"lr": 0.5}}  # noqa: RUF012  # which nothing changes
+        lr: float | None = 0.25
+
+    made: Any = Options
+    assert (made().learning_rate, made(problem="hard").learning_rate) == (0.25, 0.5)
+    for problem in ("easy", "hard"):
+        assert made(problem=problem, optimizer="sgd").learning_rate == LEARNING_RATES["sgd"]
+        assert made(problem=problem, optimizer="sgd", lr=0.1).learning_rate == 0.1
+        assert made(problem=problem, optimizer="adam").learning_rate == made(problem=problem).learning_rate
+    kept = made(optimizer="rmsprop")
+    assert Options.from_json(kept.to_json()) == kept and kept.changed(lr=0.1).learning_rate == 0.1
+    with pytest.raises(OptionError, match=r"optimizer must be one of sgd, .*, got 'odd'"):
+        made(optimizer="odd")
 
 
 def test_a_problem_brings_the_values_that_suit_it_and_the_first_is_the_usual_one() -> None:

@@ -12,6 +12,7 @@ import click
 from tinygrad_rnn.cli.forms import NamedFiles
 from tinygrad_rnn.tasks.language.saved import LANGUAGE
 from tinygrad_rnn.training.options import RunOptions, TrainingOptions
+from tinygrad_rnn.training.task import Task
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,14 @@ _LANGUAGE = (
         "dropout recurrent_dropout zoneout",
     ),
 )
-_DATA = "data valid test encoding valid_fraction test_fraction"
+OF_FILES = ("data", "valid", "test", "encoding")
+"""The options of tasks that read files, as functions have them."""
+_DATA = " ".join([*OF_FILES, "valid_fraction", "test_fraction"])
+
+
+def reads(task: type[Task]) -> bool:
+    """Whether a task reads files."""
+    return task.read is not Task.read
 
 
 def folder_name(task: str) -> str:
@@ -79,8 +87,9 @@ def folder_name(task: str) -> str:
     return "lm" if task == LANGUAGE else task.rpartition(":")[2].lower()
 
 
-def of_task(name: str, options: type[RunOptions]) -> tuple[Heading, ...]:
-    """The headings of `train` for a task: its own options, and those that all tasks have."""
+def of_task(name: str, options: type[RunOptions], files: bool = True) -> tuple[Heading, ...]:
+    """The headings of `train` for a task: its own options, those of its `files` if it reads any, and those that all
+    tasks have."""
     language = name == LANGUAGE
     folder = "lm" if language else folder_name(name)
     begin = "tinygrad-rnn train" if language else f"tinygrad-rnn train {shlex.quote(name)}"
@@ -112,7 +121,8 @@ def of_task(name: str, options: type[RunOptions]) -> tuple[Heading, ...]:
     known = {each.name for each in TrainingOptions.all_about()}
     own = [each.name for each in options.all_about() if each.name not in known]
     model = heading("The model", f"{begin} --cell lstm", " ".join(["cell", "dtype", *own]))
-    return (heading("The examples", f"{begin} --data FILE --valid-fraction 0.2", _DATA), model, *shared)
+    named = "--data FILE " if files else ""
+    return (heading("The examples", f"{begin} {named}--valid-fraction 0.2", _DATA), model, *shared)
 
 
 _LM_EXAMPLE = "runs/lm/best.safetensors"

@@ -14,7 +14,7 @@ from typing import Any
 import click
 from threadpoolctl import threadpool_limits
 
-from tinygrad_rnn.cli.helping import Grouped, folder_name, of_task
+from tinygrad_rnn.cli.helping import OF_FILES, Grouped, folder_name, of_task, reads
 from tinygrad_rnn.cli.options import (
     DEFAULT_BUDGET,
     RUNS,
@@ -49,6 +49,7 @@ from tinygrad_rnn.training.report import Reporter
 from tinygrad_rnn.training.runs import Run, may_be_named_anew, may_change
 from tinygrad_rnn.training.saved_runs import load_run
 from tinygrad_rnn.training.signals import HUNG_UP
+from tinygrad_rnn.training.task import Task
 
 
 class TrainCommand(Grouped):
@@ -98,11 +99,21 @@ def command_of(found: FoundTask) -> Grouped:
     about = " ".join((found.task.__doc__ or "Train a task.").split())
     return Grouped(
         name,
-        params=[*run_options(found.task.Options), *_options(name)],
+        params=[*_task_options(found.task), *_options(name)],
         callback=_callback(found),
-        headings=of_task(name, found.task.Options),
+        headings=of_task(name, found.task.Options, reads(found.task)),
         help=f"{about}\n\nCtrl-C saves and ends, and so do SIGTERM and SIGHUP; --resume goes on.",
     )
+
+
+def _task_options(task: type[Task]) -> list[click.Parameter]:
+    """Those that are saved with a run. A task that reads no files says so where one is named, and not in its help."""
+    options: list[click.Parameter] = [*run_options(task.Options)]
+    if not reads(task):
+        for each in options:
+            if isinstance(each, click.Option) and each.name in OF_FILES:
+                each.hidden = True
+    return options
 
 
 def _options(name: str) -> list[click.Parameter]:

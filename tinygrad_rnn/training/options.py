@@ -98,6 +98,10 @@ def about(each: Field[Any]) -> About:
     )
 
 
+def _rate_help(rates: Mapping[str, float]) -> str:
+    return f"Learning rate (unless told: {', '.join(f'{name} {rate:g}' for name, rate in rates.items())})."
+
+
 # --- The options of every run ----------------------------------------------------------------------------------
 
 
@@ -123,11 +127,7 @@ class RunOptions:
     )
     dtype: str = option(default="float32", help="Type of the numbers.", choices=("float32", "float64"))
     optimizer: str = option(default="rmsprop", help="Which optimiser.", choices=tuple(LEARNING_RATES))
-    lr: float | None = option(
-        default=None,
-        help=f"Learning rate (unless told: {', '.join(f'{name} {rate:g}' for name, rate in LEARNING_RATES.items())}).",
-        rule=POSITIVE,
-    )
+    lr: float | None = option(default=None, help=_rate_help(LEARNING_RATES), rule=POSITIVE)
     momentum: float = option(default=0.0, help="For sgd.", rule=RATE)
     decay: float | None = option(default=None, help="For rmsprop and adadelta (0.9 and 0.95 unless told).", rule=RATE)
     weight_decay: float = option(default=0.0, help="Decoupled weight decay.", rule=NOT_NEGATIVE)
@@ -158,8 +158,7 @@ class RunOptions:
         if "PROBLEMS" in vars(cls):
             _add_problem(cls)
         dataclass(frozen=True)(cls)
-        if cls.PROBLEMS:
-            _suit_problem(cls)
+        _suit_values(cls)
         check_kinds(cls)
         for problem in cls.PROBLEMS:
             cls(problem=problem)  # type: ignore[call-arg]  # a field of such a class; this raises for values that are none
@@ -253,7 +252,11 @@ def _keep_help(options: type[RunOptions]) -> None:
     for name in inspect.get_annotations(options):
         default = vars(options).get(name, MISSING)
         if name in above and default is not MISSING and not isinstance(default, Field):
-            setattr(options, name, field(default=default, metadata=dict(above[name].metadata)))
+            told = dict(above[name].metadata)
+            if name == "lr" and default is not None:
+                usual = vars(options).get("optimizer", above["optimizer"].default)
+                told["help"] = _rate_help({**LEARNING_RATES, usual: default})
+            setattr(options, name, field(default=default, metadata=told))
 
 
 def _add_problem(options: type[RunOptions]) -> None:
@@ -264,20 +267,30 @@ def _add_problem(options: type[RunOptions]) -> None:
     options.problem = option(default=None, help=help, choices=names)  # type: ignore[attr-defined]  # a field from now on
 
 
-def _suit_problem(options: type[RunOptions]) -> None:
-    """Lets a class of options begin with the values that suit its problem."""
+def _suit_values(options: type[RunOptions]) -> None:
+    """Lets a class of options begin with the values that suit its problem, and a learning rate that suits the
+    optimiser: the class's own, and a problem's, are for its usual one."""
     plain: Callable[..., None] = options.__init__
+    usual = next(each.default for each in fields(options) if each.name == "optimizer")
 
     @wraps(plain)
     def begin(self: Any, **given: Any) -> None:
-        problem = given.get("problem")
-        if given.get("data") is None:
-            problem = next(iter(options.PROBLEMS)) if problem is None else problem
-        elif problem is not None:
-            raise OptionError(f"problem is of the task's own examples, and data names others; got {problem!r}")
-        plain(self, **{**options.PROBLEMS.get(problem or "", {}), **given, "problem": problem})
+        suiting = _of_problem(options, given) if options.PROBLEMS else {}
+        if (optimizer := given.get("optimizer", usual)) != usual and optimizer in [*LEARNING_RATES]:
+            suiting = {**suiting, "lr": LEARNING_RATES[optimizer]}
+        plain(self, **{**suiting, **given})
 
     options.__init__ = begin  # type: ignore[assignment, method-assign]  # in the place of the one that was made just now
+
+
+def _of_problem(options: type[RunOptions], given: Mapping[str, Any]) -> dict[str, Any]:
+    """The problem, and the values that suit it. Raises OptionError."""
+    problem = given.get("problem")
+    if given.get("data") is None:
+        problem = next(iter(options.PROBLEMS)) if problem is None else problem
+    elif problem is not None:
+        raise OptionError(f"problem is of the task's own examples, and data names others; got {problem!r}")
+    return {**options.PROBLEMS.get(problem or "", {}), "problem": problem}
 
 
 class TrainingOptions(RunOptions):
