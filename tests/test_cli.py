@@ -763,6 +763,10 @@ def test_evaluate_says_what_the_log_says_of_the_best(model: str, request: pytest
     assert "baseline" in text and re.search(r"sha256 [0-9a-f]{12}", text)
     perplexity = re.search(r"perplexity ([\d.]+)", text)
     assert perplexity and float(perplexity[1]) == pytest.approx(np.exp(best["valid_nats"]), rel=0.02)
+    baselines = json.loads((file.parent / "result.json").read_text(encoding="utf-8"))["baselines"]
+    found = re.findall(r"\): (beaten|level|not reached)(?: by|,) ([\d.]+)", " ".join(text.split()))
+    assert found == [(each["verdict"], f"{abs(each['gain']):.3f}") for each in baselines]
+    assert ("±" in text) is any(each["error"] is not None for each in baselines)
 
 
 def test_evaluate_of_another_text_counts_all_of_it(sentences: Path, place: Path) -> None:

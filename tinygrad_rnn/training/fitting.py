@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -60,11 +60,14 @@ class Record:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """The mean `loss` (nats per token, in a language model) over `count` tokens or examples, and a task's metrics."""
+    """The mean `loss` (nats per token, in a language model) over `count` tokens or examples, and a task's metrics; the
+    summed loss and the count of each batch, where they are known."""
 
     loss: float
     count: int
     metrics: dict[str, float] = field(default_factory=dict)
+    sums: Sequence[float] = field(default=(), repr=False)
+    counts: Sequence[int] = field(default=(), repr=False)
 
     @property
     def perplexity(self) -> float:
@@ -152,13 +155,13 @@ def _with_last(batches: Iterable[Any]) -> Iterator[tuple[Any, bool]]:
 
 def evaluate(model: Learner, batches: Iterable[Any], *, carry: bool = False) -> Evaluation:
     """The mean loss over all that counts in the batches, without noise. Raises ValueError where nothing counts."""
-    total, count, state = 0.0, 0, None
+    sums, counts, state = list[float](), list[int](), None
     with no_grad():
         for batch in batches:
             loss, counted, after = model.batch_loss(batch, None, state, "sum")
             state = after if carry else None
-            total += loss.item()
-            count += counted
-    if not count:
+            sums.append(loss.item())
+            counts.append(counted)
+    if not (count := sum(counts)):
         raise ValueError("evaluate: there must be at least one token or example to predict, got none")
-    return Evaluation(total / count, count)
+    return Evaluation(sum(sums, 0.0) / count, count, sums=sums, counts=counts)

@@ -18,13 +18,11 @@ from tinygrad_rnn.training.task import Task
 @dataclass(frozen=True)
 class Measured(Evaluation):
     """An evaluation, and what it was made of: the outputs that are right and those that the model gave, `ordered` as
-    the examples are, or as they were asked; and the summed loss and the count of each batch."""
+    the examples are, or as they were asked."""
 
     gold: Sequence[Any] = field(default=(), repr=False)
     said: Sequence[Any] = field(default=(), repr=False)
     ordered: bool = field(default=False, repr=False)
-    sums: Sequence[float] = field(default=(), repr=False)
-    counts: Sequence[int] = field(default=(), repr=False)
 
     def reached(self, task: Task) -> Reached:
         """The value of the task's metric, with what it is without each block of the examples: what baselines reach,
@@ -60,7 +58,7 @@ def measure(task: Task, model: Any, examples: Sequence[Any], device: str = "cpu"
     order = _order(examples, asked)
     gold, said = ([each[i] for i in order or range(len(asked))] for each in ([pair[1] for pair in asked], said))
     metrics = metrics_of(task, task.score(gold, said))
-    return Measured(total / count, count, metrics, gold, said, order is not None, sums, counts)
+    return Measured(total / count, count, metrics, sums, counts, gold, said, order is not None)
 
 
 def _order(examples: Sequence[Any], asked: Sequence[Any]) -> list[int] | None:

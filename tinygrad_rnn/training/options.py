@@ -271,12 +271,13 @@ def _suit_values(options: type[RunOptions]) -> None:
     """Lets a class of options begin with the values that suit its problem, and a learning rate that suits the
     optimiser: the class's own, and a problem's, are for its usual one."""
     plain: Callable[..., None] = options.__init__
-    usual = next(each.default for each in fields(options) if each.name == "optimizer")
+    usual, rate = (next(each.default for each in fields(options) if each.name == name) for name in ("optimizer", "lr"))
 
     @wraps(plain)
     def begin(self: Any, **given: Any) -> None:
         suiting = _of_problem(options, given) if options.PROBLEMS else {}
-        if (optimizer := given.get("optimizer", usual)) != usual and optimizer in [*LEARNING_RATES]:
+        optimizer = given.get("optimizer", usual)
+        if suiting.get("lr", rate) is not None and optimizer != usual and optimizer in [*LEARNING_RATES]:
             suiting = {**suiting, "lr": LEARNING_RATES[optimizer]}
         plain(self, **{**suiting, **given})
 

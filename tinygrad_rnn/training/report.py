@@ -20,7 +20,7 @@ from tinygrad_rnn.training.log_file import LogFile
 from tinygrad_rnn.training.measuring import Measured
 from tinygrad_rnn.training.runs import Run, figures_of
 from tinygrad_rnn.training.task import Task
-from tinygrad_rnn.training.telling import SURENESS
+from tinygrad_rnn.training.telling import baseline_lines
 
 QUIET_SECONDS = 10.0
 """Without a terminal, and so without a bar, a line is printed as often as that."""
@@ -181,6 +181,5 @@ def result_lines(
     where that are the run's `own`. Labels, and texts for `entry`."""
     lines = [("result", task.result(found, part)), ("", task.about_result(about, model))]
     if own and (methods := comparisons(about, task.higher, found.reached(task))):
-        lines.append(("baseline", task.baseline_line(methods)))
-        lines += [("", SURENESS)] if any(each.error is not None for each in methods) else []
+        lines += baseline_lines(task.baseline_line(methods), methods)
     return lines + about_labels(task, found)

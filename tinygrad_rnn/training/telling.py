@@ -31,7 +31,8 @@ class Telling:
             ("split", f"{sizes[0]:,} training, {sizes[1]:,} validation and {sizes[2]:,} test examples"),
         ]
         if methods := comparisons(about, self.higher):
-            found += [("baseline", self.baseline_line(methods)), ("", f"({self.metric} on the same examples)")]
+            measured = f"{self.loss_unit} per {self.unit}" if self.metric == "loss" else self.metric
+            found += [("baseline", self.baseline_line(methods)), ("", f"({measured} on the same examples)")]
         return found
 
     def about_model(self, model: Any) -> str:
@@ -120,5 +121,10 @@ def verdict_text(each: Comparison, digits: int) -> str:
             return f": not reached, {gain}{sure} worse"
 
 
-SURENESS = "(±: twice the standard error of the difference, on the same examples)"
+def baseline_lines(text: str, methods: Sequence[Comparison]) -> list[tuple[str, str]]:
+    """What a `text` says of methods, and how sure that is: labels, and texts for `entry`."""
+    sureness = "(±: twice the standard error of the difference, on the same examples)"
+    return [("baseline", text), *([("", sureness)] if any(each.error is not None for each in methods) else [])]
+
+
 """What stands below verdicts."""

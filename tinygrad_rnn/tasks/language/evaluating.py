@@ -7,6 +7,7 @@ from pathlib import Path
 
 from tinygrad_rnn.data.messages import Note, TextError
 from tinygrad_rnn.data.vocabulary import Ids
+from tinygrad_rnn.metrics.jackknife import mean_without_each
 from tinygrad_rnn.models.checkpoint import Checkpoint
 from tinygrad_rnn.tasks.language.corpus import read_corpus
 from tinygrad_rnn.tasks.language.opening import rebuilt
@@ -15,11 +16,12 @@ from tinygrad_rnn.tasks.language.split_identity import split_change
 from tinygrad_rnn.tasks.language.telling import baseline_line
 from tinygrad_rnn.tasks.language.text_data import measure_sentences, prepare
 from tinygrad_rnn.tasks.language.unknown_tokens import UnknownTokens, count_unknown
-from tinygrad_rnn.training.comparing import comparisons
+from tinygrad_rnn.training.comparing import Reached, comparisons
 from tinygrad_rnn.training.display import figure
 from tinygrad_rnn.training.fitting import Evaluation
 from tinygrad_rnn.training.permits import Permit
 from tinygrad_rnn.training.places import found_files
+from tinygrad_rnn.training.telling import baseline_lines
 
 
 def evaluate_language(
@@ -72,7 +74,9 @@ def evaluate_language(
             )
         )
     if not text:
-        lines.append(("baseline", baseline_line(comparisons(meta["data"], higher=False))))
+        reached = Reached(found.loss, mean_without_each(found.sums, found.counts))
+        methods = comparisons(meta["data"], higher=False, reached=reached)
+        lines += baseline_lines(baseline_line(methods), methods)
     return lines
 
 
