@@ -149,7 +149,8 @@ class Reader(Cell):
         return ops.tanh(self.n(x, h) + found.sum(axis=1, keepdims=True))
 
 
-@pytest.mark.parametrize("kind", [pytest.param("additive", marks=pytest.mark.slow), "general"])
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["additive", "general"])
 def test_a_cell_that_attends_passes_the_battery_compiled(kind: str) -> None:
     report = check_cell(Reader, 1, 2, show=False, kind=kind)
     assert all(row.held is not False for row in report.rows)

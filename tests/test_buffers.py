@@ -17,9 +17,15 @@ from tinygrad_rnn.buffers import empty_buffer
 F4 = np.dtype(np.float32)
 
 
+@pytest.fixture(autouse=True, scope="module")
+def nothing_to_free() -> None:
+    """What others left is freed now, and not while a test counts; once, since to look through a whole suite takes
+    a second."""
+    gc.collect()
+
+
 @pytest.fixture(autouse=True)
 def nothing_idle(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    gc.collect()
     monkeypatch.setattr(buffers, "_idle", {})
     monkeypatch.setattr(buffers, "_bytes", 0)
     yield

@@ -35,7 +35,7 @@ def figure(cell: type[Cell], what: str, **options: Any) -> str:
     return f"{row.held} {row.figure}"
 
 
-@pytest.mark.parametrize("cell", [RNNCell, GRUCell, LSTMCell])
+@pytest.mark.parametrize("cell", [RNNCell, GRUCell, pytest.param(LSTMCell, marks=pytest.mark.slow)])
 def test_the_classic_cells_pass(cell: type[Cell]) -> None:
     report = check_cell(cell, 1, 2, show=False)
     assert report.passed
@@ -65,6 +65,7 @@ def test_the_table_is_printed_unless_it_is_not_wanted(capsys: pytest.CaptureFixt
     assert capsys.readouterr().out == ""
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_table() -> None:
     first, again, other = (str(check_cell(RNNCell, 1, 1, show=False, seed=seed)) for seed in (0, 0, 1))
     assert first == again != other
@@ -363,7 +364,16 @@ class Kinked(Cell):
         return ops.maximum(self.n(x, h), 0.1 * h) - abs(h - 0.3)
 
 
-@pytest.mark.parametrize(("cell", "seeds"), [(Delay, 1), (Beginning, 1), (Bare, 1), (Kinked, 2), (NoNumberAtZero, 2)])
+@pytest.mark.parametrize(
+    ("cell", "seeds"),
+    [
+        (Delay, 1),
+        (Beginning, 1),
+        (Bare, 1),
+        pytest.param(Kinked, 2, marks=pytest.mark.slow),
+        pytest.param(NoNumberAtZero, 2, marks=pytest.mark.slow),
+    ],
+)
 def test_unusual_cells_pass(cell: type[Cell], seeds: int) -> None:
     for seed in range(seeds):  # where kinks lie depends on it
         report = check_cell(cell, 1, 2, show=False, seed=seed)

@@ -384,7 +384,7 @@ def test_the_evaluation_at_the_end_is_in_the_curve_also_where_none_was_planned(
         assert shown.endswith(f"to {last['valid_nats']:.3g} at step {last['step']}")
 
 
-@pytest.mark.parametrize("level", ["word", "char"])
+@pytest.mark.parametrize("level", ["word", pytest.param("char", marks=pytest.mark.slow)])
 def test_unless_told_the_model_reads_of_its_validation_part(checkpoint: Path, tmp_path: Path, level: str) -> None:
     text = tmp_path / "text.txt"
     lines = ["the cat sat on the mat .", "a dog sat on a mat ."] * 10 + ["an emu ran to the mat and the cat .", "so ."]
