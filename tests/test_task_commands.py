@@ -270,6 +270,30 @@ def test_predict_answers_each_line_with_a_line(place: Path, classifier: Path, tm
     assert works("predict", classifier, text="") == ""
 
 
+def test_predict_answers_what_comes_before_a_line_on_which_the_task_fails(place: Path, tmp_path: Path) -> None:
+    (tmp_path / "failing.py").write_text(
+        "import numpy as np\nfrom tinygrad_rnn.tasks.classify import Classify\n\n\n"
+        "class Failing(Classify):\n"
+        "    def parse(self, line):\n        return [str(float(line))]\n\n"
+        "    def predict(self, model, batch):\n"
+        "        return [np.float32('nan'), np.arange(2)][: len(batch[1])]\n\n"
+        "    def score(self, gold, said):\n        return {'accuracy': 0.5}\n\n"
+        "    def labels_in(self, outputs):\n        return ()\n\n"
+        "    def baselines(self, train, test):\n        return {}\n",
+        encoding="utf-8",
+    )
+    named, out = f"{tmp_path / 'failing.py'}:Failing", tmp_path / "run"
+    data = tmp_path / "numbers.tsv"
+    data.write_text("".join(f"{'ab'[i % 2]}\t{i % 7}\n" for i in range(40)), encoding="utf-8")
+    works("train", named, "--data", data, "--epochs", 1, *SMALL, "--batch-size", 2, "--out", out, "--quiet")
+    lines = tmp_path / "lines.txt"
+    lines.write_text("1\n2\n3\nx\n", encoding="utf-8")
+    result = invoke("predict", out / "last.safetensors", "--task", named, lines, "--json")
+    assert result.exit_code == 1 and "ValueError: could not convert" in result.stderr
+    # What is no finite number has no JSON, and what is NumPy's becomes a number or a list.
+    assert [json.loads(line)["output"] for line in result.stdout.splitlines()] == [None, [0, 1], None]
+
+
 def test_predict_answers_before_the_next_line_is_typed(classifier: Path) -> None:
     line = [sys.executable, "-m", "tinygrad_rnn", "predict", str(classifier)]
     with subprocess.Popen(line, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as running:

@@ -13,11 +13,13 @@ from small_tasks import SMALL, classify_run, nothing
 
 import tinygrad_rnn as tg
 import tinygrad_rnn.ops as ops
+from tinygrad_rnn.baselines import MeanOutput, MostFrequent
 from tinygrad_rnn.data.messages import TextError
 from tinygrad_rnn.models import Classifier
 from tinygrad_rnn.tasks import Task
 from tinygrad_rnn.tasks.classify import Classify
 from tinygrad_rnn.tasks.finding import FoundTask
+from tinygrad_rnn.training import known_baselines
 from tinygrad_rnn.training.beginning import new_run
 from tinygrad_rnn.training.driving import Listener, train_run
 from tinygrad_rnn.training.examples import TaskError
@@ -109,19 +111,120 @@ MISSHAPED: dict[str, tuple[dict[str, Any], str]] = {
     "no line": ({"write": lambda self, output: 3}, "write must give a text, got int"),
     "no answers": (
         {"predict": lambda self, model, batch: None},
-        "first batch does not go through its methods: TypeError",
+        "predict must give an output for each of 8 inputs, got NoneType",
     ),
+    "no predict": (
+        {"predict": Task.predict, "predictt": Classify.predict},
+        r"must have a method predict\(self, model, batch\), or metric = 'loss': it has predictt",
+    ),
+    "no batch": ({"collate": lambda self, part: None}, "collate must give a batch, got None"),
+    "no batches": ({"batches": lambda self, examples, size, rng: None}, "batches: TypeError: 'NoneType' object is not"),
+    "numbers as names of tables": ({"prepare": lambda self, train: {3: 1}}, "names that are texts, got 3"),
+    "no labels": ({"labels_in": lambda self, outputs: None}, "labels_in: TypeError: 'NoneType' object is not iterable"),
+    "lists as labels": ({"labels_in": lambda self, outputs: [[]]}, "labels_in: TypeError: unhashable type: 'list'"),
+    "scores that are arrays": (
+        {"score": lambda self, gold, said: {"accuracy": np.ones(2)}, "METHODS": {"most frequent": MostFrequent}},
+        "score must give numbers by name, got 'accuracy': ndarray",
+    ),
+    "a metric of methods": (
+        {"score": lambda self, gold, said: {"acuracy": 1.0}, "METHODS": {"most frequent": MostFrequent}},
+        "score must give the metric 'accuracy', got .'acuracy'",
+    ),
+    "no baselines": (
+        {"baselines": lambda self, train, test: None},
+        "baselines must give numbers by name, got NoneType",
+    ),
+    "baselines without values": (
+        {"baselines": lambda self, train, test: {"a": None}},
+        "baselines must give numbers by name, got 'a': NoneType",
+    ),
+    "methods that do not predict": ({"METHODS": {"none": dict}}, r"'none' must have fit\(inputs, outputs\) and"),
+    "methods of numbers for texts": ({"METHODS": {"mean": MeanOutput}}, "baselines: .*Error: "),
+    "losses that fail": ({"loss": lambda self, model, batch, rng, state: (batch.x, 1, None)}, "loss: AttributeError"),
     "outputs always": ({"collate": always_with_outputs}, "collate must take examples whose outputs are None too"),
 }
 
 
 @pytest.mark.parametrize("name", MISSHAPED)
-def test_what_does_not_fit_is_said_before_training(name: str, digits: Path, tmp_path: Path) -> None:
+def test_what_does_not_fit_is_said_before_training(
+    name: str, digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(known_baselines, "cache_folder", lambda: None)  # all these classes are in one file
     methods, message = MISSHAPED[name]
     task: type[Task] = type("Own", (Classify,), {"METHODS": {}, **methods})
     with pytest.raises(TaskError, match=message):
         tg.tasks.train(task, data=str(digits), epochs=1, out=tmp_path / "run", **SMALL)
     assert not (tmp_path / "run" / "log.jsonl").exists()
+
+
+@pytest.mark.parametrize("methods", [[MostFrequent], {"most frequent": MostFrequent()}])
+def test_simple_methods_are_classes_by_name(methods: Any) -> None:
+    with pytest.raises(TypeError, match=r"Own\.METHODS must be classes by name, such as"):
+        type("Own", (Classify,), {"METHODS": methods})
+
+
+def test_a_method_of_ones_own_needs_no_base_and_gives_nothing_back(
+    digits: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(known_baselines, "cache_folder", lambda: None)
+
+    class Always:
+        def fit(self, inputs: Sequence[Any], outputs: Sequence[Any]) -> None:
+            self.first = outputs[0]
+
+        def predict(self, inputs: Sequence[Any]) -> list[Any]:
+            return [self.first] * len(inputs)
+
+    class Own(Classify):
+        METHODS = {"always": Always}  # type: ignore[dict-item]  # noqa: RUF012  # as a user would write it
+
+        def baselines(self, train: Sequence[Any], test: Sequence[Any]) -> dict[str, float]:
+            return Task.baselines(self, train, test)
+
+    run = new_run(FoundTask("own", Own).new(Own.Options(data=str(digits), **SMALL)), nothing)
+    assert 0.3 < run.data.about["baselines"]["always"] < 0.7
+
+
+def test_what_is_wrong_in_a_file_is_told_with_the_file_and_the_example(tmp_path: Path) -> None:
+    class Lazy(Classify):
+        def read(self, path: str) -> Any:
+            yield ["a"], "b"
+            raise TextError("a number was expected")
+
+    class Eager(Classify):
+        def read(self, path: str) -> Any:
+            raise TextError("a number was expected")
+
+    class Naming(Classify):
+        def read(self, path: str) -> Any:
+            raise TextError(f"{path}, line 7: a number was expected")
+
+    class Empty(Classify):
+        def read(self, path: str) -> Any:
+            return []
+
+    for task, message in (
+        (Lazy, "own.tsv, example 2: a number was expected"),
+        (Eager, "own.tsv, example 1: a number was expected"),
+        (Naming, "own.tsv, line 7: a number was expected"),
+        (Empty, "read gave no examples"),
+    ):
+        with pytest.raises(TextError, match=f"{message}$"):
+            tg.tasks.train(task, data="own.tsv", epochs=1)
+
+
+def test_a_model_that_has_not_what_the_options_ask_for_is_told(digits: Path) -> None:
+    class Own(Classify):
+        def layer_options(self, rng: np.random.Generator) -> dict[str, Any]:
+            return {"rng": rng}
+
+    heard: list[str] = []
+    for task, options in ((Own, {}), (Own, {"cell": "lstm", "dtype": "float64"}), (Classify, {"dtype": "float64"})):
+        tg.tasks.train(task, data=str(digits), epochs=1, note=heard.append, **{**SMALL, **options})
+    assert [each.partition(".build makes ")[2].partition(":")[0] for each in heard] == [
+        "no layer of the cell lstm",
+        "parameters of float32, and dtype is float64",
+    ]
 
 
 def test_a_mean_that_should_be_a_sum_is_noted(digits: Path) -> None:

@@ -16,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from small_tasks import classify_run, steps
 
+from tinygrad_rnn import Tensor
 from tinygrad_rnn.inspection.charts import chart
 from tinygrad_rnn.inspection.matrices import matrix
 from tinygrad_rnn.inspection.plots import draw_views
@@ -157,6 +158,33 @@ def test_a_picture_is_written_where_nothing_is_yet(place: Path, tmp_path: Path) 
         (["--html", tmp_path / "x.html", "--text", "x"], "--text is for language models"),
     ):
         assert re.search(message, fails("inspect", best, *task, *options))
+    (tmp_path / "views.svg").write_text("mine", encoding="utf-8")
+    for kind in ("--plot", "--html"):
+        assert "stays as it is without --overwrite" in fails("inspect", best, *task, kind, tmp_path / "views.svg")
+        assert (tmp_path / "views.svg").read_text(encoding="utf-8") == "mine"
+    for kind in ("--plot", "--html"):
+        works("inspect", best, *task, kind, tmp_path / "views.svg", "--overwrite")
+        assert "Of 6 examples" in re.sub("<!--|-->", "", (tmp_path / "views.svg").read_text(encoding="utf-8"))
+
+
+def test_views_that_are_none_are_told_and_numbers_of_views_are_arrays(place: Path, tmp_path: Path) -> None:
+    shutil.copytree(place, tmp_path, dirs_exist_ok=True)
+    own, best = tmp_path / "own.py", tmp_path / "run" / "best.safetensors"
+    whole = own.read_text(encoding="utf-8")
+    for answer, message in (
+        ("None", "Own.views: TypeError: 'NoneType' object is not iterable"),
+        ("Chart('one', np.ones(1), {})", "Own.views: TypeError: 'Chart' object is not iterable"),
+        ("['two']", "Own.views must give HeatMap and Chart, got str"),
+    ):
+        assert "        return [" in whole
+        own.write_text(
+            whole.replace("        return [", f"        return {answer}\n        return ["), encoding="utf-8"
+        )
+        assert message in fails("inspect", best, "--task", f"{own}:Own", "--html", tmp_path / "page.html")
+    with pytest.raises(TypeError, match="values must be a NumPy array, got Tensor"):
+        HeatMap("one", Tensor(np.ones((1, 1))), "a", "b")  # type: ignore[arg-type]  # as a user might
+    with pytest.raises(TypeError, match="said must be a NumPy array, got list"):
+        Chart("one", np.arange(2), {"said": [1, 2]})  # type: ignore[dict-item]  # as a user might
 
 
 def test_confusions_are_drawn_of_labels_that_are_not_too_many(digits: Path) -> None:

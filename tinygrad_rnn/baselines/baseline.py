@@ -10,7 +10,8 @@ from tinygrad_rnn.data.messages import TextError
 
 
 class Baseline(ABC):
-    """A subclass says how it learns from two lists of as many entries, `_learn`, and how it answers one, `_answer`."""
+    """A subclass says how it learns from two lists of as many entries, `_learn`, and how it answers a list of inputs,
+    `_answer`."""
 
     _fitted = False
 

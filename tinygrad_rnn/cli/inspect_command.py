@@ -50,20 +50,23 @@ from tinygrad_rnn.training.task import Task
     metavar="FILE",
     help="Draw what the page of a task shows into a picture instead (.png, .svg, .pdf; needs matplotlib).",
 )
+@click.option("--overwrite", is_flag=True, help="Replace the file that --html or --plot names.")
 @click.option(
     "--text", help="The text that a language model's page shows it reading (of its validation part unless told)."
 )
 @permit_options
 @task_option
-def inspect_command(checkpoint: Path, html: Path | None, plot: Path | None, text: str | None, permit: Permit) -> None:
+def inspect_command(
+    checkpoint: Path, html: Path | None, plot: Path | None, overwrite: bool, text: str | None, permit: Permit
+) -> None:
     saved = load_run(checkpoint)
     if plot is not None:
         if html is not None:
             raise OptionError("--plot and --html: one of them at a time")
-        _plot(checkpoint, saved, plot, permit)
+        _plot(checkpoint, saved, plot, overwrite, permit)
         return
     if html is not None:
-        _page(checkpoint, saved, html, text, permit)
+        _page(checkpoint, saved, html, overwrite, text, permit)
         return
     if text is not None:
         raise OptionError("--text is what a page shows: say --html as well")
@@ -86,9 +89,11 @@ def _not_run(path: Path, meta: dict[str, Any]) -> FileNotRun | None:
     return task_not_run(path, meta) or cell_not_run(path, str(meta["settings"].get("cell")), meta.get("cell"))
 
 
-def _page(checkpoint: Path, saved: files.Checkpoint, html: Path, text: str | None, permit: Permit) -> None:
-    if html.is_file() and html.read_bytes()[:9].lower() != b"<!doctype":
-        raise OptionError(f"--html: {html} is there already, and is no page: it stays as it is")
+def _page(
+    checkpoint: Path, saved: files.Checkpoint, html: Path, overwrite: bool, text: str | None, permit: Permit
+) -> None:
+    if not overwrite and html.is_file() and html.read_bytes()[:9].lower() != b"<!doctype":
+        raise OptionError(f"--html: {html} is there already, and is no page: it stays as it is without --overwrite")
     if saved.meta["task"] == LANGUAGE:
         model, vocabulary, options, meta = rebuilt(checkpoint, saved, "cpu", permit, warn)
         whole = checkpoint_page(checkpoint, model, vocabulary, options, meta, text)
@@ -105,11 +110,11 @@ def _page(checkpoint: Path, saved: files.Checkpoint, html: Path, text: str | Non
     say("page", str(html))
 
 
-def _plot(checkpoint: Path, saved: files.Checkpoint, target: Path, permit: Permit) -> None:
+def _plot(checkpoint: Path, saved: files.Checkpoint, target: Path, overwrite: bool, permit: Permit) -> None:
     if target.suffix.lower() not in PICTURES:
         raise OptionError(f"--plot: a picture ends in {', '.join(PICTURES)}, got {target}")
-    if target.exists():
-        raise OptionError(f"--plot: {target} is there already: it stays as it is")
+    if target.exists() and not overwrite:
+        raise OptionError(f"--plot: {target} is there already: it stays as it is without --overwrite")
     if saved.meta["task"] == LANGUAGE:
         raise OptionError("--plot is for other tasks: what a language model does is on the page that --html writes")
     task = saved_task(checkpoint, saved, permit, warn)
@@ -171,4 +176,4 @@ def _table_text(table: dict[str, Any]) -> str:
     if kind == "JSON":
         text = str(content)
         return text if len(text) < 200 else f"{text[:200]} ..."
-    return f"{len(content):,}: {' '.join(map(repr, content[:12]))} ..."
+    return f"{len(content):,}: {' '.join(map(repr, content[:12]))}{' ...' if len(content) > 12 else ''}"

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+import numpy as np
 
 from tinygrad_rnn.cli.helping import Grouped, of_model
 from tinygrad_rnn.cli.options import (
@@ -27,8 +28,9 @@ from tinygrad_rnn.models.checkpoint import Checkpoint, CheckpointError
 from tinygrad_rnn.surroundings import no_grad
 from tinygrad_rnn.tasks.finding import saved_task, with_weights
 from tinygrad_rnn.tasks.language.saved import LANGUAGE
-from tinygrad_rnn.training.examples import moved
-from tinygrad_rnn.training.measuring import answers
+from tinygrad_rnn.training.asking import asked
+from tinygrad_rnn.training.examples import TaskError, moved
+from tinygrad_rnn.training.measuring import answers, written
 from tinygrad_rnn.training.options import OptionError
 from tinygrad_rnn.training.permits import Permit
 from tinygrad_rnn.training.saved_runs import load_run
@@ -71,7 +73,7 @@ def predict_command(
             found = {"input": line, "output": None if output is None else _plain(task, output)}
             echo(json.dumps(found, ensure_ascii=False))
         else:
-            echo("" if output is None else task.write(output))
+            echo("" if output is None else written(task, output))
 
 
 def _answered(
@@ -91,16 +93,26 @@ def _answered(
             raise error
 
 
-def _parsed(task: Task, lines: list[tuple[int, str]], name: str) -> tuple[list[tuple[str, Any]], TextError | None]:
+def _parsed(task: Task, lines: list[tuple[int, str]], name: str) -> tuple[list[tuple[str, Any]], Exception | None]:
     """Lines, each with the example of its input, None for an empty line; and what is wrong with the one behind them,
     if anything."""
     found: list[tuple[str, Any]] = []
     for number, line in lines:
         try:
-            found.append((line, (task.parse(line), None) if line.strip() else None))
+            found.append((line, (_input(task, line), None) if line.strip() else None))
         except TextError as error:
             return found, TextError(f"{name}, line {number:,}: {error}")
+        except Exception as error:  # which a task's own `parse` raises
+            return found, error
     return found, None
+
+
+def _input(task: Task, line: str) -> Any:
+    with asked(task.name, "parse"):
+        given = task.parse(line)
+    if given is None:
+        raise TaskError(f"{task.name}.parse must give an input, got None")
+    return given
 
 
 def _outputs(
@@ -109,7 +121,9 @@ def _outputs(
     if not examples:
         return []
     with no_grad():
-        return answers(task, model, moved(task.collate(examples), device), len(examples), **options)
+        with asked(task.name, "collate"):
+            batch = task.collate(examples)
+        return answers(task, model, moved(batch, device), len(examples), **options)
 
 
 def _of_decoding(task: Task, beam: int | None) -> dict[str, Any]:
@@ -124,9 +138,14 @@ def _of_decoding(task: Task, beam: int | None) -> dict[str, Any]:
 
 
 def _plain(task: Task, output: Any) -> Any:
-    """The output as a JSON value; as its line where it is none."""
+    """The output as a JSON value, which has null for what is no finite number; as its line where it is none."""
     try:
-        json.dumps(output)
+        return json.loads(json.dumps(output, default=_of_numpy), parse_constant=lambda name: None)
     except TypeError:
-        return task.write(output)
-    return output
+        return written(task, output)
+
+
+def _of_numpy(value: Any) -> Any:
+    if isinstance(value, np.ndarray | np.generic):
+        return value.tolist()
+    raise TypeError

@@ -45,7 +45,8 @@ def conclude(run: Run, out: Path, log: LogFile, spent: float, why: str, count: i
     """Says what came out, of the best model of this run, and writes it down; exits with 1 where there is none. `spent`
     are the seconds of training steps, if no log tells those of the whole run."""
     task, records = run.task, read_log(log.path) if log.is_kept else []
-    drawn = log.is_kept and loss_curve(records, out / PICTURE, f"valid_{task.loss_unit}", task.counted)
+    named = f"valid_{task.loss_unit}", task.counted, task.training_called
+    drawn = log.is_kept and loss_curve(records, out / PICTURE, *named)
     drawings = [out / PICTURE] if drawn else []
     kept = [out / BEST, out / LAST, *([log.path] if log.is_kept else []), out / RESULT, *drawings]
     best = own_checkpoint(out / BEST, run)

@@ -98,10 +98,15 @@ def heat_maps(values: Mapping[str, Array], columns: Sequence[str] | None = None)
 
 
 def loss_curve(
-    records: Sequence[Mapping[str, Any]], target: Path, valid_key: str = "valid_nats", counted: str = "tokens"
+    records: Sequence[Mapping[str, Any]],
+    target: Path,
+    valid_key: str = "valid_nats",
+    counted: str = "tokens",
+    training: str = "training",
 ) -> bool:
     """Draws the losses of a run, from the records of its log, where matplotlib is there, and says whether it was. The
-    records call the validation loss `valid_key`, and what the losses count `counted`."""
+    records call the validation loss `valid_key`, and what the losses count `counted`; `training` is what stands beside
+    the curve of the training loss."""
     try:
         from matplotlib import figure as figures  # noqa: PLC0415  (optional)
     except ImportError:
@@ -118,7 +123,7 @@ def loss_curve(
         [sum(loss for _, loss in p) / len(p) for p in points],
         color="tab:blue",
         alpha=0.6,
-        label="training (with dropout)",
+        label=training,
     )
     axes.plot(
         [r["step"] for r in valid],

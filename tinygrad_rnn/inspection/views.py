@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from tinygrad_rnn.backend import HostArray
 
 
@@ -22,6 +24,7 @@ class HeatMap:
     counts: bool = False
 
     def __post_init__(self) -> None:
+        _check_arrays(values=self.values)
         if self.values.shape != (len(self.rows), len(self.columns)):
             raise ValueError(
                 f"values must have the shape {(len(self.rows), len(self.columns))} of its rows and columns, got "
@@ -43,8 +46,15 @@ class Chart:
 
     def __post_init__(self) -> None:
         edges = [edge for band in self.bands.values() for edge in band]
+        _check_arrays(x=self.x, **self.lines, **{f"band {i}": edge for i, edge in enumerate(edges)})
         if wrong := [each.shape for each in (*self.lines.values(), *edges) if each.shape != self.x.shape]:
             raise ValueError(f"lines and bands must have the shape {self.x.shape} of x, got {wrong[0]}")
+
+
+def _check_arrays(**given: object) -> None:
+    for name, value in given.items():
+        if not isinstance(value, np.ndarray):
+            raise TypeError(f"{name} must be a NumPy array, got {type(value).__name__}")
 
 
 View = HeatMap | Chart

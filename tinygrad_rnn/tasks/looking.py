@@ -15,8 +15,10 @@ from tinygrad_rnn.metrics.confusion import confusion_matrix
 from tinygrad_rnn.models.checkpoint import Checkpoint
 from tinygrad_rnn.surroundings import no_grad
 from tinygrad_rnn.tasks.curves import of_evaluations, of_steps, records_beside
+from tinygrad_rnn.training.asking import asked
 from tinygrad_rnn.training.class_report import labels_of
 from tinygrad_rnn.training.display import TIE
+from tinygrad_rnn.training.examples import TaskError
 from tinygrad_rnn.training.measuring import Measured, measure
 from tinygrad_rnn.training.options import OptionError
 from tinygrad_rnn.training.report import result_lines
@@ -46,8 +48,11 @@ def look(path: Path, saved: Checkpoint, task: Task, model: Any) -> Looked:
         return Looked(missing=str(error))
     examples, part = (data.test, "test") if len(data.test) else (data.valid, "validation")
     found = measure(task, model, examples)
-    with no_grad():
-        views = [*confusions(task, found), *task.views(model, examples)]
+    with no_grad(), asked(task.name, "views"):
+        own = list(task.views(model, examples))
+    if strange := [each for each in own if not isinstance(each, View)]:
+        raise TaskError(f"{task.name}.views must give HeatMap and Chart, got {type(strange[0]).__name__}")
+    views = [*confusions(task, found), *own]
     lines = result_lines(task, model, data.about, found, part, own=True)
     return Looked(views, [(label, text.replace(TIE, " ")) for label, text in lines if "\n" not in text])
 
@@ -67,7 +72,7 @@ def task_page(path: Path, saved: Checkpoint, task: Task, model: Any) -> str:
     meta, looked = saved.meta, look(path, saved, task, model)
     records, missing = records_beside(path, id_of_run(meta))
     valid = f"valid_{task.loss_unit}"
-    name = "training, with dropout" if task.options.noisy else "training"
+    name = task.training_called
     losses: Curves = {
         name: of_steps(records, "loss", task.counted),
         "validation": of_evaluations(records, meta, valid, best=task.metric == "loss"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from tinygrad_rnn.data.messages import Note, TextError
+from tinygrad_rnn.training.asking import asked
 from tinygrad_rnn.training.examples import Data
 from tinygrad_rnn.training.known_baselines import known_baselines
 from tinygrad_rnn.training.runs import Run
@@ -37,9 +38,11 @@ def _check_parts(task: Task, data: Data) -> None:
     has: before training, not after an hour of it."""
     for part, examples in (("validation", data.valid), ("test", data.test)):
         try:
-            for each in (
-                task.batches(examples, task.options.batch_size, None) if task.predicts and len(examples) else []
-            ):
-                task.collate(each)
+            if task.predicts and len(examples):
+                with asked(task.name, "batches"):
+                    parts = list(task.batches(examples, task.options.batch_size, None))
+                for each in parts:
+                    with asked(task.name, "collate"):
+                        task.collate(each)
         except TextError as error:
             raise TextError(f"{data.about['name']}: in the {part} part: {error}") from None

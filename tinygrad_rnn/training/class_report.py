@@ -8,6 +8,7 @@ from typing import Any
 
 from tinygrad_rnn.metrics.classes import label_scores, macro_f1
 from tinygrad_rnn.metrics.confusion import confusion_matrix
+from tinygrad_rnn.training.asking import asked
 from tinygrad_rnn.training.display import TIE, figure
 from tinygrad_rnn.training.measuring import Measured
 from tinygrad_rnn.training.task import Task
@@ -29,7 +30,8 @@ def label_counts(task: Task, examples: Sequence[Any]) -> list[tuple[str, str]]:
 
 def labels_of(task: Task, found: Measured) -> tuple[list[Any], list[Any]]:
     """The labels that are right and those that were said, as many; none where the answers have none."""
-    gold, said = (list(task.labels_in(outputs)) for outputs in (found.gold, found.said))
+    with asked(task.name, "labels_in"):
+        gold, said = (list(task.labels_in(outputs)) for outputs in (found.gold, found.said))
     return (gold, said) if len(gold) == len(said) else ([], [])
 
 

@@ -5,14 +5,15 @@ from __future__ import annotations
 import json
 import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
 from tinygrad_rnn import baselines
 from tinygrad_rnn.data.cache import cache_folder, keep, kept, text_digest
+from tinygrad_rnn.training.asking import asked, number
 from tinygrad_rnn.training.comparing import Reached
-from tinygrad_rnn.training.examples import Data
+from tinygrad_rnn.training.examples import Data, TaskError
 from tinygrad_rnn.training.options import TrainingOptions
 from tinygrad_rnn.training.saved_runs import tables_to_json
 from tinygrad_rnn.training.task import Task
@@ -26,8 +27,14 @@ def known_baselines(task: Task, data: Data) -> dict[str, Reached]:
     if folder is not None and (text := kept(folder, title)) is not None:
         return {name: Reached(*each) for name, each in json.loads(text).items()}
     part = data.test if len(data.test) else data.valid
-    given = task.baselines(data.train, part).items()
-    found = {name: Reached(value, _rounded(getattr(value, "without", ()))) for name, value in given}
+    with asked(task.name, "baselines"):
+        given = task.baselines(data.train, part)
+        if not isinstance(given, Mapping):
+            raise TaskError(f"{task.name}.baselines must give numbers by name, got {type(given).__name__}")
+        found = {
+            name: Reached(number(task.name, "baselines", name, value), _rounded(getattr(value, "without", ())))
+            for name, value in given.items()
+        }
     found = {name: value for name, value in found.items() if math.isfinite(value)}
     if folder is not None:
         with suppress(OSError):  # what cannot be kept is found again

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from tinygrad_rnn.metrics.jackknife import mean_without_each, without_each
 from tinygrad_rnn.surroundings import no_grad
+from tinygrad_rnn.training.asking import asked, number
 from tinygrad_rnn.training.comparing import Reached
 from tinygrad_rnn.training.examples import TaskError, moved
 from tinygrad_rnn.training.fitting import Evaluation
@@ -81,18 +82,28 @@ def metrics_of(task: Task, found: Any) -> dict[str, float]:
         raise TaskError(f"{task.name}.score must give numbers by name, got {type(found).__name__}")
     metrics = {}
     for name, given in found.items():
-        value = given.item() if hasattr(given, "item") and getattr(given, "size", 1) == 1 else given
-        if not isinstance(name, str) or not isinstance(value, int | float):
-            raise TaskError(f"{task.name}.score must give numbers by name, got {name!r}: {type(value).__name__}")
+        value = number(task.name, "score", name, given)
         if name in (*_TAKEN, f"valid_{task.loss_unit}", task.counted):
             raise TaskError(f"{task.name}.score must call a metric otherwise than {name!r}, which the log has already")
-        metrics[name] = float(value)
+        metrics[name] = value
     return metrics
 
 
 def answers(task: Task, model: Any, batch: Any, size: int, **options: Any) -> list[Any]:
     """What the model answers to a batch of so many inputs. Raises TaskError where there are not as many answers."""
-    found = list(task.predict(model, batch, **options))
-    if len(found) != size:
-        raise TaskError(f"{task.name}.predict must give an output for each of {size} inputs, got {len(found)}")
+    with asked(task.name, "predict"):
+        given = task.predict(model, batch, **options)
+        found = list(given) if isinstance(given, Iterable) else None
+    if found is None or len(found) != size:
+        got = type(given).__name__ if found is None else len(found)
+        raise TaskError(f"{task.name}.predict must give an output for each of {size} inputs, got {got}")
     return found
+
+
+def written(task: Task, output: Any) -> str:
+    """An output as a line of text. Raises TaskError where `write` gives none."""
+    with asked(task.name, "write"):
+        line = task.write(output)
+    if not isinstance(line, str):
+        raise TaskError(f"{task.name}.write must give a text, got {type(line).__name__}")
+    return line

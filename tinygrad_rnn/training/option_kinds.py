@@ -25,6 +25,10 @@ _KINDS: dict[Any, str] = {
     tuple[str, ...]: "a list of texts",
     NoneType: "null",
 }
+_OF_KINDS = (
+    "the option {name} must be of the type str, bool, int, float or tuple[str, ...], or one of these and None, "
+    "got {got}"
+)
 
 
 def kinds_of(annotation: Any) -> tuple[Any, ...]:
@@ -56,6 +60,9 @@ def check_names(options: type, base: type) -> None:
     """Raises TypeError where a class of options, which is no dataclass yet, has a field of a name that is taken, or a
     value that was meant to be one. `base` is the class that all options are derived from."""
     typed = inspect.get_annotations(options)
+    for name in typed:
+        if isinstance(vars(options).get(name), list | dict | set):
+            raise TypeError(_OF_KINDS.format(name=name, got=type(vars(options)[name]).__name__))
     above = {name for each in options.__mro__[1:] for name in inspect.get_annotations(each)}
     for name in typed:
         if name in OF_THE_PROGRAM:
@@ -77,8 +84,5 @@ def check_kinds(options: type) -> None:
     for each in fields(options):
         kinds = {*kinds_of(hints[each.name])}
         if not kinds <= {*_KINDS} or len(kinds - {NoneType}) != 1:
-            raise TypeError(
-                f"the option {each.name} must be of the type str, bool, int, float or tuple[str, ...], or one of these "
-                f"and None, got {hints[each.name]}"
-            )
+            raise TypeError(_OF_KINDS.format(name=each.name, got=hints[each.name]))
         as_kind(f"the default of the option {each.name}", each.default, hints[each.name])

@@ -156,11 +156,15 @@ class RunOptions:
         check_names(cls, RunOptions)
         _keep_help(cls)
         if "PROBLEMS" in vars(cls):
+            if not (isinstance(cls.PROBLEMS, Mapping) and all(isinstance(v, Mapping) for v in cls.PROBLEMS.values())):
+                raise TypeError("PROBLEMS must be values of options by the names of problems: {'easy': {'hidden': 8}}")
             _add_problem(cls)
         dataclass(frozen=True)(cls)
         _suit_values(cls)
         check_kinds(cls)
-        for problem in cls.PROBLEMS:
+        for problem, values in cls.PROBLEMS.items():
+            if unknown := sorted(values.keys() - {each.name for each in cls.all_about()}):
+                raise TypeError(f"PROBLEMS: {unknown[0]!r} of the problem {problem!r} is no option")
             cls(problem=problem)  # type: ignore[call-arg]  # a field of such a class; this raises for values that are none
 
     def __post_init__(self) -> None:

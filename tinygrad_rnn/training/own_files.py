@@ -61,7 +61,7 @@ def blame(error: BaseException) -> tuple[str, str] | None:
     like for a task; None otherwise."""
     found: tuple[str, str] | None = None
     for frame, line in traceback.walk_tb(error.__traceback__):
-        if (main := main_of(frame)) is not None:
+        if (main := main_of(frame)) is not None and frame.f_code.co_filename != "<string>":  # what dataclasses write
             kind = main.removeprefix(USER_FILE).partition("_")[0]
             found = kind, f"{frame.f_code.co_filename}, line {line}: {type(error).__name__}: {error}"
     return found

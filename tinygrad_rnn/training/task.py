@@ -4,7 +4,7 @@ rest, runs that resume, checkpoints, the log, the command line, is the same for 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -12,6 +12,7 @@ import numpy as np
 from tinygrad_rnn.baselines.baseline import Baseline
 from tinygrad_rnn.data.messages import Note, TextError
 from tinygrad_rnn.data.padding import buckets
+from tinygrad_rnn.data.readers import shown_name
 from tinygrad_rnn.data.splits import shuffled_split, stratified_split
 from tinygrad_rnn.inspection.views import View
 from tinygrad_rnn.metrics.classes import accuracy
@@ -20,6 +21,7 @@ from tinygrad_rnn.models.checkpoint import Arrays
 from tinygrad_rnn.models.module import Module
 from tinygrad_rnn.ops.rows import Reduction
 from tinygrad_rnn.tensor import Tensor
+from tinygrad_rnn.training.asking import number
 from tinygrad_rnn.training.carried import is_state
 from tinygrad_rnn.training.cell_files import FoundCell, open_cell
 from tinygrad_rnn.training.comparing import Reached
@@ -69,6 +71,11 @@ class Task(Telling):
         named = {name for each in cls.__mro__[: cls.__mro__.index(Task)] for name in vars(each)}
         if cls.metric == "loss" and "higher" not in named:
             cls.higher = False
+        if not (isinstance(cls.METHODS, Mapping) and all(map(callable, cls.METHODS.values()))):
+            raise TypeError(
+                f"{cls.__name__}.METHODS must be classes by name, such as {{'most frequent': MostFrequent}}, got "
+                f"{cls.METHODS!r}"
+            )
         if not (isinstance(cls.Options, type) and issubclass(cls.Options, RunOptions)):
             raise TypeError(
                 f"{cls.__name__}.Options must be derived from TrainingOptions: class Options(TrainingOptions)"
@@ -172,7 +179,7 @@ class Task(Telling):
             raise TaskError(f"{self.name}.score must give numbers by name, got {type(found).__name__}")
         if self.metric not in found:
             raise TaskError(f"{self.name}.score must give the metric {self.metric!r}, got {sorted(found)}")
-        return found[self.metric]
+        return number(self.name, "score", self.metric, found[self.metric])
 
     def reached(self, methods: Mapping[str, Baseline], train: Sequence[Any], test: Sequence[Any]) -> dict[str, float]:
         """By name, what methods that are fitted to `train` reach on `test`, in the task's metric: for `baselines`.
@@ -182,11 +189,17 @@ class Task(Telling):
         (inputs, outputs), (asked, gold) = (zip(*part, strict=True) for part in (train, test))
         found: dict[str, float] = {}
         for name, method in methods.items():
-            said = method.fit(inputs, outputs).predict(asked)
-            scores = self.score(gold, said)
-            if isinstance(scores, Mapping) and self.metric not in scores:
-                raise TaskError(f"{self.name}.reached: there is no {self.metric} of {name}; override baselines")
-            found[name] = Reached(self._metric_in(scores), without_each(self.metric_of, gold, said))
+            if not all(callable(getattr(method, each, None)) for each in ("fit", "predict")):
+                raise TaskError(
+                    f"{self.name}: the method {name!r} must have fit(inputs, outputs) and predict(inputs), which "
+                    f"{_short(method)} has not"
+                )
+            try:
+                method.fit(inputs, outputs)
+                said = method.predict(asked)
+            except TextError as error:
+                raise TextError(f"{name}: {error}") from None
+            found[name] = Reached(self.metric_of(gold, said), without_each(self.metric_of, gold, said))
         return found
 
     def labels_in(self, outputs: Sequence[Any]) -> Iterable[Hashable]:
@@ -205,7 +218,8 @@ class Task(Telling):
 
     def write(self, output: Any) -> str:
         """An output as a line of text."""
-        return output if isinstance(output, str) else " ".join(map(str, output))
+        several = isinstance(output, Iterable) and not isinstance(output, str)
+        return " ".join(map(str, output)) if several else str(output)
 
     # --- What the program asks, and few tasks change -----------------------------------------------------------
 
@@ -225,7 +239,7 @@ class Task(Telling):
         if options.data is None:
             examples = self._checked(self.default(np.random.default_rng(options.seed)), "default")
             return Source(OWN, digest_of(examples), examples)
-        named = [None if path is None else self._checked(self.read(path), "read") for path in self._files()]
+        named = [None if path is None else self._read(path) for path in self._files()]
         name = ", ".join(path for path in self._files() if path is not None)
         own, valid, test = named
         every = [each for part in named for each in ([] if part is None else [*part, None])]
@@ -239,11 +253,26 @@ class Task(Telling):
             raise TaskError(f"{self.name}.split must give three parts, train, valid and test, got {_short(parts)}")
         return parts
 
+    def _read(self, path: str) -> list[Any]:
+        """The examples in a file. Raises TextError, which names the file."""
+        shown, examples = shown_name(path), list[Any]()
+        try:
+            given = self.read(path)
+            if not isinstance(given, Iterator):
+                return self._checked(given, "read")
+            examples.extend(given)
+        except TextError as error:
+            if shown in str(error):
+                raise
+            raise TextError(f"{shown}, example {len(examples) + 1:,}: {error}") from None
+        return self._checked(examples, "read")
+
     def _checked(self, given: Any, method: str) -> list[Any]:
         """Examples as a list: where the task predicts, pairs."""
         if not isinstance(given, Iterable):
             raise TaskError(f"{self.name}.{method} must give examples, got {_short(given)}")
-        examples = list(given)
+        if not (examples := list(given)):
+            raise TextError(f"{self.name}.{method} gave no examples")
         for each in examples if self.predicts else []:
             if not (isinstance(each, tuple | list) and len(each) == 2):
                 raise TaskError(f"{self.name}.{method} must give pairs (input, output), got {_short(each)}")
@@ -265,6 +294,8 @@ class Task(Telling):
             self.tables = self.prepare(train)
             if not isinstance(self.tables, dict):
                 raise TaskError(f"{self.name}.prepare must give a dictionary of tables, got {_short(self.tables)}")
+            if strange := [name for name in self.tables if not isinstance(name, str)]:
+                raise TaskError(f"{self.name}.prepare must give tables by names that are texts, got {strange[0]!r}")
         about = {
             "name": source.name,
             "examples": len(train) + len(valid) + len(test),

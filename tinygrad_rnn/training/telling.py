@@ -23,6 +23,11 @@ class Telling:
     counted: ClassVar[str]
     source_called: ClassVar[str]
 
+    @property
+    def training_called(self) -> str:
+        """What the curve of the training loss is called, which may lie above that of validation."""
+        return "training, with dropout" if self.options.noisy else "training"
+
     def about_data(self, data: Data) -> list[tuple[str, str]]:
         """What is learnt from, and what simple methods reach."""
         about, sizes = data.about, (len(data.train), len(data.valid), len(data.test))

@@ -7,12 +7,13 @@ import difflib
 import inspect
 from typing import Any
 
-from tinygrad_rnn.data.messages import Note, TextError
+from tinygrad_rnn.data.messages import Note
+from tinygrad_rnn.models.module import within
 from tinygrad_rnn.surroundings import no_grad
+from tinygrad_rnn.training.asking import asked
 from tinygrad_rnn.training.examples import TaskError, moved
 from tinygrad_rnn.training.fitting import Evaluation
-from tinygrad_rnn.training.measuring import answers, metrics_of
-from tinygrad_rnn.training.options import OptionError
+from tinygrad_rnn.training.measuring import answers, metrics_of, written
 from tinygrad_rnn.training.own_files import blame
 from tinygrad_rnn.training.runs import Run
 from tinygrad_rnn.training.task import Task
@@ -28,8 +29,11 @@ def check_methods(task: Task) -> None:
         method, usual = getattr(type(task), name), getattr(Task, name)
         given = list(inspect.signature(usual).parameters)[1:]
         if method is usual:
-            if name in NEEDED:
-                raise TaskError(f"{task.name} must have a method {name}(self, {', '.join(given)}){_meant(task, name)}")
+            if name in NEEDED or (name == "predict" and task.metric != "loss"):
+                or_else = ", or metric = 'loss'" if name == "predict" else ""
+                raise TaskError(
+                    f"{task.name} must have a method {name}(self, {', '.join(given)}){or_else}{_meant(task, name)}"
+                )
             continue
         try:
             inspect.signature(getattr(task, name)).bind(*given)
@@ -48,32 +52,29 @@ def _meant(task: Task, name: str) -> str:
 def try_first_batch(run: Run, note: Note) -> None:
     """Takes the first batch that validates through the task's methods. Raises TaskError for what does not fit, and what
     the task raises itself; `note` is told of what only seems to be wrong."""
-    try:
-        with no_grad():
-            _try(run, note)
-    except (OptionError, TextError, TaskError, MemoryError):
-        raise
-    except Exception as error:
-        if blame(error):
-            raise
-        raise TaskError(
-            f"{run.task.name}: the first batch does not go through its methods: {type(error).__name__}: {error}"
-        ) from error
+    with no_grad():
+        _try(run, note)
+    _compare_model(run, note)
 
 
 def _try(run: Run, note: Note) -> None:
-    task, part = run.task, next(iter(run.task.batches(run.data.valid, run.options.batch_size, None)))
+    task = run.task
+    with asked(task.name, "batches"):
+        part = next(iter(task.batches(run.data.valid, run.options.batch_size, None)))
     batch = _batch(run, part)
-    total, count, _ = task.batch_loss(run.model, batch, None, None, "sum")
+    total, count = _loss(run, batch)
     if not task.predicts:
         return
-    said = answers(task, run.model, batch, len(part))
-    task.value(Evaluation(0.0, 1, metrics_of(task, task.score([output for _, output in part], said))))
+    said, gold = answers(task, run.model, batch, len(part)), [output for _, output in part]
+    with asked(task.name, "score"):
+        task.value(Evaluation(0.0, 1, metrics_of(task, task.score(gold, said))))
+    with asked(task.name, "labels_in"):
+        for outputs in (gold, said):
+            any(hash(label) for label in task.labels_in(outputs))
     for answer in answers(task, run.model, _without_outputs(run, part), len(part)):
-        if not isinstance(line := task.write(answer), str):
-            raise TaskError(f"{task.name}.write must give a text, got {type(line).__name__}")
-    twice, both, _ = task.batch_loss(run.model, _batch(run, [*part, *part]), None, None, "sum")
-    one, two = total.item(), twice.item()
+        written(task, answer)
+    two, both = _loss(run, _batch(run, [*part, *part]))
+    one = total
     if both == 2 * count and one and abs(two - one) < 1e-3 * abs(one):
         note(f"{task.name}.loss seems to be a mean: of twice the examples it is no more. It must be a sum.")
 
@@ -91,4 +92,26 @@ def _without_outputs(run: Run, part: Any) -> Any:
 
 
 def _batch(run: Run, part: Any) -> Any:
-    return moved(run.task.collate(part), run.device)
+    with asked(run.task.name, "collate"):
+        batch = run.task.collate(part)
+    if batch is None:
+        raise TaskError(f"{run.task.name}.collate must give a batch, got None")
+    return moved(batch, run.device)
+
+
+def _loss(run: Run, batch: Any) -> tuple[float, Any]:
+    """The summed loss of a batch, and how many it is the sum of."""
+    with asked(run.task.name, "loss"):
+        total, count, _ = run.task.batch_loss(run.model, batch, None, None, "sum")
+    return total.item(), count
+
+
+def _compare_model(run: Run, note: Note) -> None:
+    """Tells where a model has not what the options ask for."""
+    task, options = run.task, run.options
+    hint = "its layers are to be given **self.layer_options(rng)"
+    if not any(isinstance(each, task.cell.cell) for each in within(run.model)):
+        note(f"{task.name}.build makes no layer of the cell {options.cell}: {hint}")
+    if strange := {str(p.data.dtype) for p in run.model.parameters()} - {options.dtype}:
+        there = ", ".join(sorted(strange))
+        note(f"{task.name}.build makes parameters of {there}, and dtype is {options.dtype}: {hint}")
