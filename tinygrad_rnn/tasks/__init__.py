@@ -1,5 +1,7 @@
 """Tasks: what is learnt, a file each, and what a trained model is used for."""
 
+from tinygrad_rnn.inspection.views import Chart as Chart
+from tinygrad_rnn.inspection.views import HeatMap as HeatMap
 from tinygrad_rnn.tasks.finding import TASKS as TASKS
 from tinygrad_rnn.tasks.finding import find_task as find_task
 from tinygrad_rnn.tasks.training import Answering as Answering
