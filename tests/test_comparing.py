@@ -17,16 +17,17 @@ from tinygrad_rnn.data.vocabulary import Vocabulary
 from tinygrad_rnn.metrics import accuracy
 from tinygrad_rnn.metrics.jackknife import blocks, mean_without_each, standard_error, without_each
 from tinygrad_rnn.tasks.classify import Classify
-from tinygrad_rnn.tasks.finding import FoundTask
+from tinygrad_rnn.tasks.finding import FoundTask, find_task
 from tinygrad_rnn.tasks.language import text_data
 from tinygrad_rnn.tasks.language.options import LanguageOptions
 from tinygrad_rnn.training.beginning import new_run
 from tinygrad_rnn.training.class_report import about_labels, label_counts
 from tinygrad_rnn.training.comparing import Comparison, Reached, comparisons
+from tinygrad_rnn.training.display import TIE, figure
 from tinygrad_rnn.training.measuring import measure
 from tinygrad_rnn.training.report import result_lines
 from tinygrad_rnn.training.result_file import write_result
-from tinygrad_rnn.training.telling import verdict_text
+from tinygrad_rnn.training.telling import baseline_lines, verdict_text
 
 # --- The jackknife ---------------------------------------------------------------------------------------------
 
@@ -101,6 +102,25 @@ def test_a_method_is_beaten_level_or_not_reached() -> None:
     assert verdict_text(Comparison("m", 0.5, 0.3), 2) == ": beaten by 0.30" and not verdict_text(
         Comparison("m", 1.0), 2
     )
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0.0, "0.0000"), (0.5, "0.5000"), (0.00123, "0.0012"), (0.00098, "0.00098"), (2.5e-7, "2.5e-07"), (3e7, "3e+07")],
+)
+def test_small_numbers_keep_two_digits(value: float, text: str) -> None:
+    assert (figure(value, 4), figure(-value, 4)) == (text, f"-{text}" if value else "-0.0000")
+
+
+def test_methods_of_a_loss_have_its_unit_and_too_few_examples_are_told() -> None:
+    found: Any = find_task("memory")
+    task = found.new(found.task.Options(problem="copy"))
+    methods = [Comparison("memoryless", 1.0, 0.25, None)]
+    line = task.baseline_line(methods).replace(TIE, " ")
+    assert line == "memoryless 1.0000 nats per symbol: beaten by 0.2500"
+    assert "of so few" in baseline_lines(line, methods)[1][1]
+    assert "±: twice" in baseline_lines(line, [Comparison("memoryless", 1.0, 0.25, 0.1)])[1][1]
+    assert len(baseline_lines(line, [Comparison("memoryless", 1.0)])) == 1
 
 
 def test_a_gain_is_above_0_where_the_model_is_better_whichever_way_the_metric_goes() -> None:

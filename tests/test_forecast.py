@@ -192,6 +192,16 @@ def test_a_linear_series_is_foretold_by_autoregression_and_a_season_by_its_last_
         LastValue(7).fit([[1, 2]], [[0]]).predict([[3, 4]])
 
 
+@given(st.integers(-150, 60), st.integers(0, 2**32 - 1))
+def test_autoregression_says_the_same_in_every_unit(power: int, seed: int) -> None:
+    series = np.cumsum(np.random.default_rng(seed).normal(size=60))
+    windows, after = zip(*windows_of("series", series, 6, 2), strict=True)
+    said = np.array(Autoregression().fit(windows, after).predict(windows))
+    unit = 2.0**power  # by which no digit changes
+    scaled = Autoregression().fit([w * unit for w in windows], [a * unit for a in after])
+    np.testing.assert_allclose(np.array(scaled.predict([w * unit for w in windows])) / unit, said, rtol=1e-9)
+
+
 def test_autoregression_takes_as_many_lags_as_are_worth_having() -> None:
     rng = np.random.default_rng(0)
     noise, series = rng.normal(size=400), np.zeros(400)

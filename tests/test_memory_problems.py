@@ -15,8 +15,11 @@ import tinygrad_rnn as tg
 from tinygrad_rnn.data.long_memory import adding, temporal_order
 from tinygrad_rnn.data.messages import TextError
 from tinygrad_rnn.inspection.views import Chart, HeatMap
+from tinygrad_rnn.metrics.jackknife import standard_error
 from tinygrad_rnn.tasks.finding import FoundTask, find_task
 from tinygrad_rnn.tasks.memory import PROBLEMS, Adding, Memory
+from tinygrad_rnn.training.beginning import new_run
+from tinygrad_rnn.training.comparing import Reached
 from tinygrad_rnn.training.options import OptionError
 
 SMALL: dict[str, Any] = {"hidden": 3, "examples": 40, "length": 10}
@@ -77,6 +80,16 @@ def test_short_strings_stand_beside_long_ones_so_that_no_batch_says_that_all_end
     mean = np.mean([len(text) for text, _ in examples])
     for part in task.batches(examples, 50, np.random.default_rng(0)):
         assert abs(np.mean([len(text) for text, _ in part]) - mean) < 3
+
+
+@pytest.mark.parametrize("problem", PROBLEMS)
+def test_what_a_simple_method_reaches_is_known_without_each_block_of_what_a_model_is_asked(problem: str) -> None:
+    run = new_run(task_of(problem, examples=200, batch_size=2), nothing)
+    model, data = run.measured(run.data.test).reached(run.task), run.data
+    for name, value in run.task.baselines(data.train, data.test).items():
+        assert isinstance(value, Reached) and len(value.without) == len(model.without) >= 8, name
+        assert min(value.without) <= value <= max(value.without)
+        assert standard_error(model.without, value.without) is not None
 
 
 def test_a_problem_of_the_user_s_own_stays_what_it_is() -> None:

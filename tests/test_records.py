@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from tinygrad_rnn.data import (
     TextError,
     read_conll,
+    read_csv,
     read_csv_rows,
     read_jsonl,
     read_lines,
@@ -28,6 +29,7 @@ from tinygrad_rnn.data import (
     read_tsv,
     readers,
 )
+from tinygrad_rnn.data.series import read_series
 
 some_text = st.text(st.characters(codec="utf-8", exclude_characters="\0\ufeff\r\n\t"), min_size=1, max_size=8)
 said = some_text.filter(lambda text: bool(text.strip()))
@@ -166,6 +168,29 @@ def test_csv_rows_are_read_as_they_were_written(
     assert list(read_csv_rows(path, header=False, delimiter=delimiter)) == rows
     assert list(read_csv_rows(path, delimiter=delimiter)) == rows[1:]
     assert list(read_csv_rows(path, [2, 0], delimiter=delimiter)) == [(row[2], row[0]) for row in rows[1:]]
+
+
+@pytest.mark.parametrize("mark", [",", ";", "\t"])
+def test_columns_stand_between_the_marks_of_the_first_row(tmp_path: Path, mark: str) -> None:
+    path, others = tmp_path / "rows.csv", {",": ";", ";": ",", "\t": ","}
+    rows = [["label", "text"], ["a", f"one{others[mark]} two"], ["b", "three"]]
+    path.write_text("".join(f"{mark.join(row)}\n" for row in [*rows, ["", " "]]), encoding="utf-8")
+    assert [list(row) for row in read_csv_rows(path, ["text", "label"])] == [row[::-1] for row in rows[1:]]
+    assert read_csv(path, "text") == [row[1] for row in rows[1:]]
+    numbers = tmp_path / "numbers.csv"
+    numbers.write_text(f"\n day{mark}value\n1{mark}2.5\n2{mark}3.5{mark}\n", encoding="utf-8")
+    assert read_series(numbers).tolist() == [2.5, 3.5]
+
+
+def test_a_row_of_more_columns_than_the_first_is_never_cut(tmp_path: Path) -> None:
+    path = tmp_path / "rows.csv"
+    path.write_text("text\nfine\nindeed, the film\n", encoding="utf-8")
+    message = "rows.csv, line 3: 1 columns were expected, as in the first row, got 2"
+    with pytest.raises(TextError, match=message):
+        read_csv(path)
+    path.write_text("value\n10\n10,963\n", encoding="utf-8")
+    with pytest.raises(TextError, match=message):
+        read_series(path)
 
 
 def test_csv_columns_are_found_by_name_in_the_order_asked_for_and_a_field_may_be_long(tmp_path: Path) -> None:

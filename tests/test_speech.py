@@ -119,6 +119,12 @@ def test_what_is_no_utterance_is_told_with_its_file_and_array(arrays: Any, messa
         [*read_frames(tmp_path / "wrong.npz")]
 
 
+def test_a_text_has_any_letters_and_what_joins_them(tmp_path: Path) -> None:
+    texts = ["a\xa0b", "\u0645\u06cc\u200c\u062e", "soft\xadhyphen", "\U0001f469\u200d\U0001f52c"]
+    path = saved(tmp_path / "all.npz", [(np.ones((9, 2)), text) for text in texts])
+    assert [text for _, text in read_frames(path)] == texts
+
+
 def test_what_is_no_npz_file_is_told(tmp_path: Path) -> None:
     for content in (b"nothing of the kind", b""):
         (tmp_path / "x.npz").write_bytes(content)

@@ -143,6 +143,24 @@ def test_a_tagger_learns_from_a_file_of_columns(options: list[str], tmp_path: Pa
     assert "a column of index 9 was expected" in fails(*line, "--tag-column", 9, "--out", tmp_path / "other")
 
 
+@pytest.mark.parametrize(
+    ("name", "options", "columns"),
+    [
+        ("a.conllu", {}, (1, 3)),
+        ("a.conllu", {"tag_column": 4}, (1, 4)),
+        ("a.txt", {}, (0, 9)),
+        ("a.txt", {"word_column": 2, "tag_column": 0}, (2, 0)),
+    ],
+)
+def test_columns_are_those_of_the_format_unless_told(
+    name: str, options: dict[str, Any], columns: tuple[int, int], tmp_path: Path
+) -> None:
+    rows = [[f"{line}{column}" for column in range(10)] for line in "ab"]
+    (tmp_path / name).write_text("".join("\t".join(row) + "\n" for row in rows), encoding="utf-8")
+    task = find_task("tag").new(Tag.Options(data=str(tmp_path / name), **options))
+    assert list(task.read(str(tmp_path / name))) == [tuple([row[column] for row in rows] for column in columns)]
+
+
 def test_a_tag_that_only_the_test_part_has_counts_as_wrong_and_not_in_the_loss(tmp_path: Path) -> None:
     for name, text in (("train", "a\tX\nb\tY\n\n" * 8), ("test", "a\tX\nb\tNEW\n\n" * 8)):
         (tmp_path / name).write_text(text, encoding="utf-8")

@@ -254,6 +254,19 @@ def test_evaluate_tells_where_the_examples_have_changed(place: Path, tmp_path: P
     assert "name it with --data" in fails("evaluate", tmp_path / "run" / "best.safetensors")
 
 
+def test_the_file_that_a_model_is_from_is_measured_on_what_it_was_not_trained_on(tmp_path: Path) -> None:
+    data, moved, best = tmp_path / "data.tsv", tmp_path / "moved.tsv", tmp_path / "run" / "best.safetensors"
+    data.write_text(TEXT, encoding="utf-8")
+    works("train", "classify", "--data", data, *SMALL, "--out", tmp_path / "run", "--quiet")
+    before = works("evaluate", best)
+    data.rename(moved)
+    found = works("evaluate", best, "--data", moved)
+    note, _, rest = found.partition("result")
+    assert "only its test part is measured" in " ".join(note.split()) and f"result{rest}" == before
+    moved.write_text(TEXT.replace("z", "w"), encoding="utf-8")
+    assert "given examples" in works("evaluate", best, "--data", moved)
+
+
 # --- predict ---------------------------------------------------------------------------------------------------
 
 

@@ -28,6 +28,7 @@ from tinygrad_rnn.training import known_baselines
 from tinygrad_rnn.training.beginning import new_run
 from tinygrad_rnn.training.driving import Listener, train_run
 from tinygrad_rnn.training.examples import Data, TaskError, digest_of
+from tinygrad_rnn.training.fitting import Evaluation
 from tinygrad_rnn.training.known_baselines import known_baselines as baselines_of
 from tinygrad_rnn.training.measuring import measure
 from tinygrad_rnn.training.options import OptionError
@@ -104,6 +105,14 @@ def test_a_state_of_any_form_is_carried_and_resumed(form: Any, tmp_path: Path) -
 
     assert shape(again.progress.state) == shape(run.progress.state)
     same(run, again, tmp_path)
+
+
+def test_while_the_metric_is_what_it_was_at_first_a_lower_loss_is_better(digits: Path) -> None:
+    run = classify_run(digits, patience=2)
+    found = []
+    for loss, accuracy in [(3.0, 0.0), (2.0, 0.0), (2.5, 0.0), (1.0, 0.0), (2.0, 0.5), (1.0, 0.5), (0.5, 0.0)]:
+        found.append(run.judge(Evaluation(loss, 9, {"accuracy": accuracy})))
+    assert found == [True, True, False, True, True, False, False] and (run.best, run.trouble) == (0.5, 2)
 
 
 def test_the_best_model_is_that_of_the_task_s_metric_and_direction(digits: Path, tmp_path: Path) -> None:

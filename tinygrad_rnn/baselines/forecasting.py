@@ -40,9 +40,11 @@ class Autoregression(Baseline):
         self.lags = lags
 
     def _learn(self, inputs: list[Any], outputs: list[Any]) -> None:
-        self.mean = float(np.mean([np.mean(window) for window in inputs]))  # which digits are lost to otherwise
+        # Around 0 and about 1: digits would be lost to a large mean, and all of a tiny series to the column of ones.
+        self.mean = float(np.mean([np.mean(window) for window in inputs]))
+        self.scale = float(np.max(np.abs(np.stack(inputs) - self.mean))) or 1.0
         rows = self._rows(inputs)
-        targets = np.stack(outputs) - self.mean  # (N,horizon), NaN where unknown
+        targets = (np.stack(outputs) - self.mean) / self.scale  # (N,horizon), NaN where unknown
         self.weights = np.zeros((rows.shape[1], targets.shape[1]))
         for step, target in enumerate(targets.T):
             if (known := ~np.isnan(target)).any():
@@ -50,12 +52,12 @@ class Autoregression(Baseline):
                 self.weights[: found.shape[1], step] = np.linalg.lstsq(found, target[known], rcond=None)[0]
 
     def _answer(self, inputs: list[Any]) -> list[Any]:
-        return list(self._rows(inputs) @ self.weights + self.mean) if inputs else []
+        return list(self._rows(inputs) @ self.weights * self.scale + self.mean) if inputs else []
 
     def _rows(self, windows: list[Any]) -> HostArray:
-        """A column of ones, then the values above the mean, the latest first."""
+        """A column of ones, then the values above the mean in units of the scale, the latest first."""
         values = np.stack([np.asarray(window, dtype=np.float64) for window in windows])[:, ::-1][:, : self.lags]
-        return np.column_stack([np.ones(len(values)), values - self.mean])
+        return np.column_stack([np.ones(len(values)), (values - self.mean) / self.scale])
 
 
 def _worth_having(rows: HostArray, target: HostArray) -> HostArray:

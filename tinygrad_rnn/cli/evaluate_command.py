@@ -77,8 +77,16 @@ def _evaluate(
         examples, part = (parts.test, "test") if len(parts.test) else (parts.valid, "validation")
         about = parts.about
     else:
-        task.options = task.options.of_file(data, encoding)
+        trained, task.options = task.options, task.options.of_file(data, encoding)
         source = task.source(note)
         examples, part, about = source.examples, "given", {"sha256": source.sha256}
+        if source.sha256 == saved.meta["data"]["sha256"]:
+            task.options = trained
+            parts = task.divide(source)
+            if not task.change(saved.meta["data"], parts.about):
+                examples, part = (parts.test, "test") if len(parts.test) else (parts.valid, "validation")
+                note(f"{data} has the examples that the model was trained on: only its {part} part is measured.")
     model = with_weights(path, saved, task, device)
-    return result_lines(task, model, about, measure(task, model, examples, device), part, own=data is None)
+    own = data is None or part != "given"
+    about = saved.meta["data"] if own else about
+    return result_lines(task, model, about, measure(task, model, examples, device), part, own=own)

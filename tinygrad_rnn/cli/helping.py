@@ -114,7 +114,7 @@ def of_task(name: str, options: type[RunOptions], files: bool = True) -> tuple[H
             f"{begin} --sample-every 200 --sentences 3" if language else f"{begin} --quiet --log -",
             "count sample_every quiet log" if language else "quiet log",
         ),
-        heading("The run and its files", f"{begin} --resume runs/{folder}/last.safetensors --epochs 20"),
+        heading("The run and its files", f"{begin} --resume runs/{folder}/last.safetensors"),
     )
     if language:
         return (*_LANGUAGE, *shared)

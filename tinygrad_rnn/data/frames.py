@@ -4,6 +4,7 @@ file."""
 from __future__ import annotations
 
 import os
+import unicodedata
 from collections.abc import Iterator
 from itertools import pairwise
 from typing import Any
@@ -101,7 +102,9 @@ def _text(name: str, arrays: dict[str, HostArray], key: str) -> str:
     if value is None or value.dtype.kind != "U" or value.shape != ():
         found = "none" if value is None else f"{value.dtype} {value.shape}"
         raise TextError(f"{name}: {key} must be a text, got {found}")
-    if not (text := str(value)).isprintable():
+    text = str(value)
+    # Cc are control characters, Zl and Zp end lines and paragraphs; what only joins letters is a part of many scripts.
+    if any(unicodedata.category(each) in ("Cc", "Zl", "Zp") for each in text):
         raise TextError(f"{name}: {key} must be a text of one line, got {text[:40]!r}")
     return text
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 from typing import BinaryIO
 
-from tinygrad_rnn.data.csv_rows import csv_rows, index_of_column
+from tinygrad_rnn.data.csv_rows import csv_rows, index_of_column, need_no_more
 from tinygrad_rnn.data.messages import Note, TextError
 
 STANDARD_INPUT = "-"
@@ -258,6 +258,7 @@ def csv_texts(
                 f"{name}, line {line:,}: column {header[index]!r} (number {index}) was expected, got only "
                 f"{len(row)} columns"
             )
+        need_no_more(name, line, row, len(header))
         if row[index].strip():
             some = True
             yield row[index]

@@ -54,7 +54,7 @@ def read_csv_rows(
     encoding: str = "utf-8",
     *,
     header: bool = True,
-    delimiter: str = ",",
+    delimiter: str | None = None,
     skip_initial_space: bool = False,
     empty: bool = False,
     note: Note | None = None,
@@ -62,9 +62,11 @@ def read_csv_rows(
     """The rows of a CSV file as tuples of the columns that are named, in that order; of all columns by default.
 
     A column is named as in the `header`, the file's first row, or by its index from 0; without a header by its index
-    alone. `delimiter` is the character between columns. For quotation marks and spaces see `read_csv`; for folders,
-    `empty` columns and errors `read_tsv`. Raises TextError also for a row of more or fewer columns than the first."""
-    if len(delimiter) != 1 or delimiter in '" \r\n\0':
+    alone. `delimiter` is the character between columns: unless told a comma, or where the first row has none the
+    semicolon or the tab that it has. Rows without any text are left out. For quotation marks and spaces see `read_csv`;
+    for folders, `empty` columns and errors `read_tsv`. Raises TextError also for a row of more or fewer columns than
+    the first."""
+    if delimiter is not None and (len(delimiter) != 1 or delimiter in '" \r\n\0'):
         raise TextError(f"delimiter must be one character and no quotation mark, space or line end, got {delimiter!r}")
     _need_list("columns", columns)
     for file in files_named(path, note):
@@ -75,11 +77,11 @@ def read_csv_rows(
         titles = [field.strip() if header else str(index) for index, field in enumerate(first[1])]
         chosen = range(len(titles)) if columns is None else [index_of_column(name, titles, each) for each in columns]
         for number, row in rows if header else chain([first], rows):
+            if not any(map(str.strip, row)):
+                continue
             if len(row) != len(titles):
                 expected = f"{len(titles)} columns were expected, as in the first row"
-                hint = (
-                    " (a text with commas needs quotation marks)" if delimiter == "," and len(row) > len(titles) else ""
-                )
+                hint = " (a text with commas needs quotation marks)" if len(row) > len(titles) else ""
                 raise TextError(f"{name}, line {number:,}: {expected}, got {len(row)}{hint}")
             fields = tuple(row[index] for index in chosen)
             if not empty:

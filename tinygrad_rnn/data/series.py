@@ -8,7 +8,7 @@ from itertools import chain
 import numpy as np
 
 from tinygrad_rnn.backend import HostArray
-from tinygrad_rnn.data.csv_rows import csv_rows, index_of_column
+from tinygrad_rnn.data.csv_rows import csv_rows, index_of_column, need_no_more
 from tinygrad_rnn.data.messages import TextError
 from tinygrad_rnn.data.readers import read_lines, shown_name
 
@@ -52,6 +52,7 @@ def read_series(path: str | os.PathLike[str], column: str | int | None = None, e
     for line, row in chain([(number, first)], rows) if _is_number(first[index]) else rows:
         if index >= len(row):
             raise TextError(f"{name}, line {line:,}: {index + 1} columns or more were expected, got {len(row)}")
+        need_no_more(name, line, row, len(first))
         try:
             values.append(parse_number(row[index]))
         except TextError as error:

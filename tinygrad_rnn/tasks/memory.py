@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ import tinygrad_rnn.ops as ops
 from tinygrad_rnn.backend import HostArray, to_host
 from tinygrad_rnn.baselines.frequencies import MostFrequent
 from tinygrad_rnn.baselines.logistic import LogisticRegression
-from tinygrad_rnn.baselines.ngram import ngram_nats_by_order
+from tinygrad_rnn.baselines.ngram import token_nats_by_order
 from tinygrad_rnn.baselines.places import AtPlaces
 from tinygrad_rnn.baselines.regression import LinearRegression, MeanOutput
 from tinygrad_rnn.data.grammars import GRAMMARS, STRING_END
@@ -22,11 +22,13 @@ from tinygrad_rnn.data.padding import padded
 from tinygrad_rnn.data.vocabulary import Vocabulary
 from tinygrad_rnn.inspection.views import Chart, HeatMap, View
 from tinygrad_rnn.metrics.classes import accuracy
+from tinygrad_rnn.metrics.jackknife import mean_without_each, without_each
 from tinygrad_rnn.models.layers import Linear
 from tinygrad_rnn.models.module import Module
 from tinygrad_rnn.models.pooling import last
 from tinygrad_rnn.models.recurrent import Recurrent
 from tinygrad_rnn.tensor import Tensor
+from tinygrad_rnn.training.comparing import Reached
 from tinygrad_rnn.training.fitting import Evaluation
 from tinygrad_rnn.training.options import SIZE, OptionError, TrainingOptions, option
 from tinygrad_rnn.training.task import Task
@@ -247,6 +249,14 @@ class EachStep(Memory):
         total = ops.softmax_cross_entropy(logits, batch[2], ignore_index=-1, reduction="sum")
         return total, int((batch[2] >= 0).sum()), None
 
+    def reached_by(self, test: Sequence[Any], nats: Callable[[str, str], float]) -> Reached:
+        """The nats per symbol of a method that has so many for an example, and without each block of the batches in
+        which a model is asked."""
+        parts = self.batches(test, self.options.batch_size, None)
+        sums = [sum(nats(*example) for example in part) for part in parts]
+        counts = [int((self.targets([output for _, output in part]) >= 0).sum()) for part in parts]
+        return Reached(sum(sums) / sum(counts), mean_without_each(sums, counts))
+
     def predict(self, model: Any, batch: Any) -> list[Any]:
         """Log-probabilities of all symbols after each, (T,V) for each input, as `said` makes answers of them."""
         rows = ops.log_softmax(model.at_each_step(*batch[:2]), axis=-1).numpy()
@@ -278,8 +288,7 @@ class Copying(EachStep):
 
     def baselines(self, train: Sequence[Any], test: Sequence[Any]) -> dict[str, float]:
         """Who knows when to speak, and not what."""
-        nats = sum(len(text) * math.log(len(RECALLED)) for text, _ in test)
-        return {"memoryless": nats / sum(len(self.whole(text)) for text, _ in test)}
+        return {"memoryless": self.reached_by(test, lambda text, _: len(text) * math.log(len(RECALLED)))}
 
 
 class Counting(EachStep):
@@ -304,9 +313,9 @@ class Counting(EachStep):
 
     def baselines(self, train: Sequence[Any], test: Sequence[Any]) -> dict[str, float]:
         """Who knows how often strings end."""
-        learnt, asked = ("".join(output for _, output in part).replace("?", "") for part in (train, test))
-        nats = {each: -math.log((learnt.count(each) + 1) / (len(learnt) + 2)) for each in "b."}
-        return {"memoryless": sum(nats[each] for each in asked) / len(asked)}
+        learnt = "".join(output for _, output in train).replace("?", "")
+        nats = {each: -math.log((learnt.count(each) + 1) / (len(learnt) + 2)) for each in "b."} | {"?": 0.0}
+        return {"memoryless": self.reached_by(test, lambda _, output: sum(nats[each] for each in output))}
 
 
 class Grammatical(EachStep):
@@ -341,9 +350,17 @@ class Grammatical(EachStep):
         vocabulary = Vocabulary.build(output for _, output in train)
         gold = [output for _, output in test]
         learnt, asked = ([vocabulary.encode_sentence(text)[:-1] for _, text in part] for part in (train, test))
-        nats = ngram_nats_by_order(learnt, asked, 10, vocabulary)
-        found = [self._against_entropy(each * sum(map(len, gold)), gold)["excess"] for each in nats]
-        return {f"{order}-grams": found[order - 1] for order in (2, 3, 4, 6, 10)}
+        ends = np.cumsum([len(ids) for ids in asked])[:-1]
+        found: dict[str, float] = {}
+        for order, nats in enumerate(token_nats_by_order(learnt, asked, 10, vocabulary), 1):
+            of_strings = [float(np.nansum(each)) for each in np.split(nats, ends)]
+            if order in (2, 3, 4, 6, 10):
+                value = self._excess(gold, of_strings)
+                found[f"{order}-grams"] = Reached(value, without_each(self._excess, gold, of_strings))
+        return found
+
+    def _excess(self, gold: Sequence[str], nats: Sequence[float]) -> float:
+        return self._against_entropy(sum(nats), gold)["excess"]
 
     def write(self, output: HostArray) -> str:
         """After each symbol, and before the first, those that may well follow, the likeliest first."""

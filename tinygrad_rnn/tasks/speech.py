@@ -28,7 +28,9 @@ _UTTERANCES_SHOWN = 3
 
 
 class Speech(Task):
-    """Train a model to tell what symbols are said in frames: of an npz file, or moving spectra of varying speed."""
+    """Train a model to tell what symbols are said in frames: of an npz file with arrays frames_0 (T, F) and text_0,
+    frames_1 and text_1 and so on, or moving spectra of varying speed. `predict` takes lines of JSON, a list of frames
+    each."""
 
     class Options(TrainingOptions):
         cell: str = "lstm"

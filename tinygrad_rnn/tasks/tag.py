@@ -43,8 +43,12 @@ class Tag(Task):
         min_count: int = option(
             default=2, help="How often a word must occur to have a vector of its own.", rule=AT_LEAST_1
         )
-        word_column: int = option(default=0, help="The file's column of words (from 0; -1 is the last).")
-        tag_column: int = option(default=-1, help="The file's column of tags.")
+        word_column: int | None = option(
+            default=None, help="The file's column of words, from 0 (0 unless told; of .conllu 1)."
+        )
+        tag_column: int | None = option(
+            default=None, help="The file's column of tags (-1, the last, unless told; of .conllu 3)."
+        )
         cell: str = "lstm"
         lr: float | None = 4e-3
 
@@ -65,7 +69,9 @@ class Tag(Task):
         return code_roles(rng)
 
     def read(self, path: str) -> Iterable[Any]:
-        return read_conll(path, (self.options.word_column, self.options.tag_column), self.options.encoding)
+        o, usual = self.options, (1, 3) if path.lower().removesuffix(".gz").endswith(".conllu") else (0, -1)
+        named = zip((o.word_column, o.tag_column), usual, strict=True)
+        return read_conll(path, [there if column is None else column for column, there in named], o.encoding)
 
     def prepare(self, train: Sequence[Any]) -> dict[str, Any]:
         sentences = [[word.lower() for word in words] for words, _ in train]

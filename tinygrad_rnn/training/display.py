@@ -39,7 +39,10 @@ def entry(label: str, text: str, width: int | None = None) -> str:
 
 
 def figure(value: float, digits: int) -> str:
-    """A number with so many digits after the point, or in few characters where it is very large or none."""
+    """A number with so many digits after the point, or in few characters where it is very large, none, or so small that
+    hardly one of them would say anything."""
+    if 0 < abs(value) < 10 ** (1 - digits):
+        return f"{value:.2g}"
     return f"{value:.{digits}f}" if abs(value) < 1e6 else f"{value:.2g}"
 
 

@@ -95,7 +95,7 @@ class _Keeper:
             run.save(self.last)
         found = run.validate()
         value = run.task.value(found)
-        best = run.task.better(value, self.kept)
+        best = run.task.better(value, self.kept) or (value == self.kept and run.advances(found))
         # For the same reason only a planned one counts for the schedule, the patience and the history.
         better = run.judge(found) if planned else best
         if best:
@@ -124,7 +124,7 @@ def _kept(best: Path, run: Run) -> float:
 def _reason_to_end(run: Run, interrupted: bool, late: bool) -> str:
     options = run.options
     if options.epochs is not None and run.progress.epoch >= options.epochs:
-        return f"{_epochs(options.epochs)} done"
+        return f"{_epochs(run.progress.epoch)} done"
     if options.patience and run.trouble >= options.patience:
         return (
             "no better for an evaluation" if options.patience == 1 else f"no better in {options.patience} evaluations"

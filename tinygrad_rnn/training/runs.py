@@ -125,7 +125,7 @@ class Run:
     def judge(self, found: Evaluation) -> bool:
         """Takes an evaluation into account (the schedule, the history) and returns whether it is the best so far."""
         value = self.task.value(found)
-        better = self.task.better(value, self.best)
+        better = self.task.better(value, self.best) or self.advances(found)
         if better:
             self.best = value
         self.trouble = 0 if better else self.trouble + 1
@@ -133,6 +133,14 @@ class Run:
             self.schedule.step(found.loss)
         self.history.append({"step": self.progress.step, "epoch": self.progress.epoch, **figures_of(self.task, found)})
         return better
+
+    def advances(self, found: Evaluation) -> bool:
+        """Whether an evaluation is better than those before it though the metric is what it was from the first: answers
+        that are to be right as a whole are wrong for long while the loss falls."""
+        name, unit = self.task.metric, f"valid_{self.task.loss_unit}"
+        if name == "loss" or not self.history or {each[name] for each in self.history} != {self.task.value(found)}:
+            return False
+        return all(each[unit] is None or found.loss < each[unit] for each in self.history)
 
     def save(self, path: Path) -> None:
         """Writes everything to a checkpoint. Raises OSError."""

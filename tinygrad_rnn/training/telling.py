@@ -97,7 +97,8 @@ class Telling:
     def baseline_line(self, methods: Sequence[Comparison]) -> str:
         """What simple methods reach, the best last, and whether a model does better."""
         ordered = sorted(methods, key=lambda each: each.value, reverse=not self.higher)
-        words = [f"{each.name} {figure(each.value, 4)}{verdict_text(each, 4)}" for each in ordered]
+        unit = f" {self.loss_unit} per {self.unit}" if self.metric == "loss" else ""
+        words = [f"{each.name} {figure(each.value, 4)}{unit}{verdict_text(each, 4)}" for each in ordered]
         return ", ".join(each.replace(" ", TIE) for each in words)
 
     @property
@@ -128,8 +129,13 @@ def verdict_text(each: Comparison, digits: int) -> str:
 
 def baseline_lines(text: str, methods: Sequence[Comparison]) -> list[tuple[str, str]]:
     """What a `text` says of methods, and how sure that is: labels, and texts for `entry`."""
-    sureness = "(±: twice the standard error of the difference, on the same examples)"
-    return [("baseline", text), *([("", sureness)] if any(each.error is not None for each in methods) else [])]
+    measured = any(each.gain is not None for each in methods)
+    sureness = (
+        "(±: twice the standard error of the difference, on the same examples)"
+        if any(each.error is not None for each in methods)
+        else "(of so few examples, or batches, it cannot be told how sure a difference is)"
+    )
+    return [("baseline", text), *([("", sureness)] if measured else [])]
 
 
 """What stands below verdicts."""
