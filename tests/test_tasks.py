@@ -110,7 +110,7 @@ def test_a_state_of_any_form_is_carried_and_resumed(form: Any, tmp_path: Path) -
 def test_while_the_metric_is_what_it_was_at_first_a_lower_loss_is_better(digits: Path) -> None:
     run = classify_run(digits, patience=2)
     found = []
-    for loss, accuracy in [(3.0, 0.0), (2.0, 0.0), (2.5, 0.0), (1.0, 0.0), (2.0, 0.5), (1.0, 0.5), (0.5, 0.0)]:
+    for loss, accuracy in [(3.0, 0.0), (2.0, 0.0), (2.5, 0.0), (1.0, 0.0), (2.0, 0.5), (0.9, 0.5), (0.5, 0.0)]:
         found.append(run.judge(Evaluation(loss, 9, {"accuracy": accuracy})))
     assert found == [True, True, False, True, True, False, False] and (run.best, run.trouble) == (0.5, 2)
 
