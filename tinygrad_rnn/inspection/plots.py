@@ -25,13 +25,19 @@ def draw_views(views: Sequence[View]) -> Any:
         from matplotlib import figure as figures  # noqa: PLC0415  (optional)
     except ImportError:
         raise ModuleNotFoundError(WITHOUT) from None
-    heights = [max(2.2, 0.24 * len(view.rows) + 1.2) if isinstance(view, HeatMap) else 3.2 for view in views]
+    heights = [_height(view) if isinstance(view, HeatMap) else 3.2 for view in views]
     figure = figures.Figure(figsize=(8, sum(heights)), layout="constrained")
     places = figure.subplots(len(views), 1, squeeze=False, height_ratios=heights)[:, 0]
     for place, view in zip(places, views, strict=True):
         _draw_matrix(place, view) if isinstance(view, HeatMap) else _draw_chart(place, view)
         place.set_title(view.title, loc="left", fontsize=10)
     return figure
+
+
+def _height(view: HeatMap) -> float:
+    """In inches, with room for names of columns that stand upright."""
+    longest = max(map(len, view.columns), default=1)
+    return max(2.2, 0.24 * len(view.rows) + 1.2 + (0.08 * longest if longest > 2 else 0))
 
 
 def _draw_matrix(place: Any, view: HeatMap) -> None:
@@ -42,7 +48,8 @@ def _draw_matrix(place: Any, view: HeatMap) -> None:
         if values.min() < 0
         else {"vmin": 0, "vmax": most, "cmap": "Blues"}
     )
-    place.imshow(values, aspect="auto" if len(view.columns) > 3 * len(view.rows) else "equal", **colours)
+    wide = len(view.columns) > (8 if view.counts else 3 * len(view.rows))  # numbers need room in their cells
+    place.imshow(values, aspect="auto" if wide else "equal", **colours)
     place.set_yticks(range(len(view.rows)), view.rows)
     step = -(-len(view.columns) // (20 if all(name.isdigit() for name in view.columns) else 60))
     turned = {"rotation": 90} if max(map(len, view.columns), default=1) > 2 else {}
