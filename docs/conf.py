@@ -1,4 +1,5 @@
-"""Sphinx: the tutorial's programs become pages. `python -m sphinx -W docs docs/build/html`, without a network."""
+"""Sphinx: the tutorial's programs become pages, and the results of runs tables. Without a network:
+`python -m sphinx -W docs docs/build/html`."""
 
 from __future__ import annotations
 
@@ -7,15 +8,16 @@ import sys
 import warnings
 from pathlib import Path
 
-# In a process of its own: the chapters show numbers that count from the first op of their process.
-subprocess.run([sys.executable, Path(__file__).with_name("gallery.py")], check=True)
+# In processes of their own: the chapters show numbers that count from the first op of their process.
+for made in ("gallery.py", "results.py"):
+    subprocess.run([sys.executable, Path(__file__).with_name(made)], check=True)
 
 project = "tinygrad_rnn"
 extensions = ["sphinx_gallery.gen_gallery"]
 smartquotes = False
 html_theme = "furo"
 html_title = "tinygrad_rnn"
-exclude_patterns = ["build"]
+exclude_patterns = ["build", "tasks/numbers_*.rst"]
 templates_path: list[str] = []
 html_static_path = ["static"]
 html_css_files = ["wide.css"]
