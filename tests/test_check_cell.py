@@ -43,6 +43,7 @@ def test_the_classic_cells_pass(cell: type[Cell]) -> None:
     assert len(report.rows) == 16
 
 
+@pytest.mark.slow
 def test_options_of_the_cell_are_passed_on() -> None:
     report = check_cell(GRUCell, 1, 2, show=False, reset="before", gate="hard_sigmoid")
     assert report.passed
@@ -433,6 +434,7 @@ class Noisy(Cell):
         return ops.tanh(self.n(x, h) + np.random.default_rng().standard_normal(h.shape).astype(h.dtype))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("cell", "told"),
     [

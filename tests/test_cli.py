@@ -255,6 +255,7 @@ def test_every_option_has_help_and_every_line_fits(command: str) -> None:
     assert f"  {command} " in commands and "..." not in commands
 
 
+@pytest.mark.slow
 def test_help_has_its_texts_where_python_is_told_to_drop_docstrings() -> None:
     code = "; ".join(
         [
@@ -1140,6 +1141,7 @@ def test_an_error_that_is_no_user_s_mistake_is_not_hidden(words: Path, monkeypat
 numbers = st.sampled_from([*"0 1 2 3 -1 0.5 0.99 1e-300 1e300 1e999 nan inf -inf 7 1_0 ٣ x".split(), "", " "])
 
 
+@pytest.mark.slow
 @part_of_the_examples(0.4)  # each is a run
 @given(
     st.lists(
@@ -1183,6 +1185,7 @@ def test_a_reader_who_has_seen_enough_is_no_error(words: Path) -> None:
     run.wait(timeout=60)
 
 
+@pytest.mark.slow
 def test_a_terminal_that_cannot_show_a_character_gets_its_number(words: Path) -> None:
     run = popen("generate", words, "--prompt", "naïve 词", env={"PYTHONIOENCODING": "latin-1"}, encoding="latin-1")
     out, errors = run.communicate(timeout=60)

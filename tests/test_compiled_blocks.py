@@ -100,6 +100,7 @@ def test_derivatives_to_second_order_agree_with_finite_differences(monkeypatch: 
     tg.gradcheck(loss, Tensor(scene.gain.data), Tensor(attention.v.data), order=2)
 
 
+@pytest.mark.slow
 def test_float32_stays_within_a_hundred_thousandth_of_the_plain_loop_over_many_blocks(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -178,6 +178,7 @@ def test_a_loss_in_a_loop_is_that_of_the_whole_and_is_taken_out_of_it(capsys: py
     assert "cross_entropy_rows" in after
 
 
+@pytest.mark.slow
 def test_second_derivatives_through_a_loss_in_a_loop_agree_with_finite_differences() -> None:
     rng = np.random.default_rng(2)
     targets = Tensor(rng.integers(0, V, (3, 2)))

@@ -59,7 +59,8 @@ def built(cell: type[Cell], *sizes: Any, seed: int = 0, **options: Any) -> Recur
     return Recurrent(cell, *sizes, dtype=np.float64, rng=np.random.default_rng(seed), **options)
 
 
-@pytest.mark.parametrize("cell", [Attending, pytest.param(Conditioned, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("cell", [Attending, Conditioned])
 def test_a_cell_with_a_context_passes_the_battery(cell: type[Cell]) -> None:
     report = check_cell(cell, 1, 2, show=False)
     assert {row.what for row in report.rows if row.held is None} <= {"GPU = CPU"}

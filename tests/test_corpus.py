@@ -170,6 +170,7 @@ def test_another_process_with_another_hash_seed_finds_the_same(library: Prose, t
         assert done.stdout.decode().strip() == library.sha256
 
 
+@pytest.mark.slow
 def test_hash_seed_and_order_of_files_change_nothing(small: Path) -> None:
     names = [f"The number {word} is here." for word in ("one", "two", "three", "four", "five", "six", "seven")]
     for folder in ("a", "b"):

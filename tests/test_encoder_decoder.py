@@ -211,6 +211,7 @@ def test_cells_of_other_states_and_outputs_begin_with_what_was_read_where_they_c
     assert all(p.grad is not None for p in model.parameters())
 
 
+@pytest.mark.slow
 def test_noise_is_drawn_where_there_is_a_generator_between_layers_too(monkeypatch: pytest.MonkeyPatch) -> None:
     model, (source, inputs, _) = made("dot", E, H, 2, dropout=0.5), batch()
 

@@ -338,6 +338,7 @@ GRU_X = np.array([0, 3, 7, 7, 19, 4, 11])
 GRU_Y = np.array([3, 7, 7, 19, 4, 11, 1])
 
 
+@pytest.mark.slow
 def test_the_gru_of_part_four_is_its_equations_in_values_and_gradients(gru: LanguageModel) -> None:
     w = tutorial_gru_weights()
     loss, _ = gru.loss(GRU_X[:, None], GRU_Y[:, None])

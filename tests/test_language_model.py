@@ -191,7 +191,7 @@ def test_untied_embeddings_touch_the_rows_that_were_read_and_no_others() -> None
     np.testing.assert_array_equal(model.embedding.weight.grad.rows, [1, 5])
 
 
-@pytest.mark.parametrize("tied", [False, True])
+@pytest.mark.parametrize("tied", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_derivatives_by_every_weight_agree_with_finite_differences(tied: bool) -> None:
     model = build(4, 2, 2, tied=tied, seed=2)
     ids, targets, weights = (

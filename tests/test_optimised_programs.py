@@ -877,6 +877,7 @@ def large_steps(draw: st.DrawFn) -> tuple[Any, ...]:
     return step, state, xs, *square, *wide, *(b for b in biases if isinstance(b, Parameter))
 
 
+@pytest.mark.slow
 @given(large_steps(), st.sampled_from([1, 10**9]))
 def test_large_random_steps_are_the_plain_loop(case: Any, small: int) -> None:
     with pytest.MonkeyPatch.context() as patch:

@@ -137,6 +137,7 @@ def test_neighbours_are_the_nearest_by_cosine_and_no_special_tokens() -> None:
         np.testing.assert_allclose([c for _, c in near], sorted(cosines.values(), reverse=True)[:5], rtol=1e-9)
 
 
+@pytest.mark.slow
 def test_what_is_given_is_not_asked_for_and_of_a_long_text_the_beginning_is_read() -> None:
     model = model_of()
     lead = [VOCABULARY.end, VOCABULARY.start, VOCABULARY.end, VOCABULARY.start]

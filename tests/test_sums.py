@@ -89,7 +89,10 @@ def test_gradients_over_a_million_rows_are_right_to_a_hundred_thousandth(kind: s
     assert error(g[1] if g.ndim > 1 else g, MILLION * TENTH) < 1e-5
 
 
-@pytest.mark.parametrize("kind, shape", [(True, (MILLION, 1, 2)), (True, (1000, 1000, 2)), (False, (1000, 1000, 2))])
+@pytest.mark.parametrize(
+    "kind, shape",
+    [pytest.param(True, (MILLION, 1, 2), marks=pytest.mark.slow), (True, (1000, 1000, 2)), (False, (1000, 1000, 2))],
+)
 def test_the_gradient_of_a_bias_in_a_scan_is_as_right(kind: Any, shape: tuple[int, ...]) -> None:
     b, xs = Parameter(np.zeros(2, np.float32)), Tensor(np.zeros(shape, np.float32))
     with tg.compiled(kind):

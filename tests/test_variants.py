@@ -841,7 +841,7 @@ RECURRENT_DROPOUT = "recurrent dropout is on all that is multiplied"
 PAST_GATES: dict[type[Cell], str] = {ProjectedLSTMCell: "P", SCRNCell: "P", MemoryCell: "R"}
 """Cells that multiply a state by a matrix of no gate, and which."""
 
-QUICK: list[type[Cell]] = [MGUCell, SCRNCell]
+QUICK: list[type[Cell]] = [MGUCell]
 
 
 @pytest.mark.parametrize(
