@@ -23,7 +23,7 @@ from tinygrad_rnn.tasks.language.options import LanguageOptions
 from tinygrad_rnn.training.beginning import new_run
 from tinygrad_rnn.training.class_report import about_labels, label_counts
 from tinygrad_rnn.training.comparing import Comparison, Reached, comparisons
-from tinygrad_rnn.training.display import TIE, figure
+from tinygrad_rnn.training.display import TIE, exact_figure
 from tinygrad_rnn.training.measuring import measure
 from tinygrad_rnn.training.report import result_lines
 from tinygrad_rnn.training.result_file import write_result
@@ -106,10 +106,17 @@ def test_a_method_is_beaten_level_or_not_reached() -> None:
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [(0.0, "0.0000"), (0.5, "0.5000"), (0.00123, "0.0012"), (0.00098, "0.00098"), (2.5e-7, "2.5e-07"), (3e7, "3e+07")],
+    [
+        (0.0, "0.0000"),
+        (0.5, "0.5000"),
+        (0.00123, "0.0012"),
+        (0.00098, "0.00098"),
+        (2.5e-7, "2.5e-07"),
+        (3e7, "3e+07"),
+    ],
 )
 def test_small_numbers_keep_two_digits(value: float, text: str) -> None:
-    assert (figure(value, 4), figure(-value, 4)) == (text, f"-{text}" if value else "-0.0000")
+    assert (exact_figure(value, 4), exact_figure(-value, 4)) == (text, f"-{text}" if value else "-0.0000")
 
 
 def test_methods_of_a_loss_have_its_unit_and_too_few_examples_are_told() -> None:

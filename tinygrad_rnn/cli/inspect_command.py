@@ -26,7 +26,7 @@ from tinygrad_rnn.tasks.language.looking import checkpoint_page
 from tinygrad_rnn.tasks.language.opening import rebuilt
 from tinygrad_rnn.tasks.language.saved import LANGUAGE
 from tinygrad_rnn.tasks.looking import look, task_page
-from tinygrad_rnn.training.display import figure
+from tinygrad_rnn.training.display import exact_figure
 from tinygrad_rnn.training.options import OptionError
 from tinygrad_rnn.training.permits import NOTHING_PERMITTED, FileNotRun, Permit, cell_not_run
 from tinygrad_rnn.training.saved_runs import load_run
@@ -140,7 +140,7 @@ def _table(checkpoint: Path, saved: files.Checkpoint, task: Task | None) -> None
     )
     say("progress", f"{progress['step']:,} steps: {progress['epoch']} epochs and {progress['batch']} batches")
     if meta["best"] is not None:
-        say("best", figure(meta["best"], 4) if task is None else task.metric_text(meta["best"]))
+        say("best", exact_figure(meta["best"], 4) if task is None else task.metric_text(meta["best"]))
     for each in meta["history"]:
         say("", f"step {each['step']:>6}  {_evaluation(each, task)}")
     differing = settings if task is None else task.options.differing
@@ -166,7 +166,7 @@ def _evaluation(each: dict[str, Any], task: Task | None) -> str:
         return f"not a finite number of {task.loss_unit} per {task.unit}" if nats is None else task.metric_text(nats)
     shown = {name: value for name, value in each.items() if name not in ("step", "epoch")}
     return ", ".join(
-        f"{name} {'none' if value is None else value if isinstance(value, int) else figure(value, 4)}"
+        f"{name} {'none' if value is None else value if isinstance(value, int) else exact_figure(value, 4)}"
         for name, value in shown.items()
     )
 

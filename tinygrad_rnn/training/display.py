@@ -39,11 +39,13 @@ def entry(label: str, text: str, width: int | None = None) -> str:
 
 
 def figure(value: float, digits: int) -> str:
-    """A number with so many digits after the point, or in few characters where it is very large, none, or so small that
-    hardly one of them would say anything."""
-    if 0 < abs(value) < 10 ** (1 - digits):
-        return f"{value:.2g}"
-    return f"{value:.{digits}f}" if abs(value) < 1e6 else f"{value:.2g}"
+    """A number with so many digits after the point, or in few characters where it is very large or none."""
+    return f"{value:.{digits}f}" if abs(value) < 999_999 else f"{value:.2g}"
+
+
+def exact_figure(value: float, digits: int) -> str:
+    """A figure that is not for a column: of a number so small that hardly one of its digits would say anything two."""
+    return f"{value:.2g}" if 0 < abs(value) < 10 ** (1 - digits) else figure(value, digits)
 
 
 def header(names: Sequence[str], counted: str) -> str:

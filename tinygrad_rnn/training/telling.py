@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from tinygrad_rnn.training.comparing import Comparison, comparisons
-from tinygrad_rnn.training.display import TIE, figure
+from tinygrad_rnn.training.display import TIE, exact_figure, figure
 from tinygrad_rnn.training.examples import Data
 from tinygrad_rnn.training.fitting import Evaluation
 
@@ -71,8 +71,8 @@ class Telling:
     def metric_text(self, value: float, digits: int = 4) -> str:
         """A value of the metric, with its name or unit."""
         if self.metric == "loss":
-            return f"{figure(value, digits)} {self.loss_unit} per {self.unit}"
-        return f"{self.metric} {figure(value, digits)}"
+            return f"{exact_figure(value, digits)} {self.loss_unit} per {self.unit}"
+        return f"{self.metric} {exact_figure(value, digits)}"
 
     @property
     def unit(self) -> str:
@@ -81,8 +81,9 @@ class Telling:
 
     def result(self, found: Evaluation, part: str) -> str:
         """What came out, on a part of the examples ("validation", "test")."""
-        metrics = [f"{name}{TIE}{value}" for name, value in self.figures(found)]
-        loss = f"{figure(found.loss, 4)}{TIE}{self.loss_unit}"
+        exact = {name: exact_figure(value, 4) for name, value in found.metrics.items()}
+        metrics = [f"{name}{TIE}{exact.get(name, value)}" for name, value in self.figures(found)]
+        loss = f"{exact_figure(found.loss, 4)}{TIE}{self.loss_unit}"
         return f"{', '.join([*metrics, loss])} on {found.count:,} {part} {self.counted}"
 
     def about_result(self, about: Mapping[str, Any], model: Any) -> str:
@@ -98,7 +99,7 @@ class Telling:
         """What simple methods reach, the best last, and whether a model does better."""
         ordered = sorted(methods, key=lambda each: each.value, reverse=not self.higher)
         unit = f" {self.loss_unit} per {self.unit}" if self.metric == "loss" else ""
-        words = [f"{each.name} {figure(each.value, 4)}{unit}{verdict_text(each, 4)}" for each in ordered]
+        words = [f"{each.name} {exact_figure(each.value, 4)}{unit}{verdict_text(each, 4)}" for each in ordered]
         return ", ".join(each.replace(" ", TIE) for each in words)
 
     @property
@@ -116,8 +117,8 @@ def verdict_text(each: Comparison, digits: int) -> str:
     model was measured."""
     if each.verdict is None or each.gain is None:
         return ""
-    sure = "" if each.error is None else f" ± {figure(2 * each.error, digits)}"
-    gain = figure(abs(each.gain), digits)
+    sure = "" if each.error is None else f" ± {exact_figure(2 * each.error, digits)}"
+    gain = exact_figure(abs(each.gain), digits)
     match each.verdict:
         case "beaten":
             return f": beaten by {gain}{sure}"
