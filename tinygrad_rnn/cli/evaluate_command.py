@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -21,12 +23,14 @@ from tinygrad_rnn.models.checkpoint import Checkpoint
 from tinygrad_rnn.tasks.finding import saved_task, with_weights
 from tinygrad_rnn.tasks.language.evaluating import evaluate_language
 from tinygrad_rnn.tasks.language.saved import LANGUAGE
+from tinygrad_rnn.training.examples import Data, Source
 from tinygrad_rnn.training.measuring import measure
 from tinygrad_rnn.training.options import OptionError
 from tinygrad_rnn.training.permits import Permit
 from tinygrad_rnn.training.report import result_lines
 from tinygrad_rnn.training.runs import saved_data
 from tinygrad_rnn.training.saved_runs import load_run
+from tinygrad_rnn.training.task import Task
 
 
 @click.command(
@@ -73,20 +77,25 @@ def _evaluate(
     """What came out: labels, and texts for `say`."""
     task = saved_task(path, saved, permit, warn)
     if data is None:
-        parts = saved_data(path, task, saved.meta, note)
-        examples, part = (parts.test, "test") if len(parts.test) else (parts.valid, "validation")
-        about = parts.about
+        parts: Data | None = saved_data(path, task, saved.meta, note)
     else:
-        trained, task.options = task.options, task.options.of_file(data, encoding)
+        options, task.options = task.options, task.options.of_file(data, encoding)
         source = task.source(note)
-        examples, part, about = source.examples, "given", {"sha256": source.sha256}
-        if source.sha256 == saved.meta["data"]["sha256"]:
-            task.options = trained
-            parts = task.divide(source)
-            if not task.change(saved.meta["data"], parts.about):
-                examples, part = (parts.test, "test") if len(parts.test) else (parts.valid, "validation")
-                note(f"{data} has the examples that the model was trained on: only its {part} part is measured.")
+        parts = _parts_of_run(task, options, source, saved.meta["data"])
     model = with_weights(path, saved, task, device)
-    own = data is None or part != "given"
-    about = saved.meta["data"] if own else about
-    return result_lines(task, model, about, measure(task, model, examples, device), part, own=own)
+    if parts is None:
+        found = measure(task, model, source.examples, device)
+        return result_lines(task, model, {"sha256": source.sha256}, found, "given", own=False)
+    examples, part = (parts.test, "test") if len(parts.test) else (parts.valid, "validation")
+    if data is not None:
+        note(f"{data} has the examples that the model was trained on: only its {part} part is measured.")
+    return result_lines(task, model, saved.meta["data"], measure(task, model, examples, device), part, own=True)
+
+
+def _parts_of_run(task: Task, options: Any, source: Source, about: Mapping[str, Any]) -> Data | None:
+    """The parts of examples that are those of a run with these options, of which `about` tells; None of others."""
+    if source.sha256 != about["sha256"]:
+        return None
+    task.options = options
+    parts = task.divide(source)
+    return None if task.change(about, parts.about) else parts
