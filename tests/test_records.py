@@ -314,7 +314,8 @@ def test_sentences_are_read_as_they_were_written(
             read_csv_rows,
             (),
             'a,b\n1,2\n1,"x\ny",2\n',
-            ", line 4: 2 columns were expected, as in the first row, got 3 (a text with commas needs quotation marks)",
+            ", line 4: 2 columns were expected, as in the first row, got 3 (a text with the mark that stands between "
+            "columns needs quotation marks)",
         ),
         (read_csv_rows, (), "a,b\n1\n", ", line 2: 2 columns were expected, as in the first row, got 1"),
         (read_csv_rows, (), "a,b\n1,\n", ", line 2: column 'b' is empty"),

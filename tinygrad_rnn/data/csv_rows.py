@@ -10,6 +10,8 @@ from itertools import chain
 from tinygrad_rnn.data.messages import TextError
 
 _MARK = "\0"
+TOO_MANY = " (a text with the mark that stands between columns needs quotation marks)"
+"""Why a row has more columns than the first one."""
 
 
 def csv_rows(
@@ -66,8 +68,7 @@ def need_no_more(name: str, line: int, row: Sequence[str], columns: int) -> None
     comma, or a number at its decimal comma, what is read would be another."""
     if any(field.strip() for field in row[columns:]):
         raise TextError(
-            f"{name}, line {line:,}: {columns} columns were expected, as in the first row, got {len(row)} (a text with "
-            "commas needs quotation marks)"
+            f"{name}, line {line:,}: {columns} columns were expected, as in the first row, got {len(row)}{TOO_MANY}"
         )
 
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from itertools import chain
 from typing import Any, NoReturn
 
-from tinygrad_rnn.data.csv_rows import csv_rows, index_of_column
+from tinygrad_rnn.data.csv_rows import TOO_MANY, csv_rows, index_of_column
 from tinygrad_rnn.data.messages import Note, TextError
 from tinygrad_rnn.data.readers import files_named, read_lines, shown_name
 
@@ -81,7 +81,7 @@ def read_csv_rows(
                 continue
             if len(row) != len(titles):
                 expected = f"{len(titles)} columns were expected, as in the first row"
-                hint = " (a text with commas needs quotation marks)" if len(row) > len(titles) else ""
+                hint = TOO_MANY if len(row) > len(titles) else ""
                 raise TextError(f"{name}, line {number:,}: {expected}, got {len(row)}{hint}")
             fields = tuple(row[index] for index in chosen)
             if not empty:
