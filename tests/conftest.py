@@ -23,8 +23,11 @@ from tinygrad_rnn import backend
 from tinygrad_rnn.checks import equality_checks
 from tinygrad_rnn.cli import options, run_texts
 from tinygrad_rnn.inspection import plots
-from tinygrad_rnn.loops import changing_numbers, scanning
+from tinygrad_rnn.loops import changing_numbers, engines, scanning
 from tinygrad_rnn.training import known_baselines
+
+if engines.is_installed("machine"):
+    from tinygrad_rnn.loops.machine import object_files
 
 # Asserts of tests hold under `python -O` too, since pytest rewrites them; so do those of the modules that tests share.
 _modules = {path.stem for path in Path(__file__).parent.glob("*.py")}
@@ -43,6 +46,22 @@ def pytest_configure(config: pytest.Config) -> None:
     if getattr(config.option, "dist", "no") == "load":  # with pytest-xdist: `pytest -n 2`
         # Each process begins with files of its own: what the tests of a file share is made once, and not in each.
         config.option.dist = "worksteal"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`--engine machine`: the same tests on the other emitter."""
+    parser.addoption("--engine", choices=engines.ENGINES, default="numpy", help="what writes the loops of scans")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def engine(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What writes the loops, unless a test says something else: without llvmlite the tests pass too, and compiling each
+    random program takes longer than running it. Machine code is not kept in the user's cache folder."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(scanning._switch, "default", request.config.getoption("engine"))
+        if engines.is_installed("machine"):
+            patch.setattr(object_files, "cache_folder", lambda: tmp_path_factory.getbasetemp().parent)
+        yield
 
 
 @pytest.hookimpl(wrapper=True)

@@ -17,7 +17,7 @@ def _always_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     class OneThread:
         num_threads = 1
 
-    monkeypatch.setattr(blas, "_numpys_openblas", OneThread)
+    monkeypatch.setattr(blas, "_with_small_kernels", OneThread)
 
 
 @given(
@@ -89,7 +89,7 @@ def test_a_layer_whose_products_are_in_pieces_has_the_gradients_of_one_whose_are
     monkeypatch.setattr(blas, "rows_at_a_time", counted)
     divided = gradients()
     assert any(seen)
-    monkeypatch.setattr(blas, "_numpys_openblas", lambda: None)
+    monkeypatch.setattr(blas, "_with_small_kernels", lambda: None)
     for a, b in zip(divided, gradients(), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-12)
 
@@ -98,7 +98,7 @@ def test_more_threads_take_a_product_whole(monkeypatch: pytest.MonkeyPatch) -> N
     class TwoThreads:
         num_threads = 2
 
-    monkeypatch.setattr(blas, "_numpys_openblas", TwoThreads)
+    monkeypatch.setattr(blas, "_with_small_kernels", TwoThreads)
     calls: list[tuple[int, ...]] = []
     matmul = np.matmul
 
@@ -116,7 +116,7 @@ def test_more_threads_take_a_product_whole(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_the_library_is_asked_how_many_threads_it_takes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()
-    library = blas._numpys_openblas()
+    library = blas._with_small_kernels()
     if library is None:
         pytest.skip("NumPy's BLAS has no kernels for small products here")
     for threads in (1, 2):

@@ -66,7 +66,7 @@ class Scene:
 def backward_of(step: Any, state: Any, xs: Any) -> BackwardLoop:
     program, _, _ = record_step(step, state, xs)
     count = len(program.captured) + len(program.states) + len(program.xs)
-    backward = compile_program(program, (True,) * count).backward
+    backward = compile_program(program, (True,) * count, "numpy").backward
     assert backward is not None
     return backward
 

@@ -115,7 +115,7 @@ S, B, H = 5, 2, 3
 def compiled_of(step: Any, h: Any, x: Any) -> Any:
     program, _, _ = record_step(step, h, x)
     count = len(program.captured) + len(program.states) + len(program.xs)
-    return compile_program(program, (True,) * count)
+    return compile_program(program, (True,) * count, "numpy")
 
 
 def backward_of(step: Any, h: Any, x: Any) -> Any:

@@ -233,9 +233,9 @@ def plans(layer: Any, xs: Any, monkeypatch: pytest.MonkeyPatch, **options: Any) 
     seen: list[Any] = []
     compile_one = compiling.compiled_program
 
-    def spy(program: Any, needs: Any) -> Any:
+    def spy(program: Any, needs: Any, engine: Any) -> Any:
         seen.append((program, needs))
-        return compile_one(program, needs)
+        return compile_one(program, needs, engine)
 
     monkeypatch.setattr(scanning, "compiled_program", spy)
     layer(xs, **options)

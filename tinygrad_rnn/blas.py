@@ -6,9 +6,9 @@ from functools import cache, lru_cache
 from typing import Any
 
 import numpy as np
-from threadpoolctl import ThreadpoolController
 
 from tinygrad_rnn.backend import Array, xp
+from tinygrad_rnn.threads import numpys_blas
 
 SMALL = 10**6
 """Multiplications (m n k) up to which OpenBLAS leaves the operands of a product as they lie, on some processors. A
@@ -23,11 +23,10 @@ REMEMBERED = 4096  # sizes of products
 
 
 @cache
-def _numpys_openblas() -> Any:
-    for library in ThreadpoolController().lib_controllers:
-        if library.internal_api == "openblas" and "numpy" in library.filepath:
-            return library if library.architecture in WITH_SMALL_KERNELS else None
-    return None
+def _with_small_kernels() -> Any:
+    """NumPy's OpenBLAS, if it leaves the operands of small products as they lie."""
+    library = numpys_blas()
+    return library if library and library.architecture in WITH_SMALL_KERNELS else None
 
 
 @lru_cache(REMEMBERED)
@@ -57,7 +56,7 @@ def product(a: Array, b: Array, out: Array) -> Array:
     if (
         (rows or columns)
         and b.strides[-1] == b.itemsize
-        and (library := _numpys_openblas())
+        and (library := _with_small_kernels())
         and library.num_threads == 1
     ):
         if rows:

@@ -22,7 +22,9 @@ SMALLEST = 1 << 16
 LIMIT = 1 << 28
 """Bytes that may lie idle (256 MiB); beyond, all of it is let go."""
 
-_LINE = 64  # bytes in a cache line, to which buffers are aligned
+LINE = 64
+"""Bytes in a cache line, to which buffers are aligned."""
+
 _lock = threading.RLock()  # a buffer may come back (garbage collection) while another is being taken
 _idle: dict[int, list[Array]] = {}
 _bytes = 0
@@ -41,8 +43,8 @@ def empty_buffer(shape: tuple[int, ...], dtype: np.dtype[Any], lib: Any = np) ->
         memory = waiting.pop() if waiting else None
         _bytes -= 0 if memory is None else capacity
     if memory is None:
-        memory = np.empty(capacity + _LINE, np.uint8)
-    start = -memory.ctypes.data % _LINE
+        memory = np.empty(capacity + LINE, np.uint8)
+    start = -memory.ctypes.data % LINE
     # Views of `owner` refer to it and not to `memory`: it lives as long as any of them.
     owner = np.frombuffer(memory.data, np.uint8, size, start)
     weakref.finalize(owner, _give_back, memory, capacity).atexit = False

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from tinygrad_rnn.data.cache import text_digest
+from tinygrad_rnn.cache import text_digest
 from tinygrad_rnn.data.library import library_files, library_text, parsed, statements_of
 from tinygrad_rnn.data.messages import Note, TextError
 

@@ -12,7 +12,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from tinygrad_rnn.data.cache import cache_folder, keep, kept
+from tinygrad_rnn.cache import cache_folder, keep, kept
 from tinygrad_rnn.data.messages import Note
 
 NOT_THE_LIBRARY = {"site-packages", "dist-packages", "test", "tests", "idle_test", "__pycache__"}
@@ -31,14 +31,14 @@ def library_text(
     folder, library = cache_folder() if cache is None else Path(cache), Path(sysconfig.get_path("stdlib"))
     # Two Pythons of one version may come with different parts of the library.
     place = hashlib.sha256(os.fsencode(library)).hexdigest()[:8]
-    title = f"standard-library-{platform.python_version()}-{name}-{place}"
-    if folder is not None and (text := kept(folder, title)) is not None:
-        return text
+    file = f"standard-library-{platform.python_version()}-{name}-{place}.txt"
+    if folder is not None and (content := kept(folder, file)) is not None:
+        return content.decode()
     text = made(library)
     try:
         if folder is None:
             raise OSError("there is no cache folder")
-        keep(folder, title, text)
+        keep(folder, file, text.encode())
     except OSError as error:
         if note is not None:
             note(f"{called} could not be kept for the next time: {error}.")

@@ -11,7 +11,7 @@ from typing import Any, overload
 import numpy as np
 
 from tinygrad_rnn.backend import HostArray
-from tinygrad_rnn.data.cache import cache_folder
+from tinygrad_rnn.cache import cache_folder
 
 IN_MEMORY = 1 << 22
 """Ids that are kept in memory, of 4 bytes each; more of them go to a file without a name in the user's cache folder,

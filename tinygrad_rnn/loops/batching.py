@@ -57,7 +57,7 @@ def _elementwise(equation: Equation, values: list[Array], timed: list[bool], ste
     return equation.primitive.forward(*args, **equation.params)
 
 
-def _options(equation: Equation) -> dict[str, Any]:
+def options_of(equation: Equation) -> dict[str, Any]:
     bound = signature(equation.primitive.forward).bind(*equation.args, **equation.params)
     bound.apply_defaults()
     return bound.arguments
@@ -72,7 +72,7 @@ def _negative(axis: Any, rank: int) -> Any:
 
 
 def _reduction(equation: Equation, values: list[Array], timed: list[bool], steps: int) -> Any:
-    options = _options(equation)
+    options = options_of(equation)
     axes = _negative(options["axis"], len(equation.args[0].shape))
     if not axes:  # of a number there is nothing to sum, but its sign, or its dtype, may change all the same
         return equation.primitive.forward(values[0][..., None], axis=-1)
@@ -83,7 +83,7 @@ def _along(equation: Equation, values: list[Array], timed: list[bool], steps: in
     x, rank = values[0], len(equation.args[0].shape)
     if not rank:
         return equation.primitive.forward(x[..., None], axis=-1)[..., 0]
-    (axis,) = _negative(_options(equation)["axis"], rank)
+    (axis,) = _negative(options_of(equation)["axis"], rank)
     return equation.primitive.forward(x, axis=axis)
 
 
@@ -92,12 +92,12 @@ def _reshaped(equation: Equation, values: list[Array], timed: list[bool], steps:
 
 
 def _swapped(equation: Equation, values: list[Array], timed: list[bool], steps: int) -> Any:
-    options = _options(equation)
+    options = options_of(equation)
     return values[0].swapaxes(*_negative((options["axis1"], options["axis2"]), len(equation.args[0].shape)))
 
 
 def _transposed(equation: Equation, values: list[Array], timed: list[bool], steps: int) -> Any:
-    rank, axes = len(equation.args[0].shape), _options(equation)["axes"]
+    rank, axes = len(equation.args[0].shape), options_of(equation)["axes"]
     axes = range(rank)[::-1] if axes is None else [a % rank for a in axes]
     return values[0].transpose((0, *(a + 1 for a in axes)))
 
@@ -149,7 +149,7 @@ def _written(equation: Equation, values: list[Array], timed: list[bool], steps: 
 
 
 def _looked_up(equation: Equation, values: list[Array], timed: list[bool], steps: int) -> Any:
-    if timed[0] or _options(equation)["axis"] != 0:
+    if timed[0] or options_of(equation)["axis"] != 0:
         return _step_by_step(equation, values, timed, steps)
     return ops.take.forward(*values)
 
@@ -162,7 +162,7 @@ def _beside_each_other(values: list[Array], timed: list[bool]) -> Iterator[Array
 
 def _taken_along(equation: Equation, values: list[Array], timed: list[bool], steps: int) -> Any:
     x, indices = _beside_each_other(values, timed)
-    axis = _options(equation)["axis"]
+    axis = options_of(equation)["axis"]
     if axis is None:
         return ops.take_along_axis.forward(x.reshape(len(x), -1), indices, axis=1)
     return ops.take_along_axis.forward(x, indices, axis=_negative(axis, len(equation.args[0].shape))[0])
@@ -175,7 +175,7 @@ def _added_along(equation: Equation, values: list[Array], timed: list[bool], ste
 
 
 def _position(equation: Equation, values: list[Array], timed: list[bool], steps: int) -> Any:
-    axis, rank = _options(equation)["axis"], len(equation.args[0].shape)
+    axis, rank = options_of(equation)["axis"], len(equation.args[0].shape)
     if axis is None or not rank:
         return ops.argmax.forward(values[0].reshape(steps, -1), axis=1)
     return ops.argmax.forward(values[0], axis=_negative(axis, rank)[0])
@@ -232,7 +232,7 @@ def _joined(equation: Equation, values: list[Array], timed: list[bool], steps: i
 
 
 def _parted(equation: Equation, values: list[Array], timed: list[bool], steps: int) -> Any:
-    options = _options(equation)
+    options = options_of(equation)
     (axis,) = _negative(options.pop("axis"), len(equation.args[0].shape))
     return equation.primitive.forward(values[0], *[v for k, v in options.items() if k != "x"], axis=axis)
 

@@ -28,6 +28,7 @@ from tinygrad_rnn.forks import in_each_child
 from tinygrad_rnn.loops.batching import whole
 from tinygrad_rnn.loops.contractions import contract
 from tinygrad_rnn.loops.differentiating import Backward, differentiate
+from tinygrad_rnn.loops.engines import Engine
 from tinygrad_rnn.loops.executing import Loop
 from tinygrad_rnn.loops.fusing import fuse
 from tinygrad_rnn.loops.kernels import copy
@@ -198,21 +199,21 @@ def _over_time(value: Array, var: Var, loop: Loop, steps: int) -> Array:
     return value if var in loop.layout.timed else np.broadcast_to(value, (steps, *var.shape))
 
 
-def compile_program(program: Program, needs: tuple[bool, ...]) -> Compiled:
+def compile_program(program: Program, needs: tuple[bool, ...], engine: Engine) -> Compiled:
     """All stages after the recording. `needs` tells for captured operands, states and inputs whether a gradient may be
-    asked for."""
+    asked for, `engine` which emitter writes the loops."""
     program = replace(program, operands=[])  # the cache keeps no model alive
     numbers = count(program.count + 10**6)
     wanted = _wanted(program, needs)
     if not wanted:
-        return Compiled(program, _loop(_forward_direction(program, set()), numbers), None, None)
+        return Compiled(program, _loop(_forward_direction(program, set()), numbers, engine), None, None)
     active = active_values(program, wanted)
     usual = (True,) * (len(program.new_states) + len(program.ys))
     step = differentiate(program, wanted, active, usual)
     sums = _sums(program, step)
     made = {v for e in program.equations for v in e.outs} | set(program.states)
-    forward = _loop(_forward_direction(program, _read_by(step, sums) & made), numbers)
-    backward = _backward_loop(program, usual, step, sums, forward, numbers)
+    forward = _loop(_forward_direction(program, _read_by(step, sums) & made), numbers, engine)
+    backward = _backward_loop(program, usual, step, sums, forward, numbers, engine)
 
     def make(pattern: Pattern) -> BackwardLoop:
         if pattern == usual:
@@ -221,7 +222,7 @@ def compile_program(program: Program, needs: tuple[bool, ...]) -> Compiled:
         sums = _sums(program, step)
         if not _read_by(step, sums) & made <= backward.reads:
             return backward  # it would need a state that was not saved
-        return _backward_loop(program, pattern, step, sums, forward, numbers)
+        return _backward_loop(program, pattern, step, sums, forward, numbers, engine)
 
     return Compiled(program, forward, backward, BackwardLoops(make, partial(planned, program, active), usual))
 
@@ -258,13 +259,14 @@ def _backward_loop(
     sums: list[Group | None],
     forward: Loop,
     numbers: Iterator[int],
+    engine: Engine,
 ) -> BackwardLoop:
     reads = _read_by(step, sums)
     pairs = zip(step.g_new_states, step.g_states, strict=True)
     read = {*reads, *step.g_states}
     carried = [i for i, (new, old) in enumerate(pairs) if old is not None or new in read]
     direction = _backward_direction(program, step, carried, _results(step, sums), reads, forward)
-    loop = _loop(direction, numbers)
+    loop = _loop(direction, numbers, engine)
     return BackwardLoop(
         program=program,
         pattern=pattern,
@@ -334,7 +336,7 @@ def _backward_direction(
     )
 
 
-def _loop(direction: Direction, numbers: Iterator[int]) -> Loop:
+def _loop(direction: Direction, numbers: Iterator[int], engine: Engine) -> Loop:
     """Split, fuse, merge, lay out, emit; `numbers` are for new Vars."""
     carry, timed, kept = direction.carry, direction.timed, direction.kept
     equations, ends = _handed_on(direction, numbers)
@@ -344,7 +346,7 @@ def _loop(direction: Direction, numbers: Iterator[int]) -> Loop:
     fuse(parts, [*carry, *timed], kept)
     sink(parts, kept)
     home = merge(parts, ends, [*carry, *timed], kept, direction.home, numbers)
-    return Loop(parts, Layout(parts, carry, ends, timed, kept, home, direction.reverse))
+    return Loop(parts, Layout(parts, carry, ends, timed, kept, home, direction.reverse), engine)
 
 
 def _handed_on(direction: Direction, numbers: Iterator[int]) -> tuple[list[Equation], list[Var]]:
@@ -396,15 +398,15 @@ def _remember(found: OrderedDict[Any, Kept], key: Any, value: Kept, most: int = 
     return value
 
 
-def compiled_program(program: Program, needs: tuple[bool, ...]) -> Compiled:
+def compiled_program(program: Program, needs: tuple[bool, ...], engine: Engine) -> Compiled:
     """From the cache, where the same program was compiled before: same ops, options, shapes and dtypes. So a step that
     is made anew on every call is compiled once, and one whose options changed is another."""
-    key = (program.key, needs)
+    key = (program.key, needs, engine)
     with _lock:
         found = _cache.get(key)
         if found is not None:
             _cache.move_to_end(key)
             return found
-    made = compile_program(program, needs)
+    made = compile_program(program, needs, engine)
     with _lock:
         return _remember(_cache, key, made, CACHE_SIZE)

@@ -7,7 +7,7 @@ from typing import Any
 
 from tinygrad_rnn.backend import Array
 from tinygrad_rnn.loops.batching import run_whole
-from tinygrad_rnn.loops.emitting import Emitted
+from tinygrad_rnn.loops.engines import Engine, emitted
 from tinygrad_rnn.loops.layout import Env, Layout
 from tinygrad_rnn.loops.program import Equation, Var
 from tinygrad_rnn.loops.splitting import Parts
@@ -16,9 +16,10 @@ from tinygrad_rnn.loops.splitting import Parts
 class Loop:
     """A split and merged program."""
 
-    def __init__(self, parts: Parts, layout: Layout) -> None:
+    def __init__(self, parts: Parts, layout: Layout, engine: Engine) -> None:
         self.parts, self.layout = parts, layout
-        self.body = Emitted(self.layout)
+        self.body, self.why_not = emitted(self.layout, engine)
+        """What runs the loop; and if that is NumPy and was to be machine code, why."""
 
     def run(self, steps: int, env: Env, start: Sequence[Array]) -> list[Array]:
         """Runs all parts: `env` holds captured operands and, with a time axis, what is timed, and is filled with

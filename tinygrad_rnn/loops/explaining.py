@@ -66,7 +66,7 @@ class _Explanation:
     def __init__(self, program: Program, names: Names) -> None:
         self.program, self.names = program, names
         everything = (*program.operands, *program.states, *program.xs)
-        compiled = compile_program(program, (True,) * len(everything))
+        compiled = compile_program(program, (True,) * len(everything), "numpy")
         if compiled.backward is None:
             raise RuntimeError("explain needs a program with its backward loop")
         self.forward, self.backward = compiled.forward, compiled.backward

@@ -9,7 +9,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from functools import partial, wraps
 from numbers import Integral
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -20,6 +20,7 @@ from tinygrad_rnn.frames import user_frame, user_lines
 from tinygrad_rnn.loops import checkpointing
 from tinygrad_rnn.loops.changing_numbers import about_changing_numbers
 from tinygrad_rnn.loops.compiling import compiled_program
+from tinygrad_rnn.loops.engines import Engine, best_engine, chosen_engine
 from tinygrad_rnn.loops.program import Program, Var
 from tinygrad_rnn.loops.recorder import CannotRecord, record_step, same_recording, with_numbers_as_tensors
 from tinygrad_rnn.loops.trees import flat, rebuild
@@ -34,19 +35,20 @@ from tinygrad_rnn.tensor import as_tensor
 
 @joint
 def _scan(
-    needs: tuple[bool, ...], *operands: Array, program: Program, every: int | None
+    needs: tuple[bool, ...], *operands: Array, program: Program, every: int | None, engine: Engine
 ) -> tuple[tuple[Array, ...], Any]:
-    compiled = compiled_program(program, needs)
+    compiled = compiled_program(program, needs, engine)
     saved: Any
     if every is None or not any(needs):
         results, saved = compiled.run_forward(operands)
     else:
-        results, saved = checkpointing.forward(compiled_program(program, (False,) * len(needs)), operands, every)
+        light = compiled_program(program, (False,) * len(needs), engine)
+        results, saved = checkpointing.forward(light, operands, every)
     return results, (compiled, saved)
 
 
 def _scan_rule(
-    g: Sequence[Array | None], saved: Any, *operands: Array, program: Program, every: int | None
+    g: Sequence[Array | None], saved: Any, *operands: Array, program: Program, every: int | None, engine: Engine
 ) -> list[Any]:
     compiled, values = saved
     if every is None:
@@ -63,7 +65,7 @@ def perform(program: Program, env: dict[Var, Any], change: Callable[[Var, Any], 
             env[v] = value if change is None else change(v, value)
 
 
-def _replay(*operands: Any, program: Program, every: int | None) -> tuple[Any, ...]:
+def _replay(*operands: Any, program: Program, every: int | None, engine: Engine) -> tuple[Any, ...]:
     """The same scan as ops on the tape: the program, run step by step on Tensors."""
     captured, state, xs = program.sorted(operands)
     columns = [unstack(as_tensor(x)) for x in xs]
@@ -89,20 +91,31 @@ class ScanWarning(RuntimeWarning):
     """A scan runs as a plain loop, or is compiled again and again, and why."""
 
 
-_switch = PerThread("tinygrad_rnn.compiled", True)
+_switch: PerThread[Engine | Literal[True] | None] = PerThread("tinygrad_rnn.compiled", True)
+"""True: the best engine that there is; None: the plain loop."""
 
 
 class compiled:  # noqa: N801  (used as a statement: `with compiled(False):`)
     """`compiled(False)` makes every scan of this thread a plain loop from here on, so that one can step through it and
-    read its tape; `with compiled(False):` does so within a block. Another thread, one started here too, compiles."""
+    read its tape; `with compiled(False):` does so within a block. Another thread, one started here too, compiles.
 
-    def __init__(self, on: bool = True) -> None:
-        self._token = _switch.set(on)
+    `compiled("machine")` has loops compiled to machine code, which needs llvmlite, and `compiled("numpy")` has them
+    written as NumPy calls; `compiled(True)` is the best that is installed, as it is where nothing is said. Raises
+    ValueError for anything else, and ImportError where llvmlite is needed and not installed."""
+
+    def __init__(self, on: bool | str = True) -> None:
+        self._token = _switch.set(chosen_engine(on))
 
     def __enter__(self) -> None: ...
 
     def __exit__(self, *_: object) -> None:
         _switch.reset(self._token)
+
+
+def engine_in_force() -> Engine | None:
+    """Which emitter writes the loops of this thread; None where every scan is a plain loop."""
+    here = _switch.get()
+    return best_engine() if here is True else here
 
 
 Heard = list[tuple[Step, Any, Any]]
@@ -209,8 +222,9 @@ def scan(
     if heard is not None:
         heard.append((step, state, xs))
     given = [*flat(state), *flat(xs)]
-    plain = not compiled or not _switch.get() or is_interpreted() or not _on_host(given)
-    if plain or (steps == 1 and not is_recording()):  # one step costs less than its recording
+    engine = engine_in_force()
+    plain = not compiled or is_interpreted() or not _on_host(given)
+    if engine is None or plain or (steps == 1 and not is_recording()):  # one step costs less than its recording
         return unroll(step, state, xs)
     new = False
     try:
@@ -222,14 +236,14 @@ def scan(
             if for_sure:
                 new = _first_time(_pure, program.key)
         needs = tuple(_is_live(x) for x in (*program.operands, *given))
-        compiled_program(program, needs)
+        compiled_program(program, needs, engine)
     except Exception as error:
         result = unroll(step, state, xs)  # where the step itself is wrong, this says so
         _explain_once(step, error)
         return result
     if new:
         _explain_changing_numbers(step, state, xs, program)
-    leaves: Any = iter(_scan(*program.operands, *given, program=program, every=checkpoint_every))
+    leaves: Any = iter(_scan(*program.operands, *given, program=program, every=checkpoint_every, engine=engine))
     return rebuild(new_state, leaves), rebuild(y, leaves)
 
 

@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from tinygrad_rnn import baselines
-from tinygrad_rnn.data.cache import cache_folder, keep, kept, text_digest
+from tinygrad_rnn.cache import cache_folder, keep, kept, text_digest
 from tinygrad_rnn.training.asking import asked, number
 from tinygrad_rnn.training.comparing import Reached
 from tinygrad_rnn.training.examples import Data, TaskError
@@ -23,9 +23,9 @@ def known_baselines(task: Task, data: Data) -> dict[str, Reached]:
     """What the task's `baselines` give, in its metric, on the part for the result, or where that is empty on the one
     that validates; without those that are no finite numbers. They are kept in the user's cache folder under a hash of
     the task, its tables and the examples."""
-    folder, title = cache_folder(), f"baselines-{_FORMAT}-{_identity(task, data)}"
-    if folder is not None and (text := kept(folder, title)) is not None:
-        return {name: Reached(*each) for name, each in json.loads(text).items()}
+    folder, file = cache_folder(), f"baselines-{_FORMAT}-{_identity(task, data)}.txt"
+    if folder is not None and (content := kept(folder, file)) is not None:
+        return {name: Reached(*each) for name, each in json.loads(content).items()}
     part = data.test if len(data.test) else data.valid
     with asked(task.name, "baselines"):
         given = task.baselines(data.train, part)
@@ -38,7 +38,8 @@ def known_baselines(task: Task, data: Data) -> dict[str, Reached]:
     found = {name: value for name, value in found.items() if math.isfinite(value)}
     if folder is not None:
         with suppress(OSError):  # what cannot be kept is found again
-            keep(folder, title, json.dumps({name: [value, value.without] for name, value in found.items()}))
+            table = json.dumps({name: [value, value.without] for name, value in found.items()})
+            keep(folder, file, table.encode())
     return found
 
 

@@ -1,0 +1,158 @@
+"""Running a loop's machine code: addresses for all that it reads and makes, and rows of the batch for each thread."""
+
+from __future__ import annotations
+
+import ctypes
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+from tinygrad_rnn.backend import Array
+from tinygrad_rnn.buffers import LINE, SMALLEST, empty_buffer
+from tinygrad_rnn.loops.layout import Env, Layout
+from tinygrad_rnn.loops.machine.loop_code import loop_code
+from tinygrad_rnn.loops.machine.lowering import NotInMachineCode
+from tinygrad_rnn.loops.machine.object_files import object_code_of
+from tinygrad_rnn.loops.machine.product import NAME, TALL, pack, packed_size, product_code
+from tinygrad_rnn.loops.machine.schedule import LoopSchedule, scheduled
+from tinygrad_rnn.loops.machine.target import Linked, known_as, multiplies_and_adds, register_bytes
+from tinygrad_rnn.loops.machine.views import Piece, StridedView
+from tinygrad_rnn.loops.program import Var
+from tinygrad_rnn.threads import in_threads, threads
+
+WORTH_SHARING = 1 << 23
+"""Multiplications from which a loop is worth more than one thread."""
+
+_BY_NUMBER = ctypes.CFUNCTYPE(None, ctypes.c_int64, ctypes.c_int64, ctypes.c_int64, ctypes.c_void_p)
+
+
+@cache
+def product_of(dtype: np.dtype[Any]) -> Linked:
+    """The product of matrices, which loops call by its name."""
+    linked = Linked(object_code_of(f"product {dtype}", lambda: product_code(dtype)))
+    known_as(NAME.format(dtype.char), linked.address(NAME.format(dtype.char)))
+    return linked
+
+
+class MachineLoop:
+    """A loop as machine code; it offers the same `run` as `emitting.Emitted`. Raises NotInMachineCode."""
+
+    def __init__(self, layout: Layout) -> None:
+        if not multiplies_and_adds():
+            raise NotInMachineCode("this processor has no instruction that multiplies and adds (FMA)")
+        self.layout = layout
+        self.schedule = scheduled(layout)
+        self.ringed = {Piece(v) for pair in layout.ringed for v in pair}
+        for rights in self.schedule.rights:
+            product_of(rights[0].piece.dtype)
+        self._linked = Linked(object_code_of(self.schedule.text(self.ringed), self._code))
+        self._function = _BY_NUMBER(self._linked.address("loop"))
+        self._scratch = _Scratch(self.schedule)
+
+    def _code(self) -> Any:
+        return loop_code(self.schedule, self.ringed, register_bytes())
+
+    def run(self, steps: int, env: Env, rings: dict[Var, tuple[Array, Array]]) -> None:
+        """`env` holds what the loop reads from outside and the arrays for what it stores; `rings` the two arrays of
+        each ringed state."""
+        schedule = self.schedule
+        self.layout.show_slices(env)
+        table, held = _Table(self, steps, env, rings).filled()
+        at, rows = table.ctypes.data, schedule.rows or 1
+        parts = 1
+        if schedule.rows is not None and steps * schedule.work >= WORTH_SHARING:
+            parts = max(1, min(threads(), -(-rows // TALL)))
+        cuts = [min(rows, -(-rows * i // parts // TALL) * TALL) for i in range(parts)] + [rows]
+        in_threads(parts, lambda i: self._function(steps, cuts[i], cuts[i + 1], at))
+        del held
+
+
+class _Scratch:
+    """What lies in memory for the time of a step, in one array: where each piece begins, in bytes."""
+
+    def __init__(self, schedule: LoopSchedule) -> None:
+        self.starts: dict[Piece, int] = {}
+        self.bytes = 0
+        for piece in schedule.memory:
+            if piece in schedule.scratch:
+                self.starts[piece] = self.bytes
+                self.bytes += -(-piece.size * piece.dtype.itemsize // 64) * 64
+
+
+def _aligned(count: int, dtype: np.dtype[Any]) -> Array:
+    """Entries that begin where a line of the cache does."""
+    if count * dtype.itemsize >= SMALLEST:
+        return empty_buffer((count,), dtype)  # which does so
+    memory = np.empty(count * dtype.itemsize + LINE, np.uint8)
+    start = -address(memory) % LINE
+    return memory[start : start + count * dtype.itemsize].view(dtype)
+
+
+def address(x: Array) -> int:
+    """Of an array's first entry."""
+    found: int = x.__array_interface__["data"][0]
+    return found
+
+
+class _Table:
+    """The numbers that the code reads: see `loop_code.py`."""
+
+    def __init__(self, of: MachineLoop, steps: int, env: Env, rings: dict[Var, tuple[Array, Array]]) -> None:
+        self.of, self.steps, self.env = of, steps, env
+        self.rings: dict[Var, tuple[Array, Array]] = {}
+        for c, n in of.layout.ringed:
+            self.rings[c], self.rings[n] = rings[c], rings[c][::-1]
+        self.held: list[Array] = []
+        """Arrays that must live as long as the code runs."""
+
+    def filled(self) -> tuple[Array, list[Array]]:
+        """The table, and what must be held."""
+        schedule, scratch = self.of.schedule, self.of._scratch
+        memory = _aligned(scratch.bytes, np.dtype(np.uint8))
+        self.held.append(memory)
+        start = address(memory)
+        numbers: list[int] = []
+        for piece in schedule.memory:
+            if piece in scratch.starts:
+                numbers += (start + scratch.starts[piece], 0)
+            elif piece.var in self.rings:
+                first, second = map(address, self.rings[piece.var])
+                numbers += (first, second - first)
+            else:
+                numbers += self._known(piece)
+        numbers += map(self._packed, schedule.rights)
+        return np.array(numbers, np.int64), self.held
+
+    def _known(self, piece: Piece) -> tuple[int, int]:
+        """Of what is in `env`."""
+        timed = piece.var in self.of.layout.timed
+        x = self.env[piece.var]
+        if piece.slice is not None:
+            x = x[:, piece.slice] if timed else x[piece.slice]
+        if not timed:
+            x = np.ascontiguousarray(x)
+            self.held.append(x)
+            return address(x), 0
+        if x.strides[0] == 0 and len(x) > 1:  # the same at every step
+            x = np.ascontiguousarray(x[0])
+            self.held.append(x)
+            return address(x), 0
+        if not x[0].flags.c_contiguous:
+            x = np.ascontiguousarray(x)
+        self.held.append(x)
+        first, stride = address(x), x.strides[0]
+        return (first + (self.steps - 1) * stride, -stride) if self.of.layout.reverse else (first, stride)
+
+    def _packed(self, rights: tuple[StridedView, ...]) -> int:
+        """The matrices of a product, packed one after the other."""
+        (K, N), dtype = rights[0].shape, rights[0].piece.dtype
+        size = packed_size(K, N, dtype)
+        packed = _aligned(len(rights) * size, dtype)
+        for right, out in zip(rights, packed.reshape(-1, size), strict=True):
+            matrices = self.env[right.piece.var]
+            if matrices.ndim > 2:
+                matrices = matrices.reshape(-1, K, N)[right.offset // (K * N)]
+            pack(matrices, out)
+        self.held.append(packed)
+        return address(packed)
