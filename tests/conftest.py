@@ -19,15 +19,15 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings
 
-from tinygrad_rnn import backend
+from tinygrad_rnn import backend, engines
 from tinygrad_rnn.checks import equality_checks
 from tinygrad_rnn.cli import options, run_texts
 from tinygrad_rnn.inspection import plots
-from tinygrad_rnn.loops import changing_numbers, engines, scanning
+from tinygrad_rnn.loops import changing_numbers, scanning
 from tinygrad_rnn.training import known_baselines
 
 if engines.is_installed("machine"):
-    from tinygrad_rnn.loops.machine import object_files
+    from tinygrad_rnn.machine import object_files
 
 # Asserts of tests hold under `python -O` too, since pytest rewrites them; so do those of the modules that tests share.
 _modules = {path.stem for path in Path(__file__).parent.glob("*.py")}
@@ -58,7 +58,7 @@ def engine(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     """What writes the loops, unless a test says something else: without llvmlite the tests pass too, and compiling each
     random program takes longer than running it. Machine code is not kept in the user's cache folder."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(scanning._switch, "default", request.config.getoption("engine"))
+        patch.setattr(engines.switch, "default", request.config.getoption("engine"))
         if engines.is_installed("machine"):
             patch.setattr(object_files, "cache_folder", lambda: tmp_path_factory.getbasetemp().parent)
         yield
@@ -143,7 +143,7 @@ def any_order(request: pytest.FixtureRequest) -> Iterator[None]:
     changing_numbers._families.clear()
     errors = np.geterr()
     yield
-    assert scanning._switch.get(), "the test left compiled(False) in force"
+    assert engines.switch.get(), "the test left compiled(False) in force"
     assert np.geterr() == errors, "the test left another np.seterr in force"
 
 

@@ -21,13 +21,13 @@ from tinygrad_rnn.models import LSTM, LanguageModel
 OF_FEW_ARGUMENTS = {
     "tinygrad_rnn.blas._with_small_kernels",  # none
     "tinygrad_rnn.threads.numpys_blas",  # none
-    "tinygrad_rnn.loops.engines._is_there",  # names of modules
-    "tinygrad_rnn.loops.machine.object_files._version",  # none
+    "tinygrad_rnn.engines._is_there",  # names of modules
+    "tinygrad_rnn.machine.object_files._version",  # none
     "tinygrad_rnn.loops.machine.running.product_of",  # dtypes
-    "tinygrad_rnn.loops.machine.target.processor",  # none
-    "tinygrad_rnn.loops.machine.target.multiplies_and_adds",  # none
-    "tinygrad_rnn.loops.machine.target.register_bytes",  # none
-    "tinygrad_rnn.loops.machine.target.registers",  # none
+    "tinygrad_rnn.machine.target.processor",  # none
+    "tinygrad_rnn.machine.target.multiplies_and_adds",  # none
+    "tinygrad_rnn.machine.target.register_bytes",  # none
+    "tinygrad_rnn.machine.target.registers",  # none
     "tinygrad_rnn.data.pieces._piecewise",  # none
     "tinygrad_rnn.data.tokens._word_tokenizer",  # none
     "tinygrad_rnn.inspection.page._asset",  # the files that come with the package

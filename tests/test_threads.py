@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 import tinygrad_rnn
-from tinygrad_rnn import Tensor, compiled, detect_anomaly, label, no_grad, ops, recording, trace
+from tinygrad_rnn import Tensor, compiled, detect_anomaly, engines, label, no_grad, ops, recording, trace
 from tinygrad_rnn.inspection import tracing
 from tinygrad_rnn.loops import scanning
 from tinygrad_rnn.models import GRU
@@ -71,14 +71,14 @@ def everything() -> Iterator[None]:
 
 
 def in_force() -> tuple[Any, ...]:
-    switches = (scanning._switch.get(), scanning.listener.get(), scanning.reasons.get(), tracing.current_trace())
+    switches = (engines.switch.get(), scanning.listener.get(), scanning.reasons.get(), tracing.current_trace())
     return current_surroundings.get() is BARE, *switches
 
 
 @every_start
 def test_a_thread_inherits_nothing(run: Run) -> None:
     bare = in_force()
-    assert bare == (True, scanning._switch.default, None, None, None)
+    assert bare == (True, engines.switch.default, None, None, None)
     with everything():
         assert all(a is not b for a, b in zip(in_force(), bare, strict=True))
         assert run(in_force) == bare

@@ -24,11 +24,11 @@ from typing import Any, TypeVar
 import numpy as np
 
 from tinygrad_rnn.backend import Array
+from tinygrad_rnn.engines import Engine
 from tinygrad_rnn.forks import in_each_child
 from tinygrad_rnn.loops.batching import whole
 from tinygrad_rnn.loops.contractions import contract
 from tinygrad_rnn.loops.differentiating import Backward, differentiate
-from tinygrad_rnn.loops.engines import Engine
 from tinygrad_rnn.loops.executing import Loop
 from tinygrad_rnn.loops.fusing import fuse
 from tinygrad_rnn.loops.kernels import copy

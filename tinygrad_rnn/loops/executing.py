@@ -6,11 +6,13 @@ from collections.abc import Sequence
 from typing import Any
 
 from tinygrad_rnn.backend import Array
+from tinygrad_rnn.engines import Engine
 from tinygrad_rnn.loops.batching import run_whole
-from tinygrad_rnn.loops.engines import Engine, emitted
+from tinygrad_rnn.loops.emitting import Emitted
 from tinygrad_rnn.loops.layout import Env, Layout
 from tinygrad_rnn.loops.program import Equation, Var
 from tinygrad_rnn.loops.splitting import Parts
+from tinygrad_rnn.machine.refusal import NotInMachineCode
 
 
 class Loop:
@@ -18,7 +20,7 @@ class Loop:
 
     def __init__(self, parts: Parts, layout: Layout, engine: Engine) -> None:
         self.parts, self.layout = parts, layout
-        self.body, self.why_not = emitted(self.layout, engine)
+        self.body, self.why_not = _emitted(self.layout, engine)
         """What runs the loop; and if that is NumPy and was to be machine code, why."""
 
     def run(self, steps: int, env: Env, start: Sequence[Array]) -> list[Array]:
@@ -45,3 +47,15 @@ class Loop:
         env.update(zip(equation.outs, result if equation.several else (result,), strict=True))
         if not self.layout.stacks.isdisjoint(equation.outs):
             self.layout.show_slices(env)
+
+
+def _emitted(layout: Layout, engine: Engine) -> tuple[Any, str]:
+    """A loop that can be run, and why it is not what was asked for, where it is not."""
+    if engine == "numpy":
+        return Emitted(layout), ""
+    from tinygrad_rnn.loops.machine.running import MachineLoop  # noqa: PLC0415  (LLVM is optional, and large)
+
+    try:
+        return MachineLoop(layout), ""
+    except NotInMachineCode as error:
+        return Emitted(layout), str(error)

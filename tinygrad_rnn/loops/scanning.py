@@ -9,18 +9,18 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from functools import partial, wraps
 from numbers import Integral
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 import tinygrad_rnn.ops as ops
 from tinygrad_rnn.backend import DEFAULT_DTYPE, Array
+from tinygrad_rnn.engines import Engine, chosen_engine, engine_in_force, switch
 from tinygrad_rnn.forks import in_each_child
 from tinygrad_rnn.frames import user_frame, user_lines
 from tinygrad_rnn.loops import checkpointing
 from tinygrad_rnn.loops.changing_numbers import about_changing_numbers
 from tinygrad_rnn.loops.compiling import compiled_program
-from tinygrad_rnn.loops.engines import Engine, best_engine, chosen_engine
 from tinygrad_rnn.loops.program import Program, Var
 from tinygrad_rnn.loops.recorder import CannotRecord, record_step, same_recording, with_numbers_as_tensors
 from tinygrad_rnn.loops.trees import flat, rebuild
@@ -91,10 +91,6 @@ class ScanWarning(RuntimeWarning):
     """A scan runs as a plain loop, or is compiled again and again, and why."""
 
 
-_switch: PerThread[Engine | Literal[True] | None] = PerThread("tinygrad_rnn.compiled", True)
-"""True: the best engine that there is; None: the plain loop."""
-
-
 class compiled:  # noqa: N801  (used as a statement: `with compiled(False):`)
     """`compiled(False)` makes every scan of this thread a plain loop from here on, so that one can step through it and
     read its tape; `with compiled(False):` does so within a block. Another thread, one started here too, compiles.
@@ -104,18 +100,12 @@ class compiled:  # noqa: N801  (used as a statement: `with compiled(False):`)
     ValueError for anything else, and ImportError where llvmlite is needed and not installed."""
 
     def __init__(self, on: bool | str = True) -> None:
-        self._token = _switch.set(chosen_engine(on))
+        self._token = switch.set(chosen_engine(on))
 
     def __enter__(self) -> None: ...
 
     def __exit__(self, *_: object) -> None:
-        _switch.reset(self._token)
-
-
-def engine_in_force() -> Engine | None:
-    """Which emitter writes the loops of this thread; None where every scan is a plain loop."""
-    here = _switch.get()
-    return best_engine() if here is True else here
+        switch.reset(self._token)
 
 
 Heard = list[tuple[Step, Any, Any]]

@@ -11,8 +11,8 @@ from llvmlite import ir
 
 import tinygrad_rnn.ops as ops
 from tinygrad_rnn.loops.kernels import copy
-from tinygrad_rnn.loops.machine.functions import exp_lanes, from_c, sigmoid_lanes, tanh_lanes
-from tinygrad_rnn.loops.machine.lanes import Value, constant, intrinsic, suffix
+from tinygrad_rnn.machine.functions import exp_lanes, from_c, sigmoid_lanes, tanh_lanes
+from tinygrad_rnn.machine.lanes import Value, constant, intrinsic, suffix
 from tinygrad_rnn.tape import Primitive
 
 Entrywise = Callable[..., Value]

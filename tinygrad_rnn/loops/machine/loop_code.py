@@ -17,9 +17,12 @@ import numpy as np
 from llvmlite import ir
 
 import tinygrad_rnn.ops as ops
-from tinygrad_rnn.loops.machine.blocks import function, loop
 from tinygrad_rnn.loops.machine.entrywise import entrywise
-from tinygrad_rnn.loops.machine.lanes import (
+from tinygrad_rnn.loops.machine.lowering import Line, Product
+from tinygrad_rnn.loops.machine.schedule import LoopSchedule, Pass
+from tinygrad_rnn.loops.machine.views import Piece, StridedView
+from tinygrad_rnn.machine.blocks import function, loop
+from tinygrad_rnn.machine.lanes import (
     I64,
     POINTER,
     VOID,
@@ -36,10 +39,7 @@ from tinygrad_rnn.loops.machine.lanes import (
     store_lanes,
     store_one,
 )
-from tinygrad_rnn.loops.machine.lowering import Line, Product
-from tinygrad_rnn.loops.machine.product import NAME, packed_size
-from tinygrad_rnn.loops.machine.schedule import LoopSchedule, Pass
-from tinygrad_rnn.loops.machine.views import Piece, StridedView
+from tinygrad_rnn.machine.product import NAME, packed_size
 from tinygrad_rnn.sums import SUMMED_AT_ONCE
 
 LANES_OF_A_SUM = 16

@@ -30,6 +30,7 @@ from tinygrad_rnn.loops.machine.simpler import in_simpler_ops
 from tinygrad_rnn.loops.machine.views import Piece, StridedView, all_of
 from tinygrad_rnn.loops.products import sum_of_products
 from tinygrad_rnn.loops.program import Equation, Var
+from tinygrad_rnn.machine.refusal import NotInMachineCode
 from tinygrad_rnn.ops.indexing import Slot, _getitem, _parts, _scatter
 from tinygrad_rnn.ops.products import _einsum
 from tinygrad_rnn.ops.reductions import _max, _min, _sum
@@ -42,10 +43,6 @@ DTYPES = frozenset("fd?bhilqBHILQ")
 
 MULTIPLIED = (np.dtype(np.float32), np.dtype(np.float64))
 """What products are made of."""
-
-
-class NotInMachineCode(Exception):
-    """Why a loop cannot be compiled; ends a sentence that begins with "because"."""
 
 
 @dataclass(frozen=True, eq=False)

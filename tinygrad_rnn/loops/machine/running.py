@@ -12,13 +12,13 @@ from tinygrad_rnn.backend import Array
 from tinygrad_rnn.buffers import LINE, SMALLEST, empty_buffer
 from tinygrad_rnn.loops.layout import Env, Layout
 from tinygrad_rnn.loops.machine.loop_code import loop_code
-from tinygrad_rnn.loops.machine.lowering import NotInMachineCode
-from tinygrad_rnn.loops.machine.object_files import object_code_of
-from tinygrad_rnn.loops.machine.product import NAME, TALL, pack, packed_size, product_code
 from tinygrad_rnn.loops.machine.schedule import LoopSchedule, scheduled
-from tinygrad_rnn.loops.machine.target import Linked, known_as, multiplies_and_adds, register_bytes
 from tinygrad_rnn.loops.machine.views import Piece, StridedView
 from tinygrad_rnn.loops.program import Var
+from tinygrad_rnn.machine.object_files import object_code_of
+from tinygrad_rnn.machine.product import NAME, TALL, pack, packed_size, product_code
+from tinygrad_rnn.machine.refusal import NotInMachineCode
+from tinygrad_rnn.machine.target import Linked, known_as, multiplies_and_adds, register_bytes
 from tinygrad_rnn.threads import in_threads, threads
 
 WORTH_SHARING = 1 << 23

@@ -25,8 +25,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from tinygrad_rnn.loops.layout import Layout
-from tinygrad_rnn.loops.machine.lowering import Line, NotInMachineCode, Product, lowered
+from tinygrad_rnn.loops.machine.lowering import Line, Product, lowered
 from tinygrad_rnn.loops.machine.views import Piece, StridedView, natural_strides
+from tinygrad_rnn.machine.refusal import NotInMachineCode
 
 ENTRY = 4
 """How many multiplications of a product cost what an op on one entry does, about."""

@@ -20,9 +20,9 @@ import numpy as np
 from llvmlite import ir
 
 from tinygrad_rnn.backend import Array
-from tinygrad_rnn.loops.machine.blocks import function, loop
-from tinygrad_rnn.loops.machine.functions import fma
-from tinygrad_rnn.loops.machine.lanes import (
+from tinygrad_rnn.machine.blocks import function, loop
+from tinygrad_rnn.machine.functions import fma
+from tinygrad_rnn.machine.lanes import (
     I1,
     Value,
     entry_address,
@@ -35,7 +35,7 @@ from tinygrad_rnn.loops.machine.lanes import (
     splat,
     store_lanes,
 )
-from tinygrad_rnn.loops.machine.target import register_bytes, registers
+from tinygrad_rnn.machine.target import register_bytes, registers
 
 NAME = "tinygrad_rnn_product_{}"
 """What the function of a dtype is called in machine code."""

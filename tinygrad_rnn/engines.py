@@ -1,14 +1,12 @@
-"""Which emitter writes the loops: machine code by way of LLVM (`machine/`), or NumPy calls (`emitting.py`)."""
+"""What calculates: machine code by way of LLVM, or NumPy calls."""
 
 from __future__ import annotations
 
 from functools import cache
 from importlib.util import find_spec
-from typing import Any, Literal
+from typing import Literal
 
-from tinygrad_rnn.loops.emitting import Emitted
-from tinygrad_rnn.loops.layout import Layout
-from tinygrad_rnn.loops.machine.lowering import NotInMachineCode
+from tinygrad_rnn.surroundings import PerThread
 
 Engine = Literal["machine", "numpy"]
 ENGINES: tuple[Engine, ...] = ("machine", "numpy")
@@ -45,13 +43,11 @@ def chosen_engine(on: bool | str) -> Engine | None:
     raise ValueError(f'compiled: True, False, "machine" or "numpy" was expected, got {on!r}')
 
 
-def emitted(layout: Layout, engine: Engine) -> tuple[Any, str]:
-    """A loop that can be run, and why it is not what was asked for, where it is not."""
-    if engine == "numpy":
-        return Emitted(layout), ""
-    from tinygrad_rnn.loops.machine.running import MachineLoop  # noqa: PLC0415  (LLVM is optional, and large)
+switch: PerThread[Engine | Literal[True] | None] = PerThread("tinygrad_rnn.compiled", True)
+"""What `compiled` was told; True: the best engine that there is; None: the plain loop."""
 
-    try:
-        return MachineLoop(layout), ""
-    except NotInMachineCode as error:
-        return Emitted(layout), str(error)
+
+def engine_in_force() -> Engine | None:
+    """Which emitter writes the loops of this thread; None where every scan is a plain loop."""
+    here = switch.get()
+    return best_engine() if here is True else here

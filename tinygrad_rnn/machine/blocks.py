@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 
 from llvmlite import ir
 
-from tinygrad_rnn.loops.machine.lanes import I64, POINTER, VOID, Value, integer
+from tinygrad_rnn.machine.lanes import I64, POINTER, VOID, Value, integer
 
 
 @dataclass

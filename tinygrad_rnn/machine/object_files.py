@@ -14,7 +14,7 @@ import llvmlite.binding as llvm
 from llvmlite import ir
 
 from tinygrad_rnn.cache import cache_folder, keep, kept
-from tinygrad_rnn.loops.machine.target import object_code, processor
+from tinygrad_rnn.machine.target import object_code, processor
 
 
 @cache

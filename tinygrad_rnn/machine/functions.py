@@ -11,13 +11,14 @@ import math
 import struct
 from typing import NamedTuple
 
-import numpy as np
 from llvmlite import ir
 
-from tinygrad_rnn.loops.machine.lanes import Value, constant, intrinsic, suffix
-from tinygrad_rnn.loops.machine.lowering import NotInMachineCode
-from tinygrad_rnn.loops.machine.target import c_library_has
-from tinygrad_rnn.ops.activations import saturation
+from tinygrad_rnn.machine.lanes import Value, constant, intrinsic, suffix
+from tinygrad_rnn.machine.refusal import NotInMachineCode
+from tinygrad_rnn.machine.target import c_library_has
+
+_SATURATION = 88.0
+"""Beside e to this power 1 is nothing, and float32 holds it."""
 
 
 class _Float(NamedTuple):
@@ -103,7 +104,7 @@ def exp_lanes(b: ir.IRBuilder, x: Value) -> Value:
 
 def sigmoid_lanes(b: ir.IRBuilder, x: Value) -> Value:
     """e / (1 + e) with e = e^x, which is right however small it is."""
-    e = exp_lanes(b, _clamped(b, x, None, saturation(np.dtype(_format(x).char))))
+    e = exp_lanes(b, _clamped(b, x, None, _SATURATION))
     return b.fdiv(e, b.fadd(e, constant(1, x)))
 
 
