@@ -22,8 +22,10 @@ OF_FEW_ARGUMENTS = {
     "tinygrad_rnn.blas._with_small_kernels",  # none
     "tinygrad_rnn.threads.numpys_blas",  # none
     "tinygrad_rnn.engines._is_there",  # names of modules
-    "tinygrad_rnn.machine.object_files._version",  # none
-    "tinygrad_rnn.loops.machine.running.product_of",  # dtypes
+    "tinygrad_rnn.machine.object_files.version",  # none
+    "tinygrad_rnn.machine.multiplying.product_functions",  # dtypes
+    "tinygrad_rnn.machine.softmax.softmax_function",  # dtypes
+    "tinygrad_rnn.machine.choosing.ours_is_faster",  # dtypes
     "tinygrad_rnn.machine.target.processor",  # none
     "tinygrad_rnn.machine.target.multiplies_and_adds",  # none
     "tinygrad_rnn.machine.target.register_bytes",  # none

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from functools import cache, lru_cache
 from typing import Any
 
 import numpy as np
 
 from tinygrad_rnn.backend import Array, xp
+from tinygrad_rnn.engines import engine_in_force
 from tinygrad_rnn.threads import numpys_blas
 
 SMALL = 10**6
@@ -48,10 +50,44 @@ def columns_at_a_time(rows: int, inner: int, columns: int) -> int:
     return max((n for n in range(NARROWEST, most + 1) if columns % n == 0), default=0)
 
 
+LARGE = 1 << 17
+"""Multiplications from which a product of two matrices is worth a call of our own."""
+
+
+def machine_code() -> Any:
+    """The functions of `machine/calls.py`, where machine code is in force in this thread; otherwise None."""
+    if engine_in_force() != "machine":
+        return None
+    from tinygrad_rnn.machine import calls  # noqa: PLC0415  (LLVM is optional, and large)
+
+    return calls if calls.multiplies_and_adds() else None
+
+
 def product(a: Array, b: Array, out: Array) -> Array:
-    """`matmul(a, b, out=out)`, a (...,M,K), b (...,K,C), some rows or columns at a time where that is faster: on one
-    thread, since only a large product is divided among several."""
+    """`matmul(a, b, out=out)`, a (...,M,K), b (...,K,C)."""
     size = (*a.shape[-2:], b.shape[-1])
+    code = machine_code() if math.prod(size) >= LARGE and isinstance(out, np.ndarray) else None
+    if code is None or out.dtype.char not in "fd" or not a.dtype == b.dtype == out.dtype:
+        return _in_pieces(a, b, out, size)
+    for place in np.ndindex(out.shape[:-2]):
+        left, right, onto = _matrix(a, place), _matrix(b, place), out[place]
+        if onto.strides[1] != onto.itemsize:  # the other way round, if that is how it lies
+            left, right, onto = right.T, left.T, onto.T
+        if onto.strides[1] != onto.itemsize:
+            return _in_pieces(a, b, out, size)
+        code.shared_product(left, right, onto)
+    return out
+
+
+def _matrix(x: Array, place: tuple[int, ...]) -> Array:
+    """One of a stack of matrices, that of a result's matrix."""
+    own = place[len(place) - x.ndim + 2 :] if x.ndim > 2 else ()
+    return x[tuple(0 if n == 1 else i for i, n in zip(own, x.shape[:-2], strict=True))]
+
+
+def _in_pieces(a: Array, b: Array, out: Array, size: tuple[int, int, int]) -> Array:
+    """The product by the array library, some rows or columns at a time where that is faster: on one thread, since only
+    a large product is divided among several."""
     rows, columns = (rows_at_a_time(*size), columns_at_a_time(*size)) if isinstance(out, np.ndarray) else (0, 0)
     if (
         (rows or columns)

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Container
 from dataclasses import dataclass
 
-import numpy as np
-
 import tinygrad_rnn.ops as ops
 from tinygrad_rnn.backend import Array
+from tinygrad_rnn.blas import product
 from tinygrad_rnn.buffers import empty_buffer
 from tinygrad_rnn.loops.contractions import Contraction, contractions
 from tinygrad_rnn.loops.layout import Env, Layout
@@ -135,7 +134,7 @@ class Totals:
             rows = steps * left.shape[0]
             g = g.reshape(len(g), rows, g.shape[-1])
             out = empty_buffer((len(g), left.shape[-1], right.shape[-1]), right.dtype)
-            return np.matmul(x.reshape(rows, left.shape[-1]).T, g, out=out)
+            return product(x.reshape(rows, left.shape[-1]).T, g, out)
         if left in self.layout.timed:
             return total(x, 0).T @ g
         return x.T @ (total(g, 1) if timed else g * steps)

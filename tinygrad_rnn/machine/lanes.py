@@ -7,6 +7,7 @@ registers and one byte in memory, as NumPy has them. `None` for a mask is all la
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -71,6 +72,18 @@ def suffix(kind: ir.Type) -> str:
     one = kind.element
     letter = "f32" if isinstance(one, ir.FloatType) else "f64" if isinstance(one, ir.DoubleType) else f"i{one.width}"
     return f"v{kind.count}{letter}"
+
+
+def pairwise(b: ir.IRBuilder, lanes: Value, combine: Callable[[Value, Value], Value]) -> Value:
+    """Of all lanes one number, in pairs: 8 and 8, then 4 and 4, ..."""
+    while (n := lanes.type.count) > 1:
+        none = ir.Constant(lanes.type, ir.Undefined)
+        first, second = (
+            b.shuffle_vector(lanes, none, ir.Constant(ir.VectorType(I32, n // 2), list(half)))
+            for half in (range(n // 2), range(n // 2, n))
+        )
+        lanes = combine(first, second)
+    return b.extract_element(lanes, integer(0))
 
 
 # --- Memory ----------------------------------------------------------------------------------------------------

@@ -18,7 +18,7 @@ from tinygrad_rnn.machine.target import object_code, processor
 
 
 @cache
-def _version() -> str:
+def version() -> str:
     """Of all that decides what is compiled from a program: the sources of this folder, LLVM, the processor."""
     sources = b"".join(path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.py")))
     made_with = f"{hashlib.sha256(sources).hexdigest()} {llvmlite.__version__} {llvm.llvm_version_info} {processor()}"
@@ -28,8 +28,8 @@ def _version() -> str:
 def object_code_of(program: str, made: Callable[[], ir.Module]) -> bytes:
     """The object code of a program, which its text tells from all others: from the cache, or of the module that is then
     made, and kept for the next time."""
-    name = f"{hashlib.sha256(f'{_version()} {program}'.encode()).hexdigest()}.o"
-    folder = _private_folder()
+    name = f"{hashlib.sha256(f'{version()} {program}'.encode()).hexdigest()}.o"
+    folder = private_folder()
     code = None if folder is None else kept(folder, name)
     if code is None:
         code = object_code(made())
@@ -39,7 +39,7 @@ def object_code_of(program: str, made: Callable[[], ir.Module]) -> bytes:
     return code
 
 
-def _private_folder() -> Path | None:
+def private_folder() -> Path | None:
     """Where code is kept; None where another user could have put it there, since it will be run."""
     folder = cache_folder()
     if folder is None:

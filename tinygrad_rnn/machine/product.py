@@ -1,19 +1,26 @@
-"""The product of matrices, C (M,N) = A (M,K) @ W (K,N), or C += that: one function for all sizes.
+"""The product of matrices, C (M,N) = A (M,K) @ B (K,N), or C += that: one kernel for all sizes.
 
-The matrix W is packed first: a panel of so many columns as a few registers hold (24 float32 in three of 8), row after
-row, then the next panel, the last one filled up with zeros. So all that is read lies in the order in which it is read:
+The right matrix is packed first: a panel of so many columns as a few registers hold (24 float32 in three of 8), row
+after row, then the next panel, the last one filled up with zeros. So all that is read lies in the order in which it is
+read, in the nearest cache:
 
-    W (K, 60)      panel 0         panel 1          panel 2
+    B (K, 60)      panel 0         panel 1          panel 2
                    columns 0..23   columns 24..47   columns 48..59, 0, 0, ...
 
     C    for each panel, for each `TALL` rows: TALL x 3 registers hold the sums, while k goes from 0 to K - 1:
          one row of the panel is loaded, and one number of each row of A is multiplied by it and added
 
 An entry of C is the sum over k in order, whatever the sizes: which rows are asked for together changes no bit.
+
+Two functions are made of it: `PACKED` for a matrix that was packed before and serves many products, and `DIRECT`,
+which packs as it goes, A in the same way: so many rows of B at a time that one panel of these fits into the nearest
+cache, and so many rows of A that these fit into the next one.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -34,17 +41,19 @@ from tinygrad_rnn.machine.lanes import (
     scalar_type,
     splat,
     store_lanes,
+    store_one,
 )
 from tinygrad_rnn.machine.target import register_bytes, registers
 
-NAME = "tinygrad_rnn_product_{}"
-"""What the function of a dtype is called in machine code."""
+PACKED, DIRECT = "tinygrad_rnn_packed_product_{}", "tinygrad_rnn_direct_product_{}"
+"""What the functions of a dtype are called in machine code."""
 
 TALL = 4
 """Rows whose sums are in registers at once."""
 
-WIDE_OF_ONE_ROW = 3
-"""Panels that a single row goes through at once: its sums wait for each other less."""
+DEEP, HIGH = 256, 128
+
+_TURNED = 4  # rows and columns that are turned over at once
 
 
 def vectors() -> int:
@@ -64,6 +73,16 @@ def packed_size(K: int, N: int, dtype: np.dtype[Any]) -> int:
     return -(-N // columns) * columns * K
 
 
+def room_size(dtype: np.dtype[Any]) -> int:
+    """The entries that `DIRECT` needs to pack into."""
+    return DEEP * (HIGH + broad(dtype))
+
+
+def broad(dtype: np.dtype[Any]) -> int:
+    """The columns of B that `DIRECT` packs at once: whole panels, in about 2 MB."""
+    return 2_000_000 // (DEEP * dtype.itemsize) // panel_columns(dtype) * panel_columns(dtype)
+
+
 def pack(W: Array, out: Array) -> None:
     """A matrix (K,N) into `out`, which has `packed_size` entries."""
     (K, N), columns = W.shape, panel_columns(W.dtype)
@@ -76,90 +95,181 @@ def pack(W: Array, out: Array) -> None:
 
 
 def product_code(dtype: np.dtype[Any]) -> ir.Module:
-    """The module with the function. It takes M, N and K; A, and in bytes from row to row and from column to column; the
-    packed W; C, and in bytes from row to row; and 1 where C is added to, otherwise 0."""
+    """The module with both functions, whose arguments `_packed` and `_direct` name."""
     module = ir.Module("product")
-    b = function(module, NAME.format(dtype.char), 10, [3, 6, 7])
-    M, N, *_ = b.function.args
-    whole = b.and_(M, integer(-TALL))
-    columns = panel_columns(dtype)
-    edge = b.sub(N, b.urem(N, integer(columns)))
-    code = _ProductCode(b, dtype)
-    with loop(b, 0, edge, columns) as column, loop(b, 0, whole, TALL) as row:
-        code.kernel(row.i, column.i, TALL, None)
-    with b.if_then(b.icmp_signed("<", edge, N)), loop(b, 0, whole, TALL) as row:
-        code.kernel(row.i, edge, TALL, b.sub(N, edge))
-    wide = WIDE_OF_ONE_ROW * columns
-    many = b.sub(N, b.urem(N, integer(wide)))
-    with loop(b, whole, M) as row:
-        with loop(b, 0, many, wide) as column:
-            code.kernel(row.i, column.i, 1, None, WIDE_OF_ONE_ROW)
-        with loop(b, many, edge, columns) as column:
-            code.kernel(row.i, column.i, 1, None)
-        with b.if_then(b.icmp_signed("<", edge, N)):
-            code.kernel(row.i, edge, 1, b.sub(N, edge))
-    b.ret_void()
+    code = _ProductCode(module, dtype)
+    code.packed()
+    code.direct()
     return module
 
 
 class _ProductCode:
-    """Writes the kernels."""
+    """Writes the functions. Distances between rows and columns count bytes."""
 
-    def __init__(self, b: ir.IRBuilder, dtype: np.dtype[Any]) -> None:
-        self.b, self.dtype = b, dtype
-        self.width = register_bytes() // dtype.itemsize
-        _, _, self.K, self.A, self.from_row, self.from_column, self.W, self.C, self.c_row, accumulate = b.function.args
-        self.adds = b.trunc(accumulate, I1)
+    def __init__(self, module: ir.Module, dtype: np.dtype[Any]) -> None:
+        self.module, self.dtype, self.size = module, dtype, dtype.itemsize
+        self.width = register_bytes() // self.size
+        self.columns = panel_columns(dtype)
         self.zero = in_all_lanes(0, ir.VectorType(scalar_type(dtype), self.width))
+        self.kernels = [self._kernel("tall", TALL), self._kernel("flat", 1)]
+        self.broad = broad(dtype)
+        self.pack_columns = self._pack("pack_columns", self.columns)
+        self.pack_rows = self._pack("pack_rows", TALL)
 
-    def kernel(self, row: Value, column: Value, rows: int, left: Value | None, panels: int = 1) -> None:
-        """A few rows of some panels, from `row` and `column` on. Of a last panel `left` columns count."""
-        b, columns, places = self.b, panel_columns(self.dtype), range(panels * vectors())
-        masks = [None if left is None else self._mask(left, j) for j in places]
-        starts = [b.add(row, integer(r)) for r in range(rows)]
-        from_a = [self._moved(self.A, b.mul(start, self.from_row)) for start in starts]
-        from_w = [self._at(self.W, b.mul(b.add(column, integer(p * columns)), self.K)) for p in range(panels)]
-        to = [
-            [
-                self._at(self._moved(self.C, b.mul(start, self.c_row)), b.add(column, integer(j * self.width)))
-                for j in places
-            ]
-            for start in starts
-        ]
-        sums = [
-            b.select(self.adds, self._load(pointer, mask), self.zero)
-            for pointers in to
-            for pointer, mask in zip(pointers, masks, strict=True)
-        ]
-        with loop(b, 0, self.K, 1, sums) as k:
-            line = b.mul(k.i, integer(columns))
-            weights = [
-                self._load(self._at(panel, b.add(line, integer(j * self.width))), None)
-                for panel in from_w
-                for j in range(vectors())
-            ]
-            so_far = iter(k.values)
-            for start in from_a:
-                x = splat(b, load_one(b, self._moved(start, b.mul(k.i, self.from_column)), self.dtype), self.width)
-                k.next += [fma(b, x, w, next(so_far)) for w in weights]
-        for value, (pointer, mask) in zip(
-            k.values, [pair for pointers in to for pair in zip(pointers, masks, strict=True)], strict=True
-        ):
-            store_lanes(b, value, pointer, self.dtype, mask)
+    @contextmanager
+    def _function(self, name: str, arguments: int, pointers: list[int], seen: bool = False) -> Iterator[ir.IRBuilder]:
+        b = function(self.module, name, arguments, pointers)
+        b.function.linkage = "" if seen else "internal"
+        yield b
+        b.ret_void()
 
-    def _load(self, pointer: Value, mask: Value | None) -> Value:
-        return load_lanes(self.b, pointer, self.dtype, self.width, mask)
+    def packed(self) -> None:
+        """M, N, K, A, from row to row, from column to column, packed B, C, from row to row, 1 where C is added to."""
+        with self._function(PACKED.format(self.dtype.char), 10, [3, 6, 7], seen=True) as b:
+            M, N, K, A, a_row, a_column, B, C, c_row, adds = b.function.args
+            with loop(b, 0, N, self.columns) as column:
+                panel, to = self._at(b, B, b.mul(column.i, K)), self._at(b, C, column.i)
+                whole = b.and_(M, integer(-TALL))
+                for kernel, start, stop, rows in zip(self.kernels, (0, whole), (whole, M), (TALL, 1), strict=True):
+                    with loop(b, start, stop, rows) as row:
+                        a, c = _moved(b, A, b.mul(row.i, a_row)), _moved(b, to, b.mul(row.i, c_row))
+                        b.call(kernel, [K, a, a_row, a_column, panel, c, c_row, b.sub(N, column.i), adds])
 
-    def _moved(self, pointer: Value, size: Value) -> Value:
-        """An address so many bytes on."""
-        return entry_address(self.b, pointer, size, 1)
+    def direct(self) -> None:
+        """M, N, K, A, from row to row, from column to column, B and the same, C, from row to row, 1 where C is added
+        to, and room for `room_size` entries."""
+        with self._function(DIRECT.format(self.dtype.char), 13, [3, 6, 9, 12], seen=True) as b:
+            M, N, K, A, a_row, a_column, B, b_row, b_column, C, c_row, adds, of_a = b.function.args
+            of_b = self._at(b, of_a, integer(DEEP * HIGH))
+            along = integer(TALL * self.size)  # of what was packed: from one column of A to the next
+            with loop(b, 0, K, DEEP) as k, loop(b, 0, N, self.broad) as column:
+                depth, breadth = _least(b, b.sub(K, k.i), DEEP), _least(b, b.sub(N, column.i), self.broad)
+                source = _moved(b, _moved(b, B, b.mul(k.i, b_row)), b.mul(column.i, b_column))
+                b.call(self.pack_columns, [depth, breadth, source, b_row, b_column, of_b])
+                later = b.select(b.icmp_signed(">", k.i, integer(0)), integer(1), adds)
+                with loop(b, 0, M, HIGH) as row:
+                    height = _least(b, b.sub(M, row.i), HIGH)
+                    source = _moved(b, _moved(b, A, b.mul(row.i, a_row)), b.mul(k.i, a_column))
+                    b.call(self.pack_rows, [depth, height, source, a_column, a_row, of_a])
+                    with loop(b, 0, breadth, self.columns) as n:
+                        panel = self._at(b, of_b, b.mul(n.i, depth))
+                        to = self._at(b, _moved(b, C, b.mul(row.i, c_row)), b.add(column.i, n.i))
+                        left = b.sub(breadth, n.i)
+                        with loop(b, 0, height, TALL) as m:
+                            a, c = self._at(b, of_a, b.mul(m.i, depth)), _moved(b, to, b.mul(m.i, c_row))
+                            rows = b.sub(height, m.i)
+                            given = [depth, a, integer(self.size), along, panel, c, c_row, left, later]
+                            with b.if_else(b.icmp_signed(">=", rows, integer(TALL))) as (all_, some):
+                                with all_:
+                                    b.call(self.kernels[0], given)
+                                with some, loop(b, 0, rows) as r:
+                                    given[1], given[5] = self._at(b, a, r.i), _moved(b, c, b.mul(r.i, c_row))
+                                    b.call(self.kernels[1], given)
 
-    def _at(self, pointer: Value, number: Value) -> Value:
-        """An address so many entries on."""
-        return entry_address(self.b, pointer, number, self.dtype.itemsize)
+    # --- The kernel ---
 
-    def _mask(self, left: Value, j: int) -> Value:
+    def _kernel(self, name: str, rows: int) -> ir.Function:
+        """A few rows of a panel, of which `left` columns count."""
+        with self._function(name, 9, [1, 4, 5]) as b:
+            K, A, a_row, a_column, panel, C, c_row, left, adds = b.function.args
+            starts = [_moved(b, A, b.mul(integer(r), a_row)) for r in range(rows)]
+            with loop(b, 0, K, 1, [self.zero] * (rows * vectors())) as k:
+                line = self._at(b, panel, b.mul(k.i, integer(self.columns)))
+                weights = [self._load(b, self._at(b, line, integer(j * self.width)), None) for j in range(vectors())]
+                so_far = iter(k.values)
+                for start in starts:
+                    x = splat(b, load_one(b, _moved(b, start, b.mul(k.i, a_column)), self.dtype), self.width)
+                    k.next += [fma(b, x, w, next(so_far)) for w in weights]
+            with b.if_else(b.icmp_signed(">=", left, integer(self.columns))) as (full, part):
+                with full:
+                    self._put(b, k.values, C, c_row, adds, [None] * vectors())
+                with part:
+                    self._put(b, k.values, C, c_row, adds, [self._mask(b, left, j) for j in range(vectors())])
+        return b.function
+
+    def _put(
+        self, b: ir.IRBuilder, sums: list[Value], C: Value, c_row: Value, adds: Value, masks: list[Value | None]
+    ) -> None:
+        added = b.trunc(adds, I1)
+        for n, value in enumerate(sums):
+            r, j = divmod(n, len(masks))
+            to = self._at(b, _moved(b, C, b.mul(integer(r), c_row)), integer(j * self.width))
+            before = b.select(added, self._load(b, to, masks[j]), self.zero)
+            store_lanes(b, b.select(added, b.fadd(before, value), value), to, self.dtype, masks[j])
+
+    def _mask(self, b: ir.IRBuilder, left: Value, j: int) -> Value:
         """Of register number `j` of a panel, the columns that count."""
-        b = self.b
         count = b.sub(left, integer(j * self.width))
         return first_lanes(b, b.select(b.icmp_signed("<", count, integer(0)), integer(0), count), self.width)
+
+    # --- Packing ---
+
+    def _pack(self, name: str, width: int) -> ir.Function:
+        """`count` rows of A, or columns of B, in panels of `width`: what belongs to one k lies side by side, and then
+        comes the next k. Of them, and from k to k, entries are so many bytes apart."""
+        with self._function(name, 6, [2, 5]) as b:
+            depth, count, source, from_k, apart, out = b.function.args
+            whole = b.sub(count, b.urem(count, integer(width)))
+            beside = b.icmp_signed("==", apart, integer(self.size))
+            in_a_row = b.icmp_signed("==", from_k, integer(self.size))
+            turned = b.sub(depth, b.urem(depth, integer(_TURNED)))
+            with b.if_then(beside), loop(b, 0, depth) as k, loop(b, 0, whole, width) as panel:
+                start = self._at(b, _moved(b, source, b.mul(k.i, from_k)), panel.i)
+                to = self._packed_at(b, out, depth, panel.i, k.i, width)
+                for j in range(0, width, step := min(width, self.width)):
+                    lanes = load_lanes(b, self._at(b, start, integer(j)), self.dtype, step, None)
+                    store_lanes(b, lanes, self._at(b, to, integer(j)), self.dtype, None)
+            turns = b.and_(in_a_row, b.not_(beside))
+            with b.if_then(turns), loop(b, 0, whole, width) as panel, loop(b, 0, turned, _TURNED) as k:
+                for first_lane in map(integer, range(0, width, _TURNED)):
+                    start = _moved(b, self._at(b, source, k.i), b.mul(b.add(panel.i, first_lane), apart))
+                    to = self._at(b, self._packed_at(b, out, depth, panel.i, k.i, width), first_lane)
+                    self._turn(b, start, apart, to, width)
+            done = b.select(beside, depth, b.select(in_a_row, turned, integer(0)))
+            with loop(b, 0, count) as n:  # what is left, one by one
+                beginning = b.sub(n.i, b.urem(n.i, integer(width)))
+                first = b.select(b.icmp_signed("<", n.i, whole), done, integer(0))
+                with loop(b, first, depth) as k:
+                    start = _moved(b, _moved(b, source, b.mul(n.i, apart)), b.mul(k.i, from_k))
+                    to = self._at(b, self._packed_at(b, out, depth, beginning, k.i, width), b.sub(n.i, beginning))
+                    store_one(b, load_one(b, start, self.dtype), to, self.dtype)
+            rest = b.sub(count, whole)
+            filled = b.select(b.icmp_signed(">", rest, integer(0)), integer(width), rest)
+            with loop(b, rest, filled) as lane, loop(b, 0, depth) as k:
+                to = self._at(b, self._packed_at(b, out, depth, whole, k.i, width), lane.i)
+                store_one(b, ir.Constant(scalar_type(self.dtype), 0), to, self.dtype)
+        return b.function
+
+    def _packed_at(self, b: ir.IRBuilder, out: Value, depth: Value, panel: Value, k: Value, width: int) -> Value:
+        return self._at(b, out, b.add(b.mul(panel, depth), b.mul(k, integer(width))))
+
+    def _turn(self, b: ir.IRBuilder, source: Value, apart: Value, to: Value, width: int) -> None:
+        """Four by four entries: rows become columns."""
+        starts = [_moved(b, source, b.mul(integer(i), apart)) for i in range(_TURNED)]
+        rows = [load_lanes(b, start, self.dtype, _TURNED, None) for start in starts]
+
+        def mixed(x: Value, y: Value, lanes: list[int]) -> Value:
+            return b.shuffle_vector(x, y, ir.Constant(ir.VectorType(ir.IntType(32), _TURNED), lanes))
+
+        pairs = [mixed(rows[i], rows[i + 1], lanes) for i in (0, 2) for lanes in ([0, 4, 1, 5], [2, 6, 3, 7])]
+        for i, lanes in enumerate([[0, 1, 4, 5], [2, 3, 6, 7]] * 2):
+            column = mixed(pairs[i // 2], pairs[2 + i // 2], lanes)
+            store_lanes(b, column, self._at(b, to, integer(i * width)), self.dtype, None)
+
+    # --- Addresses ---
+
+    def _load(self, b: ir.IRBuilder, pointer: Value, mask: Value | None) -> Value:
+        return load_lanes(b, pointer, self.dtype, self.width, mask)
+
+    def _at(self, b: ir.IRBuilder, pointer: Value, number: Value) -> Value:
+        """An address so many entries on."""
+        return entry_address(b, pointer, number, self.size)
+
+
+def _least(b: ir.IRBuilder, x: Value, most: int) -> Value:
+    return b.select(b.icmp_signed("<", x, integer(most)), x, integer(most))
+
+
+def _moved(b: ir.IRBuilder, pointer: Value, size: Value) -> Value:
+    """An address so many bytes on."""
+    return entry_address(b, pointer, size, 1)

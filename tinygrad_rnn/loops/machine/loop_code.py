@@ -34,12 +34,13 @@ from tinygrad_rnn.machine.lanes import (
     integer,
     load_lanes,
     load_one,
+    pairwise,
     scalar_type,
     splat,
     store_lanes,
     store_one,
 )
-from tinygrad_rnn.machine.product import NAME, packed_size
+from tinygrad_rnn.machine.product import PACKED, packed_size
 from tinygrad_rnn.sums import SUMMED_AT_ONCE
 
 LANES_OF_A_SUM = 16
@@ -88,7 +89,7 @@ def _multiply(
     that with the others."""
     dtype = part.out.piece.dtype
     size = dtype.itemsize
-    name = NAME.format(dtype.char)
+    name = PACKED.format(dtype.char)
     called = b.module.globals.get(name)
     if called is None:
         kinds = [I64] * 3 + [POINTER, I64, I64] + [POINTER, POINTER, I64, I64]
@@ -291,17 +292,11 @@ class _PassCode:
         return entrywise(line.primitive, self.b, [total, value], dtype)
 
     def _store_sum(self, line: Line, lanes: Value) -> None:
-        """Of all lanes one number, in pairs: 8 and 8, 4 and 4, ..."""
+        """Of all lanes one number to memory."""
         b, dtype = self.b, self._sum_dtype(line)
-        while (n := lanes.type.count) > 1:
-            none = ir.Constant(lanes.type, ir.Undefined)
-            halves = [
-                b.shuffle_vector(lanes, none, ir.Constant(ir.VectorType(ir.IntType(32), n // 2), list(part)))
-                for part in (range(n // 2), range(n // 2, n))
-            ]
-            lanes = entrywise(line.primitive, b, halves, dtype)
-        lanes = cast(b, lanes, dtype, line.out.piece.dtype)
-        store_one(b, b.extract_element(lanes, integer(0)), self._address(line.out), line.out.piece.dtype)
+        total = pairwise(b, lanes, lambda x, y: entrywise(line.primitive, b, [x, y], dtype))
+        total = cast(b, splat(b, total, 1), dtype, line.out.piece.dtype)
+        store_one(b, b.extract_element(total, integer(0)), self._address(line.out), line.out.piece.dtype)
 
     # --- Memory ---
 

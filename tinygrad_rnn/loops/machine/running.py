@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-from functools import cache
 from typing import Any
 
 import numpy as np
@@ -15,24 +14,17 @@ from tinygrad_rnn.loops.machine.loop_code import loop_code
 from tinygrad_rnn.loops.machine.schedule import LoopSchedule, scheduled
 from tinygrad_rnn.loops.machine.views import Piece, StridedView
 from tinygrad_rnn.loops.program import Var
+from tinygrad_rnn.machine.multiplying import address, product_functions
 from tinygrad_rnn.machine.object_files import object_code_of
-from tinygrad_rnn.machine.product import NAME, TALL, pack, packed_size, product_code
+from tinygrad_rnn.machine.product import TALL, pack, packed_size
 from tinygrad_rnn.machine.refusal import NotInMachineCode
-from tinygrad_rnn.machine.target import Linked, known_as, multiplies_and_adds, register_bytes
+from tinygrad_rnn.machine.target import Linked, multiplies_and_adds, register_bytes
 from tinygrad_rnn.threads import in_threads, threads
 
 WORTH_SHARING = 1 << 23
 """Multiplications from which a loop is worth more than one thread."""
 
 _BY_NUMBER = ctypes.CFUNCTYPE(None, ctypes.c_int64, ctypes.c_int64, ctypes.c_int64, ctypes.c_void_p)
-
-
-@cache
-def product_of(dtype: np.dtype[Any]) -> Linked:
-    """The product of matrices, which loops call by its name."""
-    linked = Linked(object_code_of(f"product {dtype}", lambda: product_code(dtype)))
-    known_as(NAME.format(dtype.char), linked.address(NAME.format(dtype.char)))
-    return linked
 
 
 class MachineLoop:
@@ -45,7 +37,7 @@ class MachineLoop:
         self.schedule = scheduled(layout)
         self.ringed = {Piece(v) for pair in layout.ringed for v in pair}
         for rights in self.schedule.rights:
-            product_of(rights[0].piece.dtype)
+            product_functions(rights[0].piece.dtype)
         self._linked = Linked(object_code_of(self.schedule.text(self.ringed), self._code))
         self._function = _BY_NUMBER(self._linked.address("loop"))
         self._scratch = _Scratch(self.schedule)
@@ -87,12 +79,6 @@ def _aligned(count: int, dtype: np.dtype[Any]) -> Array:
     memory = np.empty(count * dtype.itemsize + LINE, np.uint8)
     start = -address(memory) % LINE
     return memory[start : start + count * dtype.itemsize].view(dtype)
-
-
-def address(x: Array) -> int:
-    """Of an array's first entry."""
-    found: int = x.__array_interface__["data"][0]
-    return found
 
 
 class _Table:

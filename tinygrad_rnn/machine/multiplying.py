@@ -1,0 +1,59 @@
+"""Products of arrays, in as many threads as there are."""
+
+from __future__ import annotations
+
+import ctypes
+import threading
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+from tinygrad_rnn.backend import Array
+from tinygrad_rnn.machine.object_files import object_code_of
+from tinygrad_rnn.machine.product import DIRECT, PACKED, product_code, room_size
+from tinygrad_rnn.machine.target import Linked, known_as
+
+
+@cache
+def product_functions(dtype: np.dtype[Any]) -> tuple[Linked, Any]:
+    """Both functions of a dtype, linked, and `DIRECT` to be called; loops call `PACKED` by its name."""
+    linked = Linked(object_code_of(f"product {dtype}", lambda: product_code(dtype)))
+    name = PACKED.format(dtype.char)
+    known_as(name, linked.address(name))
+    kind = ctypes.CFUNCTYPE(None, *[ctypes.c_int64] * 13)
+    return linked, kind(linked.address(DIRECT.format(dtype.char)))
+
+
+class _Room(threading.local):
+    """Where a thread packs."""
+
+    def __init__(self) -> None:
+        self.of: dict[str, Array] = {}
+
+    def address(self, dtype: np.dtype[Any]) -> int:
+        found = self.of.get(dtype.char)
+        if found is None:
+            found = self.of[dtype.char] = np.empty(room_size(dtype) + 64 // dtype.itemsize, dtype)
+        start = address(found)
+        return start + -start % 64
+
+
+_room = _Room()
+
+
+def address(x: Array) -> int:
+    """Of an array's first entry."""
+    found: int = x.__array_interface__["data"][0]
+    return found
+
+
+def multiply(a: Array, b: Array, out: Array) -> None:
+    """out = a @ b, of matrices of one dtype (float32 or float64), by our own function. Columns of `out` must lie side
+    by side; the others may lie in any way."""
+    (M, K), N, dtype = a.shape, b.shape[1], a.dtype
+    _, function = product_functions(dtype)
+    function(
+        *(M, N, K, address(a), *a.strides, address(b), *b.strides),
+        *(address(out), out.strides[0], 0, _room.address(dtype)),
+    )
