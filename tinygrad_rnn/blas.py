@@ -50,7 +50,7 @@ def columns_at_a_time(rows: int, inner: int, columns: int) -> int:
     return max((n for n in range(NARROWEST, most + 1) if columns % n == 0), default=0)
 
 
-LARGE = 1 << 17
+WORTH_A_CALL = 1 << 17
 """Multiplications from which a product of two matrices is worth a call of our own."""
 
 
@@ -66,7 +66,7 @@ def machine_code() -> Any:
 def product(a: Array, b: Array, out: Array) -> Array:
     """`matmul(a, b, out=out)`, a (...,M,K), b (...,K,C)."""
     size = (*a.shape[-2:], b.shape[-1])
-    code = machine_code() if math.prod(size) >= LARGE and isinstance(out, np.ndarray) else None
+    code = machine_code() if math.prod(size) >= WORTH_A_CALL and isinstance(out, np.ndarray) else None
     if code is None or out.dtype.char not in "fd" or not a.dtype == b.dtype == out.dtype:
         return _in_pieces(a, b, out, size)
     for place in np.ndindex(out.shape[:-2]):

@@ -51,7 +51,7 @@ PACKED, DIRECT = "tinygrad_rnn_packed_product_{}", "tinygrad_rnn_direct_product_
 TALL = 4
 """Rows whose sums are in registers at once."""
 
-DEEP, HIGH = 256, 128
+DEEP, ROWS_AT_ONCE = 256, 128
 
 _TURNED = 4  # rows and columns that are turned over at once
 
@@ -75,7 +75,7 @@ def packed_size(K: int, N: int, dtype: np.dtype[Any]) -> int:
 
 def room_size(dtype: np.dtype[Any]) -> int:
     """The entries that `DIRECT` needs to pack into."""
-    return DEEP * (HIGH + broad(dtype))
+    return DEEP * (ROWS_AT_ONCE + broad(dtype))
 
 
 def broad(dtype: np.dtype[Any]) -> int:
@@ -140,15 +140,15 @@ class _ProductCode:
         to, and room for `room_size` entries."""
         with self._function(DIRECT.format(self.dtype.char), 13, [3, 6, 9, 12], seen=True) as b:
             M, N, K, A, a_row, a_column, B, b_row, b_column, C, c_row, adds, of_a = b.function.args
-            of_b = self._at(b, of_a, integer(DEEP * HIGH))
+            of_b = self._at(b, of_a, integer(DEEP * ROWS_AT_ONCE))
             along = integer(TALL * self.size)  # of what was packed: from one column of A to the next
             with loop(b, 0, K, DEEP) as k, loop(b, 0, N, self.broad) as column:
                 depth, breadth = _least(b, b.sub(K, k.i), DEEP), _least(b, b.sub(N, column.i), self.broad)
                 source = _moved(b, _moved(b, B, b.mul(k.i, b_row)), b.mul(column.i, b_column))
                 b.call(self.pack_columns, [depth, breadth, source, b_row, b_column, of_b])
                 later = b.select(b.icmp_signed(">", k.i, integer(0)), integer(1), adds)
-                with loop(b, 0, M, HIGH) as row:
-                    height = _least(b, b.sub(M, row.i), HIGH)
+                with loop(b, 0, M, ROWS_AT_ONCE) as row:
+                    height = _least(b, b.sub(M, row.i), ROWS_AT_ONCE)
                     source = _moved(b, _moved(b, A, b.mul(row.i, a_row)), b.mul(k.i, a_column))
                     b.call(self.pack_rows, [depth, height, source, a_column, a_row, of_a])
                     with loop(b, 0, breadth, self.columns) as n:

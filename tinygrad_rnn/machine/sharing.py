@@ -10,7 +10,7 @@ from tinygrad_rnn.machine.multiplying import multiply
 from tinygrad_rnn.machine.product import TALL, panel_columns
 from tinygrad_rnn.threads import in_threads, threads
 
-WORTH_SHARING = 1 << 23
+PRODUCT_SHARED_FROM = 1 << 23
 """Multiplications from which a product is worth more than one thread."""
 
 
@@ -18,7 +18,7 @@ def shared_product(a: Array, b: Array, out: Array) -> None:
     """out = a @ b, of matrices of one dtype (float32 or float64); `out` has its columns side by side."""
     (M, K), N = a.shape, b.shape[1]
     ours = ours_is_faster(a.dtype)
-    parts = threads() if M * N * K >= WORTH_SHARING else 1
+    parts = threads() if M * N * K >= PRODUCT_SHARED_FROM else 1
 
     def part(rows: slice, columns: slice) -> None:
         if ours:
