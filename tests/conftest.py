@@ -58,7 +58,7 @@ def engine(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     """What writes the loops, unless a test says something else: without llvmlite the tests pass too, and compiling each
     random program takes longer than running it. Machine code is not kept in the user's cache folder."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(engines.switch, "default", request.config.getoption("engine"))
+        patch.setattr(engines, "best_engine", lambda: request.config.getoption("engine"))
         if engines.is_installed("machine"):
             patch.setattr(object_files, "cache_folder", lambda: tmp_path_factory.getbasetemp().parent)
         yield

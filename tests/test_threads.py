@@ -78,7 +78,7 @@ def in_force() -> tuple[Any, ...]:
 @every_start
 def test_a_thread_inherits_nothing(run: Run) -> None:
     bare = in_force()
-    assert bare == (True, engines.switch.default, None, None, None)
+    assert bare == (True, True, None, None, None)
     with everything():
         assert all(a is not b for a, b in zip(in_force(), bare, strict=True))
         assert run(in_force) == bare

@@ -33,13 +33,15 @@ from tinygrad_rnn.loops.executing import Loop
 from tinygrad_rnn.loops.fusing import fuse
 from tinygrad_rnn.loops.kernels import copy
 from tinygrad_rnn.loops.layout import Env, Layout
+from tinygrad_rnn.loops.machine.lowering import can_be_a_line
 from tinygrad_rnn.loops.merging import merge
 from tinygrad_rnn.loops.places import Home
 from tinygrad_rnn.loops.program import Equation, Program, Var
 from tinygrad_rnn.loops.seeding import Pattern, Plan, active_values, planned
 from tinygrad_rnn.loops.segments import Gathering, blocks_of, room_for_large_values
-from tinygrad_rnn.loops.splitting import sink, split_step
+from tinygrad_rnn.loops.splitting import gather, sink, split_step
 from tinygrad_rnn.loops.totals import Group, Totals, operands, terms
+from tinygrad_rnn.machine.refusal import NotInMachineCode
 from tinygrad_rnn.ops import zeros_like
 from tinygrad_rnn.rowsparse import RowSparse
 from tinygrad_rnn.tape import Box
@@ -337,16 +339,29 @@ def _backward_direction(
 
 
 def _loop(direction: Direction, numbers: Iterator[int], engine: Engine) -> Loop:
-    """Split, fuse, merge, lay out, emit; `numbers` are for new Vars."""
+    """As machine code where that is asked for and can be had; otherwise as NumPy calls. `numbers` are for new Vars."""
+    if engine == "machine":
+        try:
+            return _loop_by(direction, numbers, "machine")
+        except NotInMachineCode as error:
+            return _loop_by(direction, numbers, "numpy", str(error))
+    return _loop_by(direction, numbers, "numpy")
+
+
+def _loop_by(direction: Direction, numbers: Iterator[int], engine: Engine, why_not: str = "") -> Loop:
+    """Split, fuse, merge, lay out, emit."""
     carry, timed, kept = direction.carry, direction.timed, direction.kept
     equations, ends = _handed_on(direction, numbers)
     parts = split_step(equations, carry, timed, ends, kept, whole)
     contract(parts, [*carry, *timed], {*kept, *ends})
     _into_the_loop(parts.loop, ends, numbers)
-    fuse(parts, [*carry, *timed], kept)
-    sink(parts, kept)
+    if engine == "machine":
+        gather(parts, can_be_a_line)
+    else:
+        fuse(parts, [*carry, *timed], kept)
+        sink(parts, kept)
     home = merge(parts, ends, [*carry, *timed], kept, direction.home, numbers)
-    return Loop(parts, Layout(parts, carry, ends, timed, kept, home, direction.reverse), engine)
+    return Loop(parts, Layout(parts, carry, ends, timed, kept, home, direction.reverse), engine, why_not)
 
 
 def _handed_on(direction: Direction, numbers: Iterator[int]) -> tuple[list[Equation], list[Var]]:

@@ -12,16 +12,15 @@ from tinygrad_rnn.loops.emitting import Emitted
 from tinygrad_rnn.loops.layout import Env, Layout
 from tinygrad_rnn.loops.program import Equation, Var
 from tinygrad_rnn.loops.splitting import Parts
-from tinygrad_rnn.machine.refusal import NotInMachineCode
 
 
 class Loop:
     """A split and merged program."""
 
-    def __init__(self, parts: Parts, layout: Layout, engine: Engine) -> None:
-        self.parts, self.layout = parts, layout
-        self.body, self.why_not = _emitted(self.layout, engine)
-        """What runs the loop; and if that is NumPy and was to be machine code, why."""
+    def __init__(self, parts: Parts, layout: Layout, engine: Engine, why_not: str = "") -> None:
+        self.parts, self.layout, self.why_not = parts, layout, why_not
+        """Why it is made of NumPy calls, where machine code was asked for."""
+        self.body = _emitted(layout, engine)
 
     def run(self, steps: int, env: Env, start: Sequence[Array]) -> list[Array]:
         """Runs all parts: `env` holds captured operands and, with a time axis, what is timed, and is filled with
@@ -49,13 +48,10 @@ class Loop:
             self.layout.show_slices(env)
 
 
-def _emitted(layout: Layout, engine: Engine) -> tuple[Any, str]:
-    """A loop that can be run, and why it is not what was asked for, where it is not."""
+def _emitted(layout: Layout, engine: Engine) -> Any:
+    """What runs a loop. Raises NotInMachineCode."""
     if engine == "numpy":
-        return Emitted(layout), ""
+        return Emitted(layout)
     from tinygrad_rnn.loops.machine.running import MachineLoop  # noqa: PLC0415  (LLVM is optional, and large)
 
-    try:
-        return MachineLoop(layout), ""
-    except NotInMachineCode as error:
-        return Emitted(layout), str(error)
+    return MachineLoop(layout)

@@ -86,6 +86,30 @@ def sink(parts: Parts, kept: Iterable[Var]) -> None:
             parts.loop.insert(at, e)
 
 
+def gather(parts: Parts, is_cheap: Callable[[Equation], bool]) -> None:
+    """Moves all that is cheap into the loop, in place, but what a product for all time steps at once waits for. For
+    code in which what is done entry by entry costs no pass over memory of its own."""
+    outside = {a for e in parts.once for a in e.reads}
+    early: list[Equation] = []
+    for e in reversed(parts.before):
+        if is_cheap(e) and outside.isdisjoint(e.outs):
+            at = next((i for i, other in enumerate(parts.loop) if set(e.outs).intersection(other.reads)), None)
+            parts.loop.insert(len(parts.loop) if at is None else at, e)
+        else:
+            early.append(e)
+            outside.update(e.reads)
+    parts.before[:] = early[::-1]
+    late: list[Equation] = []
+    made_late: set[Var] = set()
+    for e in parts.after:
+        if is_cheap(e) and made_late.isdisjoint(e.reads):
+            parts.loop.append(e)
+        else:
+            late.append(e)
+            made_late.update(e.outs)
+    parts.after[:] = late
+
+
 def _needed(equations: list[Equation], wanted: set[Var]) -> list[Equation]:
     wanted = set(wanted)
     kept = []

@@ -23,10 +23,10 @@ from typing import Any
 import numpy as np
 
 import tinygrad_rnn.ops as ops
-from tinygrad_rnn.loops.batching import options_of
+from tinygrad_rnn.loops.batching import ELEMENTWISE, options_of
 from tinygrad_rnn.loops.kernels import copy
 from tinygrad_rnn.loops.layout import Layout
-from tinygrad_rnn.loops.machine.simpler import in_simpler_ops
+from tinygrad_rnn.loops.machine.simpler import SIMPLER, in_simpler_ops
 from tinygrad_rnn.loops.machine.views import Piece, StridedView, all_of
 from tinygrad_rnn.loops.products import sum_of_products
 from tinygrad_rnn.loops.program import Equation, Var
@@ -472,6 +472,18 @@ ENTRYWISE = (
     | {ops.zeros_like, copy}
 )
 """What an emitter must know, entry by entry."""
+
+
+_MOVED = ELEMENTWISE & (ENTRYWISE | SIMPLER.keys() | {_astype, _truncated, _detached})
+
+
+def can_be_a_line(e: Equation) -> bool:
+    """Whether an equation works entry by entry, in a way that is known here."""
+    if e.primitive not in _MOVED or any(v.dtype.char not in DTYPES for v in (*e.reads, *e.outs)):
+        return False
+    plain = COMPARISONS | LOGIC | {ops.where, copy, _astype, _truncated, _detached}
+    kind = e.outs[0].dtype.kind
+    return kind == "f" or e.primitive in plain or (kind in "iu" and e.primitive not in FLOATING | SIMPLER.keys())
 
 
 def _taken_as(primitive: Primitive[Any], args: Sequence[Any], dtype: np.dtype[Any]) -> tuple[np.dtype[Any], ...]:

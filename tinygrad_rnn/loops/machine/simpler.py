@@ -64,7 +64,7 @@ def _norm(x: Any, axis: Any, keepdims: bool) -> Any:
     return found if keepdims else found.reshape(ops.sum(x, axis).shape)
 
 
-_SIMPLER: dict[Primitive[Any], Callable[..., Any]] = {
+SIMPLER: dict[Primitive[Any], Callable[..., Any]] = {
     ops.softmax: _softmax,
     ops.log_softmax: _log_softmax,
     ops.logsumexp: _logsumexp,
@@ -84,7 +84,7 @@ _SIMPLER: dict[Primitive[Any], Callable[..., Any]] = {
 def in_simpler_ops(e: Equation, numbers: Iterator[int]) -> list[Equation] | None:
     """The equations that do the same, the last of which makes the result of `e`; None where it has no simpler form.
     `numbers` are for new Vars."""
-    rule = _SIMPLER.get(e.primitive)
+    rule = SIMPLER.get(e.primitive)
     if rule is None or e.several or (out := e.outs[0]).dtype.kind != "f":
         return None
     recorder = _Numbered(numbers)
