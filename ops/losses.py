@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tinygrad_rnn.backend import Array, xp
-from tinygrad_rnn.blas import machine_code, product
+from tinygrad_rnn.blas import add_product, machine_code, product
 from tinygrad_rnn.buffers import empty_buffer
 from tinygrad_rnn.ops.activations import log_softmax, sigmoid, softmax
 from tinygrad_rnn.ops.arithmetic import mul, square, sub, where
@@ -221,7 +221,7 @@ def _add_product(a: Array, b: Array, out: Array, spare: Array) -> None:
     for start in range(0, columns, width):
         some = slice(start, start + width)
         part = out[:, some]
-        part += product(a, b[:, some], spare[: part.size].reshape(part.shape, order=order))
+        add_product(a, b[:, some], part, spare[: part.size].reshape(part.shape, order=order))
 
 
 @joint

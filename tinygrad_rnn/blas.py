@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_rnn.backend import Array, xp
+from tinygrad_rnn.buffers import empty_buffer
 from tinygrad_rnn.engines import engine_in_force
 from tinygrad_rnn.threads import numpys_blas
 
@@ -65,18 +66,33 @@ def machine_code() -> Any:
 
 def product(a: Array, b: Array, out: Array) -> Array:
     """`matmul(a, b, out=out)`, a (...,M,K), b (...,K,C)."""
-    size = (*a.shape[-2:], b.shape[-1])
-    code = machine_code() if math.prod(size) >= WORTH_A_CALL and isinstance(out, np.ndarray) else None
-    if code is None or out.dtype.char not in "fd" or not a.dtype == b.dtype == out.dtype:
-        return _in_pieces(a, b, out, size)
+    if (code := _code_for(a, b, out)) is None:
+        return _in_pieces(a, b, out)
     for place in np.ndindex(out.shape[:-2]):
-        left, right, onto = _matrix(a, place), _matrix(b, place), out[place]
-        if onto.strides[1] != onto.itemsize:  # the other way round, if that is how it lies
-            left, right, onto = right.T, left.T, onto.T
-        if onto.strides[1] != onto.itemsize:
-            return _in_pieces(a, b, out, size)
-        code.shared_product(left, right, onto)
+        code.shared_product(*_as_rows(_matrix(a, place), _matrix(b, place), out[place]))
     return out
+
+
+def add_product(a: Array, b: Array, out: Array, spare: Array | None = None) -> Array:
+    """out += a @ b, a (M,K), b (K,C). Where the product must be made apart, it is made in `spare` if that is given."""
+    if (code := _code_for(a, b, out)) is None:
+        out += _in_pieces(a, b, empty_buffer(out.shape, out.dtype, xp(out)) if spare is None else spare)
+    else:
+        code.shared_product(*_as_rows(a, b, out), adds=True)
+    return out
+
+
+def _code_for(a: Array, b: Array, out: Array) -> Any:
+    """Machine code, where it can make a product, and is worth calling."""
+    large = math.prod(a.shape[-2:]) * b.shape[-1] >= WORTH_A_CALL
+    if not large or not isinstance(out, np.ndarray) or out.itemsize not in out.strides[-2:]:
+        return None
+    return machine_code() if out.dtype.char in "fd" and a.dtype == b.dtype == out.dtype else None
+
+
+def _as_rows(a: Array, b: Array, out: Array) -> tuple[Array, Array, Array]:
+    """A product whose result has its columns side by side: the other way round, where its rows are."""
+    return (a, b, out) if out.strides[1] == out.itemsize else (b.T, a.T, out.T)
 
 
 def _matrix(x: Array, place: tuple[int, ...]) -> Array:
@@ -85,9 +101,10 @@ def _matrix(x: Array, place: tuple[int, ...]) -> Array:
     return x[tuple(0 if n == 1 else i for i, n in zip(own, x.shape[:-2], strict=True))]
 
 
-def _in_pieces(a: Array, b: Array, out: Array, size: tuple[int, int, int]) -> Array:
+def _in_pieces(a: Array, b: Array, out: Array) -> Array:
     """The product by the array library, some rows or columns at a time where that is faster: on one thread, since only
     a large product is divided among several."""
+    size = (*a.shape[-2:], b.shape[-1])
     rows, columns = (rows_at_a_time(*size), columns_at_a_time(*size)) if isinstance(out, np.ndarray) else (0, 0)
     if (
         (rows or columns)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Iterable
 from contextlib import suppress
 from functools import cache
 from typing import Any
@@ -19,8 +20,12 @@ from tinygrad_rnn.machine.multiplying import multiply
 from tinygrad_rnn.machine.object_files import private_folder, version
 from tinygrad_rnn.threads import numpys_blas, one_blas_thread
 
-TRIED = ((256, 128, 1024), (128, 512, 1024), (512, 1024, 128))
-"""M, K and N of products as training has them: of a gradient, of weights, of an output layer."""
+SHALLOW = 128
+"""The largest K of a shallow product: packing is then a larger part of it, and so is what is done to an entry at the
+end."""
+
+TRIED = {"shallow": ((1024, 64, 512), (256, 128, 1024)), "deep": ((512, 1024, 128), (128, 2048, 256))}
+"""M, K and N of products as training has them."""
 
 TURNS = 5
 
@@ -28,25 +33,33 @@ CLEARLY = 0.95
 """Ours must take less than so much of BLAS's time."""
 
 
+def ours_is_faster(K: int, dtype: np.dtype[Any]) -> bool:
+    """Whether for a product of so many columns by as many rows, as it was found on this machine, now or before."""
+    return _found(dtype)["shallow" if K <= SHALLOW else "deep"]
+
+
 @cache
-def ours_is_faster(dtype: np.dtype[Any]) -> bool:
-    """As it was found on this machine, now or before."""
+def _found(dtype: np.dtype[Any]) -> dict[str, bool]:
     library = numpys_blas()
     known = f"{version()} {np.__version__} {library.architecture if library else ''} {dtype}"
     name, folder = f"products-{dtype.char}.json", private_folder()
     content = None if folder is None else kept(folder, name)
     if content is not None:
         with suppress(ValueError):
-            found = json.loads(content)
-            if found["of"] == known:
-                return bool(found["ours"])
+            before = json.loads(content)
+            if before["of"] == known:
+                return {kind: bool(before[kind]) for kind in TRIED}
     with one_blas_thread():
-        ours, theirs = map(sum, zip(*(_seconds(size, dtype) for size in TRIED), strict=True))
-    answer = bool(ours < CLEARLY * theirs)
+        found = {kind: _ours_takes_less(sizes, dtype) for kind, sizes in TRIED.items()}
     if folder is not None:
         with suppress(OSError):  # it is tried again
-            keep(folder, name, json.dumps({"of": known, "ours": answer}).encode())
-    return answer
+            keep(folder, name, json.dumps({"of": known, **found}).encode())
+    return found
+
+
+def _ours_takes_less(sizes: Iterable[tuple[int, int, int]], dtype: np.dtype[Any]) -> bool:
+    ours, theirs = map(sum, zip(*(_seconds(size, dtype) for size in sizes), strict=True))
+    return bool(ours < CLEARLY * theirs)
 
 
 def _seconds(size: tuple[int, int, int], dtype: np.dtype[Any]) -> tuple[float, float]:

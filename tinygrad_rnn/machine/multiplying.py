@@ -48,12 +48,12 @@ def address(x: Array) -> int:
     return found
 
 
-def multiply(a: Array, b: Array, out: Array) -> None:
-    """out = a @ b, of matrices of one dtype (float32 or float64), by our own function. Columns of `out` must lie side
-    by side; the others may lie in any way."""
+def multiply(a: Array, b: Array, out: Array, adds: bool = False) -> None:
+    """out = a @ b, or with `adds` out += a @ b, of matrices of one dtype (float32 or float64), by our own function.
+    Columns of `out` must lie side by side; the others may lie in any way."""
     (M, K), N, dtype = a.shape, b.shape[1], a.dtype
     _, function = product_functions(dtype)
     function(
         *(M, N, K, address(a), *a.strides, address(b), *b.strides),
-        *(address(out), out.strides[0], 0, _room.address(dtype)),
+        *(address(out), out.strides[0], adds, _room.address(dtype)),
     )

@@ -14,15 +14,16 @@ PRODUCT_SHARED_FROM = 1 << 23
 """Multiplications from which a product is worth more than one thread."""
 
 
-def shared_product(a: Array, b: Array, out: Array) -> None:
-    """out = a @ b, of matrices of one dtype (float32 or float64); `out` has its columns side by side."""
+def shared_product(a: Array, b: Array, out: Array, adds: bool = False) -> None:
+    """out = a @ b, or with `adds` out += a @ b, of matrices of one dtype (float32 or float64); `out` has its columns
+    side by side."""
     (M, K), N = a.shape, b.shape[1]
-    ours = ours_is_faster(a.dtype)
+    ours = adds or ours_is_faster(K, a.dtype)  # BLAS, by way of NumPy, does not add
     parts = threads() if M * N * K >= PRODUCT_SHARED_FROM else 1
 
     def part(rows: slice, columns: slice) -> None:
         if ours:
-            multiply(a[rows], b[:, columns], out[rows, columns])
+            multiply(a[rows], b[:, columns], out[rows, columns], adds)
         else:
             np.matmul(a[rows], b[:, columns], out=out[rows, columns])
 
