@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from tinygrad_rnn.loops.repeated import RepeatedStep
 from tinygrad_rnn.models.decoding import Decoded, decode
 from tinygrad_rnn.models.drawing import draw as draw
 from tinygrad_rnn.models.language import LanguageModel
@@ -77,8 +78,16 @@ def _continued(model: LanguageModel, prompt: Sequence[int], stop: int | None, ho
     lib = model.embedding.weight.xp
     first = lib.asarray(np.asarray([int(i) for i in prompt], dtype=np.int64)[:, None])
 
+    def one(state: Any, ids: Any) -> tuple[Any, Tensor]:
+        logits, state = model(ids[None], state)
+        return state, logits[-1]
+
+    repeated = RepeatedStep(one)
+
     def step(state: Any, ids: Any) -> tuple[Any, Tensor]:
-        logits, state = model(first if state is None else lib.asarray(ids)[None], state)
+        if state is not None:
+            return repeated(state, lib.asarray(ids))
+        logits, state = model(first, None)
         return state, logits[-1]
 
     return decode(step, None, int(prompt[-1]), stop, how, batch_axis=model.recurrent.batch_axes, **options)

@@ -33,7 +33,7 @@ from tinygrad_rnn.loops.executing import Loop
 from tinygrad_rnn.loops.fusing import fuse
 from tinygrad_rnn.loops.kernels import copy
 from tinygrad_rnn.loops.layout import Env, Layout
-from tinygrad_rnn.loops.machine.lowering import can_be_a_line
+from tinygrad_rnn.loops.machine.lowering import can_be_a_line, can_be_lowered
 from tinygrad_rnn.loops.merging import merge
 from tinygrad_rnn.loops.places import Home
 from tinygrad_rnn.loops.program import Equation, Program, Var
@@ -348,11 +348,45 @@ def _loop(direction: Direction, numbers: Iterator[int], engine: Engine) -> Loop:
     return _loop_by(direction, numbers, "numpy")
 
 
-def _loop_by(direction: Direction, numbers: Iterator[int], engine: Engine, why_not: str = "") -> Loop:
-    """Split, fuse, merge, lay out, emit."""
+def compile_step(program: Program) -> tuple[Program, Loop]:
+    """A program for one time step at a time, without a gradient: as much of it as can be is in the loop, which is
+    machine code. Raises NotInMachineCode. It is remembered."""
+    key = (program.key, "step")
+    with _lock:
+        found = _steps.get(key)
+    if found is None:
+        program = replace(program, operands=[])
+        apart = _not_to_be_lowered(program.equations)
+        direction = _forward_direction(program, set())
+        loop = _loop_by(direction, count(program.count + 10**6), "machine", is_apart=apart.__contains__)
+        with _lock:
+            found = _remember(_steps, key, (program, loop))
+    return found
+
+
+def _not_to_be_lowered(equations: list[Equation]) -> set[Equation]:
+    """What machine code cannot hold, and all that it needs."""
+    found: set[Equation] = set()
+    needed: set[Var] = set()
+    for e in reversed(equations):
+        if not can_be_lowered(e) or not needed.isdisjoint(e.outs):
+            found.add(e)
+            needed.update(e.reads)
+    return found
+
+
+def _loop_by(
+    direction: Direction,
+    numbers: Iterator[int],
+    engine: Engine,
+    why_not: str = "",
+    is_apart: Callable[[Equation], bool] = whole,
+) -> Loop:
+    """Split, fuse, merge, lay out, emit. What does not wait for the state is done apart, for all time steps at once, if
+    it can be (`is_apart`)."""
     carry, timed, kept = direction.carry, direction.timed, direction.kept
     equations, ends = _handed_on(direction, numbers)
-    parts = split_step(equations, carry, timed, ends, kept, whole)
+    parts = split_step(equations, carry, timed, ends, kept, is_apart)
     contract(parts, [*carry, *timed], {*kept, *ends})
     _into_the_loop(parts.loop, ends, numbers)
     if engine == "machine":
@@ -394,6 +428,7 @@ def _into_the_loop(loop: list[Equation], ends: list[Var], numbers: Iterator[int]
 
 CACHE_SIZE = 64
 _cache: OrderedDict[Any, Compiled] = OrderedDict()
+_steps: OrderedDict[Any, tuple[Program, Loop]] = OrderedDict()
 _lock = threading.Lock()
 
 

@@ -486,6 +486,15 @@ def can_be_a_line(e: Equation) -> bool:
     return kind == "f" or e.primitive in plain or (kind in "iu" and e.primitive not in FLOATING | SIMPLER.keys())
 
 
+def can_be_lowered(e: Equation) -> bool:
+    """Whether an equation is of a kind that a loop can hold."""
+    if any(v.dtype.char not in DTYPES for v in (*e.reads, *e.outs)):
+        return False
+    if e.primitive in (_getitem, _scatter):
+        return len(e.reads) == 1
+    return e.primitive in _VIEWS or e.primitive in _RULES or e.primitive in SIMPLER or can_be_a_line(e)
+
+
 def _taken_as(primitive: Primitive[Any], args: Sequence[Any], dtype: np.dtype[Any]) -> tuple[np.dtype[Any], ...]:
     """The dtypes in which the arguments of an op are taken, that of its result being `dtype`."""
     truth = np.dtype(bool)

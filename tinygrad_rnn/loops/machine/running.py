@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from tinygrad_rnn.machine.multiplying import address, product_functions
 from tinygrad_rnn.machine.object_files import object_code_of
 from tinygrad_rnn.machine.product import TALL, pack, packed_size
 from tinygrad_rnn.machine.refusal import NotInMachineCode
+from tinygrad_rnn.machine.sharing import cut
 from tinygrad_rnn.machine.target import Linked, multiplies_and_adds, register_bytes
 from tinygrad_rnn.threads import in_threads, threads
 
@@ -48,16 +50,24 @@ class MachineLoop:
     def run(self, steps: int, env: Env, rings: dict[Var, tuple[Array, Array]]) -> None:
         """`env` holds what the loop reads from outside and the arrays for what it stores; `rings` the two arrays of
         each ringed state."""
+        self.ready(steps, env, rings)()
+
+    def ready(self, steps: int, env: Env, rings: dict[Var, tuple[Array, Array]]) -> Callable[[], None]:
+        """The same, to be run as often as wanted, on what the arrays then hold; but weights are what they are now."""
         schedule = self.schedule
         self.layout.show_slices(env)
         table, held = _Table(self, steps, env, rings).filled()
-        at, rows = table.ctypes.data, schedule.rows or 1
+        held.append(table)
+        at, rows = address(table), schedule.rows or 1
         parts = 1
         if schedule.rows is not None and steps * schedule.work >= WORTH_SHARING:
             parts = max(1, min(threads(), -(-rows // TALL)))
-        cuts = [min(rows, -(-rows * i // parts // TALL) * TALL) for i in range(parts)] + [rows]
-        in_threads(parts, lambda i: self._function(steps, cuts[i], cuts[i + 1], at))
-        del held
+        cuts = cut(rows, parts, TALL)
+
+        def run(held: list[Array] = held) -> None:
+            in_threads(parts, lambda i: self._function(steps, cuts[i], cuts[i + 1], at))
+
+        return run
 
 
 class _Scratch:

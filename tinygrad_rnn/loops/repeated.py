@@ -1,0 +1,106 @@
+"""A step that is asked for again and again by somebody who looks at each result first, such as a decoder: recorded and
+compiled once, and run on arrays that stay where they are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from tinygrad_rnn.backend import Array
+from tinygrad_rnn.engines import engine_in_force
+from tinygrad_rnn.loops.compiling import compile_step
+from tinygrad_rnn.loops.executing import Loop
+from tinygrad_rnn.loops.layout import Env
+from tinygrad_rnn.loops.program import Equation, Program, Var
+from tinygrad_rnn.loops.recorder import record_step
+from tinygrad_rnn.loops.trees import flat, rebuild
+from tinygrad_rnn.tape import Box
+from tinygrad_rnn.tensor import Tensor
+
+Step = Callable[[Any, Any], tuple[Any, Any]]
+
+
+class RepeatedStep:
+    """`step(state, x) -> (state, y)`, a function of nothing else: what it closes over is read when it is first called
+    with Tensors of other shapes. Without a tape. It runs as machine code where that is in force and the step can be
+    had so, and otherwise as it is."""
+
+    def __init__(self, step: Step) -> None:
+        self.step = step
+        self._made_for: Any = None
+        self._compiled: _OneStep | None = None
+
+    def __call__(self, state: Any, x: Any) -> tuple[Any, Any]:
+        """The new state and what the step puts out."""
+        if engine_in_force() != "machine":
+            return self.step(state, x)
+        given = [_array(v) for v in (*flat(state), *flat(x))]
+        kinds = [(type(v), v.shape, v.dtype) if v is not None else None for v in given]
+        if kinds != self._made_for:
+            self._made_for, self._compiled = kinds, None if None in kinds else _compiled(self.step, state, x)
+        if self._compiled is None:
+            return self.step(state, x)
+        count = len(flat(state))
+        states, ys = self._compiled.run(given[:count], given[count:])
+        return rebuild(state, map(Tensor, states)), rebuild(self._compiled.y, map(Tensor, ys))
+
+
+def _array(v: Any) -> Any:
+    """The array of a Tensor off the tape, or an array; None for anything else."""
+    data = v.data if isinstance(v, Box) and v.node is None else v
+    return data if isinstance(data, np.ndarray) else None
+
+
+def _compiled(step: Step, state: Any, x: Any) -> _OneStep | None:
+    """The step for arrays of these shapes; None where it cannot be had as machine code."""
+    try:
+        program, _, y = record_step(step, state, rebuild(x, (_array(v)[None] for v in flat(x))))
+        return _OneStep(*compile_step(program), program.operands, y)
+    except Exception:  # the step itself says what is wrong with it
+        return None
+
+
+class _OneStep:
+    """The forward loop of a program for one time step, with its arrays: all that is timed has a time axis of 1."""
+
+    def __init__(self, program: Program, loop: Loop, operands: list[Any], y: Any) -> None:
+        self.program, self.loop, self.y = program, loop, y
+        captured = (v.data if isinstance(v, Box) else v for v in operands)
+        self.env: Env = dict(zip(program.captured, captured, strict=True))
+        for v in (*program.xs, *(out for e in loop.parts.before for out in e.outs)):
+            self.env[v] = np.zeros((1, *v.shape), v.dtype)
+        for e in loop.parts.once:
+            result = e.primitive.forward(*(self.env[a] if isinstance(a, Var) else a for a in e.args), **e.params)
+            self.env.update(zip(e.outs, result if e.several else (result,), strict=True))
+        zeros = [np.zeros(v.shape, v.dtype) for v in loop.layout.carry]
+        rings, ends = loop.layout.allocate(1, self.env, zeros)
+        paired = dict(loop.layout.paired)
+        self.starts = [self.env[c][0, ...] if c in paired else rings[c][0] for c in loop.layout.carry]
+        self.ends = [ends[c] for c in loop.layout.carry]
+        self.ready = loop.body.ready(1, self.env, rings)
+
+    def run(self, states: list[Array], xs: list[Array]) -> tuple[list[Array], list[Array]]:
+        """New states and outputs, in arrays of their own."""
+        for array, state in zip(self.starts, states, strict=True):
+            array[...] = state
+        for v, x in zip(self.program.xs, xs, strict=True):
+            self.env[v][0] = x
+        for e in self.loop.parts.before:
+            self._run(e)
+        self.ready()
+        for e in self.loop.parts.after:
+            self._run(e)
+        return [end.copy() for end in self.ends], [self._now(v).copy() for v in self.program.ys]
+
+    def _now(self, v: Var) -> Array:
+        return self.env[v][0, ...] if v in self.loop.layout.timed else self.env[v]
+
+    def _run(self, e: Equation) -> None:
+        result = e.primitive.forward(*(self._now(a) if isinstance(a, Var) else a for a in e.args), **e.params)
+        for v, value in zip(e.outs, result if e.several else (result,), strict=True):
+            if v in self.env:
+                self.env[v][0] = value
+            else:
+                self.env[v] = value[None]
