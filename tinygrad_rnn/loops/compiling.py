@@ -60,6 +60,11 @@ class Compiled:
     others: BackwardLoops | None
     """Those of other steps."""
 
+    def emit(self) -> None:
+        """Makes it ready to run: what is wrong with it is told now."""
+        for loop in (self.forward, *(() if self.backward is None else (self.backward.loop,))):
+            _ = loop.emitted
+
     def run_forward(self, operands: Sequence[Array]) -> tuple[tuple[Array, ...], Env]:
         """From captured operands, states and inputs to last states and outputs; and what the backward pass reads."""
         program = self.program
@@ -408,5 +413,6 @@ def compiled_program(program: Program, needs: tuple[bool, ...], engine: Engine) 
             _cache.move_to_end(key)
             return found
     made = compile_program(program, needs, engine)
+    made.emit()
     with _lock:
         return _remember(_cache, key, made, CACHE_SIZE)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any
 
 from tinygrad_rnn.backend import Array
@@ -19,9 +20,13 @@ class Loop:
     """A split and merged program."""
 
     def __init__(self, parts: Parts, layout: Layout, engine: Engine) -> None:
-        self.parts, self.layout = parts, layout
-        self.body, self.why_not = _emitted(self.layout, engine)
-        """What runs the loop; and if that is NumPy and was to be machine code, why."""
+        self.parts, self.layout, self.engine = parts, layout, engine
+
+    @cached_property
+    def emitted(self) -> tuple[Any, str]:
+        """What runs the loop; and if that is NumPy and was to be machine code, why. Made when it is first asked for: to
+        read what a loop consists of takes no LLVM."""
+        return _emitted(self.layout, self.engine)
 
     def run(self, steps: int, env: Env, start: Sequence[Array]) -> list[Array]:
         """Runs all parts: `env` holds captured operands and, with a time axis, what is timed, and is filled with
@@ -32,7 +37,7 @@ class Loop:
         self.layout.show_slices(env)
         self._run_whole(self.parts.before, env, steps)
         rings, ends = self.layout.allocate(steps, env, start)
-        self.body.run(steps, env, rings)
+        self.emitted[0].run(steps, env, rings)
         self.layout.show_slices(env)
         self._run_whole(self.parts.after, env, steps)
         return [ends[c] for c in self.layout.carry]
