@@ -239,7 +239,7 @@ def test_the_source_remarks_which_array_is_that_of_the_step_before(capsys: pytes
 
 B, H = 2, 6
 W, U = (Parameter(np.random.default_rng(seed).standard_normal((H, H)), name=name) for seed, name in enumerate("WU"))
-scale = Parameter(np.random.default_rng(3).standard_normal(H), name="scale")
+scale, offset = (Parameter(np.arange(float(H)) - i, name=name) for i, name in enumerate(("scale", "offset")))
 
 
 def gated(h: Tensor, x: Tensor) -> Tensor:
@@ -254,6 +254,10 @@ def normalized(h: Tensor, x: Tensor) -> Tensor:
 
 def bracketed(h: Tensor, x: Tensor) -> Tensor:
     return ops.where(h > x, -(h - (x - h)) / (h * h + 2) - (h + x) * -2.5, -h) ** 2 % (1 / (h * h))
+
+
+def biased(h: Tensor, x: Tensor) -> Tensor:
+    return ops.sigmoid(h @ W + scale) * ops.tanh(h @ U + offset) + x
 
 
 def weighed(h: Tensor, x: Tensor) -> Tensor:
@@ -305,7 +309,7 @@ def calculated(loop: str, **given: Any) -> dict[str, Any]:
     return values
 
 
-@pytest.mark.parametrize("step", [gated, normalized, bracketed, weighed, seen_otherwise, outer, across])
+@pytest.mark.parametrize("step", [gated, normalized, bracketed, biased, weighed, seen_otherwise, outer, across])
 def test_the_entries_that_are_shown_come_to_what_the_step_does(step: Any, capsys: pytest.CaptureFixture[str]) -> None:
     def scanned(h: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
         return (step(h, x),) * 2
@@ -313,7 +317,7 @@ def test_the_entries_that_are_shown_come_to_what_the_step_does(step: Any, capsys
     h, x = np.random.default_rng(0).standard_normal((2, B, H))
     tg.explain(tg.scan, scanned, Tensor(h), Tensor(np.stack([x, x])), form="entries")
     loop = section(capsys.readouterr().out, "for each step, first to last:\n", "\nas machine code")
-    found = calculated(textwrap.dedent(loop), h=h, x=x, W=W.data, U=U.data, scale=scale.data)
+    found = calculated(textwrap.dedent(loop), h=h, x=x, W=W.data, U=U.data, scale=scale.data, offset=offset.data)
     np.testing.assert_allclose(found["h_new"].array(), step(Tensor(h), Tensor(x)).numpy(), rtol=1e-12)
 
 
@@ -335,6 +339,13 @@ as machine code: 1 pass, 3 products, 736 bytes a step read or written
 """
     )
     assert "for each step, last to first:\n" in text.partition("── Backward")[2]
+
+    def step(h: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
+        return h * 0.5 + ops.softplus((h + x).detach()), h
+
+    tg.explain(tg.scan, step, Tensor(np.zeros((2, 3))), Tensor(np.ones((4, 2, 3))), form="entries")
+    lines = ["t2 = h[b, j] + x[b, j]", "h_new[b, j] = h[b, j] * 0.5 + (maximum(t2, 0.0) + log1p(exp(-abs(t2))))"]
+    assert "\n            ".join(["", *lines, ""]).rstrip() in capsys.readouterr().out
 
 
 def test_beside_the_source_stands_what_runs_as_machine_code(capsys: pytest.CaptureFixture[str]) -> None:

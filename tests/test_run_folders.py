@@ -650,6 +650,16 @@ def test_a_run_of_machine_code_goes_on_with_numpy_where_llvmlite_is_missing_and_
         engine_put_in_force(resume_run(last, quietly, engine="machine").options, "cpu")
 
 
+def test_a_run_from_before_there_was_machine_code_goes_on_with_numpy(
+    text: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_of(text).save(last := tmp_path / "last.safetensors")
+    without(last)
+    monkeypatch.setattr(engines.switch, "default", "machine")
+    notes = list[str]()
+    assert resume_run(last, notes.append).options.engine == "numpy" and notes == []
+
+
 def test_the_engine_of_a_run_is_one_that_is_known(text: Path, tmp_path: Path) -> None:
     run_of(text).save(last := tmp_path / "last.safetensors")
     saved = checkpoint.load(last)

@@ -63,7 +63,7 @@ class Compiled:
     def emit(self) -> None:
         """Makes it ready to run: what is wrong with it is told now."""
         for loop in (self.forward, *(() if self.backward is None else (self.backward.loop,))):
-            _ = loop.emitted
+            loop.emit()
 
     def run_forward(self, operands: Sequence[Array]) -> tuple[tuple[Array, ...], Env]:
         """From captured operands, states and inputs to last states and outputs; and what the backward pass reads."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cached_property
 from typing import Any
 
 from tinygrad_rnn.backend import Array
@@ -21,12 +20,15 @@ class Loop:
 
     def __init__(self, parts: Parts, layout: Layout, engine: Engine) -> None:
         self.parts, self.layout, self.engine = parts, layout, engine
+        self.body: Any = None
+        """What runs the loop, once there is any: to read what a loop consists of takes no LLVM."""
+        self.why_not = ""
+        """If that is NumPy and was to be machine code, why."""
 
-    @cached_property
-    def emitted(self) -> tuple[Any, str]:
-        """What runs the loop; and if that is NumPy and was to be machine code, why. Made when it is first asked for: to
-        read what a loop consists of takes no LLVM."""
-        return _emitted(self.layout, self.engine)
+    def emit(self) -> None:
+        """Makes what runs the loop."""
+        if self.body is None:  # (no cached_property, which holds a lock in Python 3.11 that a fork would inherit)
+            self.body, self.why_not = _emitted(self.layout, self.engine)
 
     def run(self, steps: int, env: Env, start: Sequence[Array]) -> list[Array]:
         """Runs all parts: `env` holds captured operands and, with a time axis, what is timed, and is filled with
@@ -37,7 +39,8 @@ class Loop:
         self.layout.show_slices(env)
         self._run_whole(self.parts.before, env, steps)
         rings, ends = self.layout.allocate(steps, env, start)
-        self.emitted[0].run(steps, env, rings)
+        self.emit()
+        self.body.run(steps, env, rings)
         self.layout.show_slices(env)
         self._run_whole(self.parts.after, env, steps)
         return [ends[c] for c in self.layout.carry]
