@@ -348,6 +348,19 @@ as machine code: 1 pass, 3 products, 736 bytes a step read or written
     assert "\n            ".join(["", *lines, ""]).rstrip() in capsys.readouterr().out
 
 
+def test_an_index_has_the_name_of_no_value(capsys: pytest.CaptureFixture[str]) -> None:
+    given = Tensor(np.ones((2, 3)))
+
+    def step(s: dict[str, Tensor], x: Tensor) -> Any:
+        b, k = s["b"] + x, s["k"] * x
+        return {"b": b, "k": k}, b
+
+    tg.explain(tg.scan, step, {"b": given, "k": given}, Tensor(np.ones((4, 2, 3))), form="entries")
+    loop = section(capsys.readouterr().out, "for each step", "as machine code")
+    (letters,) = re.findall(r"for (\w+, \w+) in \(2, 3\):", loop)
+    assert letters == "j, l" and "b[j, l] = " in loop and "k[j, l] = " in loop
+
+
 def test_beside_the_source_stands_what_runs_as_machine_code(capsys: pytest.CaptureFixture[str]) -> None:
     text = shown(capsys, RNN(5, 4), XS)
     # h @ W and back: 32 + 64 + 32 bytes. Then the pass: that, the part of x, and h'.

@@ -93,8 +93,8 @@ class _Reading:
         taken = {*self.identifiers.values()}
         self.free = (name for n in count(1) if (name := f"e{n}") not in taken)
         self.unnamed: dict[Piece, str] = {}
-        self.letters = [letter for letter in "jklmnpqrsuvwxyzacdefghio" if letter not in taken]
-        self.row = "b" if "b" not in taken else self.letters.pop()
+        letters = [*"bjklmnpqrsuvwxyzacdefghio", *(f"index{n}" for n in range(64))]  # more axes than an array can have
+        self.row, *self.letters = [letter for letter in letters if letter not in taken]
 
     def lines(self) -> Iterator[str]:
         """All of it, below the line that says how often."""
