@@ -25,9 +25,12 @@ from example_counts import part_of_the_examples
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tinygrad_rnn import engines
 from tinygrad_rnn.cli import inspect_command, main
 from tinygrad_rnn.cli.options import seconds
 from tinygrad_rnn.data import TextError
+from tinygrad_rnn.engines import ENGINES, Engine
+from tinygrad_rnn.loops import compiling, scanning
 from tinygrad_rnn.models import checkpoint
 from tinygrad_rnn.tasks.language import task as language_task
 from tinygrad_rnn.tasks.language.opening import load_language_model
@@ -203,11 +206,12 @@ GIVEN: dict[str, tuple[str, Any]] = {
     "patience": ("--patience 2", 2),
     "seed": ("--seed 11", 11),
     "threads": ("--threads 2", 2),
+    "engine": ("--engine numpy", "numpy"),
 }
 
 
 def settings_from(monkeypatch: pytest.MonkeyPatch, out: Path, *args: str) -> LanguageOptions:
-    """The settings that a command line comes to."""
+    """The settings that a command line comes to, but for an engine that it does not name."""
     seen: list[LanguageOptions] = []
 
     def stop(settings: LanguageOptions, note: Any) -> Any:
@@ -216,7 +220,8 @@ def settings_from(monkeypatch: pytest.MonkeyPatch, out: Path, *args: str) -> Lan
 
     monkeypatch.setattr(language_task, "read_corpus", stop)
     assert fails("train", *args, "--out", out) == "far enough\n"
-    return seen[0]
+    assert seen[0].engine in ENGINES
+    return seen[0] if "--engine" in args else seen[0].changed(engine=None)
 
 
 def test_every_setting_has_an_option() -> None:
@@ -312,6 +317,73 @@ def test_other_times_are_refused(text: str) -> None:
         assert 0 < seconds(text) < float("inf")
     except OptionError as error:
         assert repr(text) in str(error)
+
+
+# --- The engine ------------------------------------------------------------------------------------------------
+
+NAMES = "--lines --layers 1 --hidden 4 --embedding 4 --epochs 1 --sentences 0".split()
+
+
+def engines_that_ran(monkeypatch: pytest.MonkeyPatch) -> set[str]:
+    """Fills up with the engines that compiled the loops, for whatever is run from now on."""
+    seen: set[str] = set()
+    real = compiling.compiled_program
+
+    def watched(program: Any, needs: Any, engine: Engine) -> Any:
+        seen.add(engine)
+        return real(program, needs, engine)
+
+    monkeypatch.setattr(scanning, "compiled_program", watched)
+    return seen
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_whole_command_runs_by_the_engine_that_it_is_told_and_the_run_goes_on_by_it(
+    engine: Engine, place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not engines.is_installed(engine):
+        pytest.skip("llvmlite is not installed")
+    (other,) = {*ENGINES} - {engine}
+    monkeypatch.setattr(engines.switch, "default", other)
+    seen = engines_that_ran(monkeypatch)
+    text = works("train", "--text", place / "text.txt", *NAMES, "--engine", engine, "--out", tmp_path)
+    assert seen == {engine} and ("float32 on cpu, machine code" in text) == (engine == "machine")
+    last = tmp_path / "last.safetensors"
+    assert checkpoint.load(last).meta["settings"]["engine"] == engine
+    seen.clear()
+    works("train", "--resume", last, "--epochs", 2)
+    assert seen == {engine} and engines.engine_in_force() == other
+    works("train", "--text", place / "text.txt", *NAMES, "--engine", engine, "--epochs", 2, "--out", tmp_path / "whole")
+    assert contents(last)[0] == contents(tmp_path / "whole" / last.name)[0]
+
+
+def test_where_llvmlite_is_missing_a_run_says_once_what_would_make_it_faster(
+    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engines.switch, "default", True)
+    monkeypatch.setattr(engines, "_is_there", lambda module: False)
+    line = ["train", "--text", place / "text.txt", *NAMES]
+    text = works(*line, "--out", tmp_path / "a")
+    assert [line for line in text.splitlines() if "tinygrad-rnn[fast]" in line] == [
+        f"note      Loops run as NumPy calls; as machine code they are faster: {engines.INSTALL}"
+    ]
+    assert checkpoint.load(tmp_path / "a" / "last.safetensors").meta["settings"]["engine"] == "numpy"
+    assert "[fast]" not in works(*line, "--out", tmp_path / "b", "--quiet")
+    assert "[fast]" not in works(*line, "--out", tmp_path / "c", "--engine", "numpy")
+    monkeypatch.setattr(engines.switch, "default", "numpy")  # as compiled("numpy") has it, which is meant so
+    assert "[fast]" not in works(*line, "--out", tmp_path / "d")
+
+
+def test_machine_code_without_llvmlite_is_refused_before_anything_is_read(
+    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engines, "_is_there", lambda module: False)
+    expected = f"--engine machine needs llvmlite, which is not installed: {engines.INSTALL}\n"
+    for task in ([], ["classify"]):
+        assert fails("train", *task, "--engine", "machine", "--out", tmp_path / "new") == expected
+    works("train", "--text", place / "text.txt", *NAMES, "--out", tmp_path / "run")
+    last = tmp_path / "run" / "last.safetensors"
+    assert fails("train", "--resume", last, "--engine", "machine", "--epochs", 2) == expected
 
 
 # --- Training --------------------------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 import tinygrad_rnn as tg
 from tinygrad_rnn import ops, scan
-from tinygrad_rnn.loops import ScanWarning, compiling, scanning, unroll
+from tinygrad_rnn.loops import ScanWarning, compiling, executing, scanning, unroll
 from tinygrad_rnn.models import GRU, LSTM, Cell, LSTMCell, Recurrent
 from tinygrad_rnn.tensor import Parameter, Tensor
 
@@ -441,6 +441,18 @@ def test_a_reason_that_no_line_of_the_step_has_names_the_step() -> None:
     (caught,) = plainly(step, Tensor(0.0), Tensor(np.ones(3)))[1]
     assert "from float32 of () to float64 of ()" in str(caught.message)
     assert re.search(r"py:\d+: def step\(", str(caught.message))
+
+
+def test_a_step_that_cannot_be_written_as_code_runs_as_a_plain_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    def emitted(*_: Any) -> Any:
+        raise NotImplementedError("nobody has written this yet")
+
+    monkeypatch.setattr(executing, "_machine_loop", emitted)
+    monkeypatch.setattr(executing, "Emitted", emitted)
+    monkeypatch.setattr(compiling, "_cache", OrderedDict())
+    with pytest.warns(ScanWarning, match="runs as a plain loop, because nobody has written this yet"):
+        last, _ = scan(lambda s, x: (s + 3 * x, s), Tensor(np.ones(2)), Tensor(np.ones((4, 2))))
+    assert last.numpy().tolist() == [13, 13]
 
 
 def test_an_error_in_a_step_is_the_one_of_the_plain_loop() -> None:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import ast
+import re
 import sys
+import textwrap
 import warnings
+from collections import defaultdict
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,8 +16,8 @@ import pytest
 from garbage import nothing_left_for_the_collector
 
 import tinygrad_rnn as tg
-from tinygrad_rnn import ops
-from tinygrad_rnn.loops import compiling
+from tinygrad_rnn import engines, ops
+from tinygrad_rnn.loops import compiling, executing
 from tinygrad_rnn.loops.local_names import watched_locals
 from tinygrad_rnn.models import GRU, LSTM, RNN, Cell, LanguageModel, Recurrent
 from tinygrad_rnn.tensor import Parameter, Tensor
@@ -54,7 +57,7 @@ def test_input_products_come_before_the_loop_and_weight_gradients_after_it(capsy
 
 def test_the_sources_that_are_shown_are_programs_of_both_loops(capsys: pytest.CaptureFixture[str]) -> None:
     text = shown(capsys, GRU(5, 4, reset="before"), XS)
-    sources = [part.split("\nafter the loop")[0] for part in text.split("operations a step\n")[1:]]
+    sources = [part.split("\nas machine code")[0] for part in text.split("operations a step\n")[1:]]
     assert len(sources) == 2
     for source, reverse in zip(sources, (False, True), strict=True):
         (function,) = ast.parse("\n".join(line[4:] for line in source.split("\n"))).body
@@ -228,3 +231,179 @@ def test_what_no_line_of_the_step_names_is_called_by_its_part(capsys: pytest.Cap
 def test_the_source_remarks_which_array_is_that_of_the_step_before(capsys: pytest.CaptureFixture[str]) -> None:
     text = shown(capsys, GRU(5, 4), XS)
     assert "# h_new of one step is h of the next" in text.partition("── Backward")[0]
+
+
+# --- Machine code ----------------------------------------------------------------------------------------------
+
+B, H = 2, 6
+W, U = (Parameter(np.random.default_rng(seed).standard_normal((H, H)), name=name) for seed, name in enumerate("WU"))
+scale, offset = (Parameter(np.arange(float(H)) - i, name=name) for i, name in enumerate(("scale", "offset")))
+
+
+def gated(h: Tensor, x: Tensor) -> Tensor:
+    z = ops.sigmoid(h @ W + x)
+    return (1 - z) * h + z * ops.tanh(h @ U - x)
+
+
+def normalized(h: Tensor, x: Tensor) -> Tensor:
+    rest = h - ops.mean(h, -1, True)
+    return rest / ops.sqrt(ops.mean(ops.square(rest), -1, True) + 0.1) * scale + x
+
+
+def bracketed(h: Tensor, x: Tensor) -> Tensor:
+    return ops.where(h > x, -(h - (x - h)) / (h * h + 2) - (h + x) * -2.5, -h) ** 2 % (1 / (h * h))
+
+
+def biased(h: Tensor, x: Tensor) -> Tensor:
+    return ops.sigmoid(h @ W + scale) * ops.tanh(h @ U + offset) + x
+
+
+def weighed(h: Tensor, x: Tensor) -> Tensor:
+    return ops.softmax(h * x, -1) * ops.softplus(h)
+
+
+def seen_otherwise(h: Tensor, x: Tensor) -> Tensor:
+    first = ops.concatenate([h[:, 1::2], ops.flip(h[:, :3], -1)], -1)
+    parts = ops.swapaxes((h * 2).reshape(B, 2, 3), 1, 2)
+    return first * x + parts.reshape(B, H) * ops.exp(parts[:, 1, 1:] - 5)
+
+
+def outer(h: Tensor, x: Tensor) -> Tensor:
+    table = h[:, :, None] * ops.tanh(h)[:, None, :]
+    return (table @ h[:, :, None]).reshape(B, H) + ops.sum(table) + x
+
+
+def across(h: Tensor, x: Tensor) -> Tensor:
+    return (ops.exp(h.reshape(H, B)) * 0.1).reshape(B, H) + x
+
+
+class Entries(dict[Any, Any]):
+    """Memory that is written entry by entry."""
+
+    def __missing__(self, index: Any) -> float:
+        return 0.0
+
+    @property
+    def flat(self) -> list[Any]:
+        return [self[index] for index in sorted(self)]
+
+    def array(self) -> Any:
+        return np.reshape(self.flat, np.max([*self], 0) + 1)
+
+    def __add__(self, other: Any) -> Any:
+        return 0.0 + other  # a single number, which has no index
+
+    def __matmul__(self, other: Any) -> Any:
+        return self.array() @ other
+
+
+def calculated(loop: str, **given: Any) -> dict[str, Any]:
+    """What a step comes to, whose text is run as a program."""
+    program = re.sub(r"for (.*) in (\(.*\)):", r"for (\1,) in ndindex\2:", re.sub("   +[(].*", "", loop))
+    functions = {name: getattr(np, name) for name in "exp tanh sqrt square where maximum abs log1p ndindex".split()}
+    functions["sigmoid"] = lambda x: 1 / (1 + np.exp(-x))
+    values: dict[str, Any] = defaultdict(Entries, given, **functions)
+    exec(program, {}, values)
+    return values
+
+
+@pytest.mark.parametrize("step", [gated, normalized, bracketed, biased, weighed, seen_otherwise, outer, across])
+def test_the_entries_that_are_shown_come_to_what_the_step_does(step: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    def scanned(h: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
+        return (step(h, x),) * 2
+
+    h, x = np.random.default_rng(0).standard_normal((2, B, H))
+    tg.explain(tg.scan, scanned, Tensor(h), Tensor(np.stack([x, x])), form="entries")
+    loop = section(capsys.readouterr().out, "for each step, first to last:\n", "\nas machine code")
+    found = calculated(textwrap.dedent(loop), h=h, x=x, W=W.data, U=U.data, scale=scale.data, offset=offset.data)
+    np.testing.assert_allclose(found["h_new"].array(), step(Tensor(h), Tensor(x)).numpy(), rtol=1e-12)
+
+
+def test_a_loop_is_shown_as_a_textbook_has_it(capsys: pytest.CaptureFixture[str]) -> None:
+    tg.explain(GRU(5, 4), XS, form="entries")
+    text = capsys.readouterr().out
+    assert section(text, "from the first step on: ", "after the loop") == (
+        """12 operations a step
+    for each step, first to last:
+        t3 = h @ z_W                                              (2, 4) @ (4, 4)
+        t6 = h @ r_W                                              (2, 4) @ (4, 4)
+        n_sum = h @ n_W                                           (2, 4) @ (4, 4)
+        for b, j in (2, 4):
+            z[b, j] = sigmoid(t1[b, j] + z_b[j] + t3[b, j])
+            r[b, j] = sigmoid(t4[b, j] + r_b[j] + t6[b, j])
+            n[b, j] = tanh(t7[b, j] + n_b[j] + r[b, j] * n_sum[b, j])
+            h_new[b, j] = (1 - z[b, j]) * n[b, j] + z[b, j] * h[b, j]
+as machine code: 1 pass, 3 products, 784 bytes a step read or written
+"""
+    )
+    assert "for each step, last to first:\n" in text.partition("── Backward")[2]
+
+    def step(h: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
+        return h * 0.5 + ops.softplus((h + x).detach()), h
+
+    tg.explain(tg.scan, step, Tensor(np.zeros((2, 3))), Tensor(np.ones((4, 2, 3))), form="entries")
+    lines = ["t2 = h[b, j] + x[b, j]", "h_new[b, j] = h[b, j] * 0.5 + (maximum(t2, 0.0) + log1p(exp(-abs(t2))))"]
+    assert "\n            ".join(["", *lines, ""]).rstrip() in capsys.readouterr().out
+
+
+def test_an_index_has_the_name_of_no_value(capsys: pytest.CaptureFixture[str]) -> None:
+    given = Tensor(np.ones((2, 3)))
+
+    def step(s: dict[str, Tensor], x: Tensor) -> Any:
+        b, k = s["b"] + x, s["k"] * x
+        return {"b": b, "k": k}, b
+
+    tg.explain(tg.scan, step, {"b": given, "k": given}, Tensor(np.ones((4, 2, 3))), form="entries")
+    loop = section(capsys.readouterr().out, "for each step", "as machine code")
+    (letters,) = re.findall(r"for (\w+, \w+) in \(2, 3\):", loop)
+    assert letters == "j, l" and "b[j, l] = " in loop and "k[j, l] = " in loop
+
+
+def test_beside_the_source_stands_what_runs_as_machine_code(capsys: pytest.CaptureFixture[str]) -> None:
+    text = shown(capsys, RNN(5, 4), XS)
+    # h @ W and back: 32 + 64 + 32 bytes. Then the pass: that, the part of x, the bias and h'.
+    assert "\nas machine code: 1 pass, 1 product, 240 bytes a step read or written\n" in text
+    assert text.count("as machine code: ") == 2 and text.count("def loop(") == 2
+
+    def step(total: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
+        return total + x, ops.sum(total * x, -1)
+
+    text = shown(capsys, tg.scan, step, Tensor(np.zeros((2, 3))), Tensor(np.ones((4, 2, 3))))
+    assert "as machine code: 1 pass, 0 products, 144 bytes a step" in section(text, "── Forward", "── Backward")
+
+
+def test_of_a_loop_that_stays_with_numpy_the_reason_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    def step(s: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
+        return ops.cumsum(s + x, -1), s
+
+    for form in (None, "entries"):
+        tg.explain(tg.scan, step, Tensor(np.zeros((2, 3))), Tensor(np.ones((4, 2, 3))), form=form)
+        text = section(capsys.readouterr().out, "── Forward", "── Backward")
+        assert "\nthe loop runs as NumPy calls, because cumsum is not done in machine code\n" in text
+        assert "def loop(" in text and "as machine code:" not in text
+
+
+@pytest.mark.parametrize("form", [None, "entries"])
+def test_machine_code_is_explained_without_llvm(
+    form: str | None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with tg.compiled("numpy"):
+        tg.explain(GRU(5, 4), XS, form=form)
+        there = capsys.readouterr().out
+
+        def opened(*_: Any) -> Any:
+            raise AssertionError("this would open LLVM")
+
+        monkeypatch.setattr(executing, "_machine_loop", opened)
+        monkeypatch.setattr(engines, "_is_there", lambda module: False)
+        tg.explain(GRU(5, 4), XS, form=form)
+    missing = capsys.readouterr().out
+    assert missing.count(f"as machine code (with llvmlite: {engines.INSTALL}): 1 pass, ") == 1
+    assert missing.replace(f" (with llvmlite: {engines.INSTALL})", "") == there
+
+
+def test_the_form_is_explain_s_own_and_one_that_there_is() -> None:
+    forms: list[Any] = ["entry", "", 3, True]
+    for form in forms:
+        with pytest.raises(ValueError, match=f'explain: form must be "entries" or None, got {form!r}'):
+            tg.explain(GRU(5, 4), XS, form=form)

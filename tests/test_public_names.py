@@ -104,7 +104,7 @@ def test_help_shows_the_public_names() -> None:
         (ops.tanh, "tanh(x)"),
         (ops.norm, "norm(x, axis=None, keepdims=False)"),
         (ops.greater, "greater(x, y)"),
-        (scanning._scan, "_scan(*operands, program, every)"),
+        (scanning._scan, "_scan(*operands, program, every, engine)"),
     ],
 )
 def test_help_shows_the_signature_and_the_docstring_of_an_op(op: Any, line: str) -> None:

@@ -20,13 +20,18 @@ import pytest
 import safetensors.numpy
 from small_runs import small_run
 
+from tinygrad_rnn import engines
+from tinygrad_rnn.engines import ENGINES, Engine
 from tinygrad_rnn.interrupts import is_the_program
+from tinygrad_rnn.loops import scanning
 from tinygrad_rnn.models import checkpoint
 from tinygrad_rnn.models.whole_files import write_whole
 from tinygrad_rnn.tasks.finding import resume_run
+from tinygrad_rnn.tasks.language.options import LanguageOptions
 from tinygrad_rnn.tasks.language.saved import refuse_other_tasks
 from tinygrad_rnn.training import folder as folders
 from tinygrad_rnn.training.driving import Listener, train_run
+from tinygrad_rnn.training.engine import engine_put_in_force, with_engine
 from tinygrad_rnn.training.fitting import Record
 from tinygrad_rnn.training.folder import (
     FolderInUse,
@@ -75,7 +80,7 @@ def resumed(path: Path, **changes: Any) -> Run:
     return resume_run(path, quietly, **changes)
 
 
-def without(path: Path, *names: str, settings: tuple[str, ...] = ("threads",)) -> None:
+def without(path: Path, *names: str, settings: tuple[str, ...] = ("threads", "engine")) -> None:
     """Makes a checkpoint one of an older version, which did not say these."""
     saved = checkpoint.load(path)
     meta = {name: value for name, value in saved.meta.items() if name not in ("run", *names)}
@@ -291,12 +296,12 @@ def test_a_best_file_that_a_kill_left_ahead_of_the_last_one_keeps_no_run_from_go
 
 def test_an_older_checkpoint_s_run_is_known_by_what_decides_its_numbers(text: Path, tmp_path: Path) -> None:
     last, best = tmp_path / "last.safetensors", tmp_path / "best.safetensors"
-    trained(text, tmp_path)
-    whole = trained(text, tmp_path / "whole", epochs=5)
+    trained(text, tmp_path, engine="numpy")
+    whole = trained(text, tmp_path / "whole", epochs=5, engine="numpy")
     for path in (last, best):
         without(path)
     run = resumed(last, epochs=5)
-    assert run.options.threads == 1 and own_checkpoint(best, run)
+    assert run.options.threads == 1 and run.options.engine == "numpy" and own_checkpoint(best, run)
     train_run(run, tmp_path, Listener())
     for name in ("last.safetensors", "best.safetensors"):
         one, other = (checkpoint.load(place / name) for place in (tmp_path, tmp_path / "whole"))
@@ -308,7 +313,7 @@ def test_an_older_checkpoint_s_run_is_known_by_what_decides_its_numbers(text: Pa
     def id_with(**settings: Any) -> str:
         return id_of_run({**meta, "settings": {**meta["settings"], **settings}})
 
-    assert id_of_run(meta) == id_with(epochs=9, patience=3, threads=2)
+    assert id_of_run(meta) == id_with(epochs=9, patience=3, threads=2, engine="machine")
     # Runs of that time that differ in these are two runs, though a run may be resumed with others now.
     others = [id_with(**{name: value}) for name, value in (("seed", 1), ("lr", 0.1), ("dropout", 0.5))]
     assert len({id_of_run(meta), *others}) == 4
@@ -608,6 +613,75 @@ def test_a_run_goes_on_with_the_threads_that_it_had_and_another_number_is_said(t
     changed = resume_run(last, notes.append, threads=1)
     assert changed.options.threads == 1 and "--threads 2 and has 1 now" in notes[0] and len(notes) == 1
     assert replace(changed.options, threads=2) == resumed(last).options
+
+
+# --- The engine ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_run_goes_on_with_the_engine_that_it_had_whatever_is_usual_and_another_is_said(
+    engine: Engine, text: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engines, "_is_there", lambda module: True)
+    (other,) = {*ENGINES} - {engine}
+    monkeypatch.setattr(engines.switch, "default", engine)
+    run_of(text).save(last := tmp_path / "last.safetensors")
+    monkeypatch.setattr(engines.switch, "default", other)
+    notes = list[str]()
+    assert resume_run(last, notes.append).options.engine == engine and notes == []
+    assert resume_run(last, notes.append, engine=engine).options.engine == engine and notes == []
+    changed = resume_run(last, notes.append, engine=other)
+    assert changed.options.engine == other and len(notes) == 1
+    assert f"The loops ran with --engine {engine} and run with {other} now" in notes[0]
+
+
+def test_a_run_of_machine_code_goes_on_with_numpy_where_llvmlite_is_missing_and_says_so(
+    text: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_of(text, engine="machine").save(last := tmp_path / "last.safetensors")
+    monkeypatch.setattr(engines, "_is_there", lambda module: False)
+    notes = list[str]()
+    run = resume_run(last, notes.append)
+    assert run.options.engine == "numpy" and len(notes) == 1
+    assert "trained with machine code, and llvmlite is not installed here: it goes on with NumPy" in notes[0]
+    run.save(last)
+    assert resume_run(last, notes.append).options.engine == "numpy" and len(notes) == 1  # which it has been since
+    with pytest.raises(OptionError, match="--engine machine needs llvmlite, which is not installed: pip install"):
+        engine_put_in_force(resume_run(last, quietly, engine="machine").options, "cpu")
+
+
+def test_a_run_from_before_there_was_machine_code_goes_on_with_numpy(
+    text: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_of(text).save(last := tmp_path / "last.safetensors")
+    without(last)
+    monkeypatch.setattr(engines.switch, "default", "machine")
+    notes = list[str]()
+    assert resume_run(last, notes.append).options.engine == "numpy" and notes == []
+
+
+def test_the_engine_of_a_run_is_one_that_is_known(text: Path, tmp_path: Path) -> None:
+    run_of(text).save(last := tmp_path / "last.safetensors")
+    saved = checkpoint.load(last)
+    checkpoint.save(last, saved.arrays, {**saved.meta, "settings": {**saved.meta["settings"], "engine": "steam"}})
+    with pytest.raises(checkpoint.CheckpointError, match="engine must be one of machine, numpy, got 'steam'"):
+        resumed(last)
+
+
+def test_on_a_gpu_loops_are_plain_and_a_run_that_was_told_otherwise_says_so(
+    text: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engines, "_is_there", lambda module: False)
+    monkeypatch.setattr(engines.switch, "default", True)
+    for engine, expected in (("machine", 1), ("numpy", 0), (None, 0)):
+        notes = list[str]()
+        options = LanguageOptions(engine=engine)
+        assert with_engine(options, "cuda", notes.append) == options and len(notes) == expected
+        assert all("--engine machine is for the CPU: on cuda loops run op by op" in each for each in notes)
+        with engine_put_in_force(options, "cuda"):
+            assert engines.engine_in_force() == "numpy"
+    with scanning.compiled(False):  # and so does a run in a script that wants plain loops
+        assert with_engine(LanguageOptions(), "cpu", quietly).engine is None
 
 
 def test_files_are_written_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,6 +13,7 @@ from small_tasks import SMALL, Streams
 
 import tinygrad_rnn as tg
 import tinygrad_rnn.ops as ops
+from tinygrad_rnn import engines
 from tinygrad_rnn.data import Labels
 from tinygrad_rnn.models import Cell, Classifier, LSTMCell
 from tinygrad_rnn.tasks import Task, Trained
@@ -80,6 +81,26 @@ def test_a_trained_model_is_opened_from_python(digits: Path, tmp_path: Path) -> 
         assert tg.tasks.load_model(best, **options).model.size > 0
     with pytest.raises(OptionError, match=r"model's task is .*:Streams, got 'classify'"):
         tg.tasks.load_model(best, task="classify")
+
+
+def test_a_task_is_trained_by_the_engine_that_it_is_told(
+    digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options: dict[str, Any] = {"data": str(digits), "epochs": 1, **SMALL}
+    seen: list[str | None] = []
+
+    class Watched(Classify):
+        def loss(self, *given: Any) -> Any:
+            seen.append(engines.engine_in_force())
+            return super().loss(*given)
+
+    monkeypatch.setattr(engines.switch, "default", None)
+    tg.tasks.train(Watched, **options, engine="numpy", out=tmp_path)
+    assert {*seen} == {"numpy"} and load_run(tmp_path / "best.safetensors").meta["settings"]["engine"] == "numpy"
+    monkeypatch.undo()
+    monkeypatch.setattr(engines, "_is_there", lambda module: False)
+    with pytest.raises(OptionError, match="--engine machine needs llvmlite, which is not installed: pip install"):
+        tg.tasks.train("classify", **options, engine="machine")
 
 
 class Plain(Cell):

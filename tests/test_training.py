@@ -573,7 +573,7 @@ def test_momentum_makes_a_difference(text: Path, tmp_path: Path) -> None:
 
 def test_there_is_no_other_setting() -> None:
     elsewhere = {"text", "csv", "column", "skip_initial_space", "encoding", "lines", "valid", "shuffle", "vectors"}
-    elsewhere |= {"momentum", "patience", "threads", "init_from"}
+    elsewhere |= {"momentum", "patience", "threads", "engine", "init_from"}
     assert CHANGES.keys() | elsewhere == {field.name for field in fields(LanguageOptions)}
 
 

@@ -26,7 +26,10 @@ def introduce(run: Run) -> None:
     task, options = run.task, run.options
     say_all(task.about_data(run.data))
     say_all(label_counts(task, run.data.train))
-    say("model", f"{task.about_model(run.model)}: {run.model.size:,} parameters, {options.dtype} on {run.device}")
+    place = f"{options.dtype} on {run.device}"
+    if options.engine == "machine" and run.device == "cpu":
+        place += ", machine code"
+    say("model", f"{task.about_model(run.model)}: {run.model.size:,} parameters, {place}")
     for label, text in task.about_beginning():
         say(label, text)
     say(

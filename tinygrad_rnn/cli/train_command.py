@@ -32,6 +32,7 @@ from tinygrad_rnn.tasks.finding import TASKS, FoundTask, find_task, permitted_ta
 from tinygrad_rnn.tasks.language.saved import LANGUAGE
 from tinygrad_rnn.training.beginning import new_run
 from tinygrad_rnn.training.driving import train_run
+from tinygrad_rnn.training.engine import engine_put_in_force
 from tinygrad_rnn.training.folder import (
     LAST,
     LOG,
@@ -220,7 +221,7 @@ def train_task(
         out = resume.parent if out is None else out
         permit = Permit(changes.pop("cell", None), trust, found.name)
         run = _resumed(resume, out, tell, device, permit, changes, found.task.Options)
-        _use_threads(run.options)
+        _use(run.options, device)
         if not overwrite:
             refuse_other_runs(out, run)
     else:
@@ -233,7 +234,7 @@ def train_task(
         out = _folder_of_a_new_run(out, RUNS / folder_name(found.name), overwrite, tell)
         if log is not None:
             refuse_other_file(log, replace=overwrite)
-        _use_threads(options)
+        _use(options, device)
         run = new_run(found.new(options, cell), tell, device)
         for remark in run.task.warnings():
             warn(remark)
@@ -263,8 +264,11 @@ def _nothing(text: str) -> None:
     """A note that nobody wants to read."""
 
 
-def _use_threads(options: RunOptions) -> None:
-    click.get_current_context().with_resource(threadpool_limits(options.threads, user_api="blas"))
+def _use(options: RunOptions, device: str) -> None:
+    """Has the rest of the command calculated by the threads and the engine of a run."""
+    context = click.get_current_context()
+    context.with_resource(threadpool_limits(options.threads, user_api="blas"))
+    context.with_resource(engine_put_in_force(options, device))
 
 
 def _resumed(

@@ -6,9 +6,11 @@ split           splitting.py        what goes before, into and after the loop
 contract        contractions.py     sums of products over more axes than the factors have
 fuse            fusing.py           a row that is added to a product becomes a row of it
 sink            splitting.py        cheap work on large values goes back into the loop, where they are in cache
+gather          splitting.py        for machine code instead of both: all that is cheap goes into the loop
 merge           merging.py          products, sums and neighbouring gates become one each
 lay out         layout.py           where every value lies
-emit            emitting.py         the loop as straight-line code
+emit            emitting.py         the loop as straight-line NumPy, or
+                machine/            as passes and products, in machine code
 """
 
 from __future__ import annotations
@@ -34,6 +36,7 @@ from tinygrad_rnn.loops.fusing import fuse
 from tinygrad_rnn.loops.kernels import copy
 from tinygrad_rnn.loops.layout import Env, Layout
 from tinygrad_rnn.loops.machine.lowering import can_be_a_line, can_be_lowered
+from tinygrad_rnn.loops.machine.schedule import scheduled
 from tinygrad_rnn.loops.merging import merge
 from tinygrad_rnn.loops.places import Home
 from tinygrad_rnn.loops.program import Equation, Program, Var
@@ -61,6 +64,11 @@ class Compiled:
     """Where a gradient may be asked for: that of steps to all of whose results one comes."""
     others: BackwardLoops | None
     """Those of other steps."""
+
+    def emit(self) -> None:
+        """Makes it ready to run: what is wrong with it is told now."""
+        for loop in (self.forward, *(() if self.backward is None else (self.backward.loop,))):
+            loop.emit()
 
     def run_forward(self, operands: Sequence[Array]) -> tuple[tuple[Array, ...], Env]:
         """From captured operands, states and inputs to last states and outputs; and what the backward pass reads."""
@@ -361,6 +369,7 @@ def compile_step(program: Program) -> tuple[Program, Loop]:
         loop = _loop_by(direction, count(program.count + 10**6), "machine", is_apart=apart.__contains__)
         with _lock:
             found = _remember(_steps, key, (program, loop))
+    found[1].emit()
     return found
 
 
@@ -382,8 +391,8 @@ def _loop_by(
     why_not: str = "",
     is_apart: Callable[[Equation], bool] = whole,
 ) -> Loop:
-    """Split, fuse, merge, lay out, emit. What does not wait for the state is done apart, for all time steps at once, if
-    it can be (`is_apart`)."""
+    """Split, fuse, merge, lay out, schedule. What does not wait for the state is done apart, for all time steps at
+    once, if it can be (`is_apart`)."""
     carry, timed, kept = direction.carry, direction.timed, direction.kept
     equations, ends = _handed_on(direction, numbers)
     parts = split_step(equations, carry, timed, ends, kept, is_apart)
@@ -395,7 +404,8 @@ def _loop_by(
         fuse(parts, [*carry, *timed], kept)
         sink(parts, kept)
     home = merge(parts, ends, [*carry, *timed], kept, direction.home, numbers)
-    return Loop(parts, Layout(parts, carry, ends, timed, kept, home, direction.reverse), engine, why_not)
+    layout = Layout(parts, carry, ends, timed, kept, home, direction.reverse)
+    return Loop(parts, layout, scheduled(layout) if engine == "machine" else None, why_not)
 
 
 def _handed_on(direction: Direction, numbers: Iterator[int]) -> tuple[list[Equation], list[Var]]:
@@ -458,5 +468,6 @@ def compiled_program(program: Program, needs: tuple[bool, ...], engine: Engine) 
             _cache.move_to_end(key)
             return found
     made = compile_program(program, needs, engine)
+    made.emit()
     with _lock:
         return _remember(_cache, key, made, CACHE_SIZE)

@@ -6,21 +6,33 @@ from collections.abc import Sequence
 from typing import Any
 
 from tinygrad_rnn.backend import Array
-from tinygrad_rnn.engines import Engine
 from tinygrad_rnn.loops.batching import run_whole
 from tinygrad_rnn.loops.emitting import Emitted
 from tinygrad_rnn.loops.layout import Env, Layout
+from tinygrad_rnn.loops.machine.schedule import LoopSchedule
 from tinygrad_rnn.loops.program import Equation, Var
 from tinygrad_rnn.loops.splitting import Parts
+from tinygrad_rnn.machine.refusal import NotInMachineCode
 
 
 class Loop:
     """A split and merged program."""
 
-    def __init__(self, parts: Parts, layout: Layout, engine: Engine, why_not: str = "") -> None:
-        self.parts, self.layout, self.why_not = parts, layout, why_not
-        """Why it is made of NumPy calls, where machine code was asked for."""
-        self.body = _emitted(layout, engine)
+    def __init__(self, parts: Parts, layout: Layout, schedule: LoopSchedule | None = None, why_not: str = "") -> None:
+        self.parts, self.layout, self.schedule = parts, layout, schedule
+        """With a schedule it becomes machine code."""
+        self.why_not = why_not
+        """If it does not and was to, why."""
+        self.body: Any = None
+        """What runs the loop, once there is any: to read what a loop consists of takes no LLVM."""
+
+    def emit(self) -> None:
+        """Makes what runs the loop."""
+        if self.body is None:  # (no cached_property, which holds a lock in Python 3.11 that a fork would inherit)
+            try:
+                self.body = Emitted(self.layout) if self.schedule is None else _machine_loop(self.layout, self.schedule)
+            except NotInMachineCode as error:
+                self.body, self.why_not = Emitted(self.layout), str(error)
 
     def run(self, steps: int, env: Env, start: Sequence[Array]) -> list[Array]:
         """Runs all parts: `env` holds captured operands and, with a time axis, what is timed, and is filled with
@@ -31,6 +43,7 @@ class Loop:
         self.layout.show_slices(env)
         self._run_whole(self.parts.before, env, steps)
         rings, ends = self.layout.allocate(steps, env, start)
+        self.emit()
         self.body.run(steps, env, rings)
         self.layout.show_slices(env)
         self._run_whole(self.parts.after, env, steps)
@@ -48,10 +61,7 @@ class Loop:
             self.layout.show_slices(env)
 
 
-def _emitted(layout: Layout, engine: Engine) -> Any:
-    """What runs a loop. Raises NotInMachineCode."""
-    if engine == "numpy":
-        return Emitted(layout)
+def _machine_loop(layout: Layout, schedule: LoopSchedule) -> Any:
     from tinygrad_rnn.loops.machine.running import MachineLoop  # noqa: PLC0415  (LLVM is optional, and large)
 
-    return MachineLoop(layout)
+    return MachineLoop(layout, schedule)

@@ -7,12 +7,14 @@ from collections.abc import Callable
 from typing import Any
 
 import tinygrad_rnn.ops as ops
-from tinygrad_rnn.loops.compiling import compile_program
+from tinygrad_rnn.engines import Engine
+from tinygrad_rnn.loops.compiling import BackwardLoop, compile_program
 from tinygrad_rnn.loops.contractions import AxisNumbers, Contraction, contracted
 from tinygrad_rnn.loops.emitting import Emitted
 from tinygrad_rnn.loops.executing import Loop
 from tinygrad_rnn.loops.lookups import Lookup
 from tinygrad_rnn.loops.program import Equation, Program
+from tinygrad_rnn.loops.reading_schedules import INFIX, as_entries, in_short
 from tinygrad_rnn.loops.recorder import CannotRecord
 from tinygrad_rnn.loops.scanning import Heard, listener
 from tinygrad_rnn.loops.segments import BLOCK_BYTES
@@ -23,16 +25,20 @@ from tinygrad_rnn.ops.indexing import Slot, _getitem
 _WIDTH = 100
 
 
-def explain(function: Callable[..., Any], *args: Any, **options: Any) -> None:
+def explain(function: Callable[..., Any], *args: Any, form: str | None = None, **options: Any) -> None:
     """Calls `function(*args, **options)` and prints, for every scan in it, what the compiled scan made of its step: the
     step as recorded; what goes before, into and after the loop, forward and backward; what is kept for the backward
-    pass; and the source of both loops.
+    pass; the source of both loops in NumPy, and how much they are as machine code.
 
-        explain(layer, xs)              # a layer, or a whole model
-        explain(scan, step, state, xs)  # a step of your own
+        explain(layer, xs)                  # a layer, or a whole model
+        explain(scan, step, state, xs)      # a step of your own
+        explain(layer, xs, form="entries")  # the loops of machine code, entry by entry, as a textbook has them
 
     Values have the names that the step gives them; dx is the gradient of x, [i f o] a stack of three values, and those
-    that have no name in the step are t1, t2, ... Raises ValueError where `function` scans nothing."""
+    that have no name in the step are t1, t2, ... Raises ValueError where `function` scans nothing, and for another
+    `form`."""
+    if form not in (None, "entries"):
+        raise ValueError(f'explain: form must be "entries" or None, got {form!r}')
     heard: Heard = []
     token = listener.set(heard)
     try:
@@ -51,25 +57,21 @@ def explain(function: Callable[..., Any], *args: Any, **options: Any) -> None:
             continue
         if program.key not in told:
             told.add(program.key)
-            print(_Explanation(program, names).text())
+            print(_Explanation(program, names, form == "entries").text())
 
 
 # --- The text --------------------------------------------------------------------------------------------------
 
-_INFIX = {ops.add: "+", ops.sub: "-", ops.mul: "*", ops.div: "/", ops.matmul: "@", ops.pow: "**", ops.mod: "%"}
-_INFIX |= {ops.floor_divide: "//", ops.equal: "==", ops.not_equal: "!=", ops.less: "<", ops.greater: ">"}
-
 
 class _Explanation:
-    """What there is to say of one program: all values have names first."""
+    """What there is to say of one program, compiled for NumPy, or for machine code that is shown by `entries`: all
+    values have names first."""
 
-    def __init__(self, program: Program, names: Names) -> None:
-        self.program, self.names = program, names
-        everything = (*program.operands, *program.states, *program.xs)
-        compiled = compile_program(program, (True,) * len(everything), "numpy")
-        if compiled.backward is None:
-            raise RuntimeError("explain needs a program with its backward loop")
-        self.forward, self.backward = compiled.forward, compiled.backward
+    def __init__(self, program: Program, names: Names, entries: bool) -> None:
+        self.program, self.names, self.entries = program, names, entries
+        self.forward, self.backward = _both_loops(program, "machine" if entries else "numpy")
+        forward, backward = (self.forward, self.backward) if entries else _both_loops(program, "machine")
+        self.of_machine = {self.forward: forward, self.backward.loop: backward.loop}
         name_compiled(self.forward, self.backward, names)
         self.identifiers = identifiers(names)
 
@@ -97,7 +99,6 @@ class _Explanation:
 
     def _direction(self, title: str, loop: Loop) -> list[str]:
         parts = loop.parts
-        source = Emitted(loop.layout, self.identifiers).source
         lines = [_rule(title)]
         lines += self._part("once, from the weights", [e for e in parts.once if e.primitive is not ops.swapaxes])
         lines += self._part("before the loop, for all T steps at once", parts.before)
@@ -105,9 +106,15 @@ class _Explanation:
         lines += [
             f"in the loop, from the {'last' if loop.layout.reverse else 'first'} step on: {count} operations a step"
         ]
-        lines += [f"    {line}" for line in source.rstrip().split("\n")]
+        lines += [f"    {line}" for line in self._loop(loop).rstrip().split("\n")]
+        lines += [in_short(self.of_machine[loop])]
         lines += self._part("after the loop, for all T steps at once", parts.after)
         return lines
+
+    def _loop(self, loop: Loop) -> str:
+        if self.entries and loop.schedule is not None:
+            return as_entries(loop, loop.schedule, self.names)
+        return Emitted(loop.layout, self.identifiers).source
 
     def _part(self, title: str, equations: list[Equation]) -> list[str]:
         return [f"{title}{'' if equations else ': nothing'}", *(f"    {self._equation(e)}" for e in equations)]
@@ -158,8 +165,8 @@ class _Explanation:
 
     def _right(self, e: Equation) -> str:
         args = [self._value(a) for a in e.args]
-        if e.primitive in _INFIX and len(args) == 2:
-            return f"{args[0]} {_INFIX[e.primitive]} {args[1]}"
+        if e.primitive in INFIX and len(args) == 2:
+            return f"{args[0]} {INFIX[e.primitive][0]} {args[1]}"
         if e.primitive is ops.neg:
             return f"-{args[0]}"
         if e.primitive is _getitem:
@@ -179,6 +186,14 @@ class _Explanation:
 
     def _value(self, v: Any) -> str:
         return called(v, self.names)
+
+
+def _both_loops(program: Program, engine: Engine) -> tuple[Loop, BackwardLoop]:
+    everything = (*program.operands, *program.states, *program.xs)
+    compiled = compile_program(program, (True,) * len(everything), engine)
+    if compiled.backward is None:
+        raise RuntimeError("explain needs a program with its backward loop")
+    return compiled.forward, compiled.backward
 
 
 def _index(index: Any, arrays: list[str]) -> str:

@@ -3,7 +3,6 @@ compiled once, and run on arrays that stay where they are."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -16,10 +15,9 @@ from tinygrad_rnn.loops.layout import Env
 from tinygrad_rnn.loops.program import Equation, Program, Var
 from tinygrad_rnn.loops.recorder import record_step
 from tinygrad_rnn.loops.trees import flat, rebuild
+from tinygrad_rnn.loops.unrolling import Step
 from tinygrad_rnn.tape import Box
 from tinygrad_rnn.tensor import Tensor
-
-Step = Callable[[Any, Any], tuple[Any, Any]]
 
 
 class RepeatedStep:

@@ -35,6 +35,11 @@ def called(v: Any, names: Names) -> str:
     return names.get(v, f"v{v.number}") if isinstance(v, Var) else repr(v)
 
 
+def is_made_up(name: str) -> bool:
+    """Whether it is the name, or that of the gradient, of what has none in the step."""
+    return re.fullmatch(r"d*(?:[tu]\d+|.*\.sum)", name) is not None
+
+
 # --- As recorded -----------------------------------------------------------------------------------------------
 
 

@@ -20,6 +20,7 @@ from tinygrad_rnn.training.beginning import new_run
 from tinygrad_rnn.training.building import load_weights
 from tinygrad_rnn.training.cell_files import FoundCell, cell_of_class
 from tinygrad_rnn.training.driving import Listener, train_run
+from tinygrad_rnn.training.engine import engine_put_in_force
 from tinygrad_rnn.training.examples import moved
 from tinygrad_rnn.training.fitting import Evaluation, Record
 from tinygrad_rnn.training.folder import BEST, LOG, held, own_checkpoint, refuse_other_runs
@@ -138,6 +139,7 @@ def train(
         stack.enter_context(held(folder, tell))
         refuse_other_runs(folder)
         stack.enter_context(threadpool_limits(chosen.threads, user_api="blas"))
+        stack.enter_context(engine_put_in_force(chosen, device))
         run = new_run(found.new(chosen, cell), tell, device)
         for remark in run.task.warnings():
             tell(remark)

@@ -6,6 +6,7 @@ from typing import Any
 
 from tinygrad_rnn.data.messages import Note, TextError
 from tinygrad_rnn.training.asking import asked
+from tinygrad_rnn.training.engine import with_engine
 from tinygrad_rnn.training.examples import Data
 from tinygrad_rnn.training.known_baselines import known_baselines
 from tinygrad_rnn.training.runs import Run
@@ -18,6 +19,7 @@ def new_run(task: Task, note: Note, device: str = "cpu", **given: Any) -> Run:
     """A run of the task from its beginning; `given` is the run's `id`, if it is to have a certain one. `note` is told
     what a user should know of the examples. Raises OptionError, TextError, OSError."""
     check_methods(task)
+    task.options = with_engine(task.options, device, note)
     source = task.source(note)
     data = task.divide(source)
     tables_to_json(task.tables)  # which says what cannot be saved

@@ -11,6 +11,7 @@ from functools import wraps
 from typing import Any, ClassVar, Self, dataclass_transform, get_type_hints
 
 from tinygrad_rnn.data.readers import is_encoding
+from tinygrad_rnn.engines import ENGINES
 from tinygrad_rnn.training.option_kinds import LARGEST, as_kind, check_kinds, check_names
 
 
@@ -150,6 +151,12 @@ class RunOptions:
         help="Of BLAS. On products this small two are little faster, and on a busy machine far slower.",
         rule=SIZE,
     )
+    engine: str | None = option(
+        default=None,
+        help="What runs the loops: machine code, which needs llvmlite, or NumPy calls (the best that is installed, "
+        "unless told).",
+        choices=ENGINES,
+    )
 
     def __init_subclass__(cls, **given: Any) -> None:
         super().__init_subclass__(**given)
@@ -223,7 +230,8 @@ class RunOptions:
         unknown = values.keys() - {each.name for each in cls.all_about()}
         if unknown:
             raise OptionError(f"the checkpoint has settings that this version does not know: {sorted(unknown)}")
-        return cls(**values)
+        # A checkpoint that does not say so is of a time when there was no machine code.
+        return cls(**{"engine": "numpy", **values})
 
     def named_files(self) -> list[tuple[str, str]]:
         """The files that the options name, and the options that did."""

@@ -17,6 +17,7 @@ from tinygrad_rnn.optim.schedules import Schedule
 from tinygrad_rnn.surroundings import no_grad
 from tinygrad_rnn.training.building import build_model, load_weights, model_of, seeds_of
 from tinygrad_rnn.training.carried import state_arrays, state_of
+from tinygrad_rnn.training.engine import with_engine_again
 from tinygrad_rnn.training.examples import OWN, Data, LazyBatches, moved
 from tinygrad_rnn.training.fitting import Evaluation, Progress, Record, fit
 from tinygrad_rnn.training.measuring import Measured, measure
@@ -184,7 +185,7 @@ class Run:
         before = task.options
         changed = _changed_numbers(before, changes)
         _tell_changes(before, changes, changed, saved.meta["progress"]["batch"] > 0, note)
-        task.options = before.changed(**changes)
+        task.options = with_engine_again(before.changed(**changes), "engine" in changes, device, note)
         data, places = _same_data(path, task, saved.meta, changes.keys(), note)
         progress = Progress(**{name: saved.meta["progress"][name] for name in ("epoch", "batch", "step")})
         run = cls(task, data, device, progress, places=places, model=model_of(path, saved, task).to(device))
@@ -257,6 +258,11 @@ def _tell_changes(
         note(
             f"BLAS had --threads {options.threads} and has {threads} now: sums may be added up in another order, "
             "and the numbers may not be bit for bit those of the run that was not interrupted."
+        )
+    if (engine := changes.get("engine", options.engine)) != options.engine is not None:
+        note(
+            f"The loops ran with --engine {options.engine} and run with {engine} now: the last digits may not be those "
+            "of the run that was not interrupted."
         )
     if changed:
         names = " and ".join(f"--{name.replace('_', '-')}" for name in CHANGE_NUMBERS if name in changed)

@@ -12,7 +12,7 @@ from tinygrad_rnn.backend import Array
 from tinygrad_rnn.buffers import LINE, SMALLEST, empty_buffer
 from tinygrad_rnn.loops.layout import Env, Layout
 from tinygrad_rnn.loops.machine.loop_code import loop_code
-from tinygrad_rnn.loops.machine.schedule import LoopSchedule, scheduled
+from tinygrad_rnn.loops.machine.schedule import LoopSchedule
 from tinygrad_rnn.loops.machine.views import Piece, StridedView
 from tinygrad_rnn.loops.program import Var
 from tinygrad_rnn.machine.multiplying import address, product_functions
@@ -32,11 +32,10 @@ _BY_NUMBER = ctypes.CFUNCTYPE(None, ctypes.c_int64, ctypes.c_int64, ctypes.c_int
 class MachineLoop:
     """A loop as machine code; it offers the same `run` as `emitting.Emitted`. Raises NotInMachineCode."""
 
-    def __init__(self, layout: Layout) -> None:
+    def __init__(self, layout: Layout, schedule: LoopSchedule) -> None:
         if not multiplies_and_adds():
             raise NotInMachineCode("this processor has no instruction that multiplies and adds (FMA)")
-        self.layout = layout
-        self.schedule = scheduled(layout)
+        self.layout, self.schedule = layout, schedule
         self.ringed = {Piece(v) for pair in layout.ringed for v in pair}
         for rights in self.schedule.rights:
             product_functions(rights[0].piece.dtype)

@@ -70,6 +70,17 @@ class LoopSchedule:
             for part in self.parts
         )
 
+    @property
+    def traffic(self) -> int:
+        """How many bytes the parts of a step read and write in memory."""
+        return sum(
+            math.prod(n for n, stride in zip(view.shape, view.strides, strict=True) if stride)
+            * view.piece.dtype.itemsize
+            for part in self.parts
+            for view in {*_touched(part, part.kept if isinstance(part, Pass) else set())}
+            | {*(part.rights if isinstance(part, Product) else ())}
+        )
+
     def text(self, ringed: set[Piece]) -> str:
         """All that its code depends on; `ringed` pieces are in two places in turn."""
         numbers: dict[Piece, int] = {piece: n for n, piece in enumerate(self.memory)}
