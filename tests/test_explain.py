@@ -369,7 +369,7 @@ def test_beside_the_source_stands_what_runs_as_machine_code(capsys: pytest.Captu
         return total + x, ops.sum(total * x, -1)
 
     text = shown(capsys, tg.scan, step, Tensor(np.zeros((2, 3))), Tensor(np.ones((4, 2, 3))))
-    assert "as machine code: 1 pass, 0 products, 144 bytes a step" in section(text, "── Forward", "── Backward")
+    assert "as machine code: 1 pass, 0 products, 160 bytes a step" in section(text, "── Forward", "── Backward")
 
 
 def test_of_a_loop_that_stays_with_numpy_the_reason_is_shown(capsys: pytest.CaptureFixture[str]) -> None:

@@ -35,7 +35,7 @@ from tinygrad_rnn.loops.executing import Loop
 from tinygrad_rnn.loops.fusing import fuse
 from tinygrad_rnn.loops.kernels import copy
 from tinygrad_rnn.loops.layout import Env, Layout
-from tinygrad_rnn.loops.machine.lowering import can_be_a_line, can_be_lowered
+from tinygrad_rnn.loops.machine.lowering import can_be_lowered, is_cheap
 from tinygrad_rnn.loops.machine.schedule import scheduled
 from tinygrad_rnn.loops.merging import merge
 from tinygrad_rnn.loops.places import Home
@@ -399,7 +399,7 @@ def _loop_by(
     contract(parts, [*carry, *timed], {*kept, *ends})
     _into_the_loop(parts.loop, ends, numbers)
     if engine == "machine":
-        gather(parts, can_be_a_line)
+        gather(parts, is_cheap)
     else:
         fuse(parts, [*carry, *timed], kept)
         sink(parts, kept)

@@ -33,7 +33,7 @@ from tinygrad_rnn.loops.program import Equation, Var
 from tinygrad_rnn.machine.refusal import NotInMachineCode
 from tinygrad_rnn.ops.indexing import Slot, _getitem, _parts, _scatter
 from tinygrad_rnn.ops.products import _einsum
-from tinygrad_rnn.ops.reductions import _max, _min, _sum
+from tinygrad_rnn.ops.reductions import _max, _mean, _min, _sum
 from tinygrad_rnn.ops.shapes import _concatenate, _split, _stack, _unstack
 from tinygrad_rnn.tape import Primitive, _astype, _detached, _truncated
 
@@ -484,6 +484,18 @@ def can_be_a_line(e: Equation) -> bool:
     plain = COMPARISONS | LOGIC | {ops.where, copy, _astype, _truncated, _detached}
     kind = e.outs[0].dtype.kind
     return kind == "f" or e.primitive in plain or (kind in "iu" and e.primitive not in FLOATING | SIMPLER.keys())
+
+
+_REDUCTIONS = frozenset({_sum, _mean, _max, _min, ops.sum_to, ops.softmax, ops.log_softmax, ops.logsumexp, ops.norm})
+
+
+def is_cheap(e: Equation) -> bool:
+    """Whether an equation costs next to nothing where what it reads is at hand: one that works entry by entry, or adds
+    up what belongs to one row of a batch."""
+    if e.primitive not in _REDUCTIONS or not can_be_lowered(e) or e.outs[0].dtype.kind != "f":
+        return can_be_a_line(e)
+    x, out = e.args[0].shape, e.outs[0].shape
+    return bool(out) and len(x) > 1 and x[0] == out[0]
 
 
 def can_be_lowered(e: Equation) -> bool:
