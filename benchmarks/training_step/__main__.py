@@ -120,10 +120,14 @@ def print_row(work: Work, row: dict[str, Any]) -> None:
     sizes = f"V {work.vocabulary}, E {work.embedding}, H {work.hidden}, B {work.batch}, T {work.steps}"
     print(f"\n{work.name} {work.title} ({sizes})")
     heading = f"{row['threads']} thread{'s' * (row['threads'] > 1)}, malloc: {row['malloc']}"
-    print(f"{KERNEL:14}  {heading:30} {'ms':>9}  {'quartiles':>19}  {'ours / it':>9}  target")
+    print(
+        f"{KERNEL:14}  {heading:30} {'ms':>9}  {'quartiles':>19}  {'GF/s':>5} {'of peak':>7}  {'ours / it':>9}  target"
+    )
     for name, each in row["times"].items():
         low, high = each["quartiles_ms"]
         line = f"{KERNEL:14}  {PEERS[name].title:30} {each['median_ms']:9.2f}  {low:9.2f} {high:9.2f}"
+        speed = 1e-6 * work.flops / each["median_ms"]  # of its products, in the time of the whole step
+        line += f"  {speed:5.0f} {speed / row['peak_gflops']:7.0%}"
         if name != "ours" and (ratio := row["ratios"].get(name)):
             line += f"  {ratio:9.2f}"
             if target := row["targets"].get(name):

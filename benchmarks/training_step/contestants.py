@@ -30,6 +30,7 @@ class Peer:
 
 PEERS = {
     "ours": Peer("tinygrad_rnn", "ours", "make", ALL),
+    "numpy": Peer("tinygrad_rnn, NumPy calls", "ours", "numpy_calls", ALL),
     "loop": Peer("tinygrad_rnn, plain loop", "ours", "plain_loop", ALL),
     "own-lstm": Peer("tinygrad_rnn, built-in LSTM", "ours", "own_lstm", "W4", agrees=False),
     "hand": Peer("NumPy by hand", "by_hand", "make", "W1 W1b W2 W3 W5 W5s"),

@@ -66,9 +66,9 @@ OPTIONS: dict[str, dict[str, Any]] = {
 
 
 class Ours:
-    """A work in tinygrad_rnn. `compiled=False`: with the plain loop over time. `options` go to the recurrent layers."""
+    """A work in tinygrad_rnn. `compiled` as `tg.compiled` takes it. `options` go to the recurrent layers."""
 
-    def __init__(self, work: Work, weights: Arrays, compiled: bool = True, **options: Any) -> None:
+    def __init__(self, work: Work, weights: Arrays, compiled: bool | str = True, **options: Any) -> None:
         self.work, self.compiled = work, compiled
         self.all: list[Batch] = work.batches()
         self.batches = endless(self.all)
@@ -116,12 +116,17 @@ class Ours:
         return _joined(self.work, self.model.state_dict())
 
     def _mode(self) -> AbstractContextManager[Any]:
-        return nullcontext() if self.compiled else tg.compiled(False)
+        return nullcontext() if self.compiled is True else tg.compiled(self.compiled)
 
 
 def make(work: Work, weights: Arrays, **options: Any) -> Ours:
     """As it is used."""
     return Ours(work, weights, **options)
+
+
+def numpy_calls(work: Work, weights: Arrays) -> Ours:
+    """With loops of NumPy calls, where machine code could be had too."""
+    return Ours(work, weights, compiled="numpy")
 
 
 def plain_loop(work: Work, weights: Arrays) -> Ours:
