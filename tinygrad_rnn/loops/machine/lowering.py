@@ -102,7 +102,7 @@ class _Lowering:
     def add(self, e: Equation) -> None:
         """The lines of an equation."""
         for v in (*e.reads, *e.outs):
-            if v.dtype.char not in DTYPES:
+            if v.dtype.char not in DTYPES or not v.dtype.isnative:
                 raise NotInMachineCode(f"{e.primitive.name} of {v.dtype} is not done in machine code")
         slices = None if e.several else self.slices(e.outs[0])
         if slices is not None:
@@ -221,6 +221,8 @@ class _Lowering:
         """`x` over some of its axes. `out` has the others, in order, and may have axes of size 1."""
         if not x.piece.size:
             raise NotInMachineCode("a reduction of nothing is not done in machine code")
+        if out.piece.dtype.kind == "b":
+            raise NotInMachineCode(f"{primitive.name} over an axis of booleans is not done in machine code")
         strides = iter([s for n, s in zip(out.shape, out.strides, strict=True) if n != 1])
         onto = tuple(0 if i in axes or n == 1 else next(strides) for i, n in enumerate(x.shape))
         seen = StridedView(out.piece, x.shape, onto, out.offset)
@@ -228,7 +230,7 @@ class _Lowering:
             wide = self.new(x.shape, out.piece.dtype)
             self.copied(x, wide)
             x = wide
-        self.line(primitive, [x], (out.piece.dtype,), seen, axes)
+        self.line(primitive if axes else copy, [x], (out.piece.dtype,), seen, axes)
 
     def contract(self, factors: Sequence[tuple[StridedView, str]], result: str, out: StridedView) -> None:
         """Einstein's convention: the product of factors with these letters for axes, summed over all that `out` does
@@ -474,6 +476,12 @@ ENTRYWISE = (
 """What an emitter must know, entry by entry."""
 
 
+def _is_one_of(dtype: np.dtype[Any], a: Any) -> bool:
+    """Whether a number is one of these integers; a view is."""
+    limits = np.iinfo(dtype)
+    return isinstance(a, StridedView) or limits.min <= a <= limits.max
+
+
 def _taken_as(primitive: Primitive[Any], args: Sequence[Any], dtype: np.dtype[Any]) -> tuple[np.dtype[Any], ...]:
     """The dtypes in which the arguments of an op are taken, that of its result being `dtype`."""
     truth = np.dtype(bool)
@@ -482,6 +490,8 @@ def _taken_as(primitive: Primitive[Any], args: Sequence[Any], dtype: np.dtype[An
         common = np.result_type(*given)
         if common == truth:  # True is more than False
             common = np.dtype(np.int8)
+        if common.kind in "iu" and not all(_is_one_of(common, a) for a in args):
+            raise NotInMachineCode(f"{primitive.name} of {common} and a larger number is not done in machine code")
         return (common,) * len(args)
     if primitive in LOGIC:
         return (truth,) * len(args)
