@@ -29,6 +29,7 @@ B, H, T = 13, 6, 3
 S, X, W, V = leaf(B, H), leaf(T, B, H), leaf(H, H), leaf(H, H)
 CUBE, IDS, MASK = leaf(B, 4, H), Tensor(R.integers(0, 5, (B, H))), Tensor(R.random((B, H)) > 0.5)
 BIASES, SCALE = leaf(H), leaf(H)
+SWAPPED = Tensor(R.standard_normal((1, H)).astype(np.dtype(float).newbyteorder()))
 
 
 def layer_norm(v: Any) -> Any:
@@ -73,8 +74,10 @@ WHOLE: dict[str, Any] = {
 }  # fmt: skip
 
 
-QUICK = {"layer norm", "softmax over the batch", "reshape", "transposes", "slices with steps", "parts", "stack", "where",
-         "whole numbers", "einsum", "products of batches", "a sum over no axis"}  # fmt: skip
+QUICK = {
+    "layer norm", "softmax over the batch", "reshape", "transposes", "slices with steps", "parts", "stack", "where",
+    "whole numbers", "einsum", "products of batches", "a sum over no axis",
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("name", [n if n in QUICK else pytest.param(n, marks=pytest.mark.slow) for n in WHOLE])
@@ -112,6 +115,7 @@ NOT: dict[str, tuple[Any, str]] = {
         lambda v: ops.where(ops.astype(v * 9.0, np.int8) < 300, v, -v),
         "less of int8 and a larger number is not done in machine code",
     ),
+    "a product over nothing": (lambda v: v + v[:, :0] @ W[:0], "it has no entries"),
     "the largest of nothing": (lambda v: v + ops.norm(v[:, :0]), "norm is not done in machine code"),
     "quotients of whole numbers": (
         lambda v: v + ops.astype(v * 9.0, np.int8) // 3 * 0.1, "floor_divide of int8 is not done in machine code",
@@ -120,7 +124,6 @@ NOT: dict[str, tuple[Any, str]] = {
         lambda v: v + SWAPPED, f"add of {np.dtype(float).newbyteorder()} is not done in machine code",
     ),
 }  # fmt: skip
-SWAPPED = Tensor(R.standard_normal((1, H)).astype(np.dtype(float).newbyteorder()))
 
 
 @pytest.mark.parametrize("name", NOT)

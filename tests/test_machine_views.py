@@ -85,7 +85,7 @@ def shapes_of(draw: st.DrawFn, size: int) -> tuple[int, ...]:
     if not size:
         others = draw(st.lists(st.integers(0, 3), max_size=2))
         return (*others, 0)
-    found = []
+    found: list[int] = []
     while size > 1 and len(found) < 4:
         factor = draw(st.sampled_from([n for n in range(1, size + 1) if size % n == 0]))
         found.append(factor)
