@@ -74,11 +74,19 @@ def why_not(step: Any, state: Any, xs: Any) -> list[str]:
 
 
 @contextmanager
-def in_parts(count: int) -> Iterator[None]:
-    """Every loop whose rows are independent is shared out among so many threads."""
+def in_parts(count: int, order: int = 0) -> Iterator[None]:
+    """Every loop whose rows are independent is shared out among so many threads; with an order, each part runs through
+    the whole loop before the next one begins, from the first to the last (1) or from the last to the first (-1)."""
+
+    def one_by_one(parts: int, function: Any) -> None:
+        for part in [*range(parts)][::order]:
+            function(part)
+
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(running, "threads", lambda: count)
         patch.setattr(running, "WORTH_SHARING", 0)
+        if order:
+            patch.setattr(running, "in_threads", one_by_one)
         yield
 
 

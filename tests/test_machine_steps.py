@@ -12,6 +12,7 @@ pytest.importorskip("llvmlite")
 
 from machine_code import close, in_parts, made_by, same_bits, whole_in_the_loop, why_not
 
+import tinygrad_rnn as tg
 from tinygrad_rnn import ops
 from tinygrad_rnn.models import Recurrent
 from tinygrad_rnn.models.cell import Cell
@@ -28,7 +29,7 @@ def leaf(*shape: int) -> Tensor:
 B, H, T = 13, 6, 3
 S, X, W, V = leaf(B, H), leaf(T, B, H), leaf(H, H), leaf(H, H)
 CUBE, IDS, MASK = leaf(B, 4, H), Tensor(R.integers(0, 5, (B, H))), Tensor(R.random((B, H)) > 0.5)
-BIASES, SCALE = leaf(H), leaf(H)
+BIASES, SCALE, CUBES = leaf(H), leaf(H), leaf(5, 4, H)
 SWAPPED = Tensor(R.standard_normal((1, H)).astype(np.dtype(float).newbyteorder()))
 
 
@@ -68,6 +69,7 @@ WHOLE: dict[str, Any] = {
     "logarithms and powers": lambda v: ops.log(1.5 + v * v) + ops.abs(v + 0.1) ** 1.5 + ops.sin(v) * ops.expm1(v),
     "quotients": lambda v: ops.reciprocal(2.0 + v * v) + v % 0.7 + ops.floor(v * 3.0) * 0.1,
     "a sum of everything": lambda v: v - ops.sum(v) * 0.01,
+    "a sum over two axes": lambda v: v + (ops.tanh(CUBES * v[None, :4, :]) * CUBES).sum(axis=(0, 1)),
     "a sum over no axis": lambda v: v - ops.sum(v * 0.5, axis=()),
     "written at places": lambda v: v + ops.scatter(v[:, 0], (slice(None), 2), (B, H)),
     "detached": lambda v: v * v.detach(),
@@ -76,7 +78,7 @@ WHOLE: dict[str, Any] = {
 
 QUICK = {
     "layer norm", "softmax over the batch", "reshape", "transposes", "slices with steps", "parts", "stack", "where",
-    "whole numbers", "einsum", "products of batches", "a sum over no axis",
+    "whole numbers", "einsum", "products of batches", "a sum over no axis", "a sum over two axes",
 }  # fmt: skip
 
 
@@ -138,6 +140,99 @@ def test_what_is_not_is_run_by_numpy_and_it_is_said_why(name: str) -> None:
         assert why_not(step, S, X)[0] == reason
         leaves = [S, X, W, V]
         close(made_by("machine", step, S, X, leaves), made_by(False, step, S, X, leaves))
+
+
+# --- Rows that are not independent, whatever they look like -------------------------------------------------------
+
+SQUARE, SQUARES, M, N = leaf(13, 13), leaf(3, 13, 13), leaf(13, 13), leaf(13, 13)
+
+
+def twice(s: Any) -> Any:
+    """Two rows for each of the batch, one after the other."""
+    return ops.concatenate([s, ops.sin(s)], axis=0)
+
+
+ACROSS: dict[str, Any] = {
+    "rows further on": lambda s, x: ops.tanh(twice(s)[1:14] + x),
+    "products of rows further on": lambda s, x: ops.tanh(twice(s)[1:14] @ M + x),
+    "rows in reverse": lambda s, x: ops.tanh(ops.sin(s)[::-1] @ M + x),
+    "as many columns as rows": lambda s, x: ops.tanh(ops.sin(s).T @ M + x),
+    "sums over columns and rows": lambda s, x: ops.tanh(s - s.sum(axis=0) * 0.1 + s.sum(axis=1) + x),
+    "a row of another": lambda s, x: ops.tanh(s * 0.5 + ops.sin(s)[3] + x @ N),
+    "pairs of rows": lambda s, x: ops.tanh((s[:, None, :] * s[None, :, :]).sum(axis=2) * 0.1 + x),
+    "products of two rows for each": lambda s, x: ops.tanh(
+        (ops.tanh(ops.stack([s, x], axis=1)).reshape((26, 13)) @ M).reshape((13, 26))[:, :13] + s
+    ),
+}
+
+
+SMALL: dict[str, Any] = {
+    "many rows of few": (
+        Tensor(R.standard_normal((16, 5)).astype(np.float32)), Tensor(R.standard_normal((3, 16, 5)).astype(np.float32)),
+        lambda s, x: (ops.tanh(s * x), ops.sin(s) * 2.0),
+    ),
+}  # fmt: skip
+SMALL["two for each row, one after the other"] = (
+    leaf(13, 5), leaf(3, 13, 5), lambda s, x: (ops.tanh(s * x), ops.tanh(ops.stack([ops.sin(s), x]))),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("name", SMALL)
+@pytest.mark.parametrize("order", [1, -1])
+def test_some_rows_know_nothing_of_what_is_made_for_others(name: str, order: int) -> None:
+    state, xs, step = SMALL[name]
+    with whole_in_the_loop(), tg.no_grad():
+        found = made_by("machine", step, state, xs)
+        close(found, made_by(False, step, state, xs))
+        with in_parts(3, order):
+            same_bits(made_by("machine", step, state, xs), found)
+
+
+@pytest.mark.parametrize("name", ACROSS)
+def test_what_goes_from_row_to_row_is_right_in_any_number_of_threads(name: str) -> None:
+    def step(s: Any, x: Any) -> Any:
+        made = ACROSS[name](s, x)
+        return made, made
+
+    leaves = [SQUARE, SQUARES, M, N]
+    with whole_in_the_loop():
+        found = made_by("machine", step, SQUARE, SQUARES, leaves)
+        close(found, made_by(False, step, SQUARE, SQUARES, leaves))
+        for order in (1, -1):
+            with in_parts(3, order):
+                same_bits(made_by("machine", step, SQUARE, SQUARES, leaves), found)
+        with tg.no_grad():  # what no backward pass needs is read where it was made
+            found = made_by("machine", step, SQUARE, SQUARES)
+            close(found, made_by(False, step, SQUARE, SQUARES))
+            for order in (1, -1):
+                with in_parts(3, order):
+                    same_bits(made_by("machine", step, SQUARE, SQUARES), found)
+
+
+def test_a_loop_that_keeps_nothing_for_a_backward_pass_has_the_same_numbers() -> None:
+    def step(s: Any, x: Any) -> Any:
+        made = ops.tanh(ops.sin(s * x) @ M) * ops.sigmoid(ops.cos(s) @ N + ops.exp(s).mean(axis=1, keepdims=True))
+        return made, made.sum(axis=0)
+
+    with whole_in_the_loop(), tg.no_grad():
+        found = made_by("machine", step, SQUARE, SQUARES)
+        close(found, made_by("numpy", step, SQUARE, SQUARES))
+        with in_parts(3):
+            same_bits(made_by("machine", step, SQUARE, SQUARES), found)
+
+
+def test_long_sums_of_float32_are_as_exact_as_numpys() -> None:
+    long = Tensor((R.random((3, 50_000)) + 0.5).astype(np.float32))
+
+    def step(s: Any, x: Any) -> Any:
+        made = s * x
+        return s, (made.sum(axis=1), made.sum())
+
+    with whole_in_the_loop(), tg.no_grad():
+        rows, total = made_by("machine", step, long, Tensor(np.ones(2, np.float32)))[1:]
+    exact = long.data.astype(float)
+    np.testing.assert_allclose(rows[0], exact.sum(axis=1), rtol=1e-7)
+    np.testing.assert_allclose(total[0], exact.sum(), rtol=1e-7)
 
 
 # --- Cells whose state is a matrix -----------------------------------------------------------------------------
@@ -230,7 +325,10 @@ ON_ODD: dict[str, Any] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", ON_ODD)
+FEW = {"functions", "orders", "rows", "reductions"}
+
+
+@pytest.mark.parametrize("name", [n if n in FEW else pytest.param(n, marks=pytest.mark.slow) for n in ON_ODD])
 @pytest.mark.parametrize("dtype", [np.float32, pytest.param(np.float64, marks=pytest.mark.slow)])
 def test_nan_infinities_denormals_and_zeros_with_a_sign_are_where_numpy_has_them(name: str, dtype: Any) -> None:
     change = ON_ODD[name]
