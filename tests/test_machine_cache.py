@@ -78,6 +78,7 @@ def test_a_damaged_file_is_compiled_again_and_replaced(folder: Path, made: Any) 
         assert made() == 0
 
 
+@pytest.mark.slow
 def test_a_file_that_is_another_program_s_is_compiled_again(folder: Path, made: Any) -> None:
     count = made()
     files = sorted(folder.iterdir())
@@ -112,6 +113,7 @@ def test_the_folder_is_the_users_alone(folder: Path, made: Any) -> None:
     assert os.name == "nt" or stat.S_IMODE(folder.stat().st_mode) == 0o700
 
 
+@pytest.mark.slow
 def test_without_a_folder_or_where_it_cannot_be_made_it_is_compiled(
     folder: Path, made: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -123,6 +125,7 @@ def test_without_a_folder_or_where_it_cannot_be_made_it_is_compiled(
     assert made() == count
 
 
+@pytest.mark.slow
 def test_what_cannot_be_read_is_compiled(folder: Path, made: Any) -> None:
     count = made()
     for path in [*folder.iterdir()]:

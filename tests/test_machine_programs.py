@@ -34,7 +34,7 @@ def leaf(*shape: int, dtype: Any = np.float64) -> Tensor:
 # --- Random steps ----------------------------------------------------------------------------------------------
 
 
-@part_of_the_examples(0.5)
+@part_of_the_examples(0.3)
 @given(random_steps(), st.booleans(), st.booleans())
 def test_random_steps_are_those_of_the_numpy_emitter_and_of_the_plain_loop(
     case: Any, all_of_it: bool, back: bool
@@ -63,7 +63,7 @@ SOMETIMES = FALLS_BACK | {"astype", "einsum", "gelu", "getitem", "repeat", "scat
 """Ops of which some calls are not: at arrays of indices, of a diagonal, to float128, of the exact normal distribution,
 over nothing."""
 
-QUICK = {"sum", "max", "reshape", "where", "logsumexp", "norm", "softmax", "transpose"}
+QUICK = {"sum", "reshape", "where", "norm"}
 
 
 @pytest.mark.parametrize("name", [n if n in QUICK else pytest.param(n, marks=pytest.mark.slow) for n in sorted(TABLE)])
@@ -98,7 +98,6 @@ def test_any_op_in_a_loop_is_that_of_the_plain_loop(name: str) -> None:
 KINDS: dict[str, Any] = {"rnn": RNNCell, "gru": GRUCell, "lstm": LSTMCell, **VARIANTS}
 del KINDS["adaptive-time"]  # whose number of steps depends on values
 BATCHES = (0, 1, 3, 8, 13)
-FIRST = ("gru", "lstm", "memory")
 
 
 def results_of(way: Any, layer: Recurrent, xs: Tensor) -> list[Any]:
@@ -128,7 +127,7 @@ def cell_is_the_same_in_all_ways(name: str, dtype: Any, batch: int, hidden: int)
             same_bits(results_of("machine", layer, xs), found)
 
 
-@pytest.mark.parametrize("name", ["gru", "lstm", "memory"])
+@pytest.mark.parametrize("name", ["gru", "memory"])
 def test_a_cell_is_the_same_in_all_ways(name: str) -> None:
     cell_is_the_same_in_all_ways(name, np.float32, 13, 8 if name == "memory" else 37)
 

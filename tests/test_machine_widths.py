@@ -66,7 +66,7 @@ def across(s: Any, x: Any) -> Any:
     return ops.tanh(s - s.mean(axis=0) + x * ops.swapaxes(s.reshape((-1, 37, 1)), 1, 2)[:, 0]), s.sum(axis=0)
 
 
-@pytest.mark.parametrize("step", [gated, across])
+@pytest.mark.parametrize("step", [gated, pytest.param(across, marks=pytest.mark.slow)])
 def test_a_loop_has_the_same_bits_whatever_the_registers_and_threads(step: Any) -> None:
     state, xs = leaf(13, 37), leaf(3, 13, 37)
     found = []
