@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import os
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from functools import cache
 from typing import Any
 
@@ -26,6 +27,11 @@ def numpys_blas() -> Any:
         if library.internal_api == "openblas" and "numpy" in library.filepath:
             return library
     return None
+
+
+def _set_blas_threads(library: Any, count: int) -> None:
+    """For the whole process: since version 3.8 threadpoolctl does nothing where another thread was first to ask."""
+    getattr(library, "_real_set_num_threads", library.set_num_threads)(count)
 
 
 class _Held:
@@ -45,7 +51,7 @@ _pools: list[ThreadPoolExecutor] = []
 def _begin_anew() -> None:
     global _held  # noqa: PLW0603  (one for the process)
     if _held.holders and (library := numpys_blas()):
-        library.set_num_threads(_held.threads)
+        _set_blas_threads(library, _held.threads)
     _held = _Held()
     _pools.clear()  # a fork has none of its parent's threads
 
@@ -72,7 +78,7 @@ def one_blas_thread() -> Iterator[None]:
     with held.lock:
         if not held.holders:
             held.threads = library.num_threads
-            library.set_num_threads(1)
+            _set_blas_threads(library, 1)
         held.holders += 1
     try:
         yield
@@ -80,46 +86,81 @@ def one_blas_thread() -> Iterator[None]:
         with held.lock:
             held.holders -= 1
             if not held.holders:
-                library.set_num_threads(held.threads)
+                _set_blas_threads(library, held.threads)
 
 
-def _submitted(function: Callable[[int], Any], number: int) -> Future[Any] | None:
-    """A part of some work, begun in another thread; None where there are none any more, as at the interpreter's end."""
-    try:
+class _Parts:
+    """Parts of some work: whoever is free takes the next, this thread or one beside it. Ctrl-C comes between any two
+    lines of this thread, and in no other: only what the others take is counted, and they count it themselves."""
+
+    def __init__(self, count: int, function: Callable[[int], Any]) -> None:
+        self.function, self.left = function, deque(range(count))
+        self.changed = threading.Condition()
+        self.running = 0
+        self.error: BaseException | None = None
+
+    def here(self) -> None:
+        """Takes parts until there are none."""
+        while (number := self._next()) is not None:
+            self.function(number)
+
+    def _next(self) -> int | None:
+        try:
+            return self.left.popleft()
+        except IndexError:
+            return None
+
+    def beside(self) -> None:
+        """The same, in another thread."""
+        while True:
+            with self.changed:
+                if (number := self._next()) is None:
+                    return
+                self.running += 1
+            try:
+                self.function(number)
+            except BaseException as error:
+                self.error = error
+                self.left.clear()
+            finally:
+                with self.changed:
+                    self.running -= 1
+                    self.changed.notify_all()
+
+    def ended(self) -> BaseException | None:
+        """No more is begun, and what was has ended; returns what came in between, or what a part failed with."""
+        found: BaseException | None = None
+        while True:
+            try:
+                with self.changed:
+                    self.left.clear()
+                    self.changed.wait_for(lambda: not self.running)
+                return found or self.error
+            except BaseException as error:  # Ctrl-C, while waiting
+                found = error
+
+
+def _helped(parts: _Parts, helpers: int) -> None:
+    """Other threads take parts too, where there are any: at the interpreter's end there are none."""
+    with suppress(RuntimeError):
         if not _pools:
             _pools.append(ThreadPoolExecutor(max(1, (os.cpu_count() or 1) - 1), "tinygrad_rnn"))
-        return _pools[0].submit(function, number)
-    except RuntimeError:
-        return None
+        for _ in range(helpers):
+            _pools[0].submit(parts.beside)
 
 
 def in_threads(parts: int, function: Callable[[int], Any]) -> None:
-    """Calls `function(i)` for i = 0 to parts - 1, the first here and the others in threads beside it. It returns when
-    all have ended, also where one fails or Ctrl-C comes in between: they may be writing to memory of the caller's."""
+    """Calls `function(i)` for i = 0 to parts - 1, here and in threads beside this one. It returns when all have ended,
+    also where one fails or Ctrl-C comes in between: they may be writing to memory of the caller's."""
     if parts == 1:
         function(0)
         return
+    work = _Parts(parts, function)
     with one_blas_thread():
-        begun = [(i, _submitted(function, i)) for i in range(1, parts)]
         try:
-            function(0)
-            for i, future in begun:
-                if future is None:
-                    function(i)
+            _helped(work, parts - 1)
+            work.here()
         finally:
-            interrupted = _all_ended([future for _, future in begun if future is not None])
-        if interrupted is not None:
-            raise interrupted
-
-
-def _all_ended(futures: list[Future[Any]]) -> BaseException | None:
-    """Waits for all of them; returns what came in between, or what one failed with."""
-    found: BaseException | None = None
-    for future in futures:
-        while not future.done():
-            try:
-                future.exception()
-            except BaseException as error:  # Ctrl-C, while waiting
-                found = error
-        found = found or future.exception()
-    return found
+            error = work.ended()
+    if error is not None:
+        raise error

@@ -147,6 +147,9 @@ def cast(b: ir.IRBuilder, value: Value, old: np.dtype[Any], new: np.dtype[Any]) 
     if old.kind == "f":
         if new.kind == "f":
             return b.fpext(value, kind) if new.itemsize > old.itemsize else b.fptrunc(value, kind)
+        if new.itemsize < 4 or new == np.uint32:  # what is out of its range wraps round
+            wide = np.dtype(np.int32 if new.itemsize < 4 else np.int64)
+            return cast(b, cast(b, value, old, wide), wide, new)
         return b.fptosi(value, kind) if new.kind == "i" else b.fptoui(value, kind)
     if new.kind == "f":
         return b.sitofp(value, kind) if old.kind == "i" else b.uitofp(value, kind)

@@ -19,8 +19,10 @@ from tinygrad_rnn.machine.target import object_code, processor
 
 @cache
 def version() -> str:
-    """Of all that decides what is compiled from a program: the sources of this folder, LLVM, the processor."""
-    sources = b"".join(path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.py")))
+    """Of all that decides what is compiled from a program: the sources that write code, LLVM, the processor."""
+    here = Path(__file__).parent
+    written_by = [*sorted(here.glob("*.py")), *sorted((here.parent / "loops" / "machine").glob("*.py"))]
+    sources = b"".join(path.read_bytes() for path in written_by)
     made_with = f"{hashlib.sha256(sources).hexdigest()} {llvmlite.__version__} {llvm.llvm_version_info} {processor()}"
     return hashlib.sha256(made_with.encode()).hexdigest()
 

@@ -102,7 +102,7 @@ class _Lowering:
     def add(self, e: Equation) -> None:
         """The lines of an equation."""
         for v in (*e.reads, *e.outs):
-            if v.dtype.char not in DTYPES:
+            if v.dtype.char not in DTYPES or not v.dtype.isnative:
                 raise NotInMachineCode(f"{e.primitive.name} of {v.dtype} is not done in machine code")
         slices = None if e.several else self.slices(e.outs[0])
         if slices is not None:
@@ -221,6 +221,8 @@ class _Lowering:
         """`x` over some of its axes. `out` has the others, in order, and may have axes of size 1."""
         if not x.piece.size:
             raise NotInMachineCode("a reduction of nothing is not done in machine code")
+        if out.piece.dtype.kind == "b":
+            raise NotInMachineCode(f"{primitive.name} over an axis of booleans is not done in machine code")
         strides = iter([s for n, s in zip(out.shape, out.strides, strict=True) if n != 1])
         onto = tuple(0 if i in axes or n == 1 else next(strides) for i, n in enumerate(x.shape))
         seen = StridedView(out.piece, x.shape, onto, out.offset)
@@ -228,7 +230,7 @@ class _Lowering:
             wide = self.new(x.shape, out.piece.dtype)
             self.copied(x, wide)
             x = wide
-        self.line(primitive, [x], (out.piece.dtype,), seen, axes)
+        self.line(primitive if axes else copy, [x], (out.piece.dtype,), seen, axes)
 
     def contract(self, factors: Sequence[tuple[StridedView, str]], result: str, out: StridedView) -> None:
         """Einstein's convention: the product of factors with these letters for axes, summed over all that `out` does
@@ -474,12 +476,17 @@ ENTRYWISE = (
 """What an emitter must know, entry by entry."""
 
 
+def _is_held(v: Var) -> bool:
+    """Whether entries may be of this dtype, and there are any."""
+    return v.dtype.char in DTYPES and v.dtype.isnative and bool(math.prod(v.shape))
+
+
 _MOVED = ELEMENTWISE & (ENTRYWISE | SIMPLER.keys() | {_astype, _truncated, _detached})
 
 
 def can_be_a_line(e: Equation) -> bool:
     """Whether an equation works entry by entry, in a way that is known here."""
-    if e.primitive not in _MOVED or any(v.dtype.char not in DTYPES for v in (*e.reads, *e.outs)):
+    if e.primitive not in _MOVED or not all(map(_is_held, (*e.reads, *e.outs))):
         return False
     plain = COMPARISONS | LOGIC | {ops.where, copy, _astype, _truncated, _detached}
     kind = e.outs[0].dtype.kind
@@ -500,11 +507,17 @@ def is_cheap(e: Equation) -> bool:
 
 def can_be_lowered(e: Equation) -> bool:
     """Whether an equation is of a kind that a loop can hold."""
-    if any(v.dtype.char not in DTYPES for v in (*e.reads, *e.outs)):
+    if not all(map(_is_held, (*e.reads, *e.outs))):
         return False
     if e.primitive in (_getitem, _scatter):
         return len(e.reads) == 1
     return e.primitive in _VIEWS or e.primitive in _RULES or e.primitive in SIMPLER or can_be_a_line(e)
+
+
+def _is_one_of(dtype: np.dtype[Any], a: Any) -> bool:
+    """Whether a number is one of these integers; a view is."""
+    limits = np.iinfo(dtype)
+    return isinstance(a, StridedView) or limits.min <= a <= limits.max
 
 
 def _taken_as(primitive: Primitive[Any], args: Sequence[Any], dtype: np.dtype[Any]) -> tuple[np.dtype[Any], ...]:
@@ -515,6 +528,8 @@ def _taken_as(primitive: Primitive[Any], args: Sequence[Any], dtype: np.dtype[An
         common = np.result_type(*given)
         if common == truth:  # True is more than False
             common = np.dtype(np.int8)
+        if common.kind in "iu" and not all(_is_one_of(common, a) for a in args):
+            raise NotInMachineCode(f"{primitive.name} of {common} and a larger number is not done in machine code")
         return (common,) * len(args)
     if primitive in LOGIC:
         return (truth,) * len(args)

@@ -109,7 +109,7 @@ class LoopSchedule:
 def scheduled(layout: Layout) -> LoopSchedule:
     """The schedule of a loop. Raises NotInMachineCode."""
     lines = _wanted(lowered(layout), layout)
-    if not all(math.prod(line.out.shape) for line in lines):
+    if not all(math.prod(view.shape) for line in lines for view in (line.out, *line.reads)):
         raise NotInMachineCode("it has no entries")
     levels = _levels(lines)
     _delay(lines, levels, layout)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -81,11 +82,15 @@ SIMPLER: dict[Primitive[Any], Callable[..., Any]] = {
 }
 
 
+def _size(v: Var) -> int:
+    return math.prod(v.shape)
+
+
 def in_simpler_ops(e: Equation, numbers: Iterator[int]) -> list[Equation] | None:
     """The equations that do the same, the last of which makes the result of `e`; None where it has no simpler form.
     `numbers` are for new Vars."""
     rule = SIMPLER.get(e.primitive)
-    if rule is None or e.several or (out := e.outs[0]).dtype.kind != "f":
+    if rule is None or e.several or (out := e.outs[0]).dtype.kind != "f" or not all(map(_size, e.reads)):
         return None
     recorder = _Numbered(numbers)
     options = options_of(e)
