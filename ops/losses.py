@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tinygrad_rnn.backend import Array, xp
-from tinygrad_rnn.blas import add_product, machine_code, product
+from tinygrad_rnn.blas import add_product, blas_held, machine_code, product
 from tinygrad_rnn.buffers import empty_buffer
 from tinygrad_rnn.ops.activations import log_softmax, sigmoid, softmax
 from tinygrad_rnn.ops.arithmetic import mul, square, sub, where
@@ -147,6 +147,7 @@ def softmax_cross_entropy(
 # --- The same behind a linear layer, without ever holding all logits -------------------------------------------
 
 
+@blas_held()
 def _in_blocks(
     h: Array, W: Array, b: Array, targets: Array, scale: Array | None, needs: tuple[bool, ...], smoothing: float
 ) -> tuple[Array, list[Array | None]]:

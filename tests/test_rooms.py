@@ -25,7 +25,7 @@ DIRECTIONS = """
     tape < ops < tensor < transforms loops
     transforms loops < inspection < models < checks training < tasks < cli
     backend cache < data < baselines < training tasks
-    changes rowsparse < optim < training
+    changes rowsparse blas < optim < training
     backend < metrics < models training
 """
 """A room may import what stands before it. The engine lies flat: there each module is a room of its own."""

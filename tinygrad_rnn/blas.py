@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache, lru_cache
 from typing import Any
 
@@ -11,7 +13,7 @@ import numpy as np
 from tinygrad_rnn.backend import Array, xp
 from tinygrad_rnn.buffers import empty_buffer
 from tinygrad_rnn.engines import engine_in_force
-from tinygrad_rnn.threads import numpys_blas
+from tinygrad_rnn.threads import numpys_blas, one_blas_thread, threads
 
 SMALL = 10**6
 """Multiplications (m n k) up to which OpenBLAS leaves the operands of a product as they lie, on some processors. A
@@ -62,6 +64,17 @@ def machine_code() -> Any:
     from tinygrad_rnn.machine import calls  # noqa: PLC0415  (LLVM is optional, and large)
 
     return calls if calls.multiplies_and_adds() else None
+
+
+@contextmanager
+def blas_held() -> Iterator[None]:
+    """Within it BLAS has one thread where machine code is in force: its others would wait for work, going round and
+    round, on the processors that threads of ours need."""
+    if threads() == 1 or machine_code() is None:
+        yield
+        return
+    with one_blas_thread():
+        yield
 
 
 def product(a: Array, b: Array, out: Array) -> Array:

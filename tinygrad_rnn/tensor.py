@@ -13,6 +13,7 @@ import numpy as np
 
 import tinygrad_rnn.ops as ops
 from tinygrad_rnn.backend import Array, HostArray, as_array, to_host, xp
+from tinygrad_rnn.blas import blas_held
 from tinygrad_rnn.frames import user_frame
 from tinygrad_rnn.pictures import heat_map
 from tinygrad_rnn.surroundings import is_recording
@@ -117,7 +118,8 @@ class Tensor(Box):
             gradient = as_array(gradient.data if isinstance(gradient, Box) else gradient, self.dtype)
             if gradient.shape != self.shape:
                 raise ValueError(f"backward: gradient must have the shape {self.shape}, got {gradient.shape}")
-        walk(self.node, gradient, retain=retain)
+        with blas_held():
+            walk(self.node, gradient, retain=retain)
 
     def detach(self) -> Tensor:
         """The same array, off the tape."""

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from tinygrad_rnn.backend import Array, xp
+from tinygrad_rnn.blas import blas_held
 from tinygrad_rnn.rowsparse import RowSparse
 
 BLOCK = 1 << 16
@@ -26,6 +27,7 @@ class Trainable(Protocol):
 Parameters = Iterable[Trainable] | Iterable[tuple[str, Trainable]] | Mapping[str, Trainable]
 
 
+@blas_held()
 def clip_by_norm(parameters: Parameters, max_norm: float) -> float:
     """Scale all gradients by max_norm / norm where their joint L2 norm is above `max_norm`; return that norm.
 
