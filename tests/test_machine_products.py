@@ -96,9 +96,9 @@ def test_a_product_that_threads_share_is_that_of_one(
         monkeypatch.setattr(sharing, "threads", lambda count=count: count)
         monkeypatch.setattr(sharing, "PRODUCT_SHARED_FROM", least)
         out = np.empty((size[0], size[2]), np.float32)
-        sharing.shared_product(a, b, out)
+        sharing.shared_products([(a, b, out)])
         close(out, a, b)
-        sharing.shared_product(a, b, out, adds=True)
+        sharing.shared_products([(a, b, out)], adds=True)
         found.append(out)
     if ours:
         assert (found[0] == found[1]).all() and (found[0] == found[2]).all()
@@ -109,6 +109,21 @@ def test_cuts_lie_at_whole_steps_and_leave_nothing_out(n: int, parts: int, step:
     cuts = sharing.cut(n, parts, step)
     assert len(cuts) == parts + 1 and cuts[0] == 0 and cuts[-1] == n
     assert all(a <= b for a, b in pairwise(cuts)) and all(at % step == 0 or at == n for at in cuts)
+
+
+@pytest.mark.parametrize("count", [1, 2, 5])
+@pytest.mark.parametrize("ours", [True, False])
+def test_several_products_and_their_sum_are_shared_too(ours: bool, count: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sharing, "ours_is_faster", lambda K, dtype: ours)
+    monkeypatch.setattr(sharing, "threads", lambda: 3)
+    monkeypatch.setattr(sharing, "PRODUCT_SHARED_FROM", 1)
+    pairs = [matrices(30, 20, 50, FLOATS[1], (False, False), seed) for seed in range(count)]
+    each, total = np.empty((count, 30, 50)), np.empty((30, 50))
+    sharing.shared_products([(a, b, out) for (a, b), out in zip(pairs, each, strict=True)])
+    sharing.summed_products([(a, b) for a, b in pairs], total)
+    for (a, b), out in zip(pairs, each, strict=True):
+        close(out, a, b)
+    np.testing.assert_allclose(total, each.sum(axis=0), rtol=1e-11, atol=1e-12)
 
 
 # --- From arrays -----------------------------------------------------------------------------------------------

@@ -81,8 +81,20 @@ def product(a: Array, b: Array, out: Array) -> Array:
     """`matmul(a, b, out=out)`, a (...,M,K), b (...,K,C)."""
     if (code := _code_for(a, b, out)) is None:
         return _in_pieces(a, b, out)
-    for place in np.ndindex(out.shape[:-2]):
-        code.shared_product(*_as_rows(_matrix(a, place), _matrix(b, place), out[place]))
+    places = [*np.ndindex(out.shape[:-2])]
+    code.shared_products([_as_rows(_matrix(a, place), _matrix(b, place), out[place]) for place in places])
+    return out
+
+
+def summed_product(a: Array, b: Array, out: Array) -> Array:
+    """out = Σ_g a[g] @ b[g], a (G,M,K), b (G,K,C), out (M,C)."""
+    if (code := _code_for(a, b, out)) is None:
+        spare = empty_buffer(out.shape, out.dtype, xp(out))
+        product(a[0], b[0], out)
+        for left, right in zip(a[1:], b[1:], strict=True):
+            out += product(left, right, spare)
+    else:
+        code.summed_products([*zip(a, b, strict=True)], out)
     return out
 
 
@@ -91,7 +103,7 @@ def add_product(a: Array, b: Array, out: Array, spare: Array | None = None) -> A
     if (code := _code_for(a, b, out)) is None:
         out += _in_pieces(a, b, empty_buffer(out.shape, out.dtype, xp(out)) if spare is None else spare)
     else:
-        code.shared_product(*_as_rows(a, b, out), adds=True)
+        code.shared_products([_as_rows(a, b, out)], adds=True)
     return out
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import tinygrad_rnn.ops as ops
 from tinygrad_rnn.backend import Array, xp
-from tinygrad_rnn.blas import add_product, product
+from tinygrad_rnn.blas import product, summed_product
 from tinygrad_rnn.buffers import empty_buffer
 from tinygrad_rnn.loops.contractions import contracted
 from tinygrad_rnn.loops.products import affine, sum_of_products
@@ -215,11 +215,8 @@ def _affine(equation: Equation, values: list[Array], timed: list[bool], steps: i
 def _summed_product(equation: Equation, values: list[Array], timed: list[bool], steps: int) -> Any:
     (g, m, k), n = equation.args[0].shape, equation.args[1].shape[-1]
     slices = values[0].swapaxes(0, 1).reshape(g, steps * m, k)
-    total, spare = (empty_buffer((steps * m, n), equation.outs[0].dtype) for _ in range(2))
-    product(slices[0], values[1][0], total)
-    for i in range(1, g):
-        add_product(slices[i], values[1][i], total, spare)
-    return total.reshape(steps, m, n)
+    out = empty_buffer((steps * m, n), equation.outs[0].dtype)
+    return summed_product(slices, values[1], out).reshape(steps, m, n)
 
 
 def _joined(equation: Equation, values: list[Array], timed: list[bool], steps: int) -> Any:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from tinygrad_rnn.backend import Array
@@ -11,30 +13,67 @@ from tinygrad_rnn.machine.product import TALL, panel_columns
 from tinygrad_rnn.threads import in_threads, threads
 
 PRODUCT_SHARED_FROM = 1 << 23
-"""Multiplications from which a product is worth more than one thread."""
+"""Multiplications from which products are worth more than one thread."""
+
+Matrices = tuple[Array, Array, Array]
+"""A left operand, a right one, and where their product goes, which has its columns side by side."""
 
 
-def shared_product(a: Array, b: Array, out: Array, adds: bool = False) -> None:
-    """out = a @ b, or with `adds` out += a @ b, of matrices of one dtype (float32 or float64); `out` has its columns
-    side by side."""
-    (M, K), N = a.shape, b.shape[1]
-    ours = adds or ours_is_faster(K, a.dtype)  # BLAS, by way of NumPy, does not add
-    parts = threads() if M * N * K >= PRODUCT_SHARED_FROM else 1
+def shared_products(products: Sequence[Matrices], adds: bool = False) -> None:
+    """out = a @ b, or with `adds` out += a @ b, of matrices of one dtype (float32 or float64) and one size."""
+    parts = _parts(products)
 
-    def part(rows: slice, columns: slice) -> None:
-        if ours:
-            multiply(a[rows], b[:, columns], out[rows, columns], adds)
+    def some(i: int) -> None:
+        for a, b, out in products[i::parts]:
+            _multiply(a, b, out, adds)
+
+    if len(products) >= parts:
+        in_threads(parts, some)
+        return
+    for a, b, out in products:
+        if b.shape[1] > len(a):
+            _by_columns(a, b, out, parts, adds)
         else:
-            np.matmul(a[rows], b[:, columns], out=out[rows, columns])
+            _by_rows([(a, b)], out, parts, adds)
 
-    if parts == 1:
-        part(slice(None), slice(None))
-    elif N > M:
-        cuts = cut(N, parts, panel_columns(a.dtype))
-        in_threads(parts, lambda i: part(slice(None), slice(cuts[i], cuts[i + 1])))
+
+def summed_products(pairs: Sequence[tuple[Array, Array]], out: Array) -> None:
+    """out = the sum of a @ b over all pairs, of one dtype and one size."""
+    _by_rows(pairs, out, _parts([(a, b, out) for a, b in pairs]), False)
+
+
+def _parts(products: Sequence[Matrices]) -> int:
+    """Among how many threads they are shared out."""
+    (M, K), N = products[0][0].shape, products[0][1].shape[1]
+    return threads() if len(products) * M * N * K >= PRODUCT_SHARED_FROM else 1
+
+
+def _multiply(a: Array, b: Array, out: Array, adds: bool) -> None:
+    if adds or ours_is_faster(a.shape[1], a.dtype):  # BLAS, by way of NumPy, does not add
+        multiply(a, b, out, adds)
     else:
-        cuts = cut(M, parts, TALL)
-        in_threads(parts, lambda i: part(slice(cuts[i], cuts[i + 1]), slice(None)))
+        np.matmul(a, b, out=out)
+
+
+def _by_columns(a: Array, b: Array, out: Array, parts: int, adds: bool) -> None:
+    cuts = cut(b.shape[1], parts, panel_columns(a.dtype))
+
+    def part(i: int) -> None:
+        columns = slice(cuts[i], cuts[i + 1])
+        _multiply(a, b[:, columns], out[:, columns], adds)
+
+    in_threads(parts, part)
+
+
+def _by_rows(pairs: Sequence[tuple[Array, Array]], out: Array, parts: int, adds: bool) -> None:
+    cuts = cut(len(out), parts, TALL)
+
+    def part(i: int) -> None:
+        rows = slice(cuts[i], cuts[i + 1])
+        for number, (a, b) in enumerate(pairs):
+            _multiply(a[rows], b, out[rows], adds or number > 0)
+
+    in_threads(parts, part)
 
 
 def cut(n: int, parts: int, step: int) -> list[int]:
