@@ -147,12 +147,18 @@ def softmax_cross_entropy(
 # --- The same behind a linear layer, without ever holding all logits -------------------------------------------
 
 
-@blas_held()
 def _in_blocks(
     h: Array, W: Array, b: Array, targets: Array, scale: Array | None, needs: tuple[bool, ...], smoothing: float
 ) -> tuple[Array, list[Array | None]]:
-    """Losses per row (N,), and with `scale` (N,) the gradients of sum(scale * losses) by h, W and b, from one
-    buffer of logits that is turned into probabilities and then into their gradient in place."""
+    """Losses per row (N,), and with `scale` (N,) the gradients of sum(scale * losses) by h, W and b."""
+    with blas_held():
+        return _by_blocks(h, W, b, targets, scale, needs, smoothing)
+
+
+def _by_blocks(
+    h: Array, W: Array, b: Array, targets: Array, scale: Array | None, needs: tuple[bool, ...], smoothing: float
+) -> tuple[Array, list[Array | None]]:
+    """The same, from one buffer of logits that is turned into probabilities and then into their gradient in place."""
     np_ = xp(h)
     rows, (hidden, classes) = len(h), W.shape
     step = _block_rows(rows, hidden, classes)

@@ -58,13 +58,13 @@ def test_after_ctrl_c_nothing_runs_any_more(interrupted: str, monkeypatch: pytes
     def part(i: int) -> None:
         if threading.get_ident() != caller:
             running.set()
-            time.sleep(0.1)
+            time.sleep(0.3)
             ended.set()
             return
         running.wait()
         if interrupted == "a part":
             raise KeyboardInterrupt
-        if interrupted == "the wait" and i == 0:
+        if interrupted == "the wait":  # whichever part is the caller's
             threading.Timer(0.02, os.kill, [os.getpid(), signal.SIGINT]).start()
 
     if interrupted == "the beginning":

@@ -26,7 +26,6 @@ from typing import Any, TypeVar
 import numpy as np
 
 from tinygrad_rnn.backend import Array
-from tinygrad_rnn.blas import blas_held
 from tinygrad_rnn.engines import Engine
 from tinygrad_rnn.forks import in_each_child
 from tinygrad_rnn.loops.batching import whole
@@ -71,7 +70,6 @@ class Compiled:
         for loop in (self.forward, *(() if self.backward is None else (self.backward.loop,))):
             loop.emit()
 
-    @blas_held()
     def run_forward(self, operands: Sequence[Array]) -> tuple[tuple[Array, ...], Env]:
         """From captured operands, states and inputs to last states and outputs; and what the backward pass reads."""
         program = self.program
@@ -86,7 +84,6 @@ class Compiled:
         saved = {} if self.backward is None else {v: env[v] for v in self.backward.reads if v in env}
         return (*(np.array(state) for state in last), *ys), saved
 
-    @blas_held()
     def run_backward(self, saved: Env, g: Sequence[Array | None], operands: Sequence[Array]) -> list[Array | None]:
         """The gradients of captured operands, states and inputs, given those of last states and outputs (None where
         none was asked for); only where a gradient may be asked for."""

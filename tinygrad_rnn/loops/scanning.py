@@ -15,6 +15,7 @@ import numpy as np
 
 import tinygrad_rnn.ops as ops
 from tinygrad_rnn.backend import DEFAULT_DTYPE, Array
+from tinygrad_rnn.blas import blas_held
 from tinygrad_rnn.engines import Engine, chosen_engine, engine_in_force, switch
 from tinygrad_rnn.forks import in_each_child
 from tinygrad_rnn.frames import user_frame, user_lines
@@ -39,11 +40,12 @@ def _scan(
 ) -> tuple[tuple[Array, ...], Any]:
     compiled = compiled_program(program, needs, engine)
     saved: Any
-    if every is None or not any(needs):
-        results, saved = compiled.run_forward(operands)
-    else:
-        light = compiled_program(program, (False,) * len(needs), engine)
-        results, saved = checkpointing.forward(light, operands, every)
+    with blas_held():
+        if every is None or not any(needs):
+            results, saved = compiled.run_forward(operands)
+        else:
+            light = compiled_program(program, (False,) * len(needs), engine)
+            results, saved = checkpointing.forward(light, operands, every)
     return results, (compiled, saved)
 
 
@@ -51,9 +53,10 @@ def _scan_rule(
     g: Sequence[Array | None], saved: Any, *operands: Array, program: Program, every: int | None, engine: Engine
 ) -> list[Any]:
     compiled, values = saved
-    if every is None:
-        return Given(compiled.run_backward(values, g, operands))
-    return Given(checkpointing.backward(compiled, values, g, operands, every))
+    with blas_held():
+        if every is None:
+            return Given(compiled.run_backward(values, g, operands))
+        return Given(checkpointing.backward(compiled, values, g, operands, every))
 
 
 def perform(program: Program, env: dict[Var, Any], change: Callable[[Var, Any], Any] | None = None) -> None:

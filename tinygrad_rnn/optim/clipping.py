@@ -27,7 +27,6 @@ class Trainable(Protocol):
 Parameters = Iterable[Trainable] | Iterable[tuple[str, Trainable]] | Mapping[str, Trainable]
 
 
-@blas_held()
 def clip_by_norm(parameters: Parameters, max_norm: float) -> float:
     """Scale all gradients by max_norm / norm where their joint L2 norm is above `max_norm`; return that norm.
 
@@ -39,7 +38,7 @@ def clip_by_norm(parameters: Parameters, max_norm: float) -> float:
     if not (isinstance(max_norm, Real) and max_norm > 0):
         raise ValueError(f"max_norm must be a number above 0, got {max_norm!r}")
     held = with_gradient(parameters)
-    with np.errstate(over="ignore", invalid="ignore"):
+    with np.errstate(over="ignore", invalid="ignore"), blas_held():
         norm = math.hypot(*(norm_of(_entries(p.grad)) for p in held))
     if math.isfinite(norm) and norm > max_norm:
         factor = float(max_norm) / norm
