@@ -83,8 +83,7 @@ def in_parts(count: int, order: int = 0) -> Iterator[None]:
             function(part)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(running, "threads", lambda: count)
-        patch.setattr(running, "WORTH_SHARING", 0)
+        patch.setattr(running, "shares", lambda work: count)
         if order:
             patch.setattr(running, "in_threads", one_by_one)
         yield

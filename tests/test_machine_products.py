@@ -92,9 +92,8 @@ def test_a_product_that_threads_share_is_that_of_one(
     monkeypatch.setattr(sharing, "ours_is_faster", lambda K, dtype: ours)
     a, b = matrices(*size, FLOATS[0], (False, False))
     found = []
-    for count, least in ((1, 1), (3, 1), (3, 10**9)):
-        monkeypatch.setattr(sharing, "threads", lambda count=count: count)
-        monkeypatch.setattr(sharing, "PRODUCT_SHARED_FROM", least)
+    for count in (1, 2, 3):
+        monkeypatch.setattr(sharing, "shares", lambda work, count=count: count)
         out = np.empty((size[0], size[2]), np.float32)
         sharing.shared_products([(a, b, out)])
         close(out, a, b)
@@ -115,8 +114,7 @@ def test_cuts_lie_at_whole_steps_and_leave_nothing_out(n: int, parts: int, step:
 @pytest.mark.parametrize("ours", [True, False])
 def test_several_products_and_their_sum_are_shared_too(ours: bool, count: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sharing, "ours_is_faster", lambda K, dtype: ours)
-    monkeypatch.setattr(sharing, "threads", lambda: 3)
-    monkeypatch.setattr(sharing, "PRODUCT_SHARED_FROM", 1)
+    monkeypatch.setattr(sharing, "shares", lambda work: 3)
     pairs = [matrices(30, 20, 50, FLOATS[1], (False, False), seed) for seed in range(count)]
     each, total = np.empty((count, 30, 50)), np.empty((30, 50))
     sharing.shared_products([(a, b, out) for (a, b), out in zip(pairs, each, strict=True)])
@@ -213,8 +211,7 @@ def test_the_odds_are_what_they_are_by_numpy(N: int, V: int, dtype: np.dtype[Any
         expected = np.exp(below.astype(np.float64))
     expected[np.arange(N), labels] = 0
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(softmax, "threads", lambda: parts)
-        patch.setattr(softmax, "BLOCK_SHARED_FROM", 1)
+        patch.setattr(softmax, "shares", lambda work: parts)
         found = softmax.odds_in_place(block, bias, labels)
     tolerance = 1e-6 if dtype.char == "f" else 1e-14
     np.testing.assert_allclose(block, expected, rtol=tolerance, atol=np.finfo(dtype).tiny)
@@ -252,6 +249,13 @@ def test_losses_and_gradients_are_those_of_numpy_calls(dtype: np.dtype[Any], red
         np.testing.assert_allclose(
             x, y, rtol=1e-5 if dtype.char == "f" else 1e-12, atol=1e-6 if dtype.char == "f" else 1e-13
         )
+
+
+def test_work_is_shared_among_as_many_threads_as_are_worth_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(threads, "threads", lambda: 64)
+    assert threads.shares(threads.WORTH_SHARING - 1) == 1
+    assert threads.shares(threads.WORTH_SHARING) == threads.WORTH_SHARING // threads.LEAST_SHARE == 4
+    assert threads.shares(1 << 40) == 64
 
 
 def test_there_are_as_many_threads_as_blas_has() -> None:

@@ -195,7 +195,7 @@ from tinygrad_rnn import compiled, engines
 from tinygrad_rnn.loops.machine import running
 from tinygrad_rnn.models import GRU
 
-running.threads, running.WORTH_SHARING = (lambda: 2), 0
+running.shares = lambda work: 2
 engines.switch.default = "machine"
 
 def train(batch=16, steps=9):

@@ -68,6 +68,16 @@ def threads() -> int:
     return found or 1
 
 
+WORTH_SHARING, LEAST_SHARE = 1 << 23, 1 << 21
+"""Multiplications from which work is worth more than one thread, and how many a thread must have at least: to begin one
+takes as long as some 10^5."""
+
+
+def shares(work: int) -> int:
+    """Among how many threads work of so many multiplications is shared out."""
+    return min(threads(), work // LEAST_SHARE) if work >= WORTH_SHARING else 1
+
+
 @contextmanager
 def one_blas_thread() -> Iterator[None]:
     """Within it BLAS has one thread, whatever the others of this process do."""

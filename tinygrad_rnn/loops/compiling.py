@@ -389,13 +389,13 @@ def _loop_by(
     numbers: Iterator[int],
     engine: Engine,
     why_not: str = "",
-    is_apart: Callable[[Equation], bool] = whole,
+    is_apart: Callable[[Equation], bool] | None = None,
 ) -> Loop:
     """Split, fuse, merge, lay out, schedule. What does not wait for the state is done apart, for all time steps at
-    once, if it can be (`is_apart`)."""
+    once, if it can be (`is_apart`, or whatever can)."""
     carry, timed, kept = direction.carry, direction.timed, direction.kept
     equations, ends = _handed_on(direction, numbers)
-    parts = split_step(equations, carry, timed, ends, kept, is_apart)
+    parts = split_step(equations, carry, timed, ends, kept, is_apart or whole)
     contract(parts, [*carry, *timed], {*kept, *ends})
     _into_the_loop(parts.loop, ends, numbers)
     if engine == "machine":

@@ -10,10 +10,7 @@ from tinygrad_rnn.backend import Array
 from tinygrad_rnn.machine.choosing import ours_is_faster
 from tinygrad_rnn.machine.multiplying import multiply
 from tinygrad_rnn.machine.product import TALL, panel_columns
-from tinygrad_rnn.threads import in_threads, threads
-
-PRODUCT_SHARED_FROM = 1 << 23
-"""Multiplications from which products are worth more than one thread."""
+from tinygrad_rnn.threads import in_threads, shares
 
 Matrices = tuple[Array, Array, Array]
 """A left operand, a right one, and where their product goes, which has its columns side by side."""
@@ -45,7 +42,7 @@ def summed_products(pairs: Sequence[tuple[Array, Array]], out: Array) -> None:
 def _parts(products: Sequence[Matrices]) -> int:
     """Among how many threads they are shared out."""
     (M, K), N = products[0][0].shape, products[0][1].shape[1]
-    return threads() if len(products) * M * N * K >= PRODUCT_SHARED_FROM else 1
+    return shares(len(products) * M * N * K)
 
 
 def _multiply(a: Array, b: Array, out: Array, adds: bool) -> None:

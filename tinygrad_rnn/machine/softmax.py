@@ -32,7 +32,7 @@ from tinygrad_rnn.machine.lanes import (
 )
 from tinygrad_rnn.machine.object_files import object_code_of
 from tinygrad_rnn.machine.target import Linked
-from tinygrad_rnn.threads import in_threads, threads
+from tinygrad_rnn.threads import in_threads, shares
 
 NAME = "odds"
 
@@ -42,8 +42,8 @@ LANES = 16
 STRETCH = 256 * LANES
 """Entries whose sum is in the dtype of the block; such sums are added up in float64."""
 
-BLOCK_SHARED_FROM = 1 << 18
-"""Entries of a block from which it is worth more than one thread."""
+AN_ENTRY = 32
+"""Multiplications that the pass over an entry is worth, about."""
 
 _DOUBLE = np.dtype(np.float64)
 
@@ -123,6 +123,6 @@ def odds_in_place(block: Array, bias: Array, labels: Array) -> tuple[Array, Arra
         moved = (at[0] + first * V * dtype.itemsize, at[1], at[2] + 8 * first, at[3] + first * dtype.itemsize)
         function_(last - first, V, *moved, at[4] + 8 * first)
 
-    parts = min(threads(), N) if N * V >= BLOCK_SHARED_FROM else 1
+    parts = min(shares(AN_ENTRY * N * V), N)
     in_threads(parts, lambda i: part(N * i // parts, N * (i + 1) // parts))
     return chosen, others.astype(dtype)

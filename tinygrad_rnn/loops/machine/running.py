@@ -21,10 +21,7 @@ from tinygrad_rnn.machine.product import TALL, pack, packed_size
 from tinygrad_rnn.machine.refusal import NotInMachineCode
 from tinygrad_rnn.machine.sharing import cut
 from tinygrad_rnn.machine.target import Linked, multiplies_and_adds, register_bytes
-from tinygrad_rnn.threads import in_threads, threads
-
-WORTH_SHARING = 1 << 23
-"""Multiplications from which a loop is worth more than one thread."""
+from tinygrad_rnn.threads import in_threads, shares
 
 _BY_NUMBER = ctypes.CFUNCTYPE(None, ctypes.c_int64, ctypes.c_int64, ctypes.c_int64, ctypes.c_void_p)
 
@@ -58,9 +55,7 @@ class MachineLoop:
         table, held = _Table(self, steps, env, rings).filled()
         held.append(table)
         at, rows = address(table), schedule.rows or 1
-        parts = 1
-        if schedule.rows is not None and steps * schedule.work >= WORTH_SHARING:
-            parts = max(1, min(threads(), -(-rows // TALL)))
+        parts = 1 if schedule.rows is None else max(1, min(shares(steps * schedule.work), -(-rows // TALL)))
         cuts = cut(rows, parts, TALL)
 
         def run(held: list[Array] = held) -> None:
