@@ -51,6 +51,15 @@ def test_an_error_in_any_part_reaches_the_caller_when_nothing_runs_any_more(fail
     assert sorted(ended) == sorted(begun)
 
 
+@pytest.fixture
+def own_interrupt() -> Iterator[None]:
+    """Ctrl-C is Python's own, whatever other tests made of it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("own_interrupt")
 @pytest.mark.parametrize("interrupted", ["a part", "the wait", "the beginning"])
 def test_after_ctrl_c_nothing_runs_any_more(interrupted: str, monkeypatch: pytest.MonkeyPatch) -> None:
     caller, running, ended = threading.get_ident(), threading.Event(), threading.Event()
