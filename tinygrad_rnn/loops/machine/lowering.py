@@ -302,7 +302,8 @@ def _swapped(low: _Lowering, e: Equation) -> list[StridedView]:
 
 def _transposed(low: _Lowering, e: Equation) -> list[StridedView]:
     x, (axes,) = low.view(e.args[0]), _options(e, "axes")
-    return [x.transpose(range(len(x.shape))[::-1] if axes is None else _axes(tuple(axes), len(x.shape)))]
+    axes = tuple(axes) if isinstance(axes, list) else axes
+    return [x.transpose(range(len(x.shape))[::-1] if axes is None else _axes(axes, len(x.shape)))]
 
 
 def _moved(low: _Lowering, e: Equation) -> list[StridedView]:
