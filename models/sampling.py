@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from tinygrad_rnn.inspection.tracing import current_trace
 from tinygrad_rnn.loops.repeated import RepeatedStep
 from tinygrad_rnn.models.decoding import Decoded, decode
 from tinygrad_rnn.models.drawing import draw as draw
@@ -85,9 +86,10 @@ def _continued(model: LanguageModel, prompt: Sequence[int], stop: int | None, ho
     repeated = RepeatedStep(one)
 
     def step(state: Any, ids: Any) -> tuple[Any, Tensor]:
-        if state is not None:
-            return repeated(state, lib.asarray(ids))
-        logits, state = model(first, None)
-        return state, logits[-1]
+        if state is None:
+            logits, state = model(first, None)
+            return state, logits[-1]
+        read = one if current_trace() is not None else repeated  # a trace sees the layers as they are called
+        return read(state, lib.asarray(ids))
 
     return decode(step, None, int(prompt[-1]), stop, how, batch_axis=model.recurrent.batch_axes, **options)

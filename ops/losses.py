@@ -175,7 +175,7 @@ def _by_blocks(
         label, each = targets[here], np_.arange(here.stop - start)
         block = memory[: len(each) * classes].reshape(len(each), classes)
         product(h[here], W, block)
-        code = machine_code() if np_ is np and not smoothing and h.dtype.char in "fd" else None
+        code = machine_code(h.dtype) if np_ is np and not smoothing else None
         if code:
             chosen, others = code.odds_in_place(block, b, label)
         else:

@@ -182,8 +182,13 @@ def test_which_function_is_faster_is_found_once_and_kept(tmp_path: Path, monkeyp
         assert answer("slow") == {"shallow": False, "deep": False} and len(asked) == 2 * count
         monkeypatch.setattr(choosing, "version", lambda: "another")
         assert answer("quick") == {"shallow": True, "deep": True} and len(asked) == 3 * count
-        monkeypatch.setattr(choosing, "private_folder", lambda: None)
+        assert answer("equal") == {"shallow": True, "deep": True}, "it was found before"
+        file.unlink()
         assert answer("equal") == {"shallow": False, "deep": False}
+        for nowhere in (lambda: None, lambda: tmp_path / "file" / "below"):
+            (tmp_path / "file").touch()
+            monkeypatch.setattr(choosing, "private_folder", nowhere)
+            assert answer("quick") == {"shallow": False, "deep": False}, "it cannot be kept"
     finally:
         choosing._found.cache_clear()
 
@@ -249,6 +254,22 @@ def test_losses_and_gradients_are_those_of_numpy_calls(dtype: np.dtype[Any], red
         np.testing.assert_allclose(
             x, y, rtol=1e-5 if dtype.char == "f" else 1e-12, atol=1e-6 if dtype.char == "f" else 1e-13
         )
+
+
+@pytest.mark.parametrize("dtypes", ["ffd", "ddf", ">f>f>f", ">d>dd"])
+def test_a_bias_or_all_may_have_another_dtype_or_order_of_bytes(dtypes: str) -> None:
+    kinds = [np.dtype(kind) for kind in dtypes.replace(">", " >").replace("f", "f ").replace("d", "d ").split()]
+    rng, found = np.random.default_rng(0), []
+    given = [rng.standard_normal(shape) for shape in ((60, 40), (40, 100), (100,))]
+    labels = rng.integers(0, 100, 60)
+    for engine in ("machine", "numpy"):
+        h, W, b = (Parameter(x.astype(kind)) for x, kind in zip(given, kinds, strict=True))
+        with tg.compiled(engine):
+            losses = ops.linear_cross_entropy(h, W, b, labels)
+            losses.backward()
+        found.append([losses.numpy(), h.grad, W.grad, b.grad])
+    for x, y in zip(*found, strict=True):
+        np.testing.assert_allclose(x, y, rtol=1e-4, atol=1e-6)
 
 
 def test_work_is_shared_among_as_many_threads_as_are_worth_it(monkeypatch: pytest.MonkeyPatch) -> None:

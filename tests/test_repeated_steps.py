@@ -85,6 +85,17 @@ def test_what_is_on_the_tape_stays_on_it() -> None:
     assert x.grad is not None and np.abs(x.grad).min() > 0
 
 
+def test_where_somebody_watches_or_traces_the_step_runs_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(repeated, "_compiled", lambda *_: pytest.fail("compiled"))
+    model = LanguageModel(30, 8, 9, cell="gru")
+    with tg.compiled("machine"):
+        with tg.detect_anomaly():
+            generate(model, [1], np.random.default_rng(0), max_length=4)
+        with tg.trace() as trace:
+            generate(model, [1], np.random.default_rng(0), max_length=4)
+    assert trace["0.forward.z"].shape == (1, 1, 9)
+
+
 @pytest.mark.parametrize("engine", ["numpy", False])
 def test_without_machine_code_nothing_is_compiled(engine: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(repeated, "_compiled", lambda *_: pytest.fail("compiled"))

@@ -57,9 +57,10 @@ WORTH_A_CALL = 1 << 17
 """Multiplications from which a product of two matrices is worth a call of our own."""
 
 
-def machine_code() -> Any:
-    """The functions of `machine/calls.py`, where machine code is in force in this thread; otherwise None."""
-    if engine_in_force() != "machine":
+def machine_code(dtype: np.dtype[Any] | None = None) -> Any:
+    """The functions of `machine/calls.py`, where machine code is in force in this thread, and for arrays of this dtype
+    if one is given; otherwise None."""
+    if engine_in_force() != "machine" or (dtype is not None and (dtype.char not in "fd" or not dtype.isnative)):
         return None
     from tinygrad_rnn.machine import calls  # noqa: PLC0415  (LLVM is optional, and large)
 
@@ -112,7 +113,7 @@ def _code_for(a: Array, b: Array, out: Array) -> Any:
     large = math.prod(a.shape[-2:]) * b.shape[-1] >= WORTH_A_CALL
     if not large or not isinstance(out, np.ndarray) or out.itemsize not in out.strides[-2:]:
         return None
-    return machine_code() if out.dtype.char in "fd" and a.dtype == b.dtype == out.dtype else None
+    return machine_code(out.dtype) if a.dtype == b.dtype == out.dtype else None
 
 
 def _as_rows(a: Array, b: Array, out: Array) -> tuple[Array, Array, Array]:

@@ -14,8 +14,10 @@ from tinygrad_rnn.loops.executing import Loop
 from tinygrad_rnn.loops.layout import Env
 from tinygrad_rnn.loops.program import Equation, Program, Var
 from tinygrad_rnn.loops.recorder import record_step
+from tinygrad_rnn.loops.scanning import listener
 from tinygrad_rnn.loops.trees import flat, rebuild
 from tinygrad_rnn.loops.unrolling import Step
+from tinygrad_rnn.surroundings import is_interpreted
 from tinygrad_rnn.tape import Box
 from tinygrad_rnn.tensor import Tensor
 
@@ -23,7 +25,7 @@ from tinygrad_rnn.tensor import Tensor
 class RepeatedStep:
     """`step(state, x) -> (state, y)`, a function of nothing else: what it closes over is read when it is first called
     with Tensors of other shapes. Without a tape. It runs as machine code where that is in force and the step can be
-    had so, and otherwise as it is."""
+    had so, and otherwise, or where somebody watches its ops, as it is."""
 
     def __init__(self, step: Step) -> None:
         self.step = step
@@ -32,7 +34,7 @@ class RepeatedStep:
 
     def __call__(self, state: Any, x: Any) -> tuple[Any, Any]:
         """The new state and what the step puts out."""
-        if engine_in_force() != "machine":
+        if engine_in_force() != "machine" or is_interpreted() or listener.get() is not None:
             return self.step(state, x)
         given = [_array(v) for v in (*flat(state), *flat(x))]
         kinds = [(type(v), v.shape, v.dtype) if v is not None else None for v in given]

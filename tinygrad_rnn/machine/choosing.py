@@ -1,6 +1,7 @@
 """Whether large products are made by our own function or by NumPy's BLAS: by trying both, once on a machine.
 
-The answer is kept in the user's cache folder, so that all runs have the same numbers to the last digit.
+The answer is kept in the user's cache folder, so that all runs have the same numbers to the last digit. Where it cannot
+be kept, it is BLAS: a timing may come out otherwise the next time.
 """
 
 from __future__ import annotations
@@ -8,7 +9,6 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterable
-from contextlib import suppress
 from functools import cache
 from typing import Any
 
@@ -43,17 +43,18 @@ def _found(dtype: np.dtype[Any]) -> dict[str, bool]:
     library = numpys_blas()
     known = f"{version()} {np.__version__} {library.architecture if library else ''} {dtype}"
     name, folder = f"products-{dtype.char}.json", private_folder()
-    content = None if folder is None else kept(folder, name)
-    if content is not None:
-        with suppress(ValueError):
-            before = json.loads(content)
-            if before["of"] == known:
-                return {kind: bool(before[kind]) for kind in TRIED}
+    if folder is None:
+        return dict.fromkeys(TRIED, False)
+    if (content := kept(folder, name)) is not None:
+        before = json.loads(content)
+        if before["of"] == known:
+            return {kind: bool(before[kind]) for kind in TRIED}
     with one_blas_thread():
         found = {kind: _ours_takes_less(sizes, dtype) for kind, sizes in TRIED.items()}
-    if folder is not None:
-        with suppress(OSError):  # it is tried again
-            keep(folder, name, json.dumps({"of": known, **found}).encode())
+    try:
+        keep(folder, name, json.dumps({"of": known, **found}).encode())
+    except OSError:
+        return dict.fromkeys(TRIED, False)
     return found
 
 

@@ -116,7 +116,7 @@ def odds_in_place(block: Array, bias: Array, labels: Array) -> tuple[Array, Arra
     (N, V), dtype = block.shape, block.dtype
     _, function_ = softmax_function(dtype)
     chosen, others = np.empty(N, dtype), np.empty(N)
-    labels, bias = np.ascontiguousarray(labels, np.int64), np.ascontiguousarray(bias)
+    labels, bias = np.ascontiguousarray(labels, np.int64), np.ascontiguousarray(bias, dtype)
     at = [x.__array_interface__["data"][0] for x in (block, bias, labels, chosen, others)]
 
     def part(first: int, last: int) -> None:

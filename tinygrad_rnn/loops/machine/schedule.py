@@ -11,7 +11,7 @@ sum over an axis, at another view. Of a GRU's step
     level 2   pass (B, H)     n = tanh(...), h' = (1 - z) * h + z * n
 
 In memory, a value is at step t where it has its address: first address + t times a stride (how that is so for each
-kind of value is in `layout.py`, and in numbers in `addresses.py`).
+kind of value is in `layout.py`, and in numbers in `loop_code.py`).
 
 Where the step treats each row of a batch of B by itself, `rows` is B, and the loop may be run for some of them alone:
 then nothing that it makes for others is read.
@@ -112,7 +112,7 @@ def scheduled(layout: Layout) -> LoopSchedule:
     if not all(math.prod(view.shape) for line in lines for view in (line.out, *line.reads)):
         raise NotInMachineCode("it has no entries")
     levels = _levels(lines)
-    _delay(lines, levels, layout)
+    _delay(lines, levels)
     parts = _parts(lines, levels)
     made = {line.out.piece for line in lines}
     kept = _in_memory(parts, made, layout)
@@ -189,7 +189,7 @@ def _levels(lines: list[Line | Product]) -> dict[Line | Product, int]:
     return levels
 
 
-def _delay(lines: list[Line | Product], levels: dict[Line | Product, int], layout: Layout) -> None:
+def _delay(lines: list[Line | Product], levels: dict[Line | Product, int]) -> None:
     """What needs nothing that the step makes runs when it is first needed: earlier, it would have to be kept."""
     readers: dict[Piece, list[tuple[Line | Product, StridedView]]] = defaultdict(list)
     writers: dict[Piece, int] = defaultdict(int)
@@ -294,8 +294,10 @@ class _Rows:
 
     def _of_pass(self, part: Pass) -> int | None:
         for axis, n in enumerate(part.shape):
+            before = dict(self.strides)
             if n == self.count and axis not in part.folded and all(self._fits(line, axis) for line in part.lines):
                 return axis
+            self.strides = before
         return None
 
     def _fits(self, line: Line, axis: int) -> bool:
