@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import tinygrad_rnn as tg
-from tinygrad_rnn.loops import compiling
+from tinygrad_rnn.loops import compiling, directions
 from tinygrad_rnn.loops.compiling import Compiled, compile_program
 from tinygrad_rnn.loops.machine import running
 from tinygrad_rnn.loops.recorder import record_step
@@ -93,7 +93,7 @@ def in_parts(count: int, order: int = 0) -> Iterator[None]:
 def whole_in_the_loop() -> Iterator[None]:
     """Nothing is done for all time steps at once: each op of a step must be machine code."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(compiling, "whole", lambda equation: False)
+        patch.setattr(directions, "whole", lambda equation: False)
         compiling._cache.clear()
         try:
             yield

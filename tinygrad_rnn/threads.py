@@ -10,9 +10,9 @@ import os
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from functools import cache
+from queue import SimpleQueue
 from typing import Any
 
 from threadpoolctl import ThreadpoolController
@@ -45,15 +45,13 @@ class _Held:
 
 
 _held = _Held()
-_pools: list[ThreadPoolExecutor] = []
 
 
 def _begin_anew() -> None:
-    global _held  # noqa: PLW0603  (one for the process)
+    global _held, _helpers
     if _held.holders and (library := numpys_blas()):
         _set_blas_threads(library, _held.threads)
-    _held = _Held()
-    _pools.clear()  # a fork has none of its parent's threads
+    _held, _helpers = _Held(), _Helpers()  # a fork has none of its parent's threads
 
 
 in_each_child(_begin_anew)
@@ -100,63 +98,75 @@ def one_blas_thread() -> Iterator[None]:
 
 
 class _Parts:
-    """Parts of some work: whoever is free takes the next, this thread or one beside it. Ctrl-C comes between any two
-    lines of this thread, and in no other: only what the others take is counted, and they count it themselves."""
+    """Parts of some work: whoever is free takes the next, this thread or one beside it.
+
+    Ctrl-C comes between any two lines of the caller's thread, and may leave a lock held for ever that it has just
+    taken. So there is none that others wait for: a thread beside says that it is here before it takes a part, and that
+    it goes after the last one, by operations that nothing comes in between."""
 
     def __init__(self, count: int, function: Callable[[int], Any]) -> None:
         self.function, self.left = function, deque(range(count))
-        self.changed = threading.Condition()
-        self.running = 0
+        self.here: deque[None] = deque()
+        """An entry for each thread beside."""
+        self.gone: SimpleQueue[None] = SimpleQueue()
         self.error: BaseException | None = None
 
-    def here(self) -> None:
+    def take(self) -> None:
         """Takes parts until there are none."""
-        while (number := self._next()) is not None:
+        while self.left:
+            try:
+                number = self.left.popleft()
+            except IndexError:  # another was quicker
+                return
             self.function(number)
 
-    def _next(self) -> int | None:
-        try:
-            return self.left.popleft()
-        except IndexError:
-            return None
-
-    def beside(self) -> None:
+    def take_beside(self) -> None:
         """The same, in another thread."""
-        while True:
-            with self.changed:
-                if (number := self._next()) is None:
-                    return
-                self.running += 1
-            try:
-                self.function(number)
-            except BaseException as error:
-                self.error = error
-                self.left.clear()
-            finally:
-                with self.changed:
-                    self.running -= 1
-                    self.changed.notify_all()
+        self.here.append(None)
+        try:
+            self.take()
+        except BaseException as error:
+            self.error = error
+            self.left.clear()
+        finally:
+            self.here.pop()
+            self.gone.put(None)
 
     def ended(self) -> BaseException | None:
         """No more is begun, and what was has ended; returns what came in between, or what a part failed with."""
         found: BaseException | None = None
         while True:
             try:
-                with self.changed:
-                    self.left.clear()
-                    self.changed.wait_for(lambda: not self.running)
+                self.left.clear()
+                while self.here:
+                    self.gone.get()
                 return found or self.error
             except BaseException as error:  # Ctrl-C, while waiting
                 found = error
 
 
-def _helped(parts: _Parts, helpers: int) -> None:
-    """Other threads take parts too, where there are any: at the interpreter's end there are none."""
-    with suppress(RuntimeError):
-        if not _pools:
-            _pools.append(ThreadPoolExecutor(max(1, (os.cpu_count() or 1) - 1), "tinygrad_rnn"))
-        for _ in range(helpers):
-            _pools[0].submit(parts.beside)
+class _Helpers:
+    """Threads of this process that wait for parts to take."""
+
+    def __init__(self) -> None:
+        self.asked: SimpleQueue[_Parts] = SimpleQueue()
+        self.begun = 0
+
+    def ask(self, parts: _Parts, count: int) -> None:
+        """Has so many threads take parts, or as many as there are: at the interpreter's end none can be begun."""
+        with suppress(RuntimeError):
+            while self.begun < min(count, max(1, (os.cpu_count() or 1) - 1)):
+                threading.Thread(target=self._help, name="tinygrad_rnn", daemon=True).start()
+                self.begun += 1
+        for _ in range(min(count, self.begun)):
+            self.asked.put(parts)
+
+    def _help(self) -> None:
+        while True:
+            self.asked.get().take_beside()
+
+
+_helpers = _Helpers()
 
 
 def in_threads(parts: int, function: Callable[[int], Any]) -> None:
@@ -168,8 +178,8 @@ def in_threads(parts: int, function: Callable[[int], Any]) -> None:
     work = _Parts(parts, function)
     with one_blas_thread():
         try:
-            _helped(work, parts - 1)
-            work.here()
+            _helpers.ask(work, parts - 1)
+            work.take()
         finally:
             error = work.ended()
     if error is not None:

@@ -2,6 +2,7 @@
 
 record          recorder.py         the step, run once on placeholders: a Program
 differentiate   differentiating.py  its backward step, by the same rules
+                directions.py       each of the two then becomes a loop:
 split           splitting.py        what goes before, into and after the loop
 contract        contractions.py     sums of products over more axes than the factors have
 fuse            fusing.py           a row that is added to a product becomes a row of it
@@ -28,24 +29,14 @@ import numpy as np
 from tinygrad_rnn.backend import Array
 from tinygrad_rnn.engines import Engine
 from tinygrad_rnn.forks import in_each_child
-from tinygrad_rnn.loops.batching import whole
-from tinygrad_rnn.loops.contractions import contract
 from tinygrad_rnn.loops.differentiating import Backward, differentiate
+from tinygrad_rnn.loops.directions import Direction, loop_of, loop_of_one_step
 from tinygrad_rnn.loops.executing import Loop
-from tinygrad_rnn.loops.fusing import fuse
-from tinygrad_rnn.loops.kernels import copy
-from tinygrad_rnn.loops.layout import Env, Layout
-from tinygrad_rnn.loops.machine.lowering import can_be_lowered, is_cheap
-from tinygrad_rnn.loops.machine.schedule import scheduled
-from tinygrad_rnn.loops.merging import merge
-from tinygrad_rnn.loops.places import Home
-from tinygrad_rnn.loops.program import Equation, Program, Var
+from tinygrad_rnn.loops.layout import Env
+from tinygrad_rnn.loops.program import Program, Var
 from tinygrad_rnn.loops.seeding import Pattern, Plan, active_values, planned
 from tinygrad_rnn.loops.segments import Gathering, blocks_of, room_for_large_values
-from tinygrad_rnn.loops.splitting import gather, sink, split_step
 from tinygrad_rnn.loops.totals import Group, Totals, operands, terms
-from tinygrad_rnn.machine.refusal import NotInMachineCode
-from tinygrad_rnn.ops import zeros_like
 from tinygrad_rnn.rowsparse import RowSparse
 from tinygrad_rnn.tape import Box
 
@@ -216,13 +207,13 @@ def compile_program(program: Program, needs: tuple[bool, ...], engine: Engine) -
     numbers = count(program.count + 10**6)
     wanted = _wanted(program, needs)
     if not wanted:
-        return Compiled(program, _loop(_forward_direction(program, set()), numbers, engine), None, None)
+        return Compiled(program, loop_of(_forward_direction(program, set()), numbers, engine), None, None)
     active = active_values(program, wanted)
     usual = (True,) * (len(program.new_states) + len(program.ys))
     step = differentiate(program, wanted, active, usual)
     sums = _sums(program, step)
     made = {v for e in program.equations for v in e.outs} | set(program.states)
-    forward = _loop(_forward_direction(program, _read_by(step, sums) & made), numbers, engine)
+    forward = loop_of(_forward_direction(program, _read_by(step, sums) & made), numbers, engine)
     backward = _backward_loop(program, usual, step, sums, forward, numbers, engine)
 
     def make(pattern: Pattern) -> BackwardLoop:
@@ -276,7 +267,7 @@ def _backward_loop(
     read = {*reads, *step.g_states}
     carried = [i for i, (new, old) in enumerate(pairs) if old is not None or new in read]
     direction = _backward_direction(program, step, carried, _results(step, sums), reads, forward)
-    loop = _loop(direction, numbers, engine)
+    loop = loop_of(direction, numbers, engine)
     return BackwardLoop(
         program=program,
         pattern=pattern,
@@ -294,26 +285,6 @@ def _kept_by(loop: Loop) -> set[Var]:
     """What a loop makes that is there of all time steps at once; slices, and not the stacks in which they lie."""
     made = {v for e in (*loop.parts.before, *loop.parts.after) for v in e.outs} | loop.layout.stored
     return made - loop.layout.stacks
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class Direction:
-    """One direction of a scan, forward or backward, before it is split: what is done at each step, and what is known of
-    its values."""
-
-    equations: list[Equation]
-    carry: list[Var]
-    """What comes from step to step."""
-    next_carry: Sequence[Var | None]
-    """What a step makes of each; None where that is zero."""
-    timed: list[Var]
-    """What differs from step to step and is known beforehand."""
-    kept: set[Var]
-    """What is wanted afterwards, of all steps."""
-    home: Home
-    """What lies in a stack already."""
-    reverse: bool
-    """Whether the last step comes first."""
 
 
 def _forward_direction(program: Program, read_later: set[Var]) -> Direction:
@@ -346,92 +317,19 @@ def _backward_direction(
     )
 
 
-def _loop(direction: Direction, numbers: Iterator[int], engine: Engine) -> Loop:
-    """As machine code where that is asked for and can be had; otherwise as NumPy calls. `numbers` are for new Vars."""
-    if engine == "machine":
-        try:
-            return _loop_by(direction, numbers, "machine")
-        except NotInMachineCode as error:
-            return _loop_by(direction, numbers, "numpy", str(error))
-    return _loop_by(direction, numbers, "numpy")
-
-
 def compile_step(program: Program) -> tuple[Program, Loop]:
-    """A program for one time step at a time, without a gradient: as much of it as can be is in the loop, which is
-    machine code. Raises NotInMachineCode. It is remembered."""
+    """A program for one time step at a time, without a gradient, as machine code. Raises NotInMachineCode. It is
+    remembered."""
     key = (program.key, "step")
     with _lock:
         found = _steps.get(key)
     if found is None:
         program = replace(program, operands=[])
-        apart = _not_to_be_lowered(program.equations)
-        direction = _forward_direction(program, set())
-        loop = _loop_by(direction, count(program.count + 10**6), "machine", is_apart=apart.__contains__)
+        loop = loop_of_one_step(_forward_direction(program, set()), count(program.count + 10**6))
         with _lock:
             found = _remember(_steps, key, (program, loop))
     found[1].emit()
     return found
-
-
-def _not_to_be_lowered(equations: list[Equation]) -> set[Equation]:
-    """What machine code cannot hold, and all that it needs."""
-    found: set[Equation] = set()
-    needed: set[Var] = set()
-    for e in reversed(equations):
-        if not can_be_lowered(e) or not needed.isdisjoint(e.outs):
-            found.add(e)
-            needed.update(e.reads)
-    return found
-
-
-def _loop_by(
-    direction: Direction,
-    numbers: Iterator[int],
-    engine: Engine,
-    why_not: str = "",
-    is_apart: Callable[[Equation], bool] | None = None,
-) -> Loop:
-    """Split, fuse, merge, lay out, schedule. What does not wait for the state is done apart, for all time steps at
-    once, if it can be (`is_apart`, or whatever can)."""
-    carry, timed, kept = direction.carry, direction.timed, direction.kept
-    equations, ends = _handed_on(direction, numbers)
-    parts = split_step(equations, carry, timed, ends, kept, is_apart or whole)
-    contract(parts, [*carry, *timed], {*kept, *ends})
-    _into_the_loop(parts.loop, ends, numbers)
-    if engine == "machine":
-        gather(parts, is_cheap)
-    else:
-        fuse(parts, [*carry, *timed], kept)
-        sink(parts, kept)
-    home = merge(parts, ends, [*carry, *timed], kept, direction.home, numbers)
-    layout = Layout(parts, carry, ends, timed, kept, home, direction.reverse)
-    return Loop(parts, layout, scheduled(layout) if engine == "machine" else None, why_not)
-
-
-def _handed_on(direction: Direction, numbers: Iterator[int]) -> tuple[list[Equation], list[Var]]:
-    """The equations, and for each carry the Var that a step hands on. Each must be made by an equation of its own: what
-    is not (a state that stays as it is, one value for two states, a gradient of zero) is copied."""
-    equations = list(direction.equations)
-    made = {v for e in equations for v in e.outs}
-    ends: list[Var] = []
-    for old, new in zip(direction.carry, direction.next_carry, strict=True):
-        if new is not None and new in made and new not in ends:
-            ends.append(new)
-            continue
-        ends.append(Var(next(numbers), old.shape, old.dtype))
-        primitive, source = (zeros_like, old) if new is None else (copy, new)
-        equations.append(Equation(primitive, (source,), {}, (ends[-1],)))
-    return equations, ends
-
-
-def _into_the_loop(loop: list[Equation], ends: list[Var], numbers: Iterator[int]) -> None:
-    """What a step hands on must be made in the loop. A state that no state has a part in was split off: it is copied
-    there. In place."""
-    looped = {v for e in loop for v in e.outs}
-    for i, end in enumerate(ends):
-        if end not in looped:
-            ends[i] = Var(next(numbers), end.shape, end.dtype)
-            loop.append(Equation(copy, (end,), {}, (ends[i],)))
 
 
 # --- The cache -------------------------------------------------------------------------------------------------

@@ -22,7 +22,7 @@ import tinygrad_rnn.ops as ops
 from tinygrad_rnn.engines import INSTALL, is_installed
 from tinygrad_rnn.loops.executing import Loop
 from tinygrad_rnn.loops.kernels import copy
-from tinygrad_rnn.loops.machine.lowering import Line, Product
+from tinygrad_rnn.loops.machine.lines import Line, Product
 from tinygrad_rnn.loops.machine.schedule import LoopSchedule, Pass
 from tinygrad_rnn.loops.machine.views import Piece, StridedView, natural_strides
 from tinygrad_rnn.loops.products import stacked

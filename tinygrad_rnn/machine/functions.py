@@ -55,6 +55,12 @@ def fma(b: ir.IRBuilder, x: Value, y: Value, z: Value) -> Value:
     return intrinsic(b, f"llvm.fma.{suffix(x.type)}", x.type, x, y, z)
 
 
+def extreme(b: ir.IRBuilder, sign: str, x: Value, y: Value) -> Value:
+    """Whichever of two is `>=` (or `<=`) the other; NaN where either is."""
+    found = b.select(b.fcmp_ordered(sign, x, y), x, y)
+    return b.select(b.fcmp_unordered("uno", x, x), x, b.select(b.fcmp_unordered("uno", y, y), y, found))
+
+
 def _clamped(b: ir.IRBuilder, x: Value, low: float | None, high: float) -> Value:
     """Not below `low`, nor above `high`; NaN stays."""
     if low is not None:

@@ -1,4 +1,4 @@
-"""Products of arrays, in as many threads as there are."""
+"""Products of arrays by our own function, and its place in memory."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from llvmlite import ir
 
 from tinygrad_rnn.backend import Array
 from tinygrad_rnn.machine.blocks import function, loop
-from tinygrad_rnn.machine.functions import exp_lanes
+from tinygrad_rnn.machine.functions import exp_lanes, extreme
 from tinygrad_rnn.machine.lanes import (
     I64,
     Value,
@@ -30,6 +30,7 @@ from tinygrad_rnn.machine.lanes import (
     store_lanes,
     store_one,
 )
+from tinygrad_rnn.machine.multiplying import address
 from tinygrad_rnn.machine.object_files import object_code_of
 from tinygrad_rnn.machine.target import Linked
 from tinygrad_rnn.threads import in_threads, shares
@@ -59,9 +60,7 @@ def softmax_code(dtype: np.dtype[Any]) -> ir.Module:
     lowest = in_all_lanes(-math.inf, kind)
 
     def larger(x: Value, y: Value) -> Value:
-        """The larger of two; NaN where either is."""
-        first = b.select(b.fcmp_ordered(">=", x, y), x, y)
-        return b.select(b.fcmp_unordered("uno", x, x), x, b.select(b.fcmp_unordered("uno", y, y), y, first))
+        return extreme(b, ">=", x, y)
 
     def shifted(row: Value, at: Value, mask: Value | None) -> tuple[Value, Value]:
         """Entries with the bias, and their address."""
@@ -117,7 +116,7 @@ def odds_in_place(block: Array, bias: Array, labels: Array) -> tuple[Array, Arra
     _, function_ = softmax_function(dtype)
     chosen, others = np.empty(N, dtype), np.empty(N)
     labels, bias = np.ascontiguousarray(labels, np.int64), np.ascontiguousarray(bias, dtype)
-    at = [x.__array_interface__["data"][0] for x in (block, bias, labels, chosen, others)]
+    at = [*map(address, (block, bias, labels, chosen, others))]
 
     def part(first: int, last: int) -> None:
         moved = (at[0] + first * V * dtype.itemsize, at[1], at[2] + 8 * first, at[3] + first * dtype.itemsize)

@@ -11,8 +11,9 @@ from llvmlite import ir
 
 import tinygrad_rnn.ops as ops
 from tinygrad_rnn.loops.kernels import copy
-from tinygrad_rnn.machine.functions import exp_lanes, from_c, sigmoid_lanes, tanh_lanes
+from tinygrad_rnn.machine.functions import exp_lanes, extreme, from_c, sigmoid_lanes, tanh_lanes
 from tinygrad_rnn.machine.lanes import Value, constant, intrinsic, suffix
+from tinygrad_rnn.machine.refusal import NotInMachineCode
 from tinygrad_rnn.tape import Primitive
 
 Entrywise = Callable[..., Value]
@@ -25,13 +26,6 @@ def _comparison(sign: str) -> tuple[Entrywise, Entrywise, Entrywise]:
     return tuple(  # type: ignore[return-value]  # three of them
         lambda b, x, y, name=name: getattr(b, name)(sign, x, y) for name in (of_floats, "icmp_signed", "icmp_unsigned")
     )
-
-
-def _extreme(compare: Entrywise, b: ir.IRBuilder, x: Value, y: Value) -> Value:
-    """Whichever comes first in an order; NaN where either is."""
-    first = b.select(compare(b, x, y), x, y)
-    found = b.select(b.fcmp_unordered("uno", y, y), y, first)
-    return b.select(b.fcmp_unordered("uno", x, x), x, found)
 
 
 def _sign(b: ir.IRBuilder, x: Value) -> Value:
@@ -81,8 +75,8 @@ _FLOATS: dict[Primitive[Any], Entrywise] = {
     ops.neg: lambda b, x: b.fneg(x),
     ops.square: lambda b, x: b.fmul(x, x),
     ops.reciprocal: lambda b, x: b.fdiv(constant(1, x), x),
-    ops.maximum: partial(_extreme, lambda b, x, y: b.fcmp_ordered(">=", x, y)),
-    ops.minimum: partial(_extreme, lambda b, x, y: b.fcmp_ordered("<=", x, y)),
+    ops.maximum: lambda b, x, y: extreme(b, ">=", x, y),
+    ops.minimum: lambda b, x, y: extreme(b, "<=", x, y),
     ops.sign: _sign,
     ops.abs: _by_llvm("fabs"),
     ops.sqrt: _by_llvm("sqrt"),
@@ -153,5 +147,5 @@ def entrywise(primitive: Primitive[Any], b: ir.IRBuilder, args: list[Value], dty
         return b.select(*args)
     found = _TABLES[dtype.kind].get(primitive)
     if found is None:
-        raise NotImplementedError(f"{primitive.name} of {dtype}")
+        raise NotInMachineCode(f"{primitive.name} of {dtype} is not done in machine code")
     return found(b, *args)

@@ -18,7 +18,7 @@ from llvmlite import ir
 
 import tinygrad_rnn.ops as ops
 from tinygrad_rnn.loops.machine.entrywise import entrywise
-from tinygrad_rnn.loops.machine.lowering import Line, Product
+from tinygrad_rnn.loops.machine.lines import Line, Product
 from tinygrad_rnn.loops.machine.schedule import LoopSchedule, Pass
 from tinygrad_rnn.loops.machine.views import Piece, StridedView
 from tinygrad_rnn.machine.blocks import function, loop
@@ -331,10 +331,8 @@ class _PassCode:
             store_lanes(b, value, pointer, dtype, mask)
             return
         for lane in range(self.width):
-            one, at = (
-                b.extract_element(value, integer(lane)),
-                entry_address(b, pointer, integer(lane * stride), dtype.itemsize),
-            )
+            one = b.extract_element(value, integer(lane))
+            at = entry_address(b, pointer, integer(lane * stride), dtype.itemsize)
             if mask is None:
                 store_one(b, one, at, dtype)
             else:

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from itertools import count
 from typing import Any
 
@@ -26,6 +25,17 @@ import tinygrad_rnn.ops as ops
 from tinygrad_rnn.loops.batching import ELEMENTWISE, options_of
 from tinygrad_rnn.loops.kernels import copy
 from tinygrad_rnn.loops.layout import Layout
+from tinygrad_rnn.loops.machine.lines import (
+    COMPARISONS,
+    DTYPES,
+    ENTRYWISE,
+    FLOATING,
+    LOGIC,
+    MULTIPLIED,
+    Line,
+    Product,
+    taken_as,
+)
 from tinygrad_rnn.loops.machine.simpler import SIMPLER, in_simpler_ops
 from tinygrad_rnn.loops.machine.views import Piece, StridedView, all_of
 from tinygrad_rnn.loops.products import sum_of_products
@@ -36,45 +46,6 @@ from tinygrad_rnn.ops.products import _einsum
 from tinygrad_rnn.ops.reductions import _max, _mean, _min, _sum
 from tinygrad_rnn.ops.shapes import _concatenate, _split, _stack, _unstack
 from tinygrad_rnn.tape import Primitive, _astype, _detached, _truncated
-
-DTYPES = frozenset("fd?bhilqBHILQ")
-"""What entries may be: all but float16, whose arithmetic is that of float32 here and of float16 there."""
-
-
-MULTIPLIED = (np.dtype(np.float32), np.dtype(np.float64))
-"""What products are made of."""
-
-
-@dataclass(frozen=True, eq=False)
-class Line:
-    """`primitive` of `args`, views and numbers that are taken as `dtypes`, for each index of `out.shape`. With `folded`
-    axes it has one argument, of that shape, and the result is over these: a sum where it is `add`; there strides of
-    `out` are 0."""
-
-    primitive: Primitive[Any]
-    args: tuple[Any, ...]
-    dtypes: tuple[np.dtype[Any], ...]
-    out: StridedView
-    folded: tuple[int, ...] = ()
-
-    @property
-    def reads(self) -> list[StridedView]:
-        """The views among its arguments."""
-        return [a for a in self.args if isinstance(a, StridedView)]
-
-
-@dataclass(frozen=True, eq=False)
-class Product:
-    """out = Σ left @ right, each left (M,K), each right a matrix (K,N) that is the same at every step."""
-
-    lefts: tuple[StridedView, ...]
-    rights: tuple[StridedView, ...]
-    out: StridedView
-
-    @property
-    def reads(self) -> tuple[StridedView, ...]:
-        """What is made anew at each step."""
-        return self.lefts
 
 
 def lowered(layout: Layout) -> list[Line | Product]:
@@ -157,6 +128,7 @@ class _Lowering:
         return [Piece(v, i) for i in range(v.shape[0])] if v in self.layout.stacks else None
 
     def view(self, v: Var) -> StridedView:
+        """How a value is seen."""
         if v in self.views:
             return self.views[v]
         if self.slices(v) is not None:
@@ -171,6 +143,7 @@ class _Lowering:
         return all_of(Piece(v) if place is None else Piece(place.stack, place.lo))
 
     def arg(self, a: Any) -> Any:
+        """The same of an argument; a number stays one."""
         return self.view(a) if isinstance(a, Var) else a
 
     def new(self, shape: Sequence[int], dtype: np.dtype[Any]) -> StridedView:
@@ -203,9 +176,10 @@ class _Lowering:
         if primitive not in ENTRYWISE or e.params or not all(isinstance(a, StridedView | int | float) for a in args):
             raise NotInMachineCode(f"{e.primitive.name} is not done in machine code")
         views = [a.broadcast_to(out.shape) if isinstance(a, StridedView) else a for a in args]
-        self.line(primitive, views, _taken_as(primitive, args, out.piece.dtype), out)
+        self.line(primitive, views, taken_as(primitive, args, out.piece.dtype), out)
 
     def copied(self, x: Any, out: StridedView) -> None:
+        """A view or a number, to where it must lie."""
         view = x.broadcast_to(out.shape) if isinstance(x, StridedView) else x
         self.line(copy, [view], (out.piece.dtype,), out)
 
@@ -457,24 +431,7 @@ _RULES: dict[Primitive[Any], Callable[[_Lowering, Equation], None]] = {
     _truncated: _cast,
 }
 
-# --- Ops that are one line -------------------------------------------------------------------------------------
-
-COMPARISONS = frozenset({ops.equal, ops.not_equal, ops.less, ops.less_equal, ops.greater, ops.greater_equal})
-LOGIC = frozenset({ops.logical_and, ops.logical_or, ops.logical_not})
-FLOATING = frozenset(
-    {ops.div, ops.sqrt, ops.reciprocal, ops.exp, ops.expm1, ops.log, ops.log1p, ops.sin, ops.cos, ops.tanh, ops.erf,
-     ops.sigmoid, ops.pow, ops.mod, ops.floor, ops.floor_divide}
-)  # fmt: skip
-"""Of floats alone: integers have rules of their own for these."""
-
-ENTRYWISE = (
-    COMPARISONS
-    | LOGIC
-    | FLOATING
-    | {ops.add, ops.sub, ops.mul, ops.neg, ops.square, ops.abs, ops.sign, ops.maximum, ops.minimum, ops.where}
-    | {ops.zeros_like, copy}
-)
-"""What an emitter must know, entry by entry."""
+# --- What can be had so ----------------------------------------------------------------------------------------
 
 
 def _is_held(v: Var) -> bool:
@@ -513,29 +470,3 @@ def can_be_lowered(e: Equation) -> bool:
     if e.primitive in (_getitem, _scatter):
         return len(e.reads) == 1
     return e.primitive in _VIEWS or e.primitive in _RULES or e.primitive in SIMPLER or can_be_a_line(e)
-
-
-def _is_one_of(dtype: np.dtype[Any], a: Any) -> bool:
-    """Whether a number is one of these integers; a view is."""
-    limits = np.iinfo(dtype)
-    return isinstance(a, StridedView) or limits.min <= a <= limits.max
-
-
-def _taken_as(primitive: Primitive[Any], args: Sequence[Any], dtype: np.dtype[Any]) -> tuple[np.dtype[Any], ...]:
-    """The dtypes in which the arguments of an op are taken, that of its result being `dtype`."""
-    truth = np.dtype(bool)
-    if primitive in COMPARISONS:
-        given = [a.piece.dtype if isinstance(a, StridedView) else a for a in args]
-        common = np.result_type(*given)
-        if common == truth:  # True is more than False
-            common = np.dtype(np.int8)
-        if common.kind in "iu" and not all(_is_one_of(common, a) for a in args):
-            raise NotInMachineCode(f"{primitive.name} of {common} and a larger number is not done in machine code")
-        return (common,) * len(args)
-    if primitive in LOGIC:
-        return (truth,) * len(args)
-    if primitive is ops.where:
-        return (truth, dtype, dtype)
-    if dtype.kind != "f" and (primitive in FLOATING or dtype == truth) and primitive is not copy:
-        raise NotInMachineCode(f"{primitive.name} of {dtype} is not done in machine code")
-    return (dtype,) * len(args)

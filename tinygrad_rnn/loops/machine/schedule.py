@@ -25,9 +25,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from tinygrad_rnn.loops.layout import Layout
-from tinygrad_rnn.loops.machine.lowering import Line, Product, lowered
+from tinygrad_rnn.loops.machine.lines import Line, Product
+from tinygrad_rnn.loops.machine.lowering import lowered
 from tinygrad_rnn.loops.machine.views import Piece, StridedView, natural_strides
 from tinygrad_rnn.machine.refusal import NotInMachineCode
+from tinygrad_rnn.sums import SUMMED_AT_ONCE
 
 ENTRY = 4
 """How many multiplications of a product cost what an op on one entry does, about."""
@@ -91,7 +93,7 @@ class LoopSchedule:
             number = numbers.setdefault(a.piece, len(numbers))
             return f"{number} {a.piece.dtype.str} {a.shape} {a.strides} {a.offset}"
 
-        lines = [f"{self.rows} {[numbers[piece] for piece in self.memory if piece in ringed]}"]
+        lines = [f"{SUMMED_AT_ONCE} {self.rows} {[numbers[piece] for piece in self.memory if piece in ringed]}"]
         for part in self.parts:
             if isinstance(part, Product):
                 lines.append(f"product {[*map(seen, part.lefts)]} {self.rights.index(part.rights)} {seen(part.out)}")

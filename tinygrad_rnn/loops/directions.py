@@ -1,0 +1,121 @@
+"""One direction of a scan, forward or backward, becomes a loop: split, contracted, fused or gathered, merged, laid out
+and, for machine code, scheduled (the stages that `compiling.py` names)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from tinygrad_rnn.engines import Engine
+from tinygrad_rnn.loops.batching import whole
+from tinygrad_rnn.loops.contractions import contract
+from tinygrad_rnn.loops.executing import Loop
+from tinygrad_rnn.loops.fusing import fuse
+from tinygrad_rnn.loops.kernels import copy
+from tinygrad_rnn.loops.layout import Layout
+from tinygrad_rnn.loops.machine.lowering import can_be_lowered, is_cheap
+from tinygrad_rnn.loops.machine.schedule import scheduled
+from tinygrad_rnn.loops.merging import merge
+from tinygrad_rnn.loops.places import Home
+from tinygrad_rnn.loops.program import Equation, Var
+from tinygrad_rnn.loops.splitting import gather, sink, split_step
+from tinygrad_rnn.machine.refusal import NotInMachineCode
+from tinygrad_rnn.ops import zeros_like
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Direction:
+    """One direction of a scan, forward or backward, before it is split: what is done at each step, and what is known of
+    its values."""
+
+    equations: list[Equation]
+    carry: list[Var]
+    """What comes from step to step."""
+    next_carry: Sequence[Var | None]
+    """What a step makes of each; None where that is zero."""
+    timed: list[Var]
+    """What differs from step to step and is known beforehand."""
+    kept: set[Var]
+    """What is wanted afterwards, of all steps."""
+    home: Home
+    """What lies in a stack already."""
+    reverse: bool
+    """Whether the last step comes first."""
+
+
+def loop_of(direction: Direction, numbers: Iterator[int], engine: Engine) -> Loop:
+    """As machine code where that is asked for and can be had; otherwise as NumPy calls. `numbers` are for new Vars."""
+    if engine == "machine":
+        try:
+            return _loop_by(direction, numbers, "machine")
+        except NotInMachineCode as error:
+            return _loop_by(direction, numbers, "numpy", str(error))
+    return _loop_by(direction, numbers, "numpy")
+
+
+def loop_of_one_step(direction: Direction, numbers: Iterator[int]) -> Loop:
+    """As machine code that runs one time step at a time: as much of it as can be is in the loop. Raises
+    NotInMachineCode."""
+    apart = _not_to_be_lowered(direction.equations)
+    return _loop_by(direction, numbers, "machine", is_apart=apart.__contains__)
+
+
+def _not_to_be_lowered(equations: list[Equation]) -> set[Equation]:
+    """What machine code cannot hold, and all that it needs."""
+    found: set[Equation] = set()
+    needed: set[Var] = set()
+    for e in reversed(equations):
+        if not can_be_lowered(e) or not needed.isdisjoint(e.outs):
+            found.add(e)
+            needed.update(e.reads)
+    return found
+
+
+def _loop_by(
+    direction: Direction,
+    numbers: Iterator[int],
+    engine: Engine,
+    why_not: str = "",
+    is_apart: Callable[[Equation], bool] | None = None,
+) -> Loop:
+    """Split, fuse, merge, lay out, schedule. What does not wait for the state is done apart, for all time steps at
+    once, if it can be (`is_apart`, or whatever can)."""
+    carry, timed, kept = direction.carry, direction.timed, direction.kept
+    equations, ends = _handed_on(direction, numbers)
+    parts = split_step(equations, carry, timed, ends, kept, is_apart or whole)
+    contract(parts, [*carry, *timed], {*kept, *ends})
+    _into_the_loop(parts.loop, ends, numbers)
+    if engine == "machine":
+        gather(parts, is_cheap)
+    else:
+        fuse(parts, [*carry, *timed], kept)
+        sink(parts, kept)
+    home = merge(parts, ends, [*carry, *timed], kept, direction.home, numbers)
+    layout = Layout(parts, carry, ends, timed, kept, home, direction.reverse)
+    return Loop(parts, layout, scheduled(layout) if engine == "machine" else None, why_not)
+
+
+def _handed_on(direction: Direction, numbers: Iterator[int]) -> tuple[list[Equation], list[Var]]:
+    """The equations, and for each carry the Var that a step hands on. Each must be made by an equation of its own: what
+    is not (a state that stays as it is, one value for two states, a gradient of zero) is copied."""
+    equations = list(direction.equations)
+    made = {v for e in equations for v in e.outs}
+    ends: list[Var] = []
+    for old, new in zip(direction.carry, direction.next_carry, strict=True):
+        if new is not None and new in made and new not in ends:
+            ends.append(new)
+            continue
+        ends.append(Var(next(numbers), old.shape, old.dtype))
+        primitive, source = (zeros_like, old) if new is None else (copy, new)
+        equations.append(Equation(primitive, (source,), {}, (ends[-1],)))
+    return equations, ends
+
+
+def _into_the_loop(loop: list[Equation], ends: list[Var], numbers: Iterator[int]) -> None:
+    """What a step hands on must be made in the loop. A state that no state has a part in was split off: it is copied
+    there. In place."""
+    looped = {v for e in loop for v in e.outs}
+    for i, end in enumerate(ends):
+        if end not in looped:
+            ends[i] = Var(next(numbers), end.shape, end.dtype)
+            loop.append(Equation(copy, (end,), {}, (ends[i],)))
