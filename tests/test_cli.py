@@ -357,6 +357,27 @@ def test_a_whole_command_runs_by_the_engine_that_it_is_told_and_the_run_goes_on_
     assert contents(last)[0] == contents(tmp_path / "whole" / last.name)[0]
 
 
+def test_a_run_that_goes_on_has_the_products_of_its_checkpoint(
+    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    choosing = pytest.importorskip("tinygrad_rnn.machine.choosing")
+    monkeypatch.setattr(choosing, "found", lambda dtype: {"shallow": True, "deep": False})
+    line, last = ("train", "--text", place / "text.txt", *NAMES), tmp_path / "last.safetensors"
+    works(*line, "--engine", "machine", "--out", tmp_path)
+    assert checkpoint.load(last).meta["products"] == {"shallow": True, "deep": False}
+    monkeypatch.setattr(choosing, "found", lambda dtype: {"shallow": False, "deep": True})
+    works("train", "--resume", last, "--epochs", 2)
+    assert checkpoint.load(last).meta["products"] == {"shallow": True, "deep": False}
+    assert engines.products_choice.get() is None
+    works("train", "--resume", last, "--epochs", 3, "--engine", "numpy")
+    assert checkpoint.load(last).meta["products"] is None
+    works("train", "--resume", last, "--epochs", 4, "--engine", "machine")
+    assert checkpoint.load(last).meta["products"] == {"shallow": False, "deep": True}
+    saved = checkpoint.load(last)
+    checkpoint.save(last, saved.arrays, {**saved.meta, "products": {"shallow": 1, "deep": True}})
+    assert "products.shallow must be true or false, got 1" in fails("train", "--resume", last, "--epochs", 5)
+
+
 def test_where_llvmlite_is_missing_a_run_says_once_what_would_make_it_faster(
     place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

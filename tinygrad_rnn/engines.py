@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cache
 from importlib.util import find_spec
 from typing import Literal
@@ -51,3 +52,8 @@ def engine_in_force() -> Engine | None:
     """Which emitter writes the loops of this thread; None where every scan is a plain loop."""
     here = switch.get()
     return best_engine() if here is True else here
+
+
+products_choice: PerThread[Mapping[str, bool] | None] = PerThread("tinygrad_rnn.products", None)
+"""By kind ("shallow", "deep") whether machine code makes large products itself, for which it would otherwise call BLAS,
+as a run that goes on had it; None: whichever is faster on this machine (`machine/choosing.py`)."""

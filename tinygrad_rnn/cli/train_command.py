@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import partial
 from itertools import pairwise
@@ -221,7 +221,7 @@ def train_task(
         out = resume.parent if out is None else out
         permit = Permit(changes.pop("cell", None), trust, found.name)
         run = _resumed(resume, out, tell, device, permit, changes, found.task.Options)
-        _use(run.options, device)
+        _use(run.options, device, run.products)
         if not overwrite:
             refuse_other_runs(out, run)
     else:
@@ -264,11 +264,11 @@ def _nothing(text: str) -> None:
     """A note that nobody wants to read."""
 
 
-def _use(options: RunOptions, device: str) -> None:
-    """Has the rest of the command calculated by the threads and the engine of a run."""
+def _use(options: RunOptions, device: str, products: Mapping[str, bool] | None = None) -> None:
+    """Has the rest of the command calculated by the threads and the engine of a run, products as it had them."""
     context = click.get_current_context()
     context.with_resource(threadpool_limits(options.threads, user_api="blas"))
-    context.with_resource(engine_put_in_force(options, device))
+    context.with_resource(engine_put_in_force(options, device, products))
 
 
 def _resumed(

@@ -1,7 +1,7 @@
 """Whether large products are made by our own function or by NumPy's BLAS: by trying both, once on a machine.
 
-The answer is kept in the user's cache folder, so that all runs have the same numbers to the last digit. Where it cannot
-be kept, it is BLAS: a timing may come out otherwise the next time.
+The answer is kept in the user's cache folder, so that all runs have the same numbers to the last digit, and a run that
+goes on has that of its checkpoint. Where it cannot be kept, it is BLAS: a timing may come out otherwise the next time.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import numpy as np
 
 from tinygrad_rnn.backend import Array
 from tinygrad_rnn.cache import keep, kept
+from tinygrad_rnn.engines import products_choice
 from tinygrad_rnn.machine.multiplying import multiply
 from tinygrad_rnn.machine.object_files import private_folder, version
 from tinygrad_rnn.threads import numpys_blas, one_blas_thread
@@ -33,13 +34,15 @@ CLEARLY = 0.95
 """Ours must take less than so much of BLAS's time."""
 
 
-def ours_is_faster(K: int, dtype: np.dtype[Any]) -> bool:
-    """Whether for a product of so many columns by as many rows, as it was found on this machine, now or before."""
-    return _found(dtype)["shallow" if K <= SHALLOW else "deep"]
+def is_ours(K: int, dtype: np.dtype[Any]) -> bool:
+    """Whether a product of so many columns by as many rows is made by our own function in this thread."""
+    choice = products_choice.get() or found(dtype)
+    return choice["shallow" if K <= SHALLOW else "deep"]
 
 
 @cache
-def _found(dtype: np.dtype[Any]) -> dict[str, bool]:
+def found(dtype: np.dtype[Any]) -> dict[str, bool]:
+    """For each kind of product whether our own function is faster, as it was found on this machine, now or before."""
     library = numpys_blas()
     known = f"{version()} {np.__version__} {library.architecture if library else ''} {dtype}"
     name, folder = f"products-{dtype.char}.json", private_folder()
@@ -50,12 +53,12 @@ def _found(dtype: np.dtype[Any]) -> dict[str, bool]:
         if before["of"] == known:
             return {kind: bool(before[kind]) for kind in TRIED}
     with one_blas_thread():
-        found = {kind: _ours_takes_less(sizes, dtype) for kind, sizes in TRIED.items()}
+        answer = {kind: _ours_takes_less(sizes, dtype) for kind, sizes in TRIED.items()}
     try:
-        keep(folder, name, json.dumps({"of": known, **found}).encode())
+        keep(folder, name, json.dumps({"of": known, **answer}).encode())
     except OSError:
         return dict.fromkeys(TRIED, False)
-    return found
+    return answer
 
 
 def _ours_takes_less(sizes: Iterable[tuple[int, int, int]], dtype: np.dtype[Any]) -> bool:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from tinygrad_rnn.backend import Array
-from tinygrad_rnn.machine.choosing import ours_is_faster
+from tinygrad_rnn.machine.choosing import is_ours
 from tinygrad_rnn.machine.multiplying import multiply
 from tinygrad_rnn.machine.product import TALL, panel_columns
 from tinygrad_rnn.threads import in_threads, shares
+
+Multiplies = Callable[[Array, Array, Array, bool], None]
+"""`by(a, b, out, adds)`: out = a @ b, or with `adds` out += a @ b."""
 
 Matrices = tuple[Array, Array, Array]
 """A left operand, a right one, and where their product goes, which has its columns side by side."""
@@ -18,25 +21,25 @@ Matrices = tuple[Array, Array, Array]
 
 def shared_products(products: Sequence[Matrices], adds: bool = False) -> None:
     """out = a @ b, or with `adds` out += a @ b, of matrices of one dtype (float32 or float64) and one size."""
-    parts = _parts(products)
+    parts, by = _parts(products), _function(products[0][0])
 
     def some(i: int) -> None:
         for a, b, out in products[i::parts]:
-            _multiply(a, b, out, adds)
+            by(a, b, out, adds)
 
     if len(products) >= parts:
         in_threads(parts, some)
         return
     for a, b, out in products:
         if b.shape[1] > len(a):
-            _by_columns(a, b, out, parts, adds)
+            _by_columns(by, a, b, out, parts, adds)
         else:
-            _by_rows([(a, b)], out, parts, adds)
+            _by_rows(by, [(a, b)], out, parts, adds)
 
 
 def summed_products(pairs: Sequence[tuple[Array, Array]], out: Array) -> None:
     """out = the sum of a @ b over all pairs, of one dtype and one size."""
-    _by_rows(pairs, out, _parts([(a, b, out) for a, b in pairs]), False)
+    _by_rows(_function(pairs[0][0]), pairs, out, _parts([(a, b, out) for a, b in pairs]), False)
 
 
 def _parts(products: Sequence[Matrices]) -> int:
@@ -45,30 +48,35 @@ def _parts(products: Sequence[Matrices]) -> int:
     return shares(len(products) * M * N * K)
 
 
-def _multiply(a: Array, b: Array, out: Array, adds: bool) -> None:
-    if adds or ours_is_faster(a.shape[1], a.dtype):  # BLAS, by way of NumPy, does not add
+def _function(a: Array) -> Multiplies:
+    """What makes products of a matrix like `a`, as this thread has it, whichever thread then calls it."""
+    return multiply if is_ours(a.shape[1], a.dtype) else _by_blas
+
+
+def _by_blas(a: Array, b: Array, out: Array, adds: bool) -> None:
+    if adds:  # which BLAS, by way of NumPy, does not do
         multiply(a, b, out, adds)
     else:
         np.matmul(a, b, out=out)
 
 
-def _by_columns(a: Array, b: Array, out: Array, parts: int, adds: bool) -> None:
+def _by_columns(by: Multiplies, a: Array, b: Array, out: Array, parts: int, adds: bool) -> None:
     cuts = cut(b.shape[1], parts, panel_columns(a.dtype))
 
     def part(i: int) -> None:
         columns = slice(cuts[i], cuts[i + 1])
-        _multiply(a, b[:, columns], out[:, columns], adds)
+        by(a, b[:, columns], out[:, columns], adds)
 
     in_threads(parts, part)
 
 
-def _by_rows(pairs: Sequence[tuple[Array, Array]], out: Array, parts: int, adds: bool) -> None:
+def _by_rows(by: Multiplies, pairs: Sequence[tuple[Array, Array]], out: Array, parts: int, adds: bool) -> None:
     cuts = cut(len(out), parts, TALL)
 
     def part(i: int) -> None:
         rows = slice(cuts[i], cuts[i + 1])
         for number, (a, b) in enumerate(pairs):
-            _multiply(a[rows], b, out[rows], adds or number > 0)
+            by(a[rows], b, out[rows], adds or number > 0)
 
     in_threads(parts, part)
 

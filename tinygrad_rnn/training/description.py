@@ -82,6 +82,7 @@ _whole = _is(
 )
 _number = _is("a finite number", _is_number)
 _rate = _is("a finite number of at least 0", lambda value: _is_number(value) and value >= 0)
+_flag = _is("true or false", lambda value: isinstance(value, bool))
 _option = _is(
     "a text, a number, true, false or null",
     lambda value: value is None or isinstance(value, str | bool) or _is_number(value),
@@ -130,5 +131,6 @@ _LATER_PARTS: dict[str, FieldCheck] = {
     "files": _by_name(_text),
     "cell": _of(_FILE | {"options": _by_name(_option)}),
     "task_file": _of(_FILE),
+    "products": _or_none(_of({"shallow": _flag, "deep": _flag})),
 }
 """What older checkpoints, or those of tasks and cells that come with the package, do not have."""

@@ -17,7 +17,7 @@ from tinygrad_rnn.optim.schedules import Schedule
 from tinygrad_rnn.surroundings import no_grad
 from tinygrad_rnn.training.building import build_model, load_weights, model_of, seeds_of
 from tinygrad_rnn.training.carried import state_arrays, state_of
-from tinygrad_rnn.training.engine import with_engine_again
+from tinygrad_rnn.training.engine import products_of, with_engine_again
 from tinygrad_rnn.training.examples import OWN, Data, LazyBatches, moved
 from tinygrad_rnn.training.fitting import Evaluation, Progress, Record, fit
 from tinygrad_rnn.training.measuring import Measured, measure
@@ -63,6 +63,8 @@ class Run:
     id: str = field(default_factory=new_run_id)
     places: dict[str, str] = field(default_factory=dict)
     """Where the files that the options name are, for the checkpoint."""
+    products: dict[str, bool] | None = None
+    """What `products_of` gave where the run was saved."""
     model: Any = None
     """None for one with first weights."""
 
@@ -168,6 +170,7 @@ class Run:
             "trouble": self.trouble,
             "history": self.history,
             "files": self.places,
+            "products": products_of(self.options, self.device),
         }
         if self.task.cell.record is not None:
             meta["cell"] = self.task.cell.record
@@ -188,7 +191,9 @@ class Run:
         task.options = with_engine_again(before.changed(**changes), "engine" in changes, device, note)
         data, places = _same_data(path, task, saved.meta, changes.keys(), note)
         progress = Progress(**{name: saved.meta["progress"][name] for name in ("epoch", "batch", "step")})
-        run = cls(task, data, device, progress, places=places, model=model_of(path, saved, task).to(device))
+        products = saved.meta.get("products")
+        model = model_of(path, saved, task).to(device)
+        run = cls(task, data, device, progress, places=places, products=products, model=model)
         run._go_on_from(path, saved, changed)
         if "lr" in changed:
             (run.schedule if isinstance(run.schedule, Schedule) else run.optimizer).lr = task.options.learning_rate
