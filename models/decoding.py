@@ -12,7 +12,7 @@ from tinygrad_rnn.backend import Array, HostArray, to_host
 from tinygrad_rnn.models.beam import Bounds, beam_search, length_penalty
 from tinygrad_rnn.models.drawing import NOTHING_LEFT, check_drawing, draw
 from tinygrad_rnn.models.init import generator, size
-from tinygrad_rnn.models.stepping import NextScores, Stepper, largest, log_totals, without
+from tinygrad_rnn.models.stepping import NextScores, Stepper, largest, log_totals
 from tinygrad_rnn.surroundings import no_grad
 
 How = Literal["greedy", "sample", "beam"]
@@ -154,7 +154,8 @@ def _drawing(
     check_drawing(heat, top_k, top_p)
 
     def drawn(scores: Array, excluded: tuple[int, ...], running: HostArray) -> tuple[HostArray, HostArray]:
-        left = to_host(without(scores, excluded)).astype(np.float64)
+        left = to_host(scores).astype(np.float64)
+        left[:, [*excluded]] = -np.inf
         ids = np.zeros(len(left), dtype=np.int64)
         for row in np.flatnonzero(running):
             ids[row] = draw(left[row], rng, heat, top_k, top_p)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from contextlib import nullcontext
+
 import numpy as np
 
 NOTHING_LEFT = "nothing can be drawn: every token is excluded, or the model's scores are not finite"
@@ -16,20 +19,20 @@ def draw(
 ) -> int:
     """An index drawn from softmax(scores / temperature), scores (V,), among the top k and the top p. At temperature
     0 the first of the largest. A score of -inf is not drawn. Raises ValueError for NaN, and where all are excluded."""
-    if not np.isfinite(scores.max(initial=-np.inf)):  # NaN if there is one
+    if not math.isfinite(most := scores.max(initial=-np.inf)):  # NaN if there is one
         raise ValueError(NOTHING_LEFT)
     if temperature == 0:
         return int(np.argmax(scores))
-    order = np.argsort(-scores, kind="stable")
+    order = (-scores).argsort(kind="stable")
     if top_k is not None:
         order = order[:top_k]
-    with np.errstate(over="ignore"):  # a temperature near 0: -inf is right
-        chances = np.exp((scores[order] - scores[order[0]]) / temperature)
+    with nullcontext() if temperature >= 1 else np.errstate(over="ignore"):  # near 0: -inf is right
+        chances = np.exp((scores[order] - most) / temperature)
     chances /= chances.sum()
     if top_p is not None:
-        kept = int(np.searchsorted(np.cumsum(chances), top_p)) + 1  # the one that crosses top_p is among them
+        kept = int(chances.cumsum().searchsorted(top_p)) + 1  # the one that crosses top_p is among them
         order, chances = order[:kept], chances[:kept] / chances[:kept].sum()
-    place = int(np.searchsorted(np.cumsum(chances), rng.random(), side="right"))
+    place = int(chances.cumsum().searchsorted(rng.random(), side="right"))
     return int(order[min(place, int(np.count_nonzero(chances)) - 1)])
 
 

@@ -48,6 +48,21 @@ def test_it_gives_what_the_step_gives(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(calls) == 1, "it is recorded once"
 
 
+def test_what_machine_code_cannot_hold_runs_before_and_after_it() -> None:
+    def with_positions(h: Any, x: Any) -> Any:
+        h = ops.tanh(h @ W + ops.take(W, ops.argmax(x, axis=1), axis=0))
+        return h, (ops.argmax(h, axis=1), ops.take(W, ops.argmax(h, axis=1), axis=0))
+
+    with tg.compiled("machine"), tg.no_grad():
+        fast, a = RepeatedStep(with_positions), Tensor(np.zeros((3, 4)))
+        for x in np.random.default_rng(2).standard_normal((4, 3, 4)):
+            (b, expected), (a, found) = with_positions(a, Tensor(x)), fast(a, Tensor(x))
+            for left, right in zip((a, *found), (b, *expected), strict=True):
+                np.testing.assert_allclose(left.numpy(), right.numpy(), rtol=1e-12, atol=1e-14)
+        parts = fast._compiled.loop.parts if fast._compiled else pytest.fail("it was not compiled")
+        assert {"argmax"} <= {e.primitive.name for e in parts.before} & {e.primitive.name for e in parts.after}
+
+
 def test_what_it_gave_stays_as_it_was() -> None:
     with tg.compiled("machine"), tg.no_grad():
         fast = RepeatedStep(step)

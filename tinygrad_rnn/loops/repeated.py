@@ -3,6 +3,7 @@ compiled once, and run on arrays that stay where they are."""
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -66,41 +67,47 @@ class _OneStep:
     """The forward loop of a program for one time step, with its arrays: all that is timed has a time axis of 1."""
 
     def __init__(self, program: Program, loop: Loop, operands: list[Any], y: Any) -> None:
-        self.program, self.loop, self.y = program, loop, y
+        self.y, self.loop = y, loop
         captured = (v.data if isinstance(v, Box) else v for v in operands)
-        self.env: Env = dict(zip(program.captured, captured, strict=True))
-        for v in (*program.xs, *(out for e in loop.parts.before for out in e.outs)):
-            self.env[v] = np.zeros((1, *v.shape), v.dtype)
+        env: Env = dict(zip(program.captured, captured, strict=True))
+        beside = [*loop.parts.before, *loop.parts.after]
+        for v in (*program.xs, *(out for e in beside for out in e.outs)):
+            env[v] = np.zeros((1, *v.shape), v.dtype)
         for e in loop.parts.once:
-            result = e.primitive.forward(*(self.env[a] if isinstance(a, Var) else a for a in e.args), **e.params)
-            self.env.update(zip(e.outs, result if e.several else (result,), strict=True))
+            result = e.primitive.forward(*(env[a] if isinstance(a, Var) else a for a in e.args), **e.params)
+            env.update(zip(e.outs, result if e.several else (result,), strict=True))
         zeros = [np.zeros(v.shape, v.dtype) for v in loop.layout.carry]
-        rings, ends = loop.layout.allocate(1, self.env, zeros)
+        rings, ends = loop.layout.allocate(1, env, zeros)
         paired = dict(loop.layout.paired)
-        self.starts = [self.env[c][0, ...] if c in paired else rings[c][0] for c in loop.layout.carry]
+        self.looped = loop.body.ready(1, env, rings)
+        now = {v: x[0, ...] if v in loop.layout.timed else x for v, x in env.items()}
+        self.starts = [now[c] if c in paired else rings[c][0] for c in loop.layout.carry]
         self.ends = [ends[c] for c in loop.layout.carry]
-        self.ready = loop.body.ready(1, self.env, rings)
+        self.xs, self.ys = [now[v] for v in program.xs], [now[v] for v in program.ys]
+        self.before, self.after = ([_Ready(e, now) for e in part] for part in (loop.parts.before, loop.parts.after))
 
     def run(self, states: list[Array], xs: list[Array]) -> tuple[list[Array], list[Array]]:
         """New states and outputs, in arrays of their own."""
-        for array, state in zip(self.starts, states, strict=True):
-            array[...] = state
-        for v, x in zip(self.program.xs, xs, strict=True):
-            self.env[v][0] = x
-        for e in self.loop.parts.before:
-            self._run(e)
-        self.ready()
-        for e in self.loop.parts.after:
-            self._run(e)
-        return [end.copy() for end in self.ends], [self._now(v).copy() for v in self.program.ys]
+        for array, given in zip((*self.starts, *self.xs), (*states, *xs), strict=True):
+            array[...] = given
+        for each in self.before:
+            each.run()
+        self.looped()
+        for each in self.after:
+            each.run()
+        return [end.copy() for end in self.ends], [y.copy() for y in self.ys]
 
-    def _now(self, v: Var) -> Array:
-        return self.env[v][0, ...] if v in self.loop.layout.timed else self.env[v]
 
-    def _run(self, e: Equation) -> None:
-        result = e.primitive.forward(*(self._now(a) if isinstance(a, Var) else a for a in e.args), **e.params)
-        for v, value in zip(e.outs, result if e.several else (result,), strict=True):
-            if v in self.env:
-                self.env[v][0] = value
-            else:
-                self.env[v] = value[None]
+class _Ready:
+    """An equation on arrays that stay where they are."""
+
+    def __init__(self, e: Equation, now: Env) -> None:
+        args = [now[a] if isinstance(a, Var) else a for a in e.args]
+        self.function = partial(e.primitive.forward, *args, **e.params)
+        self.several, self.outs = e.several, [now[v] for v in e.outs]
+
+    def run(self) -> None:
+        """Its results, into their arrays."""
+        result = self.function()
+        for out, value in zip(self.outs, result if self.several else (result,), strict=True):
+            out[...] = value
