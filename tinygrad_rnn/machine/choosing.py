@@ -25,7 +25,7 @@ SHALLOW = 128
 """The largest K of a shallow product: packing is then a larger part of it, and so is what is done to an entry at the
 end."""
 
-TRIED = {"shallow": ((1024, 64, 512), (256, 128, 1024)), "deep": ((512, 1024, 128), (128, 2048, 256))}
+TRIED = {"shallow": ((512, 64, 512), (128, 128, 1024)), "deep": ((256, 1024, 128), (128, 1024, 256))}
 """M, K and N of products as training has them."""
 
 TURNS = 5

@@ -221,10 +221,10 @@ class _ProductCode:
                     store_lanes(b, lanes, self._at(b, to, integer(j)), self.dtype, None)
             turns = b.and_(in_a_row, b.not_(beside))
             with b.if_then(turns), loop(b, 0, whole, width) as panel, loop(b, 0, turned, _TURNED) as k:
-                for first_lane in map(integer, range(0, width, _TURNED)):
-                    start = _moved(b, self._at(b, source, k.i), b.mul(b.add(panel.i, first_lane), apart))
-                    to = self._at(b, self._packed_at(b, out, depth, panel.i, k.i, width), first_lane)
-                    self._turn(b, start, apart, to, width)
+                line = self._packed_at(b, out, depth, panel.i, k.i, width)
+                with loop(b, 0, width, _TURNED) as lane:
+                    start = _moved(b, self._at(b, source, k.i), b.mul(b.add(panel.i, lane.i), apart))
+                    self._turn(b, start, apart, self._at(b, line, lane.i), width)
             done = b.select(beside, depth, b.select(in_a_row, turned, integer(0)))
             with loop(b, 0, count) as n:  # what is left, one by one
                 beginning = b.sub(n.i, b.urem(n.i, integer(width)))

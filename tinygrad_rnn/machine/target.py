@@ -55,19 +55,15 @@ def object_code(module: ir.Module) -> bytes:
 
 
 def _compiled(text: str) -> bytes:
-    parsed, machine = llvm.parse_assembly(text), _target_machine()
-    options = llvm.create_pipeline_tuning_options(speed_level=1)
-    options.loop_vectorization = options.slp_vectorization = False  # the lanes are there already
-    options.loop_unrolling = False  # it takes longer to compile, and was no faster
-    builder = llvm.create_pass_builder(machine, options)
-    builder.getModulePassManager().run(parsed, builder)
-    code: bytes = machine.emit_object(parsed)
+    """Without LLVM's passes over a program, which took most of the time and made nothing faster: what is written here
+    is written for the processor."""
+    code: bytes = _target_machine().emit_object(llvm.parse_assembly(text))
     return code
 
 
 def _target_machine() -> Any:
     name, features, kind = processor()
-    return llvm.Target.from_triple(kind).create_target_machine(cpu=name, features=features, opt=2, jit=True)
+    return llvm.Target.from_triple(kind).create_target_machine(cpu=name, features=features, opt=1, jit=True)
 
 
 def _linked(code: bytes) -> Any:
