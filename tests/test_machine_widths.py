@@ -23,7 +23,7 @@ from tinygrad_rnn import ops
 from tinygrad_rnn.loops import compiling
 from tinygrad_rnn.loops.machine import running
 from tinygrad_rnn.machine import multiplying, product, target
-from tinygrad_rnn.machine.product import PACKED, pack, packed_size, product_code
+from tinygrad_rnn.machine.product import PACK, PACKED, packed_size, product_code
 from tinygrad_rnn.tensor import Tensor
 
 WIDTHS = (16, 32, 64)
@@ -104,7 +104,8 @@ def multiplied(linked: Any, a: Any, b: Any, onto: Any, adds: bool, rows: slice) 
     """`onto` with the product, or that added, in some rows."""
     char, (M, K), N = a.dtype.char, a[rows].shape, b.shape[1]
     packed = np.empty(packed_size(K, N, a.dtype), a.dtype)
-    pack(b, packed)
+    packing = ctypes.CFUNCTYPE(None, *[ctypes.c_int64] * 6)(linked.address(PACK.format(char)))
+    packing(*b.shape, b.ctypes.data, *b.strides, packed.ctypes.data)
     out = onto.copy()
     numbers, pointer = [ctypes.c_int64] * 3, ctypes.c_void_p
     kind = ctypes.CFUNCTYPE(None, *numbers, pointer, *numbers[:2], pointer, pointer, *numbers[:2])
@@ -148,11 +149,15 @@ def _product(size: int, count: int, char: str) -> Any:
     return _products[key]
 
 
-@given(st.integers(1, 9), st.integers(1, 120), st.sampled_from("fd"))
-def test_a_packed_matrix_has_its_columns_in_panels_and_zeros_after_them(K: int, N: int, char: str) -> None:
+@given(st.integers(1, 9), st.integers(1, 120), st.sampled_from("fd"), st.sampled_from(["rows", "columns", "apart"]))
+def test_a_packed_matrix_has_its_columns_in_panels_and_zeros_after_them(K: int, N: int, char: str, lie: str) -> None:
     W, columns = np.arange(1, K * N + 1, dtype=char).reshape(K, N), product.panel_columns(np.dtype(char))
-    packed = np.full(packed_size(K, N, W.dtype), np.nan, char)
-    pack(W, packed)
-    panels = packed.reshape(-1, K, columns)
+    if lie == "columns":
+        W = np.asfortranarray(W)
+    elif lie == "apart":
+        W = np.repeat(np.repeat(W, 2, axis=0), 3, axis=1)[::2, ::3]
+    packed = np.full(packed_size(K, N, W.dtype) + 1, np.nan, char)
+    multiplying.pack(W, packed.ctypes.data)
+    panels = packed[:-1].reshape(-1, K, columns)
     joined = np.concatenate(panels, axis=1)
-    assert np.array_equal(joined[:, :N], W) and not joined[:, N:].any()
+    assert np.array_equal(joined[:, :N], W) and not joined[:, N:].any() and np.isnan(packed[-1])

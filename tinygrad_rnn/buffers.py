@@ -6,6 +6,7 @@ So two forward passes before one backward pass keep to themselves, and what a us
 
 from __future__ import annotations
 
+import ctypes
 import math
 import threading
 import weakref
@@ -30,6 +31,15 @@ _idle: dict[int, list[Array]] = {}
 _bytes = 0
 
 
+def address(x: Array) -> int:
+    """Of an array's first entry in memory."""
+    try:
+        return ctypes.addressof(ctypes.c_char.from_buffer(x))  # a fifth of the time that the other takes
+    except (TypeError, ValueError):  # read-only, empty, or not in one piece
+        found: int = x.__array_interface__["data"][0]
+        return found
+
+
 def empty_buffer(shape: tuple[int, ...], dtype: np.dtype[Any], lib: Any = np) -> Array:
     """An array of unspecified numbers. CuPy (`lib`) uses memory again by itself."""
     size = math.prod(shape) * dtype.itemsize
@@ -44,7 +54,7 @@ def empty_buffer(shape: tuple[int, ...], dtype: np.dtype[Any], lib: Any = np) ->
         _bytes -= 0 if memory is None else capacity
     if memory is None:
         memory = np.empty(capacity + LINE, np.uint8)
-    start = -memory.ctypes.data % LINE
+    start = -address(memory) % LINE
     # Views of `owner` refer to it and not to `memory`: it lives as long as any of them.
     owner = np.frombuffer(memory.data, np.uint8, size, start)
     weakref.finalize(owner, _give_back, memory, capacity).atexit = False

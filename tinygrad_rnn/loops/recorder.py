@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from copy import deepcopy
 from typing import Any
 
@@ -71,6 +71,9 @@ Specs = tuple[list[tuple[tuple[int, ...], np.dtype[Any]]], bool]
 _specs: OrderedDict[Any, Specs] = OrderedDict()
 _REMEMBERED = 4096
 
+_PLAIN = frozenset({int, float, bool, str, type(None)})
+"""Types of most options: they cannot change, and say of themselves what they are."""
+
 
 class Recorder:
     """Takes down every op while it is in force (see `tape.recording_with`)."""
@@ -82,10 +85,10 @@ class Recorder:
         self.keys: list[Any] = []
         self.tags: dict[str, Var] = {}
 
-    def var(self, shape: tuple[int, ...], dtype: Any) -> Var:
+    def var(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Var:
         """A new value."""
         self.count += 1
-        return Var(self.count, tuple(shape), np.dtype(dtype))
+        return Var(self.count, shape, dtype)
 
     def placeholder(self, shape: tuple[int, ...], dtype: Any) -> Placeholder:
         """What stands for it in the step."""
@@ -97,6 +100,8 @@ class Recorder:
             if value.recorder is not self:
                 raise CannotRecord("the step keeps a Tensor of one call for another")
             return value.var
+        if type(value) in _PLAIN:
+            return value
         if isinstance(value, Box) or is_array(value):
             array = value.data if isinstance(value, Box) else value
             if id(value) not in self.captured:
@@ -110,22 +115,25 @@ class Recorder:
             return primitive.plain(*args, **params)
         state = current_surroundings.get()
         params = deepcopy(params) if params else params  # a list among them may be changed later
-        lifted = tuple(
-            self.lift(as_array(a) if isinstance(a, list | tuple) and i < primitive.arrays else a)
-            for i, a in enumerate(args)
-        )
-        options = frozen(params)
-        spec_key = (primitive, tuple((a.shape, a.dtype) if isinstance(a, Var) else frozen(a) for a in lifted), options)
+        lifted: list[Any] = []
+        known: list[Any] = []  # of each argument what decides the result's shape and dtype
+        numbers: list[int | None] = []
+        for i, a in enumerate(args):
+            value = self.lift(as_array(a) if i < primitive.arrays and isinstance(a, list | tuple) else a)
+            is_var = type(value) is Var
+            lifted.append(value)
+            known.append((value.shape, value.dtype) if is_var else frozen(value))
+            numbers.append(value.number if is_var else None)
+        spec_key = (primitive, tuple(known), frozen(params) if params else ())
         specs, several = _specs.get(spec_key) or _found_specs(spec_key, primitive, lifted, params)
-        outs = tuple(self.var(shape, dtype) for shape, dtype in specs)
+        outs = tuple([self.var(shape, dtype) for shape, dtype in specs])
         graded = state.recording and primitive.differentiable
-        self.equations.append(Equation(primitive, lifted, params, outs, several, graded, state.where))
-        self.keys.append((spec_key, tuple(a.number if isinstance(a, Var) else None for a in lifted), state.recording))
-        found = tuple(Placeholder(out, self) for out in outs)
-        return found if several else found[0]
+        self.equations.append(Equation(primitive, tuple(lifted), params, outs, several, graded, state.where))
+        self.keys.append((spec_key, tuple(numbers), state.recording))
+        return tuple([Placeholder(out, self) for out in outs]) if several else Placeholder(outs[0], self)
 
 
-def _found_specs(key: Any, primitive: Primitive[Any], args: tuple[Any, ...], params: dict[str, Any]) -> Specs:
+def _found_specs(key: Any, primitive: Primitive[Any], args: Sequence[Any], params: dict[str, Any]) -> Specs:
     """Of an op that is not remembered; it then is, and the oldest is forgotten where there are too many."""
     found = _specs[key] = _specs_of(primitive, args, params)
     while len(_specs) > _REMEMBERED:
@@ -133,7 +141,7 @@ def _found_specs(key: Any, primitive: Primitive[Any], args: tuple[Any, ...], par
     return found
 
 
-def _specs_of(primitive: Primitive[Any], args: tuple[Any, ...], params: dict[str, Any]) -> Specs:
+def _specs_of(primitive: Primitive[Any], args: Sequence[Any], params: dict[str, Any]) -> Specs:
     """Shapes and dtypes of an op's results, found once by running it on ones, and on integers of 0: they may be
     indices."""
     given = [np.full(a.shape, a.dtype.kind not in "iu", a.dtype) if isinstance(a, Var) else a for a in args]
@@ -148,6 +156,8 @@ def _specs_of(primitive: Primitive[Any], args: tuple[Any, ...], params: dict[str
 
 def frozen(value: Any) -> Any:
     """Options as something to compare by value. Raises CannotRecord for arrays among them (in an index, say)."""
+    if type(value) in _PLAIN:
+        return (type(value), repr(value) if type(value) is float else value)
     if isinstance(value, tuple | list):
         return (type(value), *map(frozen, value))
     if isinstance(value, dict):

@@ -5,24 +5,37 @@ from __future__ import annotations
 import ctypes
 import threading
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from tinygrad_rnn.backend import Array
+from tinygrad_rnn.buffers import address
 from tinygrad_rnn.machine.object_files import object_code_of
-from tinygrad_rnn.machine.product import DIRECT, PACKED, product_code, room_size
+from tinygrad_rnn.machine.product import DIRECT, PACK, PACKED, product_code, room_size
 from tinygrad_rnn.machine.target import Linked, known_as
 
 
+class ProductFunctions(NamedTuple):
+    """Those of `product.py` for a dtype: linked, and what is called from here."""
+
+    linked: Linked
+    pack: Any
+    direct: Any
+
+
 @cache
-def product_functions(dtype: np.dtype[Any]) -> tuple[Linked, Any]:
-    """Both functions of a dtype, linked, and `DIRECT` to be called; loops call `PACKED` by its name."""
+def product_functions(dtype: np.dtype[Any]) -> ProductFunctions:
+    """Of a dtype; loops call `PACKED` by its name."""
     linked = Linked(object_code_of(f"product {dtype}", lambda: product_code(dtype)))
     name = PACKED.format(dtype.char)
     known_as(name, linked.address(name))
-    kind = ctypes.CFUNCTYPE(None, *[ctypes.c_int64] * 13)
-    return linked, kind(linked.address(DIRECT.format(dtype.char)))
+
+    def called(name: str, numbers: int) -> Any:
+        kind = ctypes.CFUNCTYPE(None, *[ctypes.c_int64] * numbers)
+        return kind(linked.address(name.format(dtype.char)))
+
+    return ProductFunctions(linked, called(PACK, 6), called(DIRECT, 13))
 
 
 class _Room(threading.local):
@@ -42,18 +55,16 @@ class _Room(threading.local):
 _room = _Room()
 
 
-def address(x: Array) -> int:
-    """Of an array's first entry."""
-    found: int = x.__array_interface__["data"][0]
-    return found
-
-
 def multiply(a: Array, b: Array, out: Array, adds: bool = False) -> None:
     """out = a @ b, or with `adds` out += a @ b, of matrices of one dtype (float32 or float64), by our own function.
     Columns of `out` must lie side by side; the others may lie in any way."""
     (M, K), N, dtype = a.shape, b.shape[1], a.dtype
-    _, function = product_functions(dtype)
-    function(
+    product_functions(dtype).direct(
         *(M, N, K, address(a), *a.strides, address(b), *b.strides),
         *(address(out), out.strides[0], adds, _room.address(dtype)),
     )
+
+
+def pack(W: Array, to: int) -> None:
+    """A matrix (K,N) as `PACKED` takes it, to an address from which there is room for `packed_size` entries."""
+    product_functions(W.dtype).pack(*W.shape, address(W), *W.strides, to)

@@ -12,9 +12,9 @@ read, in the nearest cache:
 
 An entry of C is the sum over k in order, whatever the sizes: which rows are asked for together changes no bit.
 
-Two functions are made of it: `PACKED` for a matrix that was packed before and serves many products, and `DIRECT`,
-which packs as it goes, A in the same way: so many rows of B at a time that one panel of these fits into the nearest
-cache, and so many rows of A that these fit into the next one.
+Two functions are made of it: `PACKED` for a matrix that was packed before, by `PACK`, and serves many products, and
+`DIRECT`, which packs as it goes, A in the same way: so many rows of B at a time that one panel of these fits into the
+nearest cache, and so many rows of A that these fit into the next one.
 """
 
 from __future__ import annotations
@@ -26,7 +26,6 @@ from typing import Any
 import numpy as np
 from llvmlite import ir
 
-from tinygrad_rnn.backend import Array
 from tinygrad_rnn.machine.blocks import function, loop
 from tinygrad_rnn.machine.functions import fma
 from tinygrad_rnn.machine.lanes import (
@@ -45,7 +44,7 @@ from tinygrad_rnn.machine.lanes import (
 )
 from tinygrad_rnn.machine.target import register_bytes, registers
 
-PACKED, DIRECT = "tinygrad_rnn_packed_product_{}", "tinygrad_rnn_direct_product_{}"
+PACK, PACKED, DIRECT = (f"tinygrad_rnn_{name}_{{}}" for name in ("pack", "packed_product", "direct_product"))
 """What the functions of a dtype are called in machine code."""
 
 TALL = 4
@@ -83,19 +82,8 @@ def broad(dtype: np.dtype[Any]) -> int:
     return 2_000_000 // (DEEP * dtype.itemsize) // panel_columns(dtype) * panel_columns(dtype)
 
 
-def pack(W: Array, out: Array) -> None:
-    """A matrix (K,N) into `out`, which has `packed_size` entries."""
-    (K, N), columns = W.shape, panel_columns(W.dtype)
-    panels = out.reshape(-1, K, columns)
-    whole = N // columns
-    panels[:whole] = W[:, : whole * columns].reshape(K, whole, columns).swapaxes(0, 1)
-    if rest := N % columns:
-        panels[whole, :, :rest] = W[:, whole * columns :]
-        panels[whole, :, rest:] = 0
-
-
 def product_code(dtype: np.dtype[Any]) -> ir.Module:
-    """The module with both functions, whose arguments `_packed` and `_direct` name."""
+    """The module with these functions, whose arguments `_pack`, `packed` and `direct` name."""
     module = ir.Module("product")
     code = _ProductCode(module, dtype)
     code.packed()
@@ -113,7 +101,7 @@ class _ProductCode:
         self.zero = in_all_lanes(0, ir.VectorType(scalar_type(dtype), self.width))
         self.kernels = [self._kernel("tall", TALL), self._kernel("flat", 1)]
         self.broad = broad(dtype)
-        self.pack_columns = self._pack("pack_columns", self.columns)
+        self.pack_columns = self._pack(PACK.format(dtype.char), self.columns, seen=True)
         self.pack_rows = self._pack("pack_rows", TALL)
 
     @contextmanager
@@ -204,10 +192,10 @@ class _ProductCode:
 
     # --- Packing ---
 
-    def _pack(self, name: str, width: int) -> ir.Function:
+    def _pack(self, name: str, width: int, seen: bool = False) -> ir.Function:
         """`count` rows of A, or columns of B, in panels of `width`: what belongs to one k lies side by side, and then
         comes the next k. Of them, and from k to k, entries are so many bytes apart."""
-        with self._function(name, 6, [2, 5]) as b:
+        with self._function(name, 6, [2, 5], seen) as b:
             depth, count, source, from_k, apart, out = b.function.args
             whole = b.sub(count, b.urem(count, integer(width)))
             beside = b.icmp_signed("==", apart, integer(self.size))

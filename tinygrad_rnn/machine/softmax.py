@@ -12,6 +12,7 @@ import numpy as np
 from llvmlite import ir
 
 from tinygrad_rnn.backend import Array
+from tinygrad_rnn.buffers import address
 from tinygrad_rnn.machine.blocks import function, loop
 from tinygrad_rnn.machine.functions import exp_lanes, extreme
 from tinygrad_rnn.machine.lanes import (
@@ -30,7 +31,6 @@ from tinygrad_rnn.machine.lanes import (
     store_lanes,
     store_one,
 )
-from tinygrad_rnn.machine.multiplying import address
 from tinygrad_rnn.machine.object_files import object_code_of
 from tinygrad_rnn.machine.target import Linked
 from tinygrad_rnn.threads import in_threads, shares

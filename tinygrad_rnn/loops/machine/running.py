@@ -9,15 +9,15 @@ from typing import Any
 import numpy as np
 
 from tinygrad_rnn.backend import Array
-from tinygrad_rnn.buffers import LINE, SMALLEST, empty_buffer
+from tinygrad_rnn.buffers import LINE, SMALLEST, address, empty_buffer
 from tinygrad_rnn.loops.layout import Env, Layout
 from tinygrad_rnn.loops.machine.loop_code import loop_code
 from tinygrad_rnn.loops.machine.schedule import LoopSchedule
 from tinygrad_rnn.loops.machine.views import Piece, StridedView
 from tinygrad_rnn.loops.program import Var
-from tinygrad_rnn.machine.multiplying import address, product_functions
+from tinygrad_rnn.machine.multiplying import pack, product_functions
 from tinygrad_rnn.machine.object_files import object_code_of
-from tinygrad_rnn.machine.product import TALL, pack, packed_size
+from tinygrad_rnn.machine.product import TALL, packed_size
 from tinygrad_rnn.machine.refusal import NotInMachineCode
 from tinygrad_rnn.machine.sharing import cut
 from tinygrad_rnn.machine.target import Linked, multiplies_and_adds, register_bytes
@@ -38,7 +38,7 @@ class MachineLoop:
             product_functions(rights[0].piece.dtype)
         self._linked = Linked(object_code_of(self.schedule.text(self.ringed), self._code))
         self._function = _BY_NUMBER(self._linked.address("loop"))
-        self._scratch = _Scratch(self.schedule)
+        self.room = _Room(self.schedule)
 
     def _code(self) -> Any:
         return loop_code(self.schedule, self.ringed, register_bytes())
@@ -64,25 +64,36 @@ class MachineLoop:
         return run
 
 
-class _Scratch:
-    """What lies in memory for the time of a step, in one array: where each piece begins, in bytes."""
+class _Room:
+    """What lies in memory while a loop runs, in one array: where in it, in bytes, each piece begins that lasts as long
+    as a step does, and the packed matrices of each product."""
 
     def __init__(self, schedule: LoopSchedule) -> None:
-        self.starts: dict[Piece, int] = {}
         self.bytes = 0
-        for piece in schedule.memory:
-            if piece in schedule.scratch:
-                self.starts[piece] = self.bytes
-                self.bytes += -(-piece.size * piece.dtype.itemsize // 64) * 64
+        self.pieces: dict[Piece, int] = {
+            piece: self._taken(piece.size * piece.dtype.itemsize)
+            for piece in schedule.memory
+            if piece in schedule.scratch
+        }
+        self.packed: list[list[int]] = []
+        """Of each product, of each of its matrices."""
+        for rights in schedule.rights:
+            (K, N), dtype = rights[0].shape, rights[0].piece.dtype
+            size = packed_size(K, N, dtype) * dtype.itemsize
+            start = self._taken(len(rights) * size)
+            self.packed.append([start + n * size for n in range(len(rights))])
 
+    def _taken(self, size: int) -> int:
+        start = self.bytes
+        self.bytes += -(-size // LINE) * LINE
+        return start
 
-def _aligned(count: int, dtype: np.dtype[Any]) -> Array:
-    """Entries that begin where a line of the cache does."""
-    if count * dtype.itemsize >= SMALLEST:
-        return empty_buffer((count,), dtype)  # which does so
-    memory = np.empty(count * dtype.itemsize + LINE, np.uint8)
-    start = -address(memory) % LINE
-    return memory[start : start + count * dtype.itemsize].view(dtype)
+    def new(self) -> tuple[Array, int]:
+        """Memory for it, and the address at which it begins: where a line of the cache does."""
+        size = self.bytes + LINE
+        memory = empty_buffer((size,), np.dtype(np.uint8)) if size >= SMALLEST else np.empty(size, np.uint8)
+        start = address(memory)
+        return memory, start + -start % LINE
 
 
 class _Table:
@@ -98,20 +109,22 @@ class _Table:
 
     def filled(self) -> tuple[Array, list[Array]]:
         """The table, and what must be held."""
-        schedule, scratch = self.of.schedule, self.of._scratch
-        memory = _aligned(scratch.bytes, np.dtype(np.uint8))
+        schedule, room = self.of.schedule, self.of.room
+        memory, start = room.new()
         self.held.append(memory)
-        start = address(memory)
         numbers: list[int] = []
         for piece in schedule.memory:
-            if piece in scratch.starts:
-                numbers += (start + scratch.starts[piece], 0)
+            if piece in room.pieces:
+                numbers += (start + room.pieces[piece], 0)
             elif piece.var in self.rings:
                 first, second = map(address, self.rings[piece.var])
                 numbers += (first, second - first)
             else:
                 numbers += self._known(piece)
-        numbers += map(self._packed, schedule.rights)
+        for rights, places in zip(schedule.rights, room.packed, strict=True):
+            numbers.append(start + places[0])
+            for right, place in zip(rights, places, strict=True):
+                pack(self._matrix(right), start + place)
         return np.array(numbers, np.int64), self.held
 
     def _known(self, piece: Piece) -> tuple[int, int]:
@@ -134,15 +147,7 @@ class _Table:
         first, stride = address(x), x.strides[0]
         return (first + (self.steps - 1) * stride, -stride) if self.of.layout.reverse else (first, stride)
 
-    def _packed(self, rights: tuple[StridedView, ...]) -> int:
-        """The matrices of a product, packed one after the other."""
-        (K, N), dtype = rights[0].shape, rights[0].piece.dtype
-        size = packed_size(K, N, dtype)
-        packed = _aligned(len(rights) * size, dtype)
-        for right, out in zip(rights, packed.reshape(-1, size), strict=True):
-            matrices = self.env[right.piece.var]
-            if matrices.ndim > 2:
-                matrices = matrices.reshape(-1, K, N)[right.offset // (K * N)]
-            pack(matrices, out)
-        self.held.append(packed)
-        return address(packed)
+    def _matrix(self, right: StridedView) -> Array:
+        """By which a product multiplies."""
+        matrices, (K, N) = self.env[right.piece.var], right.shape
+        return matrices if matrices.ndim == 2 else matrices.reshape(-1, K, N)[right.offset // (K * N)]
