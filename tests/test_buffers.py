@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tinygrad_rnn import buffers, ops, value_and_grad
+from tinygrad_rnn.backend import address
 from tinygrad_rnn.buffers import empty_buffer
 
 F4 = np.dtype(np.float32)
@@ -88,3 +89,11 @@ def test_losses_of_many_threads_are_those_of_one() -> None:
     for found, expected in zip(together, alone * 20, strict=True):
         for a, b in zip(found, expected, strict=True):
             np.testing.assert_array_equal(a, b)
+
+
+def test_an_address_is_that_of_the_first_entry_however_an_array_lies() -> None:
+    x = np.arange(12.0).reshape(3, 4)
+    locked = x.copy()
+    locked.flags.writeable = False
+    for each in (x, x.T, x[1:], x[::2, 1:], x[::-1], x[:0], x[1, 2, ...], locked, locked[1:], x.astype(">f4"), x > 1):
+        assert address(each) == each.ctypes.data

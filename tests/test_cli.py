@@ -211,7 +211,7 @@ GIVEN: dict[str, tuple[str, Any]] = {
 
 
 def settings_from(monkeypatch: pytest.MonkeyPatch, out: Path, *args: str) -> LanguageOptions:
-    """The settings that a command line comes to, but for an engine that it does not name."""
+    """The settings that a command line comes to, but for an engine and threads that it does not name."""
     seen: list[LanguageOptions] = []
 
     def stop(settings: LanguageOptions, note: Any) -> Any:
@@ -221,7 +221,8 @@ def settings_from(monkeypatch: pytest.MonkeyPatch, out: Path, *args: str) -> Lan
     monkeypatch.setattr(language_task, "read_corpus", stop)
     assert fails("train", *args, "--out", out) == "far enough\n"
     assert seen[0].engine in ENGINES
-    return seen[0] if "--engine" in args else seen[0].changed(engine=None)
+    found = seen[0] if "--engine" in args else seen[0].changed(engine=None)
+    return found if "--threads" in args else found.changed(threads=None)
 
 
 def test_every_setting_has_an_option() -> None:
@@ -360,12 +361,12 @@ def test_a_whole_command_runs_by_the_engine_that_it_is_told_and_the_run_goes_on_
 def test_a_run_that_goes_on_has_the_products_of_its_checkpoint(
     place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    choosing = pytest.importorskip("tinygrad_rnn.machine.choosing")
-    monkeypatch.setattr(choosing, "found", lambda dtype: {"shallow": True, "deep": False})
+    calls = pytest.importorskip("tinygrad_rnn.machine.calls")
+    monkeypatch.setattr(calls, "products_found", lambda dtype: {"shallow": True, "deep": False})
     line, last = ("train", "--text", place / "text.txt", *NAMES), tmp_path / "last.safetensors"
     works(*line, "--engine", "machine", "--out", tmp_path)
     assert checkpoint.load(last).meta["products"] == {"shallow": True, "deep": False}
-    monkeypatch.setattr(choosing, "found", lambda dtype: {"shallow": False, "deep": True})
+    monkeypatch.setattr(calls, "products_found", lambda dtype: {"shallow": False, "deep": True})
     works("train", "--resume", last, "--epochs", 2)
     assert checkpoint.load(last).meta["products"] == {"shallow": True, "deep": False}
     assert engines.products_choice.get() is None

@@ -90,7 +90,7 @@ def test_what_is_no_number_reaches_its_row_and_column_alone() -> None:
 def test_a_product_that_threads_share_is_that_of_one(
     ours: bool, size: tuple[int, int, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sharing, "is_ours", lambda K, dtype: ours)
+    monkeypatch.setattr(sharing, "ours_is_chosen", lambda K, dtype: ours)
     a, b = matrices(*size, FLOATS[0], (False, False))
     found = []
     for count in (1, 2, 3):
@@ -114,7 +114,7 @@ def test_cuts_lie_at_whole_steps_and_leave_nothing_out(n: int, parts: int, step:
 @pytest.mark.parametrize("count", [1, 2, 5])
 @pytest.mark.parametrize("ours", [True, False])
 def test_several_products_and_their_sum_are_shared_too(ours: bool, count: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sharing, "is_ours", lambda K, dtype: ours)
+    monkeypatch.setattr(sharing, "ours_is_chosen", lambda K, dtype: ours)
     monkeypatch.setattr(sharing, "shares", lambda work: 3)
     pairs = [matrices(30, 20, 50, FLOATS[1], (False, False), seed) for seed in range(count)]
     each, total = np.empty((count, 30, 50)), np.empty((30, 50))
@@ -170,8 +170,8 @@ def test_which_function_is_faster_is_found_once_and_kept(tmp_path: Path, monkeyp
             return times[kind]
 
         monkeypatch.setattr(choosing, "_seconds", seconds)
-        choosing.found.cache_clear()
-        return choosing.found(FLOATS[0])
+        choosing.products_found.cache_clear()
+        return choosing.products_found(FLOATS[0])
 
     monkeypatch.setattr(choosing, "private_folder", lambda: tmp_path)
     try:
@@ -191,14 +191,14 @@ def test_which_function_is_faster_is_found_once_and_kept(tmp_path: Path, monkeyp
             monkeypatch.setattr(choosing, "private_folder", nowhere)
             assert answer("quick") == {"shallow": False, "deep": False}, "it cannot be kept"
     finally:
-        choosing.found.cache_clear()
+        choosing.products_found.cache_clear()
 
 
 def test_a_choice_in_force_holds_by_kind_for_this_thread_and_the_products_that_it_shares_out(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     shallow, deep = choosing.SHALLOW, choosing.SHALLOW + 1
-    monkeypatch.setattr(choosing, "found", lambda dtype: {"shallow": False, "deep": False})
+    monkeypatch.setattr(choosing, "products_found", lambda dtype: {"shallow": False, "deep": False})
     monkeypatch.setattr(sharing, "shares", lambda work: 3)
     seen: list[int] = []
 
@@ -209,17 +209,17 @@ def test_a_choice_in_force_holds_by_kind_for_this_thread_and_the_products_that_i
     monkeypatch.setattr(sharing, "multiply", watched)
     before = engines.products_choice.set({"shallow": True, "deep": False})
     try:
-        assert (choosing.is_ours(shallow, FLOATS[0]), choosing.is_ours(deep, FLOATS[0])) == (True, False)
+        assert (choosing.ours_is_chosen(shallow, FLOATS[0]), choosing.ours_is_chosen(deep, FLOATS[0])) == (True, False)
         for K in (shallow, deep):
             a, b = matrices(30, K, 20, FLOATS[0], (False, False))
             sharing.shared_products([(a, b, out := np.empty((30, 20), np.float32))])
             close(out, a, b)
         assert set(seen) == {shallow}
         with ThreadPoolExecutor(1) as pool:
-            assert pool.submit(choosing.is_ours, shallow, FLOATS[0]).result() is False
+            assert pool.submit(choosing.ours_is_chosen, shallow, FLOATS[0]).result() is False
     finally:
         engines.products_choice.reset(before)
-    assert choosing.is_ours(shallow, FLOATS[0]) is False
+    assert choosing.ours_is_chosen(shallow, FLOATS[0]) is False
 
 
 def test_both_functions_are_timed_on_the_same_work() -> None:

@@ -25,7 +25,7 @@ OF_FEW_ARGUMENTS = {
     "tinygrad_rnn.machine.object_files.version",  # none
     "tinygrad_rnn.machine.multiplying.product_functions",  # dtypes
     "tinygrad_rnn.machine.softmax.softmax_function",  # dtypes
-    "tinygrad_rnn.machine.choosing.found",  # dtypes
+    "tinygrad_rnn.machine.choosing.products_found",  # dtypes
     "tinygrad_rnn.machine.target.processor",  # none
     "tinygrad_rnn.machine.target.multiplies_and_adds",  # none
     "tinygrad_rnn.machine.target.register_bytes",  # none

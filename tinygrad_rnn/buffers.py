@@ -6,7 +6,6 @@ So two forward passes before one backward pass keep to themselves, and what a us
 
 from __future__ import annotations
 
-import ctypes
 import math
 import threading
 import weakref
@@ -14,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_rnn.backend import Array
+from tinygrad_rnn.backend import Array, address
 from tinygrad_rnn.forks import in_each_child
 
 SMALLEST = 1 << 16
@@ -29,15 +28,6 @@ LINE = 64
 _lock = threading.RLock()  # a buffer may come back (garbage collection) while another is being taken
 _idle: dict[int, list[Array]] = {}
 _bytes = 0
-
-
-def address(x: Array) -> int:
-    """Of an array's first entry in memory."""
-    try:
-        return ctypes.addressof(ctypes.c_char.from_buffer(x))  # a fifth of the time that the other takes
-    except (TypeError, ValueError):  # read-only, empty, or not in one piece
-        found: int = x.__array_interface__["data"][0]
-        return found
 
 
 def empty_buffer(shape: tuple[int, ...], dtype: np.dtype[Any], lib: Any = np) -> Array:

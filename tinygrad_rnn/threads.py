@@ -66,6 +66,13 @@ def threads() -> int:
     return found or 1
 
 
+def processors() -> int:
+    """How many this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 WORTH_SHARING, LEAST_SHARE = 1 << 23, 1 << 21
 """Multiplications from which work is worth more than one thread, and how many a thread must have at least: to begin one
 takes as long as some 10^5."""

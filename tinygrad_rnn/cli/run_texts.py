@@ -28,7 +28,7 @@ def introduce(run: Run) -> None:
     say_all(label_counts(task, run.data.train))
     place = f"{options.dtype} on {run.device}"
     if options.engine == "machine" and run.device == "cpu":
-        place += ", machine code"
+        place += f", machine code, {options.threads} thread{'s' * (options.threads > 1)}"
     say("model", f"{task.about_model(run.model)}: {run.model.size:,} parameters, {place}")
     for label, text in task.about_beginning():
         say(label, text)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from itertools import pairwise
@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import click
-from threadpoolctl import threadpool_limits
 
 from tinygrad_rnn.cli.helping import OF_FILES, Grouped, folder_name, of_task, reads
 from tinygrad_rnn.cli.options import (
@@ -32,7 +31,7 @@ from tinygrad_rnn.tasks.finding import TASKS, FoundTask, find_task, permitted_ta
 from tinygrad_rnn.tasks.language.saved import LANGUAGE
 from tinygrad_rnn.training.beginning import new_run
 from tinygrad_rnn.training.driving import train_run
-from tinygrad_rnn.training.engine import engine_put_in_force
+from tinygrad_rnn.training.engine import calculating_as, with_engine
 from tinygrad_rnn.training.folder import (
     LAST,
     LOG,
@@ -214,6 +213,7 @@ def train_task(
     **given: Any,
 ) -> None:
     check_device(device)
+    context = click.get_current_context()
     changes = {name: value for name, value in given.items() if value not in (None, ())}
     budget = None if time_budget is None else seconds(time_budget)
     tell = _nothing if quiet else note
@@ -221,7 +221,7 @@ def train_task(
         out = resume.parent if out is None else out
         permit = Permit(changes.pop("cell", None), trust, found.name)
         run = _resumed(resume, out, tell, device, permit, changes, found.task.Options)
-        _use(run.options, device, run.products)
+        context.with_resource(calculating_as(run.options, device, run.products))
         if not overwrite:
             refuse_other_runs(out, run)
     else:
@@ -231,10 +231,11 @@ def train_task(
                 changes["epochs"] = usual
         # A mistake in an option or the cell's name is told before the examples are read.
         options, cell = found.task.options_and_cell(changes, trust, warn)
+        options = with_engine(options, device, tell)
         out = _folder_of_a_new_run(out, RUNS / folder_name(found.name), overwrite, tell)
         if log is not None:
             refuse_other_file(log, replace=overwrite)
-        _use(options, device)
+        context.with_resource(calculating_as(options, device))
         run = new_run(found.new(options, cell), tell, device)
         for remark in run.task.warnings():
             warn(remark)
@@ -262,13 +263,6 @@ def train_task(
 
 def _nothing(text: str) -> None:
     """A note that nobody wants to read."""
-
-
-def _use(options: RunOptions, device: str, products: Mapping[str, bool] | None = None) -> None:
-    """Has the rest of the command calculated by the threads and the engine of a run, products as it had them."""
-    context = click.get_current_context()
-    context.with_resource(threadpool_limits(options.threads, user_api="blas"))
-    context.with_resource(engine_put_in_force(options, device, products))
 
 
 def _resumed(

@@ -34,14 +34,14 @@ CLEARLY = 0.95
 """Ours must take less than so much of BLAS's time."""
 
 
-def is_ours(K: int, dtype: np.dtype[Any]) -> bool:
+def ours_is_chosen(K: int, dtype: np.dtype[Any]) -> bool:
     """Whether a product of so many columns by as many rows is made by our own function in this thread."""
-    choice = products_choice.get() or found(dtype)
+    choice = products_choice.get() or products_found(dtype)
     return choice["shallow" if K <= SHALLOW else "deep"]
 
 
 @cache
-def found(dtype: np.dtype[Any]) -> dict[str, bool]:
+def products_found(dtype: np.dtype[Any]) -> dict[str, bool]:
     """For each kind of product whether our own function is faster, as it was found on this machine, now or before."""
     library = numpys_blas()
     known = f"{version()} {np.__version__} {library.architecture if library else ''} {dtype}"

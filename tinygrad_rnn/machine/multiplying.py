@@ -9,8 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tinygrad_rnn.backend import Array
-from tinygrad_rnn.buffers import address
+from tinygrad_rnn.backend import Array, address
 from tinygrad_rnn.machine.object_files import object_code_of
 from tinygrad_rnn.machine.product import DIRECT, PACK, PACKED, product_code, room_size
 from tinygrad_rnn.machine.target import Linked, known_as

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from tinygrad_rnn.backend import Array
-from tinygrad_rnn.machine.choosing import is_ours
+from tinygrad_rnn.machine.choosing import ours_is_chosen
 from tinygrad_rnn.machine.multiplying import multiply
 from tinygrad_rnn.machine.product import TALL, panel_columns
 from tinygrad_rnn.threads import in_threads, shares
@@ -50,7 +50,7 @@ def _parts(products: Sequence[Matrices]) -> int:
 
 def _function(a: Array) -> Multiplies:
     """What makes products of a matrix like `a`, as this thread has it, whichever thread then calls it."""
-    return multiply if is_ours(a.shape[1], a.dtype) else _by_blas
+    return multiply if ours_is_chosen(a.shape[1], a.dtype) else _by_blas
 
 
 def _by_blas(a: Array, b: Array, out: Array, adds: bool) -> None:

@@ -11,8 +11,7 @@ from typing import Any
 import numpy as np
 from llvmlite import ir
 
-from tinygrad_rnn.backend import Array
-from tinygrad_rnn.buffers import address
+from tinygrad_rnn.backend import Array, address
 from tinygrad_rnn.machine.blocks import function, loop
 from tinygrad_rnn.machine.functions import exp_lanes, extreme
 from tinygrad_rnn.machine.lanes import (

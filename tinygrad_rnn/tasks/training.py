@@ -11,8 +11,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from threadpoolctl import threadpool_limits
-
 from tinygrad_rnn.data.messages import Note
 from tinygrad_rnn.surroundings import no_grad
 from tinygrad_rnn.tasks.finding import find_task, fitted_task, saved_task, task_of_class, with_weights
@@ -20,7 +18,7 @@ from tinygrad_rnn.training.beginning import new_run
 from tinygrad_rnn.training.building import load_weights
 from tinygrad_rnn.training.cell_files import FoundCell, cell_of_class
 from tinygrad_rnn.training.driving import Listener, train_run
-from tinygrad_rnn.training.engine import engine_put_in_force
+from tinygrad_rnn.training.engine import calculating_as, with_engine
 from tinygrad_rnn.training.examples import moved
 from tinygrad_rnn.training.fitting import Evaluation, Record
 from tinygrad_rnn.training.folder import BEST, LOG, held, own_checkpoint, refuse_other_runs
@@ -133,13 +131,13 @@ def train(
     tell = note or (lambda sentence: None)
     with ExitStack() as stack:
         chosen, cell = _options_and_cell(found.task, options, tell)
+        chosen = with_engine(chosen, device, tell)
         if time_budget is None and chosen.epochs is None and not chosen.patience:
             raise OptionError("it would not end: time_budget, epochs or patience must say when it does")
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()) if out is None else out)
         stack.enter_context(held(folder, tell))
         refuse_other_runs(folder)
-        stack.enter_context(threadpool_limits(chosen.threads, user_api="blas"))
-        stack.enter_context(engine_put_in_force(chosen, device))
+        stack.enter_context(calculating_as(chosen, device))
         run = new_run(found.new(chosen, cell), tell, device)
         for remark in run.task.warnings():
             tell(remark)

@@ -19,7 +19,7 @@ def new_run(task: Task, note: Note, device: str = "cpu", **given: Any) -> Run:
     """A run of the task from its beginning; `given` is the run's `id`, if it is to have a certain one. `note` is told
     what a user should know of the examples. Raises OptionError, TextError, OSError."""
     check_methods(task)
-    task.options = with_engine(task.options, device, note)
+    task.options = with_engine(task.options, device)
     source = task.source(note)
     data = task.divide(source)
     tables_to_json(task.tables)  # which says what cannot be saved

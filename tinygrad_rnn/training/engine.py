@@ -1,4 +1,5 @@
-"""The engine of a run: which one it has, what is said of it, and putting it in force, with what it leaves to BLAS."""
+"""What a run calculates with: its engine and its threads, what is said of them, and putting them in force, with what is
+left to BLAS."""
 
 from __future__ import annotations
 
@@ -7,25 +8,39 @@ from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
+from tinygrad_rnn.blas import machine_code
 from tinygrad_rnn.data.messages import Note
 from tinygrad_rnn.engines import INSTALL, engine_in_force, is_installed, products_choice, switch
 from tinygrad_rnn.loops.scanning import compiled
+from tinygrad_rnn.threads import processors
 from tinygrad_rnn.training.options import OptionError
 
+MOST_THREADS = 4
+"""Of a run that is not told how many. Few models of this size have work for more."""
 
-def with_engine(options: Any, device: str, note: Note) -> Any:
-    """The options of a run, which name the engine that it has: unless told the one in force, and None where loops are
-    plain. `note` is told what would make it faster."""
+
+def _quietly(sentence: str) -> None:
+    """A note that nobody reads."""
+
+
+def with_engine(options: Any, device: str, note: Note = _quietly) -> Any:
+    """The options of a run, which name the engine and the threads that it has. The engine: unless told, the one in
+    force, and None where loops are plain. `note` is told what would make it faster."""
     if device != "cpu":
         if options.engine == "machine":
             note(f"--engine machine is for the CPU: on {device} loops run op by op.")
-        return options
-    if options.engine is not None:
-        return options
-    if switch.get() is True and not is_installed("machine"):
-        note(f"Loops run as NumPy calls; as machine code they are faster: {INSTALL}")
-    return options.changed(engine=engine_in_force())
+        return _with_threads(options, 1)
+    if options.engine is None:
+        if switch.get() is True and not is_installed("machine"):
+            note(f"Loops run as NumPy calls; as machine code they are faster: {INSTALL}")
+        options = options.changed(engine=engine_in_force())
+    return _with_threads(options, min(processors(), MOST_THREADS) if options.engine == "machine" else 1)
+
+
+def _with_threads(options: Any, unless_told: int) -> Any:
+    return options if options.threads is not None else options.changed(threads=unless_told)
 
 
 def with_engine_again(options: Any, asked: bool, device: str, note: Note) -> Any:
@@ -41,27 +56,26 @@ def with_engine_again(options: Any, asked: bool, device: str, note: Note) -> Any
 
 
 @contextmanager
-def engine_put_in_force(options: Any, device: str, products: Mapping[str, bool] | None = None) -> Iterator[None]:
-    """Within it scans run by the engine that the options name, and large products are made as `products` says. (On a
-    GPU all loops are plain.) Raises OptionError where it is not installed."""
-    engine = options.engine
-    if engine is None or device != "cpu":
-        yield
-        return
-    if not is_installed(engine):
-        raise OptionError(f"--engine {engine} needs llvmlite, which is not installed: {INSTALL}")
-    before = products_choice.set(products)
-    try:
-        with compiled(engine):
+def calculating_as(options: Any, device: str, products: Mapping[str, bool] | None = None) -> Iterator[None]:
+    """Within it the threads and the engine of a run, which its options name, are in force, and large products are made
+    as `products` says. (On a GPU all loops are plain.) Raises OptionError where its engine is not installed."""
+    with threadpool_limits(options.threads, user_api="blas"):
+        if options.engine is None or device != "cpu":
             yield
-    finally:
-        products_choice.reset(before)
+            return
+        if not is_installed(options.engine):
+            raise OptionError(f"--engine {options.engine} needs llvmlite, which is not installed: {INSTALL}")
+        before = products_choice.set(products)
+        try:
+            with compiled(options.engine):
+                yield
+        finally:
+            products_choice.reset(before)
 
 
 def products_of(options: Any, device: str) -> dict[str, bool] | None:
-    """By kind whether machine code makes the large products of a run itself; None where it does not run."""
-    if options.engine != "machine" or device != "cpu" or not is_installed("machine"):
+    """By kind whether machine code makes the large products of a run itself; None where it is not in force."""
+    dtype = np.dtype(options.dtype)
+    if device != "cpu" or options.engine != "machine" or (code := machine_code(dtype)) is None:
         return None
-    from tinygrad_rnn.machine.choosing import found  # noqa: PLC0415  (LLVM is optional, and large)
-
-    return dict(products_choice.get() or found(np.dtype(options.dtype)))
+    return dict(products_choice.get() or code.products_found(dtype))

@@ -109,8 +109,8 @@ def _rate_help(rates: Mapping[str, float]) -> str:
 @dataclass_transform(frozen_default=True, field_specifiers=(option,))
 @dataclass(frozen=True)
 class RunOptions:
-    """What every run can be told. Rates are probabilities, `threads` are those of BLAS. None means "what suits the data
-    and the other options". A subclass is made a frozen dataclass by itself. Raises OptionError."""
+    """What every run can be told. Rates are probabilities. None means "what suits the data and the other options". A
+    subclass is made a frozen dataclass by itself. Raises OptionError."""
 
     FILES: ClassVar[tuple[str, ...]] = ()
     """The fields that name files to read: a text, several, or none."""
@@ -146,9 +146,10 @@ class RunOptions:
         default=None, help="Stop after that many evaluations without a better one.", rule=AT_LEAST_1
     )
     seed: int = option(default=0, help="Same seed, same machine, same numbers.", rule=AT_LEAST_0)
-    threads: int = option(
-        default=1,
-        help="Of BLAS. On products this small two are little faster, and on a busy machine far slower.",
+    threads: int | None = option(
+        default=None,
+        help="Of machine code (unless told: one for each processor, up to 4) or of BLAS (1: on products this small "
+        "two are little faster, and on a busy machine far slower).",
         rule=SIZE,
     )
     engine: str | None = option(
@@ -230,8 +231,8 @@ class RunOptions:
         unknown = values.keys() - {each.name for each in cls.all_about()}
         if unknown:
             raise OptionError(f"the checkpoint has settings that this version does not know: {sorted(unknown)}")
-        # A checkpoint that does not say so is of a time when there was no machine code.
-        return cls(**{"engine": "numpy", **values})
+        # A checkpoint that does not say so is of a time when there was no machine code, or no choice of threads.
+        return cls(**{"engine": "numpy", "threads": 1, **values})
 
     def named_files(self) -> list[tuple[str, str]]:
         """The files that the options name, and the options that did."""

@@ -261,7 +261,7 @@ def _tell_changes(
     """Says after which changes the run is another one."""
     if (threads := changes.get("threads", options.threads)) != options.threads:
         note(
-            f"BLAS had --threads {options.threads} and has {threads} now: sums may be added up in another order, "
+            f"The run had --threads {options.threads} and has {threads} now: sums may be added up in another order, "
             "and the numbers may not be bit for bit those of the run that was not interrupted."
         )
     if (engine := changes.get("engine", options.engine)) != options.engine is not None:

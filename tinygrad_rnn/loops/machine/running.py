@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_rnn.backend import Array
-from tinygrad_rnn.buffers import LINE, SMALLEST, address, empty_buffer
+from tinygrad_rnn.backend import Array, address
+from tinygrad_rnn.buffers import LINE, SMALLEST, empty_buffer
 from tinygrad_rnn.loops.layout import Env, Layout
 from tinygrad_rnn.loops.machine.loop_code import loop_code
 from tinygrad_rnn.loops.machine.schedule import LoopSchedule
@@ -38,7 +38,7 @@ class MachineLoop:
             product_functions(rights[0].piece.dtype)
         self._linked = Linked(object_code_of(self.schedule.text(self.ringed), self._code))
         self._function = _BY_NUMBER(self._linked.address("loop"))
-        self.room = _Room(self.schedule)
+        self.room, self.work = _Room(schedule), schedule.work
 
     def _code(self) -> Any:
         return loop_code(self.schedule, self.ringed, register_bytes())
@@ -55,7 +55,7 @@ class MachineLoop:
         table, held = _Table(self, steps, env, rings).filled()
         held.append(table)
         at, rows = address(table), schedule.rows or 1
-        parts = 1 if schedule.rows is None else max(1, min(shares(steps * schedule.work), -(-rows // TALL)))
+        parts = 1 if schedule.rows is None else max(1, min(shares(steps * self.work), -(-rows // TALL)))
         cuts = cut(rows, parts, TALL)
 
         def run(held: list[Array] = held) -> None:
