@@ -34,7 +34,7 @@ _modules = {path.stem for path in Path(__file__).parent.glob("*.py")}
 pytest.register_assert_rewrite(*(name for name in _modules if not name.startswith("test_")))
 
 settings.register_profile(
-    "quick", max_examples=17, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
+    "quick", max_examples=14, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.register_profile("thorough", max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))

@@ -105,7 +105,7 @@ def test_where_no_thread_can_be_begun_the_caller_does_all(monkeypatch: pytest.Mo
 def test_where_all_threads_are_busy_the_caller_does_all(monkeypatch: pytest.MonkeyPatch) -> None:
     helpers, busy, go_on = threads._Helpers(), threading.Event(), threading.Event()
     monkeypatch.setattr(threads, "_helpers", helpers)
-    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+    monkeypatch.setattr(threads, "processors", lambda: 2)
 
     def hold(_: int) -> None:
         busy.set()

@@ -66,6 +66,7 @@ def threads() -> int:
     return found or 1
 
 
+@cache
 def processors() -> int:
     """How many this process may use."""
     if hasattr(os, "sched_getaffinity"):
@@ -162,7 +163,7 @@ class _Helpers:
     def ask(self, parts: _Parts, count: int) -> None:
         """Has so many threads take parts, or as many as there are: at the interpreter's end none can be begun."""
         with suppress(RuntimeError):
-            while self.begun < min(count, max(1, (os.cpu_count() or 1) - 1)):
+            while self.begun < min(count, max(1, processors() - 1)):
                 threading.Thread(target=self._help, name="tinygrad_rnn", daemon=True).start()
                 self.begun += 1
         for _ in range(min(count, self.begun)):
