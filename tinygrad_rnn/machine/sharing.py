@@ -82,5 +82,5 @@ def _by_rows(by: Multiplies, pairs: Sequence[tuple[Array, Array]], out: Array, p
 
 
 def cut(n: int, parts: int, step: int) -> list[int]:
-    """Where to cut n in so many parts, each but the last a multiple of `step`."""
-    return [min(n, -(-n * i // parts // step) * step) for i in range(parts)] + [n]
+    """Where to cut n in so many parts, as alike as they can be where each but the last is a multiple of `step`."""
+    return [min(n, (2 * n * i + parts * step) // (2 * parts * step) * step) for i in range(parts)] + [n]
