@@ -1,4 +1,4 @@
-"""A training step beside its peers: forward, backward, clipping by norm and RMSprop, in float32 from the same weights.
+"""A training step beside its peers: forward, backward, clipping by norm and RMSprop, from the same weights.
 
     python benchmarks/training_step [--works W1 W3] [--peers hand jax] [--threads 1] [--quick] [--json FILE]
     python benchmarks/training_step --memory [--works W5]

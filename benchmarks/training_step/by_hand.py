@@ -23,13 +23,13 @@ from typing import Any
 import numpy as np
 from products import Product
 from tutorial_by_hand import TutorialByHand
-from works import F4, GATES, Arrays, Batch, Contestant, Work, endless, rms_rate
+from works import GATES, Arrays, Batch, Contestant, Floats, Work, endless, rms_rate
 
 CHUNK = 1 << 15  # entries of one array that are worked on at a time: several of them fit in a core's L2 cache
 ROWS = 1 << 19  # logits that are worked on at a time
 
 
-def empty(*shape: int) -> F4:
+def empty(*shape: int) -> Floats:
     """A buffer."""
     return np.empty(shape, np.float32)
 
@@ -81,7 +81,7 @@ def rms_step(p: Any, g: Any, cache: Any, a: Any, scale: float, step: Any, decay:
 class Table:
     """The embedding (V,E), with a column of ones for the bias of the product that reads it."""
 
-    def __init__(self, weight: F4, rows: int) -> None:
+    def __init__(self, weight: Floats, rows: int) -> None:
         self.table = np.concatenate([weight, np.ones((len(weight), 1), np.float32)], axis=1)
         self.weight = self.table[:, :-1]
         self.cache = np.zeros_like(weight)
@@ -90,11 +90,11 @@ class Table:
         self.looked_up = empty(rows, weight.shape[1] + 1)
         self.sorted = empty(rows, weight.shape[1])
 
-    def forward(self, ids: Any) -> F4:
+    def forward(self, ids: Any) -> Floats:
         """ids (N,) -> [x 1] (N,E+1)."""
         return np.take(self.table, ids, axis=0, out=self.looked_up, mode="clip")  # "raise" would copy
 
-    def backward(self, ids: Any, dx: F4) -> tuple[Any, F4]:
+    def backward(self, ids: Any, dx: Floats) -> tuple[Any, Floats]:
         """The rows that were read, and the sum of dx (N,E) for each."""
         short = ids.astype(np.uint16) if len(self.table) <= 1 << 16 else ids  # 16 bits are sorted by radix
         order = np.argsort(short, kind="stable")
@@ -103,7 +103,7 @@ class Table:
         np.take(dx, order, axis=0, out=self.sorted, mode="clip")
         return ids[starts], np.add.reduceat(self.sorted, starts, axis=0)
 
-    def update(self, rows: Any, g: F4, scale: float, lr: float, decay: float, eps: float) -> None:
+    def update(self, rows: Any, g: Floats, scale: float, lr: float, decay: float, eps: float) -> None:
         """The dense RMSprop step for these rows."""
         p, cache = self.weight[rows], self.cache[rows]
         cache *= (decay ** (self.steps - self.last[rows])).astype(np.float32)[:, None]
@@ -124,7 +124,7 @@ class SoftmaxCrossEntropy:
         self.ones = np.ones(classes, np.float32)
         self.dh, self.scaled = empty(rows, hidden), empty(rows, hidden + 1)
 
-    def __call__(self, h: F4, W: F4, targets: Any, dW: F4) -> tuple[float, F4]:
+    def __call__(self, h: Floats, W: Floats, targets: Any, dW: Floats) -> tuple[float, Floats]:
         """[h 1] (N,H+1), targets (N,) -> the loss and dh (N,H); the gradient of W goes to dW."""
         logits, total, rows = self.logits, self.total, len(h)
         np.matmul(h, W, out=logits)
@@ -177,7 +177,7 @@ class Layer:
         T = self.sizes[0]
         return [(max(0, end - self.chunk), end) for end in range(T, 0, -self.chunk)]
 
-    def output(self) -> F4:
+    def output(self) -> Floats:
         """[h 1] (N,H+1)."""
         np.copyto(self.augmented[:, :-1].reshape(self.h[1:].shape), self.h[1:])
         return self.augmented
@@ -212,7 +212,7 @@ class LSTM(Layer):
         )
         self.dc, self.total = empty(B, H), empty(B, H)
 
-    def forward(self, x: F4, weights: Arrays) -> None:
+    def forward(self, x: Floats, weights: Arrays) -> None:
         """Fills h (T+1,B,H)."""
         T, B, H, G = self.sizes
         half = self.half[:, None, None]
@@ -234,7 +234,7 @@ class LSTM(Layer):
             np.tanh(c[t + 1], out=self.tanh_c[t])
             np.multiply(o, self.tanh_c[t], out=h[t + 1])
 
-    def backward(self, x: F4, dh: F4, weights: Arrays, gradients: Arrays) -> F4:
+    def backward(self, x: Floats, dh: Floats, weights: Arrays, gradients: Arrays) -> Floats:
         """From the error of h (N,H) the error of x (N,I)."""
         T, B, H, _ = self.sizes
         above = dh.reshape(T, B, H)
@@ -292,7 +292,7 @@ class GRU(Layer):
         self.error_right = self.backward_product.right(self.back)
         self.factors, self.more = empty(4, self.chunk, B, H), empty(2, self.chunk, B, H)
 
-    def forward(self, x: F4, weights: Arrays) -> None:
+    def forward(self, x: Floats, weights: Arrays) -> None:
         """Fills h (T+1,B,H)."""
         T, B, H, G = self.sizes
         half = self.half[:, None, None]
@@ -315,7 +315,7 @@ class GRU(Layer):
             np.multiply(some, z, out=some)
             np.add(n, some, out=h[t + 1])
 
-    def backward(self, x: F4, dh: F4, weights: Arrays, gradients: Arrays) -> F4:
+    def backward(self, x: Floats, dh: Floats, weights: Arrays, gradients: Arrays) -> Floats:
         """From the error of h (N,H) the error of x (N,I)."""
         T, B, H, _ = self.sizes
         above = dh.reshape(T, B, H)
@@ -371,7 +371,7 @@ class GRUBefore(Layer):
         self.dn = empty(B, H)
         self.factors, self.more = empty(3, self.chunk, B, H), empty(2, self.chunk, B, H)
 
-    def forward(self, x: F4, weights: Arrays) -> None:
+    def forward(self, x: Floats, weights: Arrays) -> None:
         """Fills h (T+1,B,H)."""
         T, B, H, G = self.sizes
         half = self.half[:, None, None]
@@ -399,7 +399,7 @@ class GRUBefore(Layer):
             np.multiply(some, z, out=some)
             np.add(n, some, out=h[t + 1])
 
-    def backward(self, x: F4, dh: F4, weights: Arrays, gradients: Arrays) -> F4:
+    def backward(self, x: Floats, dh: Floats, weights: Arrays, gradients: Arrays) -> Floats:
         """From the error of h (N,H) the error of x (N,I)."""
         T, B, H, _ = self.sizes
         above = dh.reshape(T, B, H)
@@ -442,17 +442,17 @@ class GRUBefore(Layer):
         return np.matmul(dz, _stacked(weights["U"][:, :-1]), out=self.dx)
 
 
-def _stacked(w: F4) -> F4:
+def _stacked(w: Floats) -> Floats:
     """(G,I,H) -> (G*H,I): the right operand of an error's way back through all gates at once."""
     return np.ascontiguousarray(w.transpose(0, 2, 1)).reshape(-1, w.shape[1])
 
 
-def _by_gates(side_by_side: F4, out: F4) -> None:
+def _by_gates(side_by_side: Floats, out: Floats) -> None:
     """(I,G*H) -> (G,I,H)."""
     np.copyto(out, side_by_side.reshape(len(side_by_side), len(out), -1).transpose(1, 0, 2))
 
 
-def _zrn(nzr: F4) -> F4:
+def _zrn(nzr: Floats) -> Floats:
     return np.concatenate([nzr[1:], nzr[:1]])
 
 
@@ -487,7 +487,7 @@ class ByHand:
             if work.cell == "gru":
                 own[f"{layer}.c"][:] = weights[f"{layer}.c"]
 
-    def backward(self, ids: Any, targets: Any) -> tuple[float, Any, F4]:
+    def backward(self, ids: Any, targets: Any) -> tuple[float, Any, Floats]:
         """The loss, and the embedding's rows and their gradient; the other gradients are in `flat`."""
         x, inputs = self.table.forward(ids), []
         for number, layer in enumerate(self.layers):
@@ -520,7 +520,7 @@ class ByHand:
         """The weights under the shared names."""
         return self._shared(self.flat.weights, self.table.weight)
 
-    def _shared(self, own: Arrays, embedding: F4) -> Arrays:
+    def _shared(self, own: Arrays, embedding: Floats) -> Arrays:
         shared = {"embedding": embedding, "output.W": own["output"][:-1], "output.b": own["output"][-1]}
         back = np.argsort(self.order)
         for layer in range(self.work.layers):

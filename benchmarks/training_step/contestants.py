@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from works import Arrays, Contestant, Work
 
-ALL = "W1 W1b W2 W3 W4 W5 W5s"
+ALL = "W1 W1b W2 W2d W3 W4 W5 W5s"
 
 
 @dataclass(frozen=True)
@@ -37,9 +37,9 @@ PEERS = {
     "floor": Peer("its matrix products alone", "gemm_floor", "make", ALL, agrees=False),
     "pieces": Peer("the same, in pieces", "gemm_floor", "pieces", ALL, agrees=False),
     "naive": Peer("NumPy as in 2015", "naive_2015", "make", "W3"),
-    "torch": Peer("PyTorch, its own layers", "in_torch", "built_in", "W1 W2 W3 W5 W5s"),
+    "torch": Peer("PyTorch, its own layers", "in_torch", "built_in", "W1 W2 W2d W3 W5 W5s"),
     "torch-cell": Peer("PyTorch, a loop over cells", "in_torch", "cell_loop", ALL),
-    "jax": Peer("JAX, jit and scan", "in_jax", "make", ALL),
+    "jax": Peer("JAX, jit and scan", "in_jax", "make", "W1 W1b W2 W3 W4 W5 W5s"),
     "autograd": Peer("HIPS autograd", "in_autograd", "make", "W1 W1b W2 W3 W4 W5s"),
 }
 

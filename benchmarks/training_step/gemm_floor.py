@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import numpy as np
 from products import Product
-from works import F4, Arrays, Work
+from works import Arrays, Floats, Work
 
 
 class Floor:
@@ -21,10 +21,10 @@ class Floor:
         rng = np.random.default_rng(0)
         T, B, H, G, N = work.steps, work.batch, work.hidden, work.gates, work.tokens
 
-        def draw(*shape: int) -> F4:
-            return rng.uniform(-0.1, 0.1, shape).astype(np.float32)
+        def draw(*shape: int) -> Floats:
+            return rng.uniform(-0.1, 0.1, shape).astype(work.dtype)
 
-        def product(a: F4, w: F4, out: F4) -> None:
+        def product(a: Floats, w: Floats, out: Floats) -> None:
             self.products.append(lambda: np.matmul(a, w, out=out))
 
         h = [draw(T, B, H) for _ in range(work.layers + 1)]
@@ -58,7 +58,7 @@ class Floor:
         return 0.0
 
 
-def _loop(product: Product, inputs: F4, outputs: F4) -> list[Callable[[], object]]:
+def _loop(product: Product, inputs: Floats, outputs: Floats) -> list[Callable[[], object]]:
     """One product for every time step."""
     views = [(product.left(a), product.right(out)) for a, out in zip(inputs, outputs, strict=True)]
     return [lambda left=left, right=right: product.into(left, right) for left, right in views]  # type: ignore[misc]

@@ -7,7 +7,7 @@ from importlib import import_module
 from typing import Any
 
 import numpy as np
-from works import F4, Arrays, Batch, Work, endless, rms_rate
+from works import Arrays, Batch, Floats, Work, endless, rms_rate
 
 anp: Any = import_module("autograd.numpy")
 value_and_grad: Any = import_module("autograd").value_and_grad
@@ -90,7 +90,7 @@ class InAutograd:
             self._rmsprop(self.weights[name], self.caches[name], np.multiply(g, scale, out=g))
         return float(loss)
 
-    def _rmsprop(self, p: F4, cache: F4, g: F4) -> None:
+    def _rmsprop(self, p: Floats, cache: Floats, g: Floats) -> None:
         lr, decay, eps = rms_rate(self.work)
         cache *= decay
         cache += (1 - decay) * g * g

@@ -95,7 +95,8 @@ class InTorch:
             # nn.RNN always multiplies its input: by the identity, which costs next to nothing beside the rest.
             self.layers = nn.RNN(work.embedding, H, bias=False)
         else:
-            self.layers = getattr(nn, work.cell.upper())(work.embedding, H, work.layers)
+            kind, dtype = getattr(nn, work.cell.upper()), getattr(torch, work.dtype)
+            self.layers = kind(work.embedding, H, work.layers, dtype=dtype)
         self._load(weights)
         modules = [self.embedding, self.output] + [self.layers] * built_in
         every = [p for module in modules for p in module.parameters()]

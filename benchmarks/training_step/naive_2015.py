@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from works import F4, Arrays, Work, endless
+from works import Arrays, Floats, Work, endless
 
 
 class Naive:
@@ -25,7 +25,7 @@ class Naive:
         self.V = np.ascontiguousarray(weights["output.W"].T)
         self.W = np.ascontiguousarray(weights["0.W"].T)
 
-    def forward(self, x: Any) -> tuple[F4, F4]:
+    def forward(self, x: Any) -> tuple[Floats, Floats]:
         """Word ids (T,) -> probabilities (T,V) and states (T+1,H), the last of them the zero before the first."""
         steps = len(x)
         states = np.zeros((steps + 1, len(self.W)), np.float32)
@@ -37,7 +37,7 @@ class Naive:
             probabilities[t] = e / e.sum()
         return probabilities, states
 
-    def backward(self, x: Any, y: Any) -> tuple[float, F4, F4, F4]:
+    def backward(self, x: Any, y: Any) -> tuple[float, Floats, Floats, Floats]:
         """The summed loss, and the gradients of U, V and W."""
         probabilities, states = self.forward(x)
         each = np.arange(len(y))

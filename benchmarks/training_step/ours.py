@@ -77,7 +77,13 @@ class Ours:
             self.model = TutorialModel(work.vocabulary, work.hidden)
         else:
             self.model = LanguageModel(
-                work.vocabulary, work.embedding, work.hidden, work.layers, **OPTIONS[work.cell], **options
+                work.vocabulary,
+                work.embedding,
+                work.hidden,
+                work.layers,
+                dtype=work.dtype,
+                **OPTIONS[work.cell],
+                **options,
             )
         self.model.load_state_dict(_split(work, weights))
         self.all_parameters = self.model.parameters()

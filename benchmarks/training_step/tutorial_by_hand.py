@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 from products import blas_threads
-from works import F4, Arrays, Work, endless
+from works import Arrays, Floats, Work, endless
 
 PIECE = 160  # columns of the vocabulary in a product that OpenBLAS need not repack (products.py)
 
@@ -29,7 +29,7 @@ class TutorialByHand:
         piece = V if V % PIECE or blas_threads() > 1 else PIECE
         self.pieces = [a.reshape(len(a), -1, piece).transpose(1, 0, 2) for a in (self.V, self.logits, self.dV)]
 
-    def backward(self, ids: Any, targets: Any, rate: Any) -> tuple[float, Any, F4, F4]:
+    def backward(self, ids: Any, targets: Any, rate: Any) -> tuple[float, Any, Floats, Floats]:
         """The loss, the rows of U and their gradient, and that of W; that of V goes to `dV`. All times `rate`."""
         s, W, logits, total = self.s, self.W, self.logits, self.total
         np.take(self.U, ids, axis=0, out=self.x, mode="clip")
@@ -84,5 +84,5 @@ class TutorialByHand:
         return {"embedding": self.U.copy(), "0.W": self.W.copy(), "output.W": self.V.copy()}
 
 
-def _empty(*shape: int) -> F4:
+def _empty(*shape: int) -> Floats:
     return np.empty(shape, np.float32)

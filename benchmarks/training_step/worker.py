@@ -70,7 +70,7 @@ def time_work(order: dict[str, Any]) -> dict[str, Any]:
         "differences": found,
         "gradient_norm": agreement.norm(reference.gradients) if reference else None,
         "times": {name: timing.summary(each) for name, each in seconds.items()},
-        "peak_gflops": timing.peak_gflops(),
+        "peak_gflops": timing.peak_gflops(work.dtype),
         "load": os.getloadavg()[0],
         "pools": pools,
     }

@@ -21,8 +21,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-F4 = NDArray[np.float32]
-Arrays = dict[str, F4]
+Floats = NDArray[Any]
+Arrays = dict[str, Floats]
 Batch = tuple[NDArray[np.int64], NDArray[np.int64]]
 
 GATES = {"gru": "zrn", "gru-before": "zrn", "lstm": "ifog", "peephole": "ifog", "tutorial": "n"}
@@ -58,6 +58,7 @@ class Work:
     steps: int
     layers: int = 1
     lr: float = 1e-3
+    dtype: str = "float32"
     max_norm: float | None = 0.05  # below the norm of every batch, so that every step scales its gradients
     targets: dict[str, float] = field(default_factory=dict)
     on_one_thread: dict[str, float] = field(default_factory=dict)
@@ -110,7 +111,7 @@ class Work:
                 if self.cell == "peephole":
                     wanted |= {f"{layer}.p": (3, H)}
         bound = 1 / np.sqrt(H)
-        return {name: rng.uniform(-bound, bound, shape).astype(np.float32) for name, shape in wanted.items()}
+        return {name: rng.uniform(-bound, bound, shape).astype(self.dtype) for name, shape in wanted.items()}
 
 
 def endless(items: list[Any]) -> Iterator[Any]:
@@ -125,6 +126,7 @@ def rms_rate(work: Work) -> tuple[float, float, float]:
 
 
 _WORD = Work("W1", "words, 2 x GRU 128, reset after the product", "gru", 8000, 48, 128, 32, 24, layers=2)
+_CHARACTERS = Work("W2", "characters, LSTM 256", "lstm", 96, 64, 256, 64, 64)
 _LONG = Work("W5", "characters, LSTM 128, 1,000 steps", "lstm", 96, 64, 128, 16, 1000)
 
 WORKS = {
@@ -143,9 +145,13 @@ WORKS = {
             targets={"jax": 0.65, "floor": 1.3},
             on_one_thread={"jax": 0.55, "floor": 1.15},
         ),
-        Work(
-            *("W2", "characters, LSTM 256", "lstm", 96, 64, 256, 64, 64),
-            targets={"torch": 0.75, "jax": 0.40, "floor": 1.0},
+        replace(_CHARACTERS, targets={"torch": 0.75, "jax": 0.40, "floor": 1.0}),
+        replace(
+            _CHARACTERS,
+            name="W2d",
+            title="characters, LSTM 256, in float64",
+            dtype="float64",
+            targets={"torch": 0.8},
         ),
         Work(
             *("W3", "the WildML tutorial: tanh RNN 100, one sentence of 45", "tutorial", 8000, 100, 100, 1, 45),
