@@ -379,6 +379,21 @@ def test_a_run_that_goes_on_has_the_products_of_its_checkpoint(
     assert "products.shallow must be true or false, got 1" in fails("train", "--resume", last, "--epochs", 5)
 
 
+def test_a_command_that_uses_a_model_has_the_engine_that_it_is_told(
+    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    works("train", "--text", place / "text.txt", *NAMES, "--out", tmp_path)
+    best, seen = tmp_path / "best.safetensors", engines_that_ran(monkeypatch)
+    for engine in filter(engines.is_installed, ENGINES):
+        seen.clear()
+        works("evaluate", best, "--engine", engine)
+        assert seen == {engine} and engines.engine_in_force() != "machine"
+    monkeypatch.setattr(engines, "_is_there", lambda module: False)
+    for command in ("evaluate", "score", "generate", "predict"):
+        expected = f"--engine machine needs llvmlite, which is not installed: {engines.INSTALL}\n"
+        assert fails(command, best, "--engine", "machine") == expected
+
+
 def test_where_llvmlite_is_missing_a_run_says_once_what_would_make_it_faster(
     place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

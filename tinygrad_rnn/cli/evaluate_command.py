@@ -15,6 +15,7 @@ from tinygrad_rnn.cli.options import (
     checkpoint_argument,
     device_option,
     encoding_option,
+    engine_option,
     permit_options,
     task_option,
 )
@@ -55,6 +56,7 @@ from tinygrad_rnn.training.task import Task
 @permit_options
 @task_option
 @device_option
+@engine_option
 def evaluate_command(
     checkpoint: Path, text: tuple[str, ...], data: str | None, encoding: str, device: str, permit: Permit
 ) -> None:

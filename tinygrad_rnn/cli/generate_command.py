@@ -10,7 +10,7 @@ import numpy as np
 from click.core import ParameterSource
 
 from tinygrad_rnn.cli.helping import Grouped, of_model
-from tinygrad_rnn.cli.options import check_device, checkpoint_argument, device_option, permit_options
+from tinygrad_rnn.cli.options import check_device, checkpoint_argument, device_option, engine_option, permit_options
 from tinygrad_rnn.cli.saying import say_samples, warn
 from tinygrad_rnn.data.readers import read_text
 from tinygrad_rnn.tasks.language.opening import load_language_model
@@ -54,6 +54,7 @@ from tinygrad_rnn.training.permits import Permit
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Same seed, same sentences.")
 @permit_options
 @device_option
+@engine_option
 def generate_command(
     checkpoint: Path, device: str, seed: int, prompt: str, prompt_file: str | None, permit: Permit, **options: Any
 ) -> None:

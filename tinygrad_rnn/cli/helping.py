@@ -130,7 +130,7 @@ _LM_EXAMPLE = "runs/lm/best.safetensors"
 MODEL = heading(
     "The model",
     "tinygrad-rnn {command} {model} --cell cells.py:MyCell",
-    "checkpoint cell trust task device",
+    "checkpoint cell trust task device engine",
 )
 """Of the commands that open a checkpoint."""
 

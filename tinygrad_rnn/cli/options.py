@@ -13,8 +13,10 @@ import click
 
 from tinygrad_rnn.backend import cuda_namespace
 from tinygrad_rnn.cli.saying import echo
+from tinygrad_rnn.engines import ENGINES, Engine
 from tinygrad_rnn.models.checkpoint import Checkpoint
 from tinygrad_rnn.training.display import entry
+from tinygrad_rnn.training.engine import loops_by
 from tinygrad_rnn.training.folder import newest_best
 from tinygrad_rnn.training.option_kinds import kinds_of
 from tinygrad_rnn.training.options import About, OptionError, RunOptions
@@ -76,6 +78,22 @@ encoding_option = click.option(
     "--encoding", default="utf-8", show_default=True, metavar="NAME", help="Of that text, as Python calls it: cp1252..."
 )
 device_option = click.option("--device", default="cpu", show_default=True, help="cpu, or cuda with CuPy.")
+
+
+def _by_engine(context: click.Context, _: click.Parameter, engine: Engine | None) -> None:
+    """Has a command calculated by an engine. Raises OptionError where it is not installed."""
+    if engine is not None:
+        context.with_resource(loops_by(engine))
+
+
+engine_option = click.option(
+    "--engine",
+    type=click.Choice(ENGINES),
+    expose_value=False,
+    callback=_by_engine,
+    help="What runs the loops: machine code or NumPy calls (the best that is installed, unless told).",
+)
+"""For commands that use a model: a run of `train` has an engine of its own."""
 
 
 def check_device(device: str) -> None:

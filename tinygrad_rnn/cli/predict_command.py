@@ -18,6 +18,7 @@ from tinygrad_rnn.cli.options import (
     checkpoint_argument,
     device_option,
     encoding_option,
+    engine_option,
     permit_options,
     task_option,
 )
@@ -59,6 +60,7 @@ def refuse_language(path: Path, saved: Checkpoint) -> None:
 @permit_options
 @task_option
 @device_option
+@engine_option
 def predict_command(
     checkpoint: Path, inputs: Path, as_json: bool, beam: int | None, encoding: str, device: str, permit: Permit
 ) -> None:

@@ -12,6 +12,7 @@ from tinygrad_rnn.cli.options import (
     checkpoint_argument,
     device_option,
     encoding_option,
+    engine_option,
     permit_options,
 )
 from tinygrad_rnn.cli.saying import echo, warn
@@ -36,6 +37,7 @@ from tinygrad_rnn.training.permits import Permit
 @encoding_option
 @permit_options
 @device_option
+@engine_option
 def score_command(checkpoint: Path, sentences: Path, encoding: str, device: str, permit: Permit) -> None:
     check_device(device)
     model, vocabulary, options, _ = load_language_model(checkpoint, device, permit, warn)

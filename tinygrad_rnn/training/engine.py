@@ -12,7 +12,7 @@ from threadpoolctl import threadpool_limits
 
 from tinygrad_rnn.blas import machine_code
 from tinygrad_rnn.data.messages import Note
-from tinygrad_rnn.engines import INSTALL, engine_in_force, is_installed, products_choice, switch
+from tinygrad_rnn.engines import INSTALL, Engine, engine_in_force, is_installed, products_choice, switch
 from tinygrad_rnn.loops.scanning import compiled
 from tinygrad_rnn.threads import processors
 from tinygrad_rnn.training.options import OptionError
@@ -55,6 +55,13 @@ def with_engine_again(options: Any, asked: bool, device: str, note: Note) -> Any
     return with_engine(options, device, note)
 
 
+def loops_by(engine: Engine) -> compiled:
+    """Within it loops run by an engine. Raises OptionError where it is not installed."""
+    if not is_installed(engine):
+        raise OptionError(f"--engine {engine} needs llvmlite, which is not installed: {INSTALL}")
+    return compiled(engine)
+
+
 @contextmanager
 def calculating_as(options: Any, device: str, products: Mapping[str, bool] | None = None) -> Iterator[None]:
     """Within it the threads and the engine of a run, which its options name, are in force, and large products are made
@@ -63,11 +70,9 @@ def calculating_as(options: Any, device: str, products: Mapping[str, bool] | Non
         if options.engine is None or device != "cpu":
             yield
             return
-        if not is_installed(options.engine):
-            raise OptionError(f"--engine {options.engine} needs llvmlite, which is not installed: {INSTALL}")
         before = products_choice.set(products)
         try:
-            with compiled(options.engine):
+            with loops_by(options.engine):
                 yield
         finally:
             products_choice.reset(before)
