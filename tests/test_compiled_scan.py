@@ -348,6 +348,21 @@ def test_threads_scan_beside_each_other() -> None:
 # --- The plain loop, asked for and fallen back to --------------------------------------------------------------
 
 
+def test_steps_that_differ_only_in_what_goes_where_or_in_an_option_are_two_programs() -> None:
+    steps: list[Any] = [
+        lambda h, x: (h - x, h),
+        lambda h, x: (x - h, h),
+        lambda h, x: (h - x, x),
+        lambda h, x: (ops.softmax(h + x, axis=0), h),
+        lambda h, x: (ops.softmax(h + x, axis=1), h),
+    ]
+    start, xs = np.random.default_rng(0).standard_normal((3, 3)), np.random.default_rng(1).standard_normal((4, 3, 3))
+    for step in steps:
+        found, expected = scan(step, Tensor(start), Tensor(xs)), scan(step, Tensor(start), Tensor(xs), compiled=False)
+        for a, b in zip(found, expected, strict=True):
+            np.testing.assert_allclose(a.numpy(), b.numpy(), rtol=1e-12)
+
+
 def test_the_switch_makes_every_scan_a_plain_loop_whose_tape_can_be_read() -> None:
     layer = GRU(2, 3)
     xs = np.ones((3, 1, 2), np.float32)

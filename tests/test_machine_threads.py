@@ -102,6 +102,21 @@ def test_where_no_thread_can_be_begun_the_caller_does_all(monkeypatch: pytest.Mo
     assert done == dict.fromkeys(range(3), threading.get_ident())
 
 
+def test_a_blas_that_says_nothing_of_its_threads_leaves_as_many_as_were_asked_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(threads, "numpys_blas", lambda: None)
+    monkeypatch.setattr(threads, "processors", lambda: 7)
+    assert threads.threads() == 7
+    with threads.limited_to(3):
+        assert threads.threads() == 3
+        with pytest.raises(KeyError), threads.limited_to(1):
+            assert threads.threads() == 1
+            raise KeyError
+        assert threads.threads() == 3
+    assert threads.threads() == 7
+
+
 def test_where_all_threads_are_busy_the_caller_does_all(monkeypatch: pytest.MonkeyPatch) -> None:
     helpers, busy, go_on = threads._Helpers(), threading.Event(), threading.Event()
     monkeypatch.setattr(threads, "_helpers", helpers)

@@ -15,7 +15,7 @@ from functools import cache
 from queue import SimpleQueue
 from typing import Any
 
-from threadpoolctl import ThreadpoolController
+from threadpoolctl import ThreadpoolController, threadpool_limits
 
 from tinygrad_rnn.forks import in_each_child
 
@@ -62,8 +62,30 @@ def threads() -> int:
     if _held.holders:
         return _held.threads
     library = numpys_blas()
-    found: int | None = library.num_threads if library else os.cpu_count()
-    return found or 1
+    found: int = library.num_threads if library else _without_blas.threads or processors()
+    return found
+
+
+class _WithoutBlas:
+    """Where NumPy has a BLAS that says nothing of its threads, such as Accelerate: how many there are by `limited_to`,
+    if it was said."""
+
+    threads: int | None = None
+
+
+_without_blas = _WithoutBlas()
+
+
+@contextmanager
+def limited_to(count: int) -> Iterator[None]:
+    """Within it this process has so many threads to calculate with, those of BLAS too."""
+    before = _without_blas.threads
+    with threadpool_limits(count, user_api="blas"):
+        _without_blas.threads = count
+        try:
+            yield
+        finally:
+            _without_blas.threads = before
 
 
 @cache

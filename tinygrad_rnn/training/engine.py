@@ -8,13 +8,12 @@ from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
-from threadpoolctl import threadpool_limits
 
 from tinygrad_rnn.blas import machine_code
 from tinygrad_rnn.data.messages import Note
 from tinygrad_rnn.engines import INSTALL, Engine, engine_in_force, is_installed, products_choice, switch
 from tinygrad_rnn.loops.scanning import compiled
-from tinygrad_rnn.threads import processors
+from tinygrad_rnn.threads import limited_to, processors
 from tinygrad_rnn.training.options import OptionError
 
 MOST_THREADS = 4
@@ -66,7 +65,7 @@ def loops_by(engine: Engine) -> compiled:
 def calculating_as(options: Any, device: str, products: Mapping[str, bool] | None = None) -> Iterator[None]:
     """Within it the threads and the engine of a run, which its options name, are in force, and large products are made
     as `products` says. (On a GPU all loops are plain.) Raises OptionError where its engine is not installed."""
-    with threadpool_limits(options.threads, user_api="blas"):
+    with limited_to(options.threads):
         if options.engine is None or device != "cpu":
             yield
             return
