@@ -231,8 +231,8 @@ class RunOptions:
         unknown = values.keys() - {each.name for each in cls.all_about()}
         if unknown:
             raise OptionError(f"the checkpoint has settings that this version does not know: {sorted(unknown)}")
-        # A checkpoint that does not say so is of a time when there was no machine code, or no choice of threads.
-        return cls(**{"engine": "numpy", "threads": 1, **values})
+        # A checkpoint that does not say so is of a time when there was no machine code.
+        return cls(**{"engine": "numpy", **values})
 
     def named_files(self) -> list[tuple[str, str]]:
         """The files that the options name, and the options that did."""
