@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from contextlib import nullcontext
 
 import numpy as np
 
@@ -26,7 +25,7 @@ def draw(
     order = (-scores).argsort(kind="stable")
     if top_k is not None:
         order = order[:top_k]
-    with nullcontext() if temperature >= 1 else np.errstate(over="ignore"):  # near 0: -inf is right
+    with np.errstate(over="ignore"):  # a temperature near 0, the smallest score beside the largest: -inf is right
         chances = np.exp((scores[order] - most) / temperature)
     chances /= chances.sum()
     if top_p is not None:

@@ -109,6 +109,8 @@ def test_cuts_lie_at_whole_steps_and_leave_nothing_out(n: int, parts: int, step:
     cuts = sharing.cut(n, parts, step)
     assert len(cuts) == parts + 1 and cuts[0] == 0 and cuts[-1] == n
     assert all(a <= b for a, b in pairwise(cuts)) and all(at % step == 0 or at == n for at in cuts)
+    sizes = [-(-(b - a) // step) for a, b in pairwise(cuts)]
+    assert max(sizes) - min(sizes) <= 1, "in steps, parts are alike"
 
 
 @pytest.mark.parametrize("count", [1, 2, 5])

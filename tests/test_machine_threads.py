@@ -117,6 +117,24 @@ def test_a_blas_that_says_nothing_of_its_threads_leaves_as_many_as_were_asked_fo
     assert threads.threads() == 7
 
 
+def test_what_two_threads_say_at_a_time_leaves_blas_as_it_was() -> None:
+    if threads.numpys_blas() is None:
+        pytest.skip("NumPy's BLAS says nothing of its threads")
+    before = threads.threads()
+    first, second = threads.limited_to(before + 1), threads.limited_to(before + 2)
+    with first:
+        assert threads.threads() == before + 1
+        second.__enter__()
+        assert threads.threads() == before + 2
+        with threads.one_blas_thread():
+            assert threads.threads() == before + 2 and threads.numpys_blas().num_threads == 1
+            with threads.limited_to(before + 3):
+                assert threads.threads() == before + 3 and threads.numpys_blas().num_threads == 1
+    assert threads.threads() == before + 2, "the latest holds on"
+    second.__exit__(None, None, None)
+    assert threads.threads() == before == threads.numpys_blas().num_threads
+
+
 def test_where_all_threads_are_busy_the_caller_does_all(monkeypatch: pytest.MonkeyPatch) -> None:
     helpers, busy, go_on = threads._Helpers(), threading.Event(), threading.Event()
     monkeypatch.setattr(threads, "_helpers", helpers)

@@ -100,12 +100,16 @@ def test_random_loops_have_the_same_bits_whatever_the_registers_and_threads(case
 # --- The product -----------------------------------------------------------------------------------------------
 
 
+def _packing(linked: Any, W: Any, packed: Any) -> None:
+    kind = ctypes.CFUNCTYPE(None, *[ctypes.c_int64] * 6)
+    kind(linked.address(PACK.format(W.dtype.char)))(*W.shape, W.ctypes.data, *W.strides, packed.ctypes.data)
+
+
 def multiplied(linked: Any, a: Any, b: Any, onto: Any, adds: bool, rows: slice) -> Any:
     """`onto` with the product, or that added, in some rows."""
     char, (M, K), N = a.dtype.char, a[rows].shape, b.shape[1]
     packed = np.empty(packed_size(K, N, a.dtype), a.dtype)
-    packing = ctypes.CFUNCTYPE(None, *[ctypes.c_int64] * 6)(linked.address(PACK.format(char)))
-    packing(*b.shape, b.ctypes.data, *b.strides, packed.ctypes.data)
+    _packing(linked, b, packed)
     out = onto.copy()
     numbers, pointer = [ctypes.c_int64] * 3, ctypes.c_void_p
     kind = ctypes.CFUNCTYPE(None, *numbers, pointer, *numbers[:2], pointer, pointer, *numbers[:2])
@@ -123,7 +127,7 @@ def test_a_product_has_the_same_bits_whatever_the_registers_and_rows(
 ) -> None:
     rng = np.random.default_rng(M * 1000 + K * 100 + N)
     a = rng.standard_normal((M, 2 * K)).astype(char)[:, ::2]
-    b, onto = rng.standard_normal((K, N)).astype(char), rng.standard_normal((M, N)).astype(char)
+    b, onto = rng.standard_normal((N, K)).astype(char).T, rng.standard_normal((M, N)).astype(char)
     cut = data.draw(st.integers(0, M))
     found = []
     for size, count in zip(WIDTHS, (16, 16, 32), strict=True):
@@ -149,15 +153,29 @@ def _product(size: int, count: int, char: str) -> Any:
     return _products[key]
 
 
-@given(st.integers(1, 9), st.integers(1, 120), st.sampled_from("fd"), st.sampled_from(["rows", "columns", "apart"]))
+@part_of_the_examples(0.5)
+@given(st.integers(1, 9), st.integers(1, 70), st.sampled_from("fd"), st.sampled_from(["rows", "columns", "apart"]))
 def test_a_packed_matrix_has_its_columns_in_panels_and_zeros_after_them(K: int, N: int, char: str, lie: str) -> None:
-    W, columns = np.arange(1, K * N + 1, dtype=char).reshape(K, N), product.panel_columns(np.dtype(char))
+    W = np.arange(1, K * N + 1, dtype=char).reshape(K, N)
     if lie == "columns":
         W = np.asfortranarray(W)
     elif lie == "apart":
         W = np.repeat(np.repeat(W, 2, axis=0), 3, axis=1)[::2, ::3]
-    packed = np.full(packed_size(K, N, W.dtype) + 1, np.nan, char)
-    multiplying.pack(W, packed.ctypes.data)
-    panels = packed[:-1].reshape(-1, K, columns)
-    joined = np.concatenate(panels, axis=1)
-    assert np.array_equal(joined[:, :N], W) and not joined[:, N:].any() and np.isnan(packed[-1])
+    for size, count in ((16, 16), (16, 32), (32, 16), (64, 32)):
+        with registers_of(size, count):
+            columns, entries = product.panel_columns(W.dtype), packed_size(K, N, W.dtype)
+            packed = np.full(entries + 16, np.nan, char)
+            _packing(_product(size, count, char), W, packed)
+        panels = packed[:entries].reshape(-1, K, columns)
+        joined = np.concatenate(panels, axis=1)
+        assert np.array_equal(joined[:, :N], W) and not joined[:, N:].any()
+        assert np.isnan(packed[entries:]).all(), "it wrote beyond"
+
+
+def test_a_matrix_is_packed_by_the_code_of_its_dtype() -> None:
+    for char in "fd":
+        W = np.arange(1, 36, dtype=char).reshape(5, 7)
+        found, expected = (np.full(packed_size(5, 7, W.dtype), np.nan, char) for _ in range(2))
+        multiplying.pack(W, found.ctypes.data)
+        _packing(multiplying.product_functions(W.dtype).linked, W, expected)
+        same_bits([found], [expected])

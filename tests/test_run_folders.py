@@ -701,6 +701,27 @@ def test_a_run_has_a_thread_for_each_processor_where_they_share_its_loops(monkey
         assert threads.threads() == 1
 
 
+def test_a_run_that_goes_on_by_another_engine_has_the_threads_that_suit_that(
+    text: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run_engine, "processors", lambda: 3)
+    monkeypatch.setattr(engines, "_is_there", lambda module: True)
+    run_of(text, engine="machine").save(last := tmp_path / "last.safetensors")
+    assert resume_run(last, quietly).options.threads == 3
+    assert resume_run(last, quietly, engine="numpy").options.threads == 1
+    assert resume_run(last, quietly, engine="numpy", threads=2).options.threads == 2
+    monkeypatch.setattr(engines, "_is_there", lambda module: False)
+    assert resume_run(last, quietly).options.threads == 1
+    assert resume_run(last, quietly, threads=2).options.threads == 2
+
+
+def test_a_checkpoint_that_does_not_say_its_threads_is_not_said_to_have_had_others(text: Path, tmp_path: Path) -> None:
+    run_of(text, engine="numpy").save(last := tmp_path / "last.safetensors")
+    without(last, settings=("threads",))
+    notes = list[str]()
+    assert resume_run(last, notes.append, threads=2).options.threads == 2 and notes == []
+
+
 def test_files_are_written_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_whole(tmp_path / "a" / "b", b"first")
     monkeypatch.setattr(os, "fsync", lambda descriptor: 1 / 0)

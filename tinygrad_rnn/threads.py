@@ -15,15 +15,22 @@ from functools import cache
 from queue import SimpleQueue
 from typing import Any
 
-from threadpoolctl import ThreadpoolController, threadpool_limits
+from threadpoolctl import ThreadpoolController
 
 from tinygrad_rnn.forks import in_each_child
 
 
 @cache
+def _all_blas() -> list[Any]:
+    """Every BLAS of this process, as threadpoolctl has them."""
+    libraries: list[Any] = ThreadpoolController().select(user_api="blas").lib_controllers
+    return libraries
+
+
+@cache
 def numpys_blas() -> Any:
     """NumPy's OpenBLAS, as threadpoolctl has it; None for another BLAS."""
-    for library in ThreadpoolController().lib_controllers:
+    for library in _all_blas():
         if library.internal_api == "openblas" and "numpy" in library.filepath:
             return library
     return None
@@ -51,6 +58,7 @@ def _begin_anew() -> None:
     global _held, _helpers
     if _held.holders and (library := numpys_blas()):
         _set_blas_threads(library, _held.threads)
+    _limits.lock = threading.Lock()
     _held, _helpers = _Held(), _Helpers()  # a fork has none of its parent's threads
 
 
@@ -62,33 +70,58 @@ def threads() -> int:
     if _held.holders:
         return _held.threads
     library = numpys_blas()
-    found: int = library.num_threads if library else _without_blas.threads or processors()
-    return found
+    if library is not None:
+        return int(library.num_threads)
+    return _limits.counts[-1][0] if _limits.counts else processors()  # of a BLAS that says nothing of its own
 
 
-class _WithoutBlas:
-    """Where NumPy has a BLAS that says nothing of its threads, such as Accelerate: how many there are by `limited_to`,
-    if it was said."""
+class _Limits:
+    """What `limited_to` was told and is in force, the latest last."""
 
-    threads: int | None = None
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.counts: list[list[int]] = []
+        self.before: list[int] = []
+        """The threads of each BLAS of this process where nothing is in force."""
 
 
-_without_blas = _WithoutBlas()
+_limits = _Limits()
 
 
 @contextmanager
 def limited_to(count: int) -> Iterator[None]:
-    """Within it this process has so many threads to calculate with, those of BLAS too."""
-    before = _without_blas.threads
-    with threadpool_limits(count, user_api="blas"):
-        _without_blas.threads = count
-        try:
-            yield
-        finally:
-            _without_blas.threads = before
+    """Within it this process has so many threads to calculate with, those of BLAS too. Where several threads say
+    different numbers at a time, the latest holds, and when all have ended it is as before."""
+    limits, own = _limits, [count]
+    with limits.lock:
+        if not limits.counts:
+            limits.before = [_blas_threads(library) for library in _all_blas()]
+        limits.counts.append(own)
+        _give(count)
+    try:
+        yield
+    finally:
+        with limits.lock:
+            limits.counts[:] = [each for each in limits.counts if each is not own]
+            _give(limits.counts[-1][0] if limits.counts else None)
 
 
-@cache
+def _blas_threads(library: Any) -> int:
+    held = _held.holders and library is numpys_blas()
+    return _held.threads if held else int(library.num_threads)
+
+
+def _give(count: int | None) -> None:
+    """So many threads to each BLAS, or what it had before; to one that is held at one thread, when it is let go."""
+    for library, before in zip(_all_blas(), _limits.before, strict=True):
+        wanted = before if count is None else count
+        with _held.lock:
+            if _held.holders and library is numpys_blas():
+                _held.threads = wanted
+            else:
+                _set_blas_threads(library, wanted)
+
+
 def processors() -> int:
     """How many this process may use."""
     if hasattr(os, "sched_getaffinity"):

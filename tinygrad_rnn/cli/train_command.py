@@ -25,7 +25,7 @@ from tinygrad_rnn.cli.options import (
 )
 from tinygrad_rnn.cli.run_texts import conclude, introduce, sample
 from tinygrad_rnn.cli.saying import note, warn
-from tinygrad_rnn.data.messages import Note
+from tinygrad_rnn.data.messages import Note, unheard
 from tinygrad_rnn.models.checkpoint import CheckpointError
 from tinygrad_rnn.tasks.finding import TASKS, FoundTask, find_task, permitted_task, resume_run
 from tinygrad_rnn.tasks.language.saved import LANGUAGE
@@ -216,7 +216,7 @@ def train_task(
     context = click.get_current_context()
     changes = {name: value for name, value in given.items() if value not in (None, ())}
     budget = None if time_budget is None else seconds(time_budget)
-    tell = _nothing if quiet else note
+    tell = unheard if quiet else note
     if resume is not None:
         out = resume.parent if out is None else out
         permit = Permit(changes.pop("cell", None), trust, found.name)
@@ -259,10 +259,6 @@ def train_task(
     finally:
         reporter.close()
     conclude(run, out, written, reporter.spent, why, count)
-
-
-def _nothing(text: str) -> None:
-    """A note that nobody wants to read."""
 
 
 def _resumed(

@@ -24,9 +24,9 @@ from tinygrad_rnn.tensor import Tensor
 
 
 class RepeatedStep:
-    """`step(state, x) -> (state, y)`, a function of nothing else: what it closes over is read when it is first called
-    with Tensors of other shapes. Without a tape. It runs as machine code where that is in force and the step can be
-    had so, and otherwise, or where somebody watches its ops, as it is."""
+    """`step(state, x) -> (state, y)`, a function of nothing else: what it closes over must stay as it is. Without a
+    tape. It runs as machine code where that is in force and the step can be had so, and otherwise, or where somebody
+    watches its ops, as it is."""
 
     def __init__(self, step: Step) -> None:
         self.step = step

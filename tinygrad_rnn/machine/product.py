@@ -12,7 +12,7 @@ read, in the nearest cache:
 
 An entry of C is the sum over k in order, whatever the sizes: which rows are asked for together changes no bit.
 
-Two functions are made of it: `PACKED` for a matrix that was packed before, by `PACK`, and serves many products, and
+Three functions are made of it: `PACK`, `PACKED` for a matrix that was packed before and serves many products, and
 `DIRECT`, which packs as it goes, A in the same way: so many rows of B at a time that one panel of these fits into the
 nearest cache, and so many rows of A that these fit into the next one.
 """
@@ -199,7 +199,8 @@ class _ProductCode:
             depth, count, source, from_k, apart, out = b.function.args
             whole = b.sub(count, b.urem(count, integer(width)))
             beside = b.icmp_signed("==", apart, integer(self.size))
-            in_a_row = b.icmp_signed("==", from_k, integer(self.size))
+            turns_over = ir.Constant(I1, int(width % _TURNED == 0))  # otherwise a panel ends within four columns
+            in_a_row = b.and_(b.icmp_signed("==", from_k, integer(self.size)), turns_over)
             turned = b.sub(depth, b.urem(depth, integer(_TURNED)))
             with b.if_then(beside), loop(b, 0, depth) as k, loop(b, 0, whole, width) as panel:
                 start = self._at(b, _moved(b, source, b.mul(k.i, from_k)), panel.i)

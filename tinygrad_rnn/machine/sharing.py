@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-import numpy as np
-
 from tinygrad_rnn.backend import Array
-from tinygrad_rnn.machine.choosing import ours_is_chosen
+from tinygrad_rnn.machine.choosing import by_blas, ours_is_chosen
 from tinygrad_rnn.machine.multiplying import multiply
 from tinygrad_rnn.machine.product import TALL, panel_columns
 from tinygrad_rnn.threads import in_threads, shares
@@ -50,14 +48,14 @@ def _parts(products: Sequence[Matrices]) -> int:
 
 def _function(a: Array) -> Multiplies:
     """What makes products of a matrix like `a`, as this thread has it, whichever thread then calls it."""
-    return multiply if ours_is_chosen(a.shape[1], a.dtype) else _by_blas
+    return multiply if ours_is_chosen(a.shape[1], a.dtype) else _by_blas_if_it_can
 
 
-def _by_blas(a: Array, b: Array, out: Array, adds: bool) -> None:
+def _by_blas_if_it_can(a: Array, b: Array, out: Array, adds: bool) -> None:
     if adds:  # which BLAS, by way of NumPy, does not do
         multiply(a, b, out, adds)
     else:
-        np.matmul(a, b, out=out)
+        by_blas(a, b, out)
 
 
 def _by_columns(by: Multiplies, a: Array, b: Array, out: Array, parts: int, adds: bool) -> None:
@@ -82,5 +80,7 @@ def _by_rows(by: Multiplies, pairs: Sequence[tuple[Array, Array]], out: Array, p
 
 
 def cut(n: int, parts: int, step: int) -> list[int]:
-    """Where to cut n in so many parts, as alike as they can be where each but the last is a multiple of `step`."""
-    return [min(n, (2 * n * i + parts * step) // (2 * parts * step) * step) for i in range(parts)] + [n]
+    """Where to cut n in so many parts, each of about as many steps of this size as the others, the last step perhaps a
+    shorter one."""
+    steps = -(-n // step)
+    return [steps * i // parts * step for i in range(parts)] + [n]

@@ -55,8 +55,8 @@ def object_code(module: ir.Module) -> bytes:
 
 
 def _compiled(text: str) -> bytes:
-    """Without LLVM's passes over a program, which took most of the time and made nothing faster: what is written here
-    is written for the processor."""
+    """Without LLVM's passes over a program: they take longer than all the rest, and what is written here is written for
+    the processor."""
     code: bytes = _target_machine().emit_object(llvm.parse_assembly(text))
     return code
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_rnn.blas import machine_code
-from tinygrad_rnn.data.messages import Note
+from tinygrad_rnn.data.messages import Note, unheard
 from tinygrad_rnn.engines import INSTALL, Engine, engine_in_force, is_installed, products_choice, switch
 from tinygrad_rnn.loops.scanning import compiled
 from tinygrad_rnn.threads import limited_to, processors
@@ -20,11 +20,7 @@ MOST_THREADS = 4
 """Of a run that is not told how many. Few models of this size have work for more."""
 
 
-def _quietly(sentence: str) -> None:
-    """A note that nobody reads."""
-
-
-def with_engine(options: Any, device: str, note: Note = _quietly) -> Any:
+def with_engine(options: Any, device: str, note: Note = unheard) -> Any:
     """The options of a run, which name the engine and the threads that it has. The engine: unless told, the one in
     force, and None where loops are plain. `note` is told what would make it faster."""
     if device != "cpu":
@@ -42,15 +38,18 @@ def _with_threads(options: Any, unless_told: int) -> Any:
     return options if options.threads is not None else options.changed(threads=unless_told)
 
 
-def with_engine_again(options: Any, asked: bool, device: str, note: Note) -> Any:
-    """The options of a run that goes on: where its engine is not installed, and nobody `asked` for that just now, it
-    has the other one."""
-    if device == "cpu" and not asked and options.engine == "machine" and not is_installed("machine"):
+def with_engine_again(before: Any, changes: Mapping[str, Any], device: str, note: Note) -> Any:
+    """The options of a run that goes on with some of them changed. Where its engine is not installed, and nobody asks
+    for it just now, it has the other one. With another engine it has the threads that suit that, unless told."""
+    options = before.changed(**changes)
+    if options.engine != before.engine and "threads" not in changes:
+        options = options.changed(threads=None)
+    if device == "cpu" and "engine" not in changes and options.engine == "machine" and not is_installed("machine"):
         note(
             "This run was trained with machine code, and llvmlite is not installed here: it goes on with NumPy, to "
             f"other last digits ({INSTALL})."
         )
-        return options.changed(engine="numpy")
+        options = options.changed(engine="numpy", threads=changes.get("threads"))
     return with_engine(options, device, note)
 
 
@@ -77,9 +76,10 @@ def calculating_as(options: Any, device: str, products: Mapping[str, bool] | Non
             products_choice.reset(before)
 
 
-def products_of(options: Any, device: str) -> dict[str, bool] | None:
-    """By kind whether machine code makes the large products of a run itself; None where it is not in force."""
-    dtype = np.dtype(options.dtype)
-    if device != "cpu" or options.engine != "machine" or (code := machine_code(dtype)) is None:
+def products_of(options: Any, device: str, before: Mapping[str, bool] | None) -> Mapping[str, bool] | None:
+    """By kind whether machine code makes the large products of a run itself: as it did `before`, or as is found on this
+    machine; None where it does not run."""
+    if device != "cpu" or options.engine != "machine":
         return None
-    return dict(products_choice.get() or code.products_found(dtype))
+    code = machine_code(dtype := np.dtype(options.dtype))
+    return before or (code and code.products_found(dtype))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import secrets
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -63,8 +63,8 @@ class Run:
     id: str = field(default_factory=new_run_id)
     places: dict[str, str] = field(default_factory=dict)
     """Where the files that the options name are, for the checkpoint."""
-    products: dict[str, bool] | None = None
-    """What `products_of` gave where the run was saved."""
+    products: Mapping[str, bool] | None = None
+    """What `products_of` gave where a run that goes on began."""
     model: Any = None
     """None for one with first weights."""
 
@@ -170,7 +170,7 @@ class Run:
             "trouble": self.trouble,
             "history": self.history,
             "files": self.places,
-            "products": products_of(self.options, self.device),
+            "products": products_of(self.options, self.device, self.products),
         }
         if self.task.cell.record is not None:
             meta["cell"] = self.task.cell.record
@@ -188,7 +188,7 @@ class Run:
         before = task.options
         changed = _changed_numbers(before, changes)
         _tell_changes(before, changes, changed, saved.meta["progress"]["batch"] > 0, note)
-        task.options = with_engine_again(before.changed(**changes), "engine" in changes, device, note)
+        task.options = with_engine_again(before, changes, device, note)
         data, places = _same_data(path, task, saved.meta, changes.keys(), note)
         progress = Progress(**{name: saved.meta["progress"][name] for name in ("epoch", "batch", "step")})
         products = saved.meta.get("products")
@@ -259,7 +259,7 @@ def _tell_changes(
     options: RunOptions, changes: dict[str, Any], changed: set[str], within_epoch: bool, note: Note
 ) -> None:
     """Says after which changes the run is another one."""
-    if (threads := changes.get("threads", options.threads)) != options.threads:
+    if (threads := changes.get("threads", options.threads)) != options.threads is not None:
         note(
             f"The run had --threads {options.threads} and has {threads} now: sums may be added up in another order, "
             "and the numbers may not be bit for bit those of the run that was not interrupted."

@@ -38,7 +38,7 @@ class MachineLoop:
             product_functions(rights[0].piece.dtype)
         self._linked = Linked(object_code_of(self.schedule.text(self.ringed), self._code))
         self._function = _BY_NUMBER(self._linked.address("loop"))
-        self.room, self.work = _Room(schedule), schedule.work
+        self.room, self.work = _LoopMemory(schedule), schedule.work
 
     def _code(self) -> Any:
         return loop_code(self.schedule, self.ringed, register_bytes())
@@ -64,7 +64,7 @@ class MachineLoop:
         return run
 
 
-class _Room:
+class _LoopMemory:
     """What lies in memory while a loop runs, in one array: where in it, in bytes, each piece begins that lasts as long
     as a step does, and the packed matrices of each product."""
 
