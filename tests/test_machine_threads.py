@@ -12,6 +12,7 @@ import time
 import weakref
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -133,6 +134,25 @@ def test_what_two_threads_say_at_a_time_leaves_blas_as_it_was() -> None:
     assert threads.threads() == before + 2, "the latest holds on"
     second.__exit__(None, None, None)
     assert threads.threads() == before == threads.numpys_blas().num_threads
+
+
+@pytest.mark.parametrize(
+    "said, expected", [("max 100000\n", 64), ("200000 100000\n", 2), ("150000 100000", 2), ("5000 100000", 1), ("", 64)]
+)
+def test_a_container_has_the_processors_that_it_is_given(
+    said: str, expected: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (file := tmp_path / "cpu.max").write_text(said, encoding="utf-8")
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(64)), raising=False)
+    monkeypatch.setattr(threads, "CPU_MAX", file)
+    threads._quota.cache_clear()
+    try:
+        assert threads.processors() == expected
+        threads._quota.cache_clear()
+        monkeypatch.setattr(threads, "CPU_MAX", tmp_path / "nothing")
+        assert threads.processors() == 64
+    finally:
+        threads._quota.cache_clear()
 
 
 def test_where_all_threads_are_busy_the_caller_does_all(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,6 +21,7 @@ from tinygrad_rnn.models import LSTM, LanguageModel
 OF_FEW_ARGUMENTS = {
     "tinygrad_rnn.blas._with_small_kernels",  # none
     "tinygrad_rnn.threads._all_blas",  # none
+    "tinygrad_rnn.threads._quota",  # none
     "tinygrad_rnn.threads.numpys_blas",  # none
     "tinygrad_rnn.engines._is_there",  # names of modules
     "tinygrad_rnn.machine.object_files.version",  # none

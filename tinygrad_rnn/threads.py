@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
+from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
 
@@ -124,9 +125,22 @@ def _give(count: int | None) -> None:
 
 def processors() -> int:
     """How many this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(count, _quota() or count)
+
+
+CPU_MAX = Path("/sys/fs/cgroup/cpu.max")
+"""Where Linux tells a container how much of how long a time it may calculate, in microseconds."""
+
+
+@cache
+def _quota() -> int | None:
+    """The processors that a container is given, a part counted as one; None where it may use all."""
+    try:
+        time, period = CPU_MAX.read_text().split()
+        return max(1, -(-int(time) // int(period)))
+    except (OSError, ValueError):  # there is no such file, or it says "max"
+        return None
 
 
 WORTH_SHARING, LEAST_SHARE = 1 << 23, 1 << 21
