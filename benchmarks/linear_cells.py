@@ -19,7 +19,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import subprocess
 import sys
 import warnings
 from collections.abc import Callable
@@ -37,7 +36,7 @@ if "--order" in sys.argv:  # before NumPy is imported: the threads of its BLAS s
 import numpy as np
 from agreement import DisagreementError, Trace, check
 from commandline import KERNEL, Parser
-from worker import WorkerError
+from worker import WorkerError, answer_of
 from works import Arrays
 
 import tinygrad_rnn as tg
@@ -275,17 +274,7 @@ def measure(case: Case) -> dict[str, Any]:
 
 def ask(case: Case) -> dict[str, Any]:
     """Has a process of its own measure it. Raises WorkerError saying what it died of."""
-    done = subprocess.run(
-        [sys.executable, str(Path(__file__)), "--order", json.dumps(asdict(case))],
-        env=timing.environment(case.threads, "default"),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode:
-        raise WorkerError((done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1])
-    result: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
-    return result
+    return answer_of([str(Path(__file__)), "--order", json.dumps(asdict(case))], case.threads)
 
 
 def answer(order: str) -> int:

@@ -27,9 +27,15 @@ class WorkerError(Exception):
 
 def ask(order: dict[str, Any], allocator: str = "default") -> dict[str, Any]:
     """Has a process of its own do it. Raises WorkerError saying what it died of."""
+    return answer_of([str(Path(__file__)), json.dumps(order)], order["threads"], allocator)
+
+
+def answer_of(script: list[str], threads: int, allocator: str = "default") -> dict[str, Any]:
+    """What a script with its arguments prints last, as JSON: in a process of its own, with so many threads. Raises
+    WorkerError saying what it died of."""
     done = subprocess.run(
-        [sys.executable, str(Path(__file__)), json.dumps(order)],
-        env=timing.environment(order["threads"], allocator),
+        [sys.executable, *script],
+        env=timing.environment(threads, allocator),
         capture_output=True,
         text=True,
         check=False,

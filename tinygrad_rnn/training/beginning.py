@@ -16,8 +16,9 @@ from tinygrad_rnn.training.trial import check_methods, try_first_batch
 
 
 def new_run(task: Task, note: Note, device: str = "cpu", **given: Any) -> Run:
-    """A run of the task from its beginning; `given` is the run's `id`, if it is to have a certain one. `note` is told
-    what a user should know of the examples. Raises OptionError, TextError, OSError."""
+    """A run of the task from its beginning, whose options then name its engine and its threads; `given` is the run's
+    `id`, if it is to have a certain one. `note` is told what a user should know of the examples. Raises OptionError,
+    TextError, OSError."""
     check_methods(task)
     task.options = with_engine(task.options, device)
     source = task.source(note)
