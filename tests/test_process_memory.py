@@ -19,11 +19,14 @@ from tinygrad_rnn.loops import changing_numbers, compiling, recorder, scanning
 from tinygrad_rnn.models import LSTM, LanguageModel
 
 OF_FEW_ARGUMENTS = {
+    "tinygrad_rnn.blas._calls",  # none
+    "tinygrad_rnn.openblas._product_function",  # dtypes
     "tinygrad_rnn.blas._with_small_kernels",  # none
     "tinygrad_rnn.threads._all_blas",  # none
     "tinygrad_rnn.threads._quota",  # none
     "tinygrad_rnn.threads.numpys_blas",  # none
     "tinygrad_rnn.engines._is_there",  # names of modules
+    "tinygrad_rnn.optim.clipping.limits",  # dtypes
     "tinygrad_rnn.machine.object_files.version",  # none
     "tinygrad_rnn.machine.multiplying.product_functions",  # dtypes
     "tinygrad_rnn.machine.softmax.softmax_function",  # dtypes
@@ -72,7 +75,7 @@ def train(batch: int) -> None:
 @pytest.fixture
 def few_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
     # New ones: that of a whole suite is large, and is made anew at a time that nobody knows.
-    for module, name in ((scanning, "_pure"), (recorder, "_specs"), (compiling, "_cache")):
+    for module, name in ((scanning, "_pure"), (recorder, "_signatures"), (compiling, "_cache")):
         monkeypatch.setattr(module, name, OrderedDict())
     monkeypatch.setattr(compiling, "CACHE_SIZE", 4)
     monkeypatch.setattr(changing_numbers, "_FAMILIES", 4)

@@ -20,8 +20,8 @@ import tinygrad_rnn
 PACKAGE = Path(tinygrad_rnn.__file__).parent
 
 DIRECTIONS = """
-    backend surroundings pictures frames forks interrupts disk < cache threads engines libraries < sums machine
-    sums machine < changes rowsparse buffers < blas < tape
+    backend surroundings pictures frames forks interrupts disk < cache threads engines libraries < openblas
+    openblas < sums machine < changes rowsparse buffers < blas < tape
     tape < ops < tensor < transforms loops
     transforms loops < inspection < models < checks training < tasks < cli
     backend cache < data < baselines < training tasks

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, nullcontext
 from functools import cache, lru_cache
 from typing import Any
 
@@ -13,6 +12,7 @@ import numpy as np
 from tinygrad_rnn.backend import Array, xp
 from tinygrad_rnn.buffers import empty_buffer
 from tinygrad_rnn.engines import engine_in_force
+from tinygrad_rnn.openblas import adds_product
 from tinygrad_rnn.threads import numpys_blas, one_blas_thread, threads
 
 SMALL = 10**6
@@ -62,24 +62,28 @@ def machine_code(dtype: np.dtype[Any] | None = None) -> Any:
     if one is given; otherwise None."""
     if engine_in_force() != "machine" or (dtype is not None and (dtype.char not in "fd" or not dtype.isnative)):
         return None
+    return _calls()
+
+
+@cache
+def _calls() -> Any:
+    """They, on a processor that has what they need."""
     from tinygrad_rnn.machine import calls  # noqa: PLC0415  (LLVM is optional, and large)
 
     return calls if calls.multiplies_and_adds() else None
 
 
-@contextmanager
-def blas_held() -> Iterator[None]:
+def blas_held() -> AbstractContextManager[None]:
     """Within it BLAS has one thread where machine code is in force: its others would wait for work, going round and
     round, on the processors that threads of ours need."""
-    if threads() == 1 or machine_code() is None:
-        yield
-        return
-    with one_blas_thread():
-        yield
+    return nullcontext() if threads() == 1 or machine_code() is None else one_blas_thread()
 
 
 def product(a: Array, b: Array, out: Array) -> Array:
     """`matmul(a, b, out=out)`, a (...,M,K), b (...,K,C)."""
+    if math.prod(a.shape[-2:]) * b.shape[-1] < min(WORTH_A_CALL, SMALL):  # most often, where overhead counts
+        xp(a).matmul(a, b, out=out)
+        return out
     if (code := _code_for(a, b, out)) is None:
         return _in_pieces(a, b, out)
     places = [*np.ndindex(out.shape[:-2])]
@@ -90,10 +94,9 @@ def product(a: Array, b: Array, out: Array) -> Array:
 def summed_product(a: Array, b: Array, out: Array) -> Array:
     """out = Σ_g a[g] @ b[g], a (G,M,K), b (G,K,C), out (M,C)."""
     if (code := _code_for(a, b, out)) is None:
-        spare = empty_buffer(out.shape, out.dtype, xp(out))
         product(a[0], b[0], out)
         for left, right in zip(a[1:], b[1:], strict=True):
-            out += product(left, right, spare)
+            add_product(left, right, out)
     else:
         code.summed_products([*zip(a, b, strict=True)], out)
     return out
@@ -101,10 +104,10 @@ def summed_product(a: Array, b: Array, out: Array) -> Array:
 
 def add_product(a: Array, b: Array, out: Array, spare: Array | None = None) -> Array:
     """out += a @ b, a (M,K), b (K,C). Where the product must be made apart, it is made in `spare` if that is given."""
-    if (code := _code_for(a, b, out)) is None:
-        out += _in_pieces(a, b, empty_buffer(out.shape, out.dtype, xp(out)) if spare is None else spare)
-    else:
+    if (code := _code_for(a, b, out)) is not None:
         code.shared_products([_as_rows(a, b, out)], adds=True)
+    elif not adds_product(a, b, out):
+        out += _in_pieces(a, b, empty_buffer(out.shape, out.dtype, xp(out)) if spare is None else spare)
     return out
 
 

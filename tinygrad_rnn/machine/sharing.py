@@ -8,6 +8,7 @@ from tinygrad_rnn.backend import Array
 from tinygrad_rnn.machine.choosing import by_blas, ours_is_chosen
 from tinygrad_rnn.machine.multiplying import multiply
 from tinygrad_rnn.machine.product import TALL, panel_columns
+from tinygrad_rnn.openblas import adds_product
 from tinygrad_rnn.threads import in_threads, shares
 
 Multiplies = Callable[[Array, Array, Array, bool], None]
@@ -52,10 +53,10 @@ def _function(a: Array) -> Multiplies:
 
 
 def _by_blas_if_it_can(a: Array, b: Array, out: Array, adds: bool) -> None:
-    if adds:  # which BLAS, by way of NumPy, does not do
-        multiply(a, b, out, adds)
-    else:
+    if not adds:
         by_blas(a, b, out)
+    elif not adds_product(a, b, out):
+        multiply(a, b, out, adds)
 
 
 def _by_columns(by: Multiplies, a: Array, b: Array, out: Array, parts: int, adds: bool) -> None:
