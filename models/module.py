@@ -30,7 +30,7 @@ class Module:
     def _weight(self) -> Tensor | None:
         """The first Parameter, or where all have been replaced (see `with_values`) the first Tensor of numbers."""
         first = None
-        for _, value in _everything(self, _WALKED):
+        for value in _within(self, _WALKED):
             if isinstance(value, Parameter):
                 return value
             if first is None and isinstance(value, Tensor) and value.dtype.kind == "f":
@@ -149,7 +149,20 @@ def _everything(thing: Any, kinds: tuple[type, ...]) -> Iterator[tuple[str, Any]
 
 def within(thing: Any) -> Iterator[Module]:
     """Every Module in attributes, lists and dicts, `thing` too, each once."""
-    return (value for _, value in _everything(thing, _HOLDERS) if isinstance(value, Module))
+    return (value for value in _within(thing, _HOLDERS) if isinstance(value, Module))
+
+
+def _within(thing: Any, kinds: tuple[type, ...]) -> Iterator[Any]:
+    """What `_everything` tells, without the paths: a layer asks at every call."""
+    seen: set[int] = set()
+    waiting = [thing]
+    while waiting:
+        value = waiting.pop()
+        if id(value) not in seen:
+            seen.add(id(value))
+            yield value
+            if isinstance(value, _HOLDERS):
+                waiting += [part for _, part in _items(value) if isinstance(part, kinds)][::-1]
 
 
 def replaced(thing: Any, values: dict[int, Any]) -> Any:

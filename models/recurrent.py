@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -141,11 +141,7 @@ class Recurrent(Module):
             parts = []
             for direction, padding in enumerate(paddings):
                 k = number * self.directions + direction
-                with ExitStack() as place:
-                    place.enter_context(label("layer", number))
-                    if self.directions == 2:
-                        place.enter_context(label("direction", "backward" if direction else "forward"))
-                    place.enter_context(label("cell", type(self.cells[k]).__name__))
+                with label("layer", number), self._direction(direction), label("cell", type(self.cells[k]).__name__):
                     ys, states[k] = self._run(self.cells[k], inputs, states[k], padding, bool(direction), rng, context)
                 parts.append(ys)
             outputs = parts[0] if len(parts) == 1 else ops.concatenate(parts, axis=-1)
@@ -157,6 +153,10 @@ class Recurrent(Module):
             rest = xp(xs.data).zeros((len(xs) - steps, *outputs.shape[1:]), dtype=outputs.dtype)
             outputs = ops.concatenate([outputs, rest])
         return outputs, self._by_name(states)
+
+    def _direction(self, number: int) -> AbstractContextManager[None]:
+        """Its label, where there are two."""
+        return label("direction", "backward" if number else "forward") if self.directions == 2 else nullcontext()
 
     def _nothing_read(self, xs: Tensor, states: list[State], context: Any) -> Tensor:
         """The outputs of a batch in which no row has a step: zeros (T,B,D*H), which depend on all that they would

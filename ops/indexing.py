@@ -131,10 +131,18 @@ def scatter_add(x: Any, index: Any, updates: Any) -> Tensor:
 def _within(indices: Array, size: int, what: str) -> Array:
     """The indices themselves. Raises IndexError, in a sentence that begins with `what`, where one does not lie between
     0 and size - 1."""
-    if indices.size and not (0 <= int(indices.min()) and int(indices.max()) < size):
+    if indices.size and int(_unsigned(indices).max()) >= size:
         wrong = int(indices.min()) if int(indices.min()) < 0 else int(indices.max())
         raise IndexError(f"{what} must lie between 0 and {size - 1}, got {wrong}")
     return indices
+
+
+_UNSIGNED = {np.dtype(f"{order}i{size}"): np.dtype(f"{order}u{size}") for order in "<>" for size in (1, 2, 4, 8)}
+
+
+def _unsigned(indices: Array) -> Array:
+    """The same bits as numbers from 0 up, in which what is negative is larger than any size."""
+    return indices.view(_UNSIGNED[indices.dtype]) if indices.dtype.kind == "i" else indices
 
 
 def _integers(name: str, lib: Any, indices: Any) -> Array:

@@ -63,8 +63,8 @@ def _reduced(
 @primitive
 def _cross_entropy_rows(logits: Array, targets: Array) -> Array:
     """-log softmax(logits)[n, targets[n]] for every row n: (N,V), (N,) -> (N,)."""
-    _, chosen, others = _odds(logits, targets)
-    return _minus_log(xp(logits), chosen, others)
+    lib, (_, chosen, others) = xp(logits), _odds(logits, targets)
+    return _minus_log(lib, chosen, others, others + lib.exp(chosen))
 
 
 def _odds(logits: Array, targets: Array) -> tuple[Array, Array, Array]:
@@ -81,9 +81,9 @@ def _odds(logits: Array, targets: Array) -> tuple[Array, Array, Array]:
     return odds, chosen, accumulated(odds, -1)
 
 
-def _minus_log(np_: Any, chosen: Array, others: Array) -> Array:
-    """Minus the logarithm of a target's share, from its odds' logarithm and the sum of the others' odds."""
-    losses = np_.where(chosen == 0, np_.log1p(others), np_.log(others + np_.exp(chosen)) - chosen)
+def _minus_log(np_: Any, chosen: Array, others: Array, total: Array) -> Array:
+    """Minus the logarithm of a target's share, from its odds' logarithm and the sums of the others' odds and of all."""
+    losses = np_.where(chosen == 0, np_.log1p(others), np_.log(total) - chosen)
     return losses.astype(chosen.dtype, copy=False)
 
 
@@ -162,7 +162,9 @@ def _by_blocks(
     np_ = xp(h)
     rows, (hidden, classes) = len(h), W.shape
     step = _block_rows(rows, hidden, classes)
-    losses, ones = np_.empty(rows, dtype=h.dtype), np_.ones(max(classes, step), dtype=h.dtype)
+    losses = np_.empty(rows, dtype=h.dtype)
+    code = machine_code(h.dtype) if np_ is np and not smoothing else None
+    ones = None if code else np_.ones(classes, dtype=h.dtype)
     for_h, for_W, for_b = (scale is not None and need for need in needs[:3])
     dh = np_.empty_like(h) if for_h else None
     dW = np_.empty_like(W) if for_W else None
@@ -175,7 +177,6 @@ def _by_blocks(
         label, each = targets[here], np_.arange(here.stop - start)
         block = memory[: len(each) * classes].reshape(len(each), classes)
         product(h[here], W, block)
-        code = machine_code(h.dtype) if np_ is np and not smoothing else None
         if code:
             chosen, others = code.odds_in_place(block, b, label)
         else:
@@ -186,9 +187,9 @@ def _by_blocks(
             chosen = block[each, label]
             np_.exp(block, out=block)
             block[each, label] = 0
-            others = block @ ones[:classes]  # BLAS adds up three times as fast as sum()
+            others = block @ ones  # BLAS adds up three times as fast as sum()
         total = others + np_.exp(chosen)
-        losses[here] = _minus_log(np_, chosen, others)
+        losses[here] = _minus_log(np_, chosen, others, total)
         if smoothing:
             losses[here] = (1 - smoothing) * losses[here] + smoothing * (np_.log(total) - middle)
         if scale is None:

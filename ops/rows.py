@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -73,20 +74,27 @@ def rows_of(
     counting = None if ignore_index is None else not_equal(targets, ignore_index)
     labels = targets if counting is None else where(counting, targets, 0)
     labels = _within(labels, classes, f"{name}: targets").reshape((-1,))
+    if weights is not None:
+        weights = astype(weights, logits.dtype)
+        heavy = not_equal(weights, 0)
+        counting = heavy if counting is None else logical_and(counting, heavy)
+    if counting is None:
+        return Rows(labels, _alike(logits, math.prod(shape), reduction), shape, None, None)
     if weights is None:
         weights = (logits.xp if isinstance(logits, Box) else xp(logits)).ones(shape, dtype=logits.dtype)
-    else:
-        weights = astype(weights, logits.dtype)
-        counting = not_equal(weights, 0) if counting is None else logical_and(counting, not_equal(weights, 0))
-    scale = loss_scale(weights if counting is None else where(counting, weights, 0), reduction).reshape((-1,))
-    if counting is None:
-        return Rows(labels, scale, shape, None, None)
+    scale = loss_scale(where(counting, weights, 0), reduction).reshape((-1,))
     counting = counting.reshape((-1,))
     if isinstance(counting, Box):
         return Rows(labels, scale, shape, None, ~counting)
     if counting.all():
         return Rows(labels, scale, shape, None, None)
     return Rows(labels[counting], scale[counting], shape, counting, None)
+
+
+def _alike(logits: Any, count: int, reduction: Reduction) -> Array:
+    """The scale of so many rows that all weigh 1."""
+    lib, dtype = logits.xp if isinstance(logits, Box) else xp(logits), accumulator(logits.dtype, 1)
+    return lib.full(count, dtype.type(1) / dtype.type(max(count, 1) if reduction == "mean" else 1), dtype=dtype)
 
 
 def plain_weights(name: str, weights: Any) -> Any:

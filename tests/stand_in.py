@@ -155,7 +155,7 @@ for _name in "add sub mul truediv and or".split():
     setattr(DeviceArray, f"__i{_name}__", _in_place(f"__i{_name}__"))
 for _name in "neg abs eq ne lt le gt ge invert".split():
     setattr(DeviceArray, f"__{_name}__", _operator(_name))
-for _name in "reshape swapaxes astype sum min max any all copy argmax nonzero dot".split():
+for _name in "reshape swapaxes astype sum min max any all copy view argmax nonzero dot".split():
     setattr(DeviceArray, _name, _method(_name))
 
 

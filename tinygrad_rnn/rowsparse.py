@@ -49,22 +49,29 @@ class RowSparse:
         flat = flat.astype(np.int64, copy=False)
         values = values.reshape((flat.size, *shape[1:]))
         if not flat.size:
-            return cls(flat, values, shape)
-        lowest = int(flat.min())
-        if lowest < -size or int(flat.max()) >= size:
-            raise IndexError(f"indices must be within the {size} rows of the table, or negative from its end")
-        if lowest < 0:
+            return cls._of(flat, values, shape)
+        if int(flat.view(np.uint64).max()) >= size:  # as such numbers, negative ones are larger than any size
+            if int(flat.min()) < -size or int(flat.max()) >= size:
+                raise IndexError(f"indices must be within the {size} rows of the table, or negative from its end")
             flat = lib.where(flat < 0, flat + size, flat)
         key = flat.astype(np.uint16) if size <= 1 << 16 else flat  # 16 bits are sorted by radix, five times as fast
         order = lib.argsort(key, kind="stable")
         flat = flat[order]
-        first = lib.ones(flat.shape, dtype=bool)  # where a new row begins
+        first = lib.empty(flat.shape, dtype=bool)  # where a new row begins
+        first[0] = True
         first[1:] = flat[1:] != flat[:-1]
         starts = lib.flatnonzero(first)
         values = lib.take(values, order, axis=0)
         if len(starts) < len(flat):
             values = group_sums(values, starts)
-        return cls(flat[starts], values, shape)
+        return cls._of(flat[starts], values, shape)
+
+    @classmethod
+    def _of(cls, rows: Array, values: Array, shape: tuple[int, ...]) -> RowSparse:
+        """One of rows that are known to be in order."""
+        made = cls.__new__(cls)
+        made.rows, made.values, made.shape = rows, values, tuple(shape)
+        return made
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -90,7 +97,7 @@ class RowSparse:
 
     def astype(self, dtype: Any, copy: bool = True) -> RowSparse:
         """The same rows with the values in `dtype`; `copy=False` shares them where they are so already."""
-        return RowSparse(self.rows, self.values.astype(dtype, copy=copy), self.shape)
+        return self._of(self.rows, self.values.astype(dtype, copy=copy), self.shape)
 
     def __add__(self, other: Any) -> Any:
         if not isinstance(other, RowSparse) and not is_array(other):
@@ -109,12 +116,12 @@ class RowSparse:
         if getattr(factor, "ndim", 0) or isinstance(factor, RowSparse):
             return NotImplemented
         # The factor takes the dtype of the values: a float64 scalar must not widen float32 gradients.
-        return RowSparse(self.rows, self.values * self.dtype.type(float(factor)), self.shape)
+        return self._of(self.rows, self.values * self.dtype.type(float(factor)), self.shape)
 
     __rmul__ = __mul__
 
     def __neg__(self) -> RowSparse:
-        return RowSparse(self.rows, -self.values, self.shape)
+        return self._of(self.rows, -self.values, self.shape)
 
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, out: Any = None, **options: Any) -> Any:
         # `array + r`, `array += r` and `scalar * r` arrive here. `__array_ufunc__ = None` would do for the

@@ -198,7 +198,7 @@ class Primitive(Generic[P]):
     def __call__(self, *args: P.args, **params: P.kwargs) -> Tensor:
         held = held_surroundings.get()
         here = BARE if held is None or held[0] is not this_thread.mark else held[1]
-        if here.recorder is not None and any(isinstance(a, Box) for a in (*args, *params.values())):
+        if here.recorder is not None and (_has_box(args) or (params and _has_box(params.values()))):
             return self._taken_down(here.recorder, args, params)  # type: ignore[no-any-return]  # a placeholder
         for key, value in params.items() if params else ():
             if type(value) not in _ORDINARY:
@@ -278,7 +278,7 @@ class Primitive(Generic[P]):
         return value
 
     def _taken_down(self, recorder: OpRecorder, args: tuple[Any, ...], params: dict[str, Any]) -> Any:
-        if any(isinstance(value, Box) for value in params.values()):
+        if params and _has_box(params.values()):
             args, params = self._positional(args, params), {}
         return recorder(self, args, params)
 
@@ -324,6 +324,14 @@ class Primitive(Generic[P]):
         if position < len(named) and named[position].kind is not inspect.Parameter.VAR_POSITIONAL:
             return f"argument {named[position].name!r}"
         return f"argument number {position}"
+
+
+def _has_box(values: Iterable[Any]) -> bool:
+    """Whether there is one among them."""
+    for value in values:  # noqa: SIM110  (an `any` takes three times as long)
+        if isinstance(value, Box):
+            return True
+    return False
 
 
 def _boxed_each(like: Box, outs: tuple[Array, ...], node: Node | None) -> tuple[Any, ...]:
@@ -386,6 +394,9 @@ class Joint(Primitive[P]):
             here.watcher.forward(made, self, values, parents, out, here.where)
         # The box is a Tensor, as its class says.
         return boxes[0].wrap(out, made) if type(out) is not tuple else _boxed_each(boxes[0], out, made)  # type: ignore[return-value]
+
+    def _taken_down(self, recorder: OpRecorder, args: tuple[Any, ...], params: dict[str, Any]) -> Any:
+        return self.plain(*args, **params)
 
     def _operand(self, a: Any, position: int) -> Any:
         """An argument that is no Box. Nothing is known of its place; an array with operators of its own has none."""

@@ -61,20 +61,20 @@ def _without_numbers(key: Any) -> Any:
     """The key of a program, with a blank for each number in whose place a Tensor could stand."""
     specs, equations, ends = key
     blanked = []
-    for (primitive, args, options), reads, recording in equations:
-        rules = primitive.rules
+    for signature, reads, recording in equations:
+        rules = signature.primitive.rules
         blanks = tuple(
             None if part[0] in (int, float) and i < len(rules) and rules[i] is not None else part
-            for i, part in enumerate(args)
+            for i, part in enumerate(signature.args)
         )
-        blanked.append((primitive, blanks, options, reads, recording))
+        blanked.append((signature.primitive, blanks, signature.options, reads, recording))
     return specs, tuple(blanked), ends
 
 
 def _differences(before: Any, after: Any) -> Any:
     """Where two keys of one family differ: the number of the equation, and the two numbers."""
     for number, pair in enumerate(zip(before[1], after[1], strict=True)):
-        ((_, old, _), _, _), ((_, new, _), _, _) = pair
+        old, new = (signature.args for signature, _, _ in pair)
         yield from ((number, a[1], b[1]) for a, b in zip(old, new, strict=True) if a != b)
 
 

@@ -37,15 +37,14 @@ class Loop:
     def run(self, steps: int, env: Env, start: Sequence[Array]) -> list[Array]:
         """Runs all parts: `env` holds captured operands and, with a time axis, what is timed, and is filled with
         everything else; `start` is the carry of the first step. Returns the last carry."""
+        self.layout.show_slices(env)
         for equation in self.parts.once:
             values = [env[a] if isinstance(a, Var) else a for a in equation.args]
             self._put(env, equation, equation.primitive.forward(*values, **equation.params))
-        self.layout.show_slices(env)
         self._run_whole(self.parts.before, env, steps)
         rings, ends = self.layout.allocate(steps, env, start)
         self.emit()
         self.body.run(steps, env, rings)
-        self.layout.show_slices(env)
         self._run_whole(self.parts.after, env, steps)
         return [ends[c] for c in self.layout.carry]
 
@@ -56,9 +55,9 @@ class Loop:
             self._put(env, equation, run_whole(equation, values, timed, steps))
 
     def _put(self, env: Env, equation: Equation, result: Any) -> None:
-        env.update(zip(equation.outs, result if equation.several else (result,), strict=True))
-        if not self.layout.stacks.isdisjoint(equation.outs):
-            self.layout.show_slices(env)
+        for out, value in zip(equation.outs, result if equation.several else (result,), strict=True):
+            env[out] = value
+            self.layout.show(env, out)
 
 
 def _machine_loop(layout: Layout, schedule: LoopSchedule) -> Any:

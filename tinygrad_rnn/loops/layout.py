@@ -27,7 +27,7 @@ from collections.abc import Iterable, Sequence
 
 from tinygrad_rnn.backend import Array
 from tinygrad_rnn.buffers import empty_buffer
-from tinygrad_rnn.loops.places import Home
+from tinygrad_rnn.loops.places import Home, Place
 from tinygrad_rnn.loops.program import Equation, Var
 from tinygrad_rnn.loops.splitting import Parts
 
@@ -68,6 +68,12 @@ class Layout:
         at_once = _made_by(parts.before, {}) | _made_by(parts.after, {})
         self.timed = {*timed, *at_once, *self.stored, *(v for pair in self.paired for v in pair)}
         self.timed |= {v for v, place in home.items() if place.stack in self.timed}
+        self.slices: dict[Var, list[tuple[Var, Place]]] = {}
+        """Of each stack, the values that lie in it."""
+        for v, place in home.items():
+            self.slices.setdefault(place.stack, []).append((v, place))
+        apart = self.stored - {*next_carry, *home, *(c for c, _ in self.paired)}
+        self._apart = sorted(apart, key=lambda v: v.number)
 
     def allocate(self, steps: int, env: Env, start: Sequence[Array]) -> tuple[dict[Var, tuple[Array, Array]], Env]:
         """Makes the arrays that the loop fills: into `env` those with a time axis; returned are the two arrays of each
@@ -75,10 +81,9 @@ class Layout:
         rings: dict[Var, tuple[Array, Array]] = {}
         ends: Env = {}
         pairs = dict(self.paired)
-        handed_on = set(self.next_carry)
-        for v in self.stored - handed_on - set(pairs):
-            if v not in self.home:
-                env[v] = over_time(v, steps, v in self.stacks)
+        for v in self._apart:
+            env[v] = over_time(v, steps, v in self.stacks)
+            self.show(env, v)
         for c, n, value in zip(self.carry, self.next_carry, start, strict=True):
             if c in pairs:
                 both = empty_buffer((steps + 1, *c.shape), c.dtype)
@@ -89,14 +94,19 @@ class Layout:
                 rings[c] = (empty_buffer(c.shape, c.dtype), empty_buffer(c.shape, c.dtype))
                 rings[c][0][...] = value
                 ends[c] = rings[c][steps % 2]
-        self.show_slices(env)
         return rings, ends
 
+    def show(self, env: Env, stack: Var) -> None:
+        """Gives the values that lie in a stack, which is there; in one that is none, there are none."""
+        for v, place in self.slices.get(stack, ()):
+            if v not in env:
+                env[v] = place.of(env[stack], stack in self.timed)
+
     def show_slices(self, env: Env) -> None:
-        """Gives the values that lie in a stack which is there."""
-        for v, place in self.home.items():
-            if v not in env and place.stack in env:
-                env[v] = place.of(env[place.stack], place.stack in self.timed)
+        """The same of all stacks that are there."""
+        for stack in self.slices:
+            if stack in env:
+                self.show(env, stack)
 
 
 def _made_by(equations: list[Equation], home: Home) -> set[Var]:

@@ -29,9 +29,9 @@ class Var:
         return f"v{self.number}"
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)  # and not frozen, which takes four times as long to make, at every step of a training
 class Equation:
-    """`outs = primitive(*args, **params)`; args are Vars and options."""
+    """`outs = primitive(*args, **params)`; args are Vars and options. It is never changed."""
 
     primitive: Primitive[Any]
     args: tuple[Any, ...]

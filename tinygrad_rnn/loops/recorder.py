@@ -15,7 +15,7 @@ from tinygrad_rnn.loops.program import Equation, Program, Var
 from tinygrad_rnn.loops.trees import flat, rebuild
 from tinygrad_rnn.loops.unrolling import handed_on
 from tinygrad_rnn.surroundings import current_surroundings, recording_with
-from tinygrad_rnn.tape import Box, Joint, Primitive, _detached
+from tinygrad_rnn.tape import Box, Primitive, _detached
 from tinygrad_rnn.tensor import Tensor
 
 
@@ -67,8 +67,20 @@ class Placeholder(Tensor):
         return math.prod(self.var.shape)
 
 
-Specs = tuple[list[tuple[tuple[int, ...], np.dtype[Any]]], bool]
-_specs: OrderedDict[Any, Specs] = OrderedDict()
+class Signature:
+    """An op on values of certain shapes and dtypes, with certain options: all that decides what comes out of it. There
+    is one object for each, so that two recordings of the same ops are compared in no time."""
+
+    __slots__ = ("args", "options", "primitive", "results", "several")
+
+    def __init__(self, key: Any, given: Sequence[Any], params: dict[str, Any]) -> None:
+        self.primitive, self.args, self.options = key
+        """Of each argument its shape and dtype, or if it has none what it is; and the options by name."""
+        self.results, self.several = _results_of(self.primitive, given, params)
+        """The shape and dtype of each result, and whether they come as a tuple."""
+
+
+_signatures: OrderedDict[Any, Signature] = OrderedDict()
 _REMEMBERED = 4096
 
 _PLAIN = frozenset({int, float, bool, str, type(None)})
@@ -111,37 +123,41 @@ class Recorder:
 
     def __call__(self, primitive: Primitive[Any], args: tuple[Any, ...], params: dict[str, Any]) -> Any:
         """Takes down one op and returns placeholders for its results."""
-        if isinstance(primitive, Joint):
-            return primitive.plain(*args, **params)
-        state = current_surroundings.get()
+        here = current_surroundings.get()
         params = deepcopy(params) if params else params  # a list among them may be changed later
         lifted: list[Any] = []
-        known: list[Any] = []  # of each argument what decides the result's shape and dtype
-        numbers: list[int | None] = []
+        known: list[Any] = []  # see Signature
+        reads: list[int] = []
         for i, a in enumerate(args):
-            value = self.lift(as_array(a) if i < primitive.arrays and isinstance(a, list | tuple) else a)
-            is_var = type(value) is Var
+            if type(a) is Placeholder and a.recorder is self:  # most often
+                value = a.var
+            else:
+                value = self.lift(as_array(a) if i < primitive.arrays and isinstance(a, list | tuple) else a)
             lifted.append(value)
-            known.append((value.shape, value.dtype) if is_var else frozen(value))
-            numbers.append(value.number if is_var else None)
-        spec_key = (primitive, tuple(known), frozen(params) if params else ())
-        specs, several = _specs.get(spec_key) or _found_specs(spec_key, primitive, lifted, params)
-        outs = tuple([self.var(shape, dtype) for shape, dtype in specs])
-        graded = state.recording and primitive.differentiable
-        self.equations.append(Equation(primitive, tuple(lifted), params, outs, several, graded, state.where))
-        self.keys.append((spec_key, tuple(numbers), state.recording))
-        return tuple([Placeholder(out, self) for out in outs]) if several else Placeholder(outs[0], self)
+            if type(value) is Var:
+                known.append((value.shape, value.dtype))
+                reads.append(value.number)
+            else:
+                known.append(frozen(value))
+        key = (primitive, tuple(known), frozen(params) if params else ())
+        signature = _signatures.get(key) or _new_signature(key, lifted, params)
+        results = [Placeholder(self.var(shape, dtype), self) for shape, dtype in signature.results]
+        outs = tuple([result.var for result in results])
+        graded = here.recording and primitive.differentiable
+        self.equations.append(Equation(primitive, tuple(lifted), params, outs, signature.several, graded, here.where))
+        self.keys.append((signature, tuple(reads), here.recording))
+        return tuple(results) if signature.several else results[0]
 
 
-def _found_specs(key: Any, primitive: Primitive[Any], args: Sequence[Any], params: dict[str, Any]) -> Specs:
-    """Of an op that is not remembered; it then is, and the oldest is forgotten where there are too many."""
-    found = _specs[key] = _specs_of(primitive, args, params)
-    while len(_specs) > _REMEMBERED:
-        _specs.popitem(last=False)
+def _new_signature(key: Any, given: Sequence[Any], params: dict[str, Any]) -> Signature:
+    """That of an op that is not remembered; it then is, and the oldest is forgotten where there are too many."""
+    found = _signatures.setdefault(key, Signature(key, given, params))  # another thread's, if that was faster
+    while len(_signatures) > _REMEMBERED:
+        _signatures.popitem(last=False)
     return found
 
 
-def _specs_of(primitive: Primitive[Any], args: Sequence[Any], params: dict[str, Any]) -> Specs:
+def _results_of(primitive: Primitive[Any], args: Sequence[Any], params: dict[str, Any]) -> Any:
     """Shapes and dtypes of an op's results, found once by running it on ones, and on integers of 0: they may be
     indices."""
     given = [np.full(a.shape, a.dtype.kind not in "iu", a.dtype) if isinstance(a, Var) else a for a in args]

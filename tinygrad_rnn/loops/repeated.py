@@ -76,6 +76,7 @@ class _OneStep:
         for e in loop.parts.once:
             result = e.primitive.forward(*(env[a] if isinstance(a, Var) else a for a in e.args), **e.params)
             env.update(zip(e.outs, result if e.several else (result,), strict=True))
+        loop.layout.show_slices(env)
         zeros = [np.zeros(v.shape, v.dtype) for v in loop.layout.carry]
         rings, ends = loop.layout.allocate(1, env, zeros)
         paired = dict(loop.layout.paired)

@@ -6,14 +6,25 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+_SEQUENCES = (tuple, list)
+
 
 def flat(tree: Any) -> list[Any]:
     """The leaves, those of a dict in the order of its keys."""
-    if isinstance(tree, tuple | list):
-        return [leaf for part in tree for leaf in flat(part)]
-    if isinstance(tree, dict):
-        return [leaf for key in _keys(tree) for leaf in flat(tree[key])]
-    return [] if tree is None else [tree]
+    leaves: list[Any] = []
+    _add_leaves(tree, leaves)
+    return leaves
+
+
+def _add_leaves(tree: Any, leaves: list[Any]) -> None:
+    if isinstance(tree, _SEQUENCES):
+        for part in tree:
+            _add_leaves(part, leaves)
+    elif isinstance(tree, dict):
+        for key in _keys(tree):
+            _add_leaves(tree[key], leaves)
+    elif tree is not None:
+        leaves.append(tree)
 
 
 def rebuild(tree: Any, leaves: Iterator[Any]) -> Any:
@@ -21,8 +32,8 @@ def rebuild(tree: Any, leaves: Iterator[Any]) -> Any:
     if isinstance(tree, dict):
         parts = {key: rebuild(tree[key], leaves) for key in _keys(tree)}
         return {key: parts[key] for key in tree}
-    if isinstance(tree, tuple | list):
-        return _like(tree, (rebuild(part, leaves) for part in tree))
+    if isinstance(tree, _SEQUENCES):
+        return _like(tree, [rebuild(part, leaves) for part in tree])
     return None if tree is None else next(leaves)
 
 

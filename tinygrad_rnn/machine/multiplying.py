@@ -66,4 +66,5 @@ def multiply(a: Array, b: Array, out: Array, adds: bool = False) -> None:
 
 def pack(W: Array, to: int) -> None:
     """A matrix (K,N) as `PACKED` takes it, to an address from which there is room for `packed_size` entries."""
-    product_functions(W.dtype).pack(*W.shape, address(W), *W.strides, to)
+    start = address(W if W.flags.c_contiguous else W.T)  # of most that lie otherwise it is asked in no time
+    product_functions(W.dtype).pack(*W.shape, start, *W.strides, to)

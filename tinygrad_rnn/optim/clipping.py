@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping
+from functools import cache
 from numbers import Real
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -39,13 +40,13 @@ def clip_by_norm(parameters: Parameters, max_norm: float) -> float:
         raise ValueError(f"max_norm must be a number above 0, got {max_norm!r}")
     held = with_gradient(parameters)
     with np.errstate(over="ignore", invalid="ignore"), blas_held():
-        norm = math.hypot(*(norm_of(_entries(p.grad)) for p in held))
+        norm = math.hypot(*[norm_of(_entries(grad)) for _, grad in held])
     if math.isfinite(norm) and norm > max_norm:
         factor = float(max_norm) / norm
 
         def scale(g: Array, out: Array | None) -> Array:
             # A factor below the dtype's normal range would lose its digits before it is used.
-            wide = np.float64 if factor < np.finfo(g.dtype).tiny else g.dtype
+            wide = np.float64 if factor < limits(g.dtype).smallest else g.dtype
             out = xp(g).empty_like(g) if out is None else out
             return xp(g).multiply(g, factor, out=out, dtype=wide, casting="same_kind")
 
@@ -94,9 +95,26 @@ def named(parameters: Parameters) -> dict[str, Trainable]:
     return found
 
 
-def with_gradient(parameters: Parameters) -> list[Trainable]:
-    """The parameters whose gradient is there, each once."""
-    return [p for p in named(parameters).values() if p.grad is not None]
+def with_gradient(parameters: Parameters) -> list[tuple[Trainable, Any]]:
+    """The parameters whose gradient is there, each once, and the gradients."""
+    pairs = [(p, p.grad) for p in named(parameters).values()]
+    return [pair for pair in pairs if pair[1] is not None]
+
+
+class Limits(NamedTuple):
+    """Of a floating dtype, as Python's numbers."""
+
+    largest: float
+    smallest: float
+    """The smallest that has all its digits."""
+    eps: float
+
+
+@cache
+def limits(dtype: np.dtype[Any]) -> Limits:
+    """Those of a dtype; NumPy takes longer to tell them than to sum up a small gradient."""
+    found = np.finfo(dtype)
+    return Limits(float(found.max), float(found.tiny), float(found.eps))
 
 
 def sum_of_squares(g: Array) -> float:
@@ -118,9 +136,8 @@ def peak(g: Array) -> float:
 
 def norm_of(g: Array) -> float:
     """The L2 norm, also where the squares leave the range of the dtype."""
-    total = sum_of_squares(g)
-    lost = np.finfo(g.dtype)
-    if math.isfinite(total) and total >= g.size * float(lost.tiny) / float(lost.eps):
+    total, range_ = sum_of_squares(g), limits(g.dtype)
+    if math.isfinite(total) and total >= g.size * range_.smallest / range_.eps:
         return math.sqrt(total)
     top = peak(g)
     if top == 0 or not math.isfinite(top):
@@ -133,36 +150,38 @@ def _entries(grad: Any) -> Array:
     return grad.values if isinstance(grad, RowSparse) else grad
 
 
-def _change(held: list[Trainable], function: Callable[[Array, Array | None], Array]) -> None:
+def _change(held: list[tuple[Trainable, Any]], function: Callable[[Array, Array | None], Array]) -> None:
     """Apply `function(g, out)` to every gradient; out is g itself where it may be overwritten, else None.
 
     Gradients may share memory: the two operands of a sum can have one array as their gradient, and a
     broadcast gradient repeats one number. New arrays come first, from entries that nothing has changed yet.
     """
-    entries = [_entries(p.grad) for p in held]
+    entries = [_entries(grad) for _, grad in held]
     free = _alone(entries)
-    for p, g in [(p, g) for p, g, ok in zip(held, entries, free, strict=True) if not ok]:
-        new = function(g, None)
-        p.grad = RowSparse(p.grad.rows, new, p.grad.shape) if isinstance(p.grad, RowSparse) else new
-    for g in [g for g, ok in zip(entries, free, strict=True) if ok]:
-        function(g, g)
+    for (p, grad), g, ok in zip(held, entries, free, strict=True):
+        if not ok:
+            new = function(g, None)
+            p.grad = RowSparse(grad.rows, new, grad.shape) if isinstance(grad, RowSparse) else new
+    for g, ok in zip(entries, free, strict=True):
+        if ok:
+            function(g, g)
 
 
 def _alone(arrays: list[Array]) -> list[bool]:
     """Which arrays may be overwritten: writeable, no entry repeated within, none shared with another one."""
     families: dict[int, list[Array]] = {}
-    for a in arrays:
-        families.setdefault(id(_owner(a)), []).append(a)
+    owners = [id(_owner(a)) for a in arrays]
+    for owner, a in zip(owners, arrays, strict=True):
+        families.setdefault(owner, []).append(a)
 
-    def alone(a: Array) -> bool:
+    def alone(a: Array, family: list[Array]) -> bool:
         if not getattr(a.flags, "writeable", True):  # CuPy arrays have no such flag
             return False
         if 0 in a.strides and any(stride == 0 and n > 1 for stride, n in zip(a.strides, a.shape, strict=True)):
             return False
-        family = families[id(_owner(a))]
         return len(family) == 1 or sum(_overlap(a, b) for b in family) <= 1  # itself
 
-    return [alone(a) for a in arrays]
+    return [alone(a, families[owner]) for owner, a in zip(owners, arrays, strict=True)]
 
 
 def _overlap(a: Array, b: Array) -> bool:
@@ -172,6 +191,6 @@ def _overlap(a: Array, b: Array) -> bool:
 
 
 def _owner(a: Array) -> Any:
-    while getattr(a, "base", None) is not None:
-        a = a.base
+    while (base := getattr(a, "base", None)) is not None:
+        a = base
     return a

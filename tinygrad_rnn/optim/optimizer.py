@@ -16,11 +16,14 @@ import numpy as np
 
 from tinygrad_rnn.backend import Array, to_host, xp
 from tinygrad_rnn.changes import Change, changes
-from tinygrad_rnn.optim.clipping import BLOCK, Parameters, Trainable, checked, named, peak, sum_of_squares
+from tinygrad_rnn.optim.clipping import BLOCK, Parameters, Trainable, checked, limits, named, peak, sum_of_squares
 from tinygrad_rnn.rowsparse import RowSparse
 
 _ON_HOST = (np.ndarray, np.generic)
 """Arrays that say whether they can be written to; a number, which NumPy makes of an array without axes, never can."""
+
+_PAIRS = 256
+"""Pairs of arrays to calculate in that are remembered: row-sparse gradients have any number of rows."""
 
 
 @dataclass
@@ -63,7 +66,7 @@ class Optimizer:
         self.skipped = 0
         self.last_skip: str | None = None
         self._state: dict[str, _State] = {}
-        self._scratch: dict[Any, Array] = {}
+        self._scratch: dict[Any, tuple[Array, dict[tuple[int, ...], tuple[Array, Array]]]] = {}
 
     @property
     def lr(self) -> float:
@@ -87,9 +90,9 @@ class Optimizer:
         dtype, if the formula squares it) nothing is changed, False is returned, `skipped` counts and
         `last_skip` names the parameter. Raises ValueError where a gradient's shape is not its parameter's.
         """
-        held = [(name, p) for name, p in self.parameters.items() if p.grad is not None]
+        held = [(name, p, p.grad) for name, p in self.parameters.items()]
         with np.errstate(over="ignore", invalid="ignore"):  # what overflows here is found, as infinite
-            due = [(name, p, self._gradient(name, p)) for name, p in held]
+            due = [(name, p, self._fitting(name, p.data, g)) for name, p, g in held if g is not None]
             for name, p, g in due:
                 if not self._usable(g.values if isinstance(g, RowSparse) else g):
                     self.skipped += 1
@@ -114,23 +117,24 @@ class Optimizer:
             state.steps += 1
         return True
 
-    def _gradient(self, name: str, p: Trainable) -> Any:
-        """The gradient in the parameter's dtype, an array or RowSparse. Raises where it cannot be applied."""
-        g, data = p.grad, p.data
-        if g.shape != data.shape:
-            found = f"the parameter's shape {data.shape}, got {g.shape}"
+    def _fitting(self, name: str, data: Array, g: Any) -> Any:
+        """The gradient in the dtype of the parameter's array, which may be row-sparse. Raises where it does not fit."""
+        shape, dtype = data.shape, data.dtype
+        if g.shape != shape:
+            found = f"the parameter's shape {shape}, got {g.shape}"
             raise ValueError(f"the gradient of parameter {name} must have {found}")
-        for a in self._state[name].arrays if name in self._state else ():
-            if xp(a) is not xp(data) or a.shape != data.shape or a.dtype != data.dtype:
+        state = self._state.get(name)
+        for a in () if state is None else state.arrays:
+            if a.shape != shape or a.dtype != dtype or xp(a) is not xp(data):
                 raise ValueError(f"parameter {name} was moved, cast or resized: make a new optimiser")
-        return g.astype(data.dtype, copy=False)
+        return g if g.dtype == dtype else g.astype(dtype, copy=False)
 
     def _usable(self, g: Array) -> bool:
         """Every entry is finite, and so is its square where the formula needs it."""
         if math.isfinite(sum_of_squares(g)):
             return True
         # A sum may overflow where no entry does: now look at them one by one.
-        largest = float(np.finfo(g.dtype).max)
+        largest = limits(g.dtype).largest
         return peak(g) <= (math.sqrt(largest) if self.squares else largest)
 
     def _step_rows(self, p: Array, g: RowSparse, state: _State) -> None:
@@ -162,20 +166,22 @@ class Optimizer:
 
     def _step_blocks(self, now: int, p: Array, g: Array, state: Sequence[Array]) -> None:
         """The dense step, block by block: each array comes from memory once, not once for each operation."""
-        shrink, shape = 1.0 - self.lr * self.weight_decay, None
+        shrink = 1.0 - self.lr * self.weight_decay
         for block_p, block_g, *block_state in _blocks([p, g, *state]):
-            if block_p.shape != shape:  # the first, and the last
-                shape, (a, b) = block_p.shape, self._scratch_like(block_p)
             if self.weight_decay:
                 xp(p).multiply(block_p, shrink, out=block_p)
-            self._update(now, block_p, block_g, block_state, a, b)
+            self._update(now, block_p, block_g, block_state, *self._scratch_like(block_p))
 
-    def _scratch_like(self, block: Array) -> Array:
+    def _scratch_like(self, block: Array) -> tuple[Array, Array]:
         """Two arrays of the block's shape and dtype, of memory that is kept."""
-        key, size = (type(block), block.dtype), 2 * block.size
-        if key not in self._scratch or self._scratch[key].size < size:
-            self._scratch[key] = xp(block).empty(size, block.dtype)
-        return self._scratch[key][:size].reshape(2, *block.shape)
+        kind, shape, size = (type(block), block.dtype), block.shape, 2 * block.size
+        memory, pairs = self._scratch.get(kind, (None, {}))
+        if memory is None or memory.size < size or len(pairs) > _PAIRS:
+            memory, pairs = self._scratch[kind] = (xp(block).empty(max(size, 2 * BLOCK), block.dtype), {})
+        if shape not in pairs:
+            a, b = memory[:size].reshape(2, *shape)
+            pairs[shape] = a, b
+        return pairs[shape]
 
     def _update(self, now: int, p: Array, g: Array, state: Sequence[Array], a: Array, b: Array) -> None:
         """The formula, in place on `p` and `state`. `now` counts from 1; `a` and `b` are free to use."""

@@ -38,7 +38,16 @@ class MachineLoop:
             product_functions(rights[0].piece.dtype)
         self._linked = Linked(object_code_of(self.schedule.text(self.ringed), self._code))
         self._function = _BY_NUMBER(self._linked.address("loop"))
-        self.room, self.work = _LoopMemory(schedule), schedule.work
+        self.work, self._memory = schedule.work, _LoopMemory(schedule)
+        states = {v for pair in layout.ringed for v in pair}
+        self._outside = [
+            (2 * n, piece, piece.var in layout.timed)
+            for n, piece in enumerate(schedule.memory)
+            if piece not in schedule.scratch and piece.var not in states
+        ]
+        """Of each piece in memory that the caller has, its place in the table, and whether it has a time axis."""
+        places = {piece.var: 2 * n for n, piece in enumerate(schedule.memory)}
+        self._rings = [(places[v], c, v is n) for c, n in layout.ringed for v in (c, n) if v in places]
 
     def _code(self) -> Any:
         return loop_code(self.schedule, self.ringed, register_bytes())
@@ -50,12 +59,9 @@ class MachineLoop:
 
     def ready(self, steps: int, env: Env, rings: dict[Var, tuple[Array, Array]]) -> Callable[[], None]:
         """The same, to be run as often as wanted, on what the arrays then hold; but weights are what they are now."""
-        schedule = self.schedule
-        self.layout.show_slices(env)
-        table, held = _Table(self, steps, env, rings).filled()
-        held.append(table)
-        at, rows = address(table), schedule.rows or 1
-        parts = 1 if schedule.rows is None else max(1, min(shares(steps * self.work), -(-rows // TALL)))
+        table, held = self._table(steps, env, rings)
+        at, rows = address(table), self.schedule.rows or 1
+        parts = 1 if self.schedule.rows is None else max(1, min(shares(steps * self.work), -(-rows // TALL)))
         cuts = cut(rows, parts, TALL)
 
         def run(held: list[Array] = held) -> None:
@@ -63,28 +69,62 @@ class MachineLoop:
 
         return run
 
+    def _table(self, steps: int, env: Env, rings: dict[Var, tuple[Array, Array]]) -> tuple[Array, list[Array]]:
+        """The numbers that the code reads (see `loop_code.py`), and the arrays that must live as long as it runs. The
+        matrices are packed."""
+        memory, start = self._memory.new()
+        numbers, held = self._memory.table(start), [memory]
+        for place, piece, timed in self._outside:
+            x = env[piece.var]
+            if piece.slice is not None:
+                x = x[:, piece.slice] if timed else x[piece.slice]
+            if timed and x.strides[0] == 0 and steps > 1:
+                x, timed = x[0], False  # noqa: PLW2901  (the same at every step)
+            if not (x[0] if timed else x).flags.c_contiguous:
+                x = np.ascontiguousarray(x)
+            held.append(x)
+            first, stride = address(x), x.strides[0] if timed else 0
+            backwards = timed and self.layout.reverse
+            numbers[place : place + 2] = (first + (steps - 1) * stride, -stride) if backwards else (first, stride)
+        for place, c, second in self._rings:
+            a, b = map(address, rings[c])
+            numbers[place : place + 2] = (b, a - b) if second else (a, b - a)
+        for right, place in self._memory.packed:
+            pack(_matrix(env[right.piece.var], right), start + place)
+        table = np.array(numbers, np.int64)
+        held.append(table)
+        return table, held
+
+
+def _matrix(matrices: Array, right: StridedView) -> Array:
+    """By which a product multiplies."""
+    K, N = right.shape
+    return matrices if matrices.ndim == 2 else matrices.reshape(-1, K, N)[right.offset // (K * N)]
+
 
 class _LoopMemory:
-    """What lies in memory while a loop runs, in one array: where in it, in bytes, each piece begins that lasts as long
-    as a step does, and the packed matrices of each product."""
+    """What lies in memory while a loop runs, in one array: each piece that lasts as long as a step does, and the packed
+    matrices of each product."""
 
     def __init__(self, schedule: LoopSchedule) -> None:
         self.bytes = 0
-        self.pieces: dict[Piece, int] = {
-            piece: self._taken(piece.size * piece.dtype.itemsize)
-            for piece in schedule.memory
-            if piece in schedule.scratch
-        }
-        self.packed: list[list[int]] = []
-        """Of each product, of each of its matrices."""
-        for rights in schedule.rights:
+        self.packed: list[tuple[StridedView, int]] = []
+        """Of each matrix of each product, in bytes, where in the memory it begins."""
+        self._known: list[int] = [0] * (2 * len(schedule.memory) + len(schedule.rights))
+        self._places: list[int] = []
+        """Of the table, the numbers of what lies here; and which numbers are addresses here."""
+        for n, piece in enumerate(schedule.memory):
+            if piece in schedule.scratch:
+                self._add(2 * n, piece.size * piece.dtype.itemsize)
+        for n, rights in enumerate(schedule.rights, 2 * len(schedule.memory)):
             (K, N), dtype = rights[0].shape, rights[0].piece.dtype
             size = packed_size(K, N, dtype) * dtype.itemsize
-            start = self._taken(len(rights) * size)
-            self.packed.append([start + n * size for n in range(len(rights))])
+            start = self._add(n, len(rights) * size)
+            self.packed += [(right, start + i * size) for i, right in enumerate(rights)]
 
-    def _taken(self, size: int) -> int:
-        start = self.bytes
+    def _add(self, place: int, size: int) -> int:
+        start = self._known[place] = self.bytes
+        self._places.append(place)
         self.bytes += -(-size // LINE) * LINE
         return start
 
@@ -95,59 +135,9 @@ class _LoopMemory:
         start = address(memory)
         return memory, start + -start % LINE
 
-
-class _Table:
-    """The numbers that the code reads: see `loop_code.py`."""
-
-    def __init__(self, of: MachineLoop, steps: int, env: Env, rings: dict[Var, tuple[Array, Array]]) -> None:
-        self.of, self.steps, self.env = of, steps, env
-        self.rings: dict[Var, tuple[Array, Array]] = {}
-        for c, n in of.layout.ringed:
-            self.rings[c], self.rings[n] = rings[c], rings[c][::-1]
-        self.held: list[Array] = []
-        """Arrays that must live as long as the code runs."""
-
-    def filled(self) -> tuple[Array, list[Array]]:
-        """The table, and what must be held."""
-        schedule, room = self.of.schedule, self.of.room
-        memory, start = room.new()
-        self.held.append(memory)
-        numbers: list[int] = []
-        for piece in schedule.memory:
-            if piece in room.pieces:
-                numbers += (start + room.pieces[piece], 0)
-            elif piece.var in self.rings:
-                first, second = map(address, self.rings[piece.var])
-                numbers += (first, second - first)
-            else:
-                numbers += self._known(piece)
-        for rights, places in zip(schedule.rights, room.packed, strict=True):
-            numbers.append(start + places[0])
-            for right, place in zip(rights, places, strict=True):
-                pack(self._matrix(right), start + place)
-        return np.array(numbers, np.int64), self.held
-
-    def _known(self, piece: Piece) -> tuple[int, int]:
-        """Of what is in `env`."""
-        timed = piece.var in self.of.layout.timed
-        x = self.env[piece.var]
-        if piece.slice is not None:
-            x = x[:, piece.slice] if timed else x[piece.slice]
-        if not timed:
-            x = np.ascontiguousarray(x)
-            self.held.append(x)
-            return address(x), 0
-        if x.strides[0] == 0 and len(x) > 1:  # the same at every step
-            x = np.ascontiguousarray(x[0])
-            self.held.append(x)
-            return address(x), 0
-        if not x[0].flags.c_contiguous:
-            x = np.ascontiguousarray(x)
-        self.held.append(x)
-        first, stride = address(x), x.strides[0]
-        return (first + (self.steps - 1) * stride, -stride) if self.of.layout.reverse else (first, stride)
-
-    def _matrix(self, right: StridedView) -> Array:
-        """By which a product multiplies."""
-        matrices, (K, N) = self.env[right.piece.var], right.shape
-        return matrices if matrices.ndim == 2 else matrices.reshape(-1, K, N)[right.offset // (K * N)]
+    def table(self, start: int) -> list[int]:
+        """The numbers of a loop's table, those that are known where the memory begins at `start`."""
+        numbers = self._known.copy()
+        for place in self._places:
+            numbers[place] += start
+        return numbers
