@@ -10,10 +10,12 @@ import pytest
 
 pytest.importorskip("llvmlite")
 
-from machine_code import close, in_parts, made_by, same_bits, whole_in_the_loop, why_not
+from machine_code import close, compiled_step, in_parts, made_by, same_bits, whole_in_the_loop, why_not
 
 import tinygrad_rnn as tg
 from tinygrad_rnn import ops
+from tinygrad_rnn.loops import compiling
+from tinygrad_rnn.loops.machine import lowering
 from tinygrad_rnn.models import Recurrent
 from tinygrad_rnn.models.cell import Cell
 from tinygrad_rnn.models.variants import IndRNNCell, LayerNormLSTMCell, PhasedLSTMCell
@@ -386,3 +388,37 @@ def test_arrays_may_lie_in_any_way() -> None:
     for array in (unaligned, apart, swapped, X.data[::-1, :, ::-1], large, spread):
         with whole_in_the_loop():
             close(made_by("machine", step, S, Tensor(array), [S, W]), made_by(False, step, S, Tensor(array), [S, W]))
+
+
+@pytest.mark.parametrize(
+    ("rows", "matrix", "looped"), [(8, 8 * H * H, True), (7, 8 * H * H, False), (8, 8 * H * H - 1, False)]
+)
+def test_a_batch_is_multiplied_by_a_small_matrix_at_each_step_and_otherwise_at_once(
+    rows: int, largest: int, looped: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state, xs = leaf(rows, H), leaf(T, rows, H)
+
+    def step(s: Any, x: Any) -> Any:
+        s = ops.tanh(s @ W + (x @ V + BIASES))
+        return s, s @ V
+
+    monkeypatch.setattr(lowering, "LARGEST", largest)
+    made = compiled_step(step, state, xs)
+    assert made.backward
+    outside = [e for loop in (made.forward, made.backward.loop) for e in (*loop.parts.before, *loop.parts.after)]
+    assert len([e for e in outside if e.primitive is ops.matmul]) == (0 if looped else 4)
+    compiling._cache.clear()
+    leaves = [state, xs, W, V, BIASES]
+    close(made_by("machine", step, state, xs, leaves), made_by(False, step, state, xs, leaves))
+
+
+def test_a_product_by_what_differs_from_step_to_step_is_made_at_once() -> None:
+    x = leaf(T, B, H)
+
+    def step(s: Any, given: Any) -> Any:
+        rows, matrix = given
+        return ops.tanh(s * 0.5 + rows @ matrix), s
+
+    xs = (x, leaf(T, H, H))
+    assert why_not(step, S, xs) == ["", ""]
+    close(made_by("machine", step, S, xs, [S, *xs]), made_by(False, step, S, xs, [S, *xs]))

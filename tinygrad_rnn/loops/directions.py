@@ -13,7 +13,7 @@ from tinygrad_rnn.loops.executing import Loop
 from tinygrad_rnn.loops.fusing import fuse
 from tinygrad_rnn.loops.kernels import copy
 from tinygrad_rnn.loops.layout import Layout
-from tinygrad_rnn.loops.machine.lowering import can_be_lowered, is_cheap
+from tinygrad_rnn.loops.machine.lowering import can_be_lowered, is_cheap, is_small_product
 from tinygrad_rnn.loops.machine.schedule import scheduled
 from tinygrad_rnn.loops.merging import merge
 from tinygrad_rnn.loops.places import Home
@@ -86,7 +86,12 @@ def _loop_by(
     contract(parts, [*carry, *timed], {*kept, *ends})
     _into_the_loop(parts.loop, ends, numbers)
     if engine == "machine":
-        gather(parts, is_cheap)
+        moving = {
+            *carry,
+            *timed,
+            *(v for part in (parts.before, parts.loop, parts.after) for e in part for v in e.outs),
+        }
+        gather(parts, lambda e: is_cheap(e) or (is_small_product(e) and e.args[1] not in moving))
     else:
         fuse(parts, [*carry, *timed], kept)
         sink(parts, kept)

@@ -88,7 +88,7 @@ def sink(parts: Parts, kept: Iterable[Var]) -> None:
 
 def gather(parts: Parts, is_cheap: Callable[[Equation], bool]) -> None:
     """Moves all that is cheap into the loop, in place, but what a product for all time steps at once waits for. For
-    code in which what is done entry by entry costs no pass over memory of its own."""
+    code in which what is done entry by entry, or by a matrix in cache, costs no pass over memory of its own."""
     outside = {a for e in parts.once for a in e.reads}
     early: list[Equation] = []
     for e in reversed(parts.before):

@@ -463,6 +463,21 @@ def is_cheap(e: Equation) -> bool:
     return bool(out) and len(x) > 1 and x[0] == out[0]
 
 
+FEWEST_ROWS, LARGEST = 8, 1 << 18
+"""Rows, and bytes of a matrix, with which a product at every step takes no longer than one for all steps at once: fewer
+rows leave the processor waiting for the matrix, and a larger one leaves the cache."""
+
+
+def is_small_product(e: Equation) -> bool:
+    """Whether an equation multiplies a batch by a matrix that stays in a cache. If the matrix is the same at each step,
+    what the equation reads and makes need not go through memory for all of them at once."""
+    if e.primitive is not ops.matmul or len(e.reads) < 2 or {a.dtype.char for a in e.reads} not in ({"f"}, {"d"}):
+        return False
+    left, right = e.reads
+    flat, size = len(left.shape) == len(right.shape) == 2, math.prod(right.shape) * right.dtype.itemsize
+    return flat and left.shape[0] >= FEWEST_ROWS and size <= LARGEST and can_be_lowered(e)
+
+
 def can_be_lowered(e: Equation) -> bool:
     """Whether an equation is of a kind that a loop can hold."""
     if not all(map(_is_held, (*e.reads, *e.outs))):
