@@ -390,9 +390,10 @@ def test_arrays_may_lie_in_any_way() -> None:
             close(made_by("machine", step, S, Tensor(array), [S, W]), made_by(False, step, S, Tensor(array), [S, W]))
 
 
-@pytest.mark.parametrize(
-    ("rows", "matrix", "looped"), [(8, 8 * H * H, True), (7, 8 * H * H, False), (8, 8 * H * H - 1, False)]
-)
+BYTES = 8 * H * H
+
+
+@pytest.mark.parametrize(("rows", "largest", "looped"), [(8, BYTES, True), (7, BYTES, False), (8, BYTES - 1, False)])
 def test_a_batch_is_multiplied_by_a_small_matrix_at_each_step_and_otherwise_at_once(
     rows: int, largest: int, looped: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
