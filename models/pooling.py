@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 import tinygrad_rnn.ops as ops
-from tinygrad_rnn.backend import xp
+from tinygrad_rnn.backend import HostArray, xp
 from tinygrad_rnn.models import init
 from tinygrad_rnn.models.attention import DotAttention
 from tinygrad_rnn.models.module import Module
@@ -19,7 +19,7 @@ def masked_mean(outputs: Tensor, lengths: Any) -> Tensor:
     """The mean over each row's own steps: (T,B,H) -> (B,H); zeros for a row without steps. Raises ValueError for
     lengths that do not fit."""
     counts = checked_lengths(outputs, lengths)
-    total = ops.sum(outputs, axis=0, where=within_lengths(outputs, lengths))
+    total = ops.sum(outputs, axis=0, where=_counting(outputs, counts))
     return total / as_tensor(xp(outputs.data).asarray(np.maximum(counts, 1).astype(outputs.dtype)[:, None]))
 
 
@@ -27,8 +27,13 @@ def masked_max(outputs: Tensor, lengths: Any) -> Tensor:
     """The largest entries over each row's own steps: (T,B,H) -> (B,H); zeros for a row without steps. Raises ValueError
     for lengths that do not fit."""
     counts = checked_lengths(outputs, lengths)
-    largest = ops.max(outputs, axis=0, initial=-np.inf, where=within_lengths(outputs, lengths))
+    largest = ops.max(outputs, axis=0, initial=-np.inf, where=_counting(outputs, counts))
     return ops.where(xp(outputs.data).asarray(counts > 0)[:, None], largest, 0.0)
+
+
+def _counting(outputs: Tensor, counts: HostArray) -> Any:
+    """Which steps count; None: all, where no row ends before the others, and no pass over all of them is needed."""
+    return within_lengths(outputs, counts) if counts.min(initial=len(outputs)) < len(outputs) else None
 
 
 def last(outputs: Tensor, lengths: Any, directions: int = 1) -> Tensor:
