@@ -151,6 +151,9 @@ def _arrays(name: str, xs: Sequence[Any]) -> Sequence[Any]:
 
 @primitive
 def _stack(*xs: Array, axis: int) -> Array:
+    shapes = [x.shape for x in xs]
+    if shapes.count(shapes[0]) < len(shapes):
+        raise ValueError(f"stack: arrays of one shape were expected, got {', '.join(map(str, shapes))}")
     new = (slice(None),) * (axis % (xs[0].ndim + 1)) + (None,)
     return xp(xs[0]).concatenate([x[new] for x in xs], axis=axis)  # a third of the time that a stack of few takes
 
@@ -159,7 +162,7 @@ _stack.vjp_each(lambda n, g, out, *xs, axis: g[(slice(None),) * (axis % len(g.sh
 
 
 def stack(xs: Sequence[Any], axis: int = 0) -> Tensor:
-    """Arrays of one shape joined along a new axis."""
+    """Arrays of one shape joined along a new axis. Raises ValueError where there are several shapes."""
     return _stack(*_arrays("stack", xs), axis=axis)
 
 

@@ -694,6 +694,12 @@ REFUSED: dict[str, tuple[type[Exception], str, Any]] = {
         lambda: ops.var(X, where=np.ones((2, 2, 3), bool)),
     ),
     "stack of nothing": (ValueError, "at least one array", lambda: ops.stack([])),
+    "stack of several shapes": (
+        ValueError,
+        r"stack: arrays of one shape were expected, got \(2, 3\), \(3,\)",
+        lambda: ops.stack([np.ones((2, 3)), np.ones(3)]),
+    ),
+    "stack along no axis": (ValueError, "axis 3 is out of bounds", lambda: ops.stack([X, X], axis=3)),
     "concatenate nothing": (ValueError, "at least one array", lambda: ops.concatenate([])),
     "uneven split": (ValueError, "equal division", lambda: ops.split(X, 2, axis=1)),
     "fractional pad": (TypeError, "integer", lambda: ops.pad(X, 1.5)),

@@ -403,7 +403,7 @@ def test_a_batch_is_multiplied_by_a_small_matrix_at_each_step_and_otherwise_at_o
         s = ops.tanh(s @ W + (x @ V + BIASES))
         return s, s @ V
 
-    monkeypatch.setattr(lowering, "LARGEST", largest)
+    monkeypatch.setattr(lowering, "LARGEST_MATRIX", largest)
     made = compiled_step(step, state, xs)
     assert made.backward
     outside = [e for loop in (made.forward, made.backward.loop) for e in (*loop.parts.before, *loop.parts.after)]

@@ -463,7 +463,7 @@ def is_cheap(e: Equation) -> bool:
     return bool(out) and len(x) > 1 and x[0] == out[0]
 
 
-FEWEST_ROWS, LARGEST = 8, 1 << 18
+FEWEST_ROWS, LARGEST_MATRIX = 8, 1 << 18
 """Rows, and bytes of a matrix, with which a product at every step takes no longer than one for all steps at once: fewer
 rows leave the processor waiting for the matrix, and a larger one leaves the cache."""
 
@@ -475,7 +475,7 @@ def is_small_product(e: Equation) -> bool:
         return False
     left, right = e.reads
     flat, size = len(left.shape) == len(right.shape) == 2, math.prod(right.shape) * right.dtype.itemsize
-    return flat and left.shape[0] >= FEWEST_ROWS and size <= LARGEST and can_be_lowered(e)
+    return flat and left.shape[0] >= FEWEST_ROWS and size <= LARGEST_MATRIX and can_be_lowered(e)
 
 
 def can_be_lowered(e: Equation) -> bool:
