@@ -138,11 +138,13 @@ def test_n_grams_are_the_same_a_part_at_a_time(monkeypatch: pytest.MonkeyPatch) 
 
 PROGRAM = """
 import json, resource, sys
+import tinygrad_rnn as tg
 from tinygrad_rnn.baselines import ngram
 from tinygrad_rnn.data import ragged
 from tinygrad_rnn.tasks.finding import find_task
 from tinygrad_rnn.training.beginning import new_run
 
+tg.compiled("numpy")  # LLVM takes memory to compile, of which nothing is asked here
 ngram.MOST_COUNTED = 100_000
 found = find_task("language")
 given = dict(text=(sys.argv[1],), level="char", layers=1, hidden=8, embedding=8, valid_fraction=0.001, cell="rnn")
