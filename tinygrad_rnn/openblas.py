@@ -41,7 +41,8 @@ def _symbol(library: Any, name: str) -> Any:
 
 
 class _Operand(NamedTuple):
-    """How a matrix lies: whether its columns are in one piece each, or its rows, and how far these are apart."""
+    """How a matrix lies: row after row (`order` as it is) or column after column (transposed), and how many entries the
+    beginnings of these are apart."""
 
     order: int
     apart: int

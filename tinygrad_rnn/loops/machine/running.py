@@ -111,8 +111,9 @@ class _LoopMemory:
         self.packed: list[tuple[StridedView, int]] = []
         """Of each matrix of each product, in bytes, where in the memory it begins."""
         self._known: list[int] = [0] * (2 * len(schedule.memory) + len(schedule.rights))
+        """The table's numbers: of what lies here, where in the memory it begins; the others are 0."""
         self._places: list[int] = []
-        """Of the table, the numbers of what lies here; and which numbers are addresses here."""
+        """The places in the table of what lies here."""
         for n, piece in enumerate(schedule.memory):
             if piece in schedule.scratch:
                 self._add(2 * n, piece.size * piece.dtype.itemsize)
