@@ -5,7 +5,6 @@ from tinygrad_rnn.models.attention import DotAttention as DotAttention
 from tinygrad_rnn.models.attention import GeneralAttention as GeneralAttention
 from tinygrad_rnn.models.captioner import Captioner as Captioner
 from tinygrad_rnn.models.cell import Cell as Cell
-from tinygrad_rnn.models.cell import Gate as Gate
 from tinygrad_rnn.models.cells import GRUCell as GRUCell
 from tinygrad_rnn.models.cells import LSTMCell as LSTMCell
 from tinygrad_rnn.models.cells import RNNCell as RNNCell
@@ -23,11 +22,14 @@ from tinygrad_rnn.models.encoder_decoder import EncoderDecoder as EncoderDecoder
 from tinygrad_rnn.models.forecaster import Forecaster as Forecaster
 from tinygrad_rnn.models.forecaster import quantile_loss as quantile_loss
 from tinygrad_rnn.models.frame_labeller import FrameLabeller as FrameLabeller
+from tinygrad_rnn.models.gate import Gate as Gate
 from tinygrad_rnn.models.language import LanguageModel as LanguageModel
 from tinygrad_rnn.models.language import perplexity as perplexity
 from tinygrad_rnn.models.layers import Dropout as Dropout
 from tinygrad_rnn.models.layers import LayerNorm as LayerNorm
 from tinygrad_rnn.models.layers import Linear as Linear
+from tinygrad_rnn.models.layers import RMSNorm as RMSNorm
+from tinygrad_rnn.models.module import Buffer as Buffer
 from tinygrad_rnn.models.module import Module as Module
 from tinygrad_rnn.models.padding import within_lengths as within_lengths
 from tinygrad_rnn.models.pooling import AttentionPooling as AttentionPooling

@@ -1,4 +1,4 @@
-"""Cell: what a recurrent network does in one time step. Gate: one affine sum of its inputs.
+"""Cell: what a recurrent network does in one time step.
 
 A cell is its equations and nothing else. Time, lengths, batches, masks, dropout, directions and devices belong to
 the layer that drives it (`Recurrent`), so that a new cell gets all of them by writing `step`.
@@ -13,85 +13,24 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tinygrad_rnn.backend import is_array
+from tinygrad_rnn.inspection.tracing import tag
 from tinygrad_rnn.models import init
+from tinygrad_rnn.models.contract import (
+    check_declarations,
+    checked_beginning,
+    checked_output,
+    checked_rows,
+    checked_states,
+    reads_x,
+)
+from tinygrad_rnn.models.gate import SCHEMES, Gate
 from tinygrad_rnn.models.module import Module, replaced, within
-from tinygrad_rnn.surroundings import label
-from tinygrad_rnn.tensor import Parameter, Tensor
+from tinygrad_rnn.models.notes import write_note
+from tinygrad_rnn.tensor import Tensor
 
 TwoStates = tuple[Tensor, Tensor]
 """What a step of two states returns."""
-
-
-class Gate(Module):
-    """x @ U + b + h @ W: (B,I), (B,H) -> (B,H), with U (I,H), W (H,H), b (H,), and where a cell wants one a second
-    bias c (H,) beside W. `reads="x"` leaves out h and W, `reads="h"` leaves out x and U; `size` is another number of
-    columns than H. `mask`, of h's shape, multiplies h: the layer sets it for recurrent dropout."""
-
-    mask: Tensor | None = None
-    c: Parameter | None = None
-    U: Parameter
-    W: Parameter
-
-    def __init__(
-        self,
-        name: str,
-        input_size: int,
-        hidden_size: int,
-        *,
-        dtype: Any = np.float32,
-        rng: np.random.Generator | None = None,
-        scheme: str = "default",
-        reads: str = "xh",
-        size: int | None = None,
-    ) -> None:
-        if reads not in ("xh", "x", "h"):
-            raise ValueError(f"gate {name!r} must read xh, x or h, got {reads!r}")
-        first, second = _SCHEMES[scheme]
-        rng = init.generator(rng)
-        size = hidden_size if size is None else init.size("size", size)
-        self.name, self.reads = name, reads
-        if "x" in reads:
-            self.U = Parameter(first(rng, (input_size, size)), dtype=dtype, name=f"{name}.U")
-        if "h" in reads:
-            self.W = Parameter(second(rng, (hidden_size, size)), dtype=dtype, name=f"{name}.W")
-        self.b = Parameter(np.zeros(size), dtype=dtype, name=f"{name}.b")
-
-    def __call__(self, *inputs: Tensor) -> Tensor:
-        """The whole sum: `gate(x, h)`, or of the one that it reads. Raises TypeError for another number of them."""
-        if len(inputs) != len(self.reads):
-            raise TypeError(f"gate {self.name!r} reads {', '.join(self.reads)}, got {len(inputs)} inputs")
-        with label("gate", self.name):
-            if self.reads == "h":
-                return self._of_h(inputs[0]) + self.b
-            return self._of_x(inputs[0]) + self._of_h(inputs[1]) if self.reads == "xh" else self._of_x(inputs[0])
-
-    def input(self, x: Tensor) -> Tensor:
-        """The part that does not depend on the state: x @ U + b."""
-        with label("gate", self.name):
-            return self._of_x(x)
-
-    def recurrent(self, h: Tensor) -> Tensor:
-        """The part that does: h @ W (+ c)."""
-        with label("gate", self.name):
-            return self._of_h(h)
-
-    def _of_x(self, x: Tensor) -> Tensor:
-        return x @ self.U + self.b
-
-    def _of_h(self, h: Tensor) -> Tensor:
-        if self.mask is not None:
-            if h.shape[:1] != self.mask.shape[:1]:
-                rows = f"{self.mask.shape[0]} rows, got {h.shape[0]}"
-                raise ValueError(f"gate {self.name!r}: with recurrent dropout it must read the whole batch of {rows}")
-            h = h * self.mask
-        product = h @ self.W
-        return product if self.c is None else product + self.c
-
-
-_SCHEMES: dict[str, tuple[Callable[..., Any], Callable[..., Any]]] = {
-    "default": (init.glorot, init.orthogonal),
-    "wildml": (init.wildml, init.wildml),
-}
 
 
 class Cell(Module):
@@ -112,9 +51,17 @@ class Cell(Module):
     A step that has a parameter `context` reads, at every time step, what the layer is called with: a memory to attend
     to, a vector to depend on. `context_shapes` tells `check_cell` what that is.
 
+    A step that has a parameter `noise` gets noise of its own at every time step while the layer trains, and None
+    otherwise: `noise_shapes` tells of which shapes, `draw_noise` of which distribution.
+
     `setup(self, **options)` may add Parameters (peepholes, norms) and gates (`new_gate`), and take options of the
-    constructor; they are cast to the cell's dtype. `output(self, *state)` names the output where it is not the first
-    state, and `state_shapes` tells of states that are not (B,H).
+    constructor. It may add constants, too, as Tensors or arrays of floating-point numbers, which become Tensors: they
+    have the cell's dtype and device, as Parameters have, and are not trained; a `Buffer` is also saved.
+
+    `output(self, *state)`, or `output(self, x, *state)`, names the output where it is not the first state;
+    `output_size` tells its features where they are not H. `state_shapes` tells of states that are not (B,H), and
+    `initial_state(self, batch_size)` of states that do not begin as zeros; it may return Parameters, repeated for each
+    row. `self.note(name, value)` in a step is for what is neither state nor output: a loss, a figure to look at.
 
     `init="default"`: U Glorot uniform, W orthogonal, b zero; `init="wildml"`: U and W uniform within 1/sqrt(fan in).
     Raises ValueError for sizes below 1 or another `init`, TypeError for options that `setup` does not take."""
@@ -142,13 +89,13 @@ class Cell(Module):
         init: str = "default",
         **options: Any,
     ) -> None:
-        if init not in _SCHEMES:
-            raise ValueError(f"init must be one of {', '.join(_SCHEMES)}, got {init!r}")
+        if init not in SCHEMES:
+            raise ValueError(f"init must be one of {', '.join(SCHEMES)}, got {init!r}")
         self.input_size = _size("input_size", input_size)
         self.hidden_size = _size("hidden_size", hidden_size)
         self.rng: np.random.Generator | None = _generator(rng)
         self._scheme, self._dtype = init, dtype
-        _check_names(type(self))
+        check_declarations(type(self))
         for declared in self.gates.split():
             name, _, reads = declared.partition(":")
             setattr(self, name, self.new_gate(name, reads or "xh"))
@@ -160,9 +107,11 @@ class Cell(Module):
             raise TypeError(f"{type(self).__name__}: its options are {names}; {error}") from None
         self.setup(**options)
         self.rng = None  # randomness is for the initial weights alone
-        context = inspect.signature(self.step).parameters.get("context")
-        self.reads_context = context is not None
-        self.needs_context = context is not None and context.default is context.empty
+        read = inspect.signature(self.step).parameters
+        self.reads_context, self.reads_noise = ("context" in read, "noise" in read)
+        self.needs_context = self.reads_context and read["context"].default is inspect.Parameter.empty
+        self.output_reads_x = reads_x(type(self))
+        self._keep_constants()
         self.astype(dtype)
 
     def new_gate(self, name: str, reads: str = "xh", size: int | None = None) -> Gate:
@@ -180,7 +129,7 @@ class Cell(Module):
             raise TypeError(f"{type(self).__name__} must define step(self, x, {self.state.replace(' ', ', ')})")
 
         def output(self, *state: Tensor) -> Tensor:
-            """What the layer above sees: the first state unless a subclass says otherwise."""
+            """What the layer above sees: the first state unless a subclass says otherwise. It may take x first."""
             return state[0]
 
     @property
@@ -204,43 +153,61 @@ class Cell(Module):
         that Tensor. None unless a subclass says otherwise."""
         return ()
 
+    @property
+    def noise_shapes(self) -> Sequence[tuple[int, ...]]:
+        """The shape of one row of each Tensor of noise that the step reads: one of (H,) unless a subclass says
+        otherwise. Noise of one Tensor is that Tensor."""
+        return ((self.hidden_size,),)
+
+    def draw_noise(self, rng: np.random.Generator, shape: tuple[int, ...]) -> Any:
+        """Noise for all time steps, an array of `shape` (T,B,...): standard normal unless a subclass says otherwise."""
+        return rng.standard_normal(shape)
+
     def initial_state(self, batch_size: int) -> tuple[Tensor, ...]:
-        """Zeros (B,H) per state, in the dtype and on the device of the weights."""
+        """Where a sequence begins: a Tensor (B,H) for each state, of zeros unless a subclass says otherwise, in the
+        dtype and on the device of the weights."""
         weight = self._weight()
         lib, dtype = (np, self._dtype) if weight is None else (weight.xp, weight.dtype)
-        shapes = self.state_shapes
-        if len(shapes) != len(self.states) or not all(isinstance(shape, tuple) for shape in shapes):
-            expected = f"a tuple for each of its states ({', '.join(self.states)})"
-            raise TypeError(f"{type(self).__name__}.state_shapes must have {expected}, got {shapes!r}")
+        shapes = checked_rows(self, "state_shapes", self.state_shapes, len(self.states))
         return tuple(Tensor(lib.zeros((batch_size, *shape), dtype=dtype)) for shape in shapes)
 
-    def advance(self, x: Tensor, state: tuple[Tensor, ...], context: Any = None) -> tuple[Tensor, ...]:
-        """`step`, with the states as a tuple in and out; `context` is for a step that reads one. Raises TypeError where
-        a step returns another number of states, or anything but Tensors of the shapes and dtypes that they had."""
+    def beginning(self, batch_size: int) -> tuple[Tensor, ...]:
+        """What `initial_state` returns. Raises TypeError where that is not a Tensor for each state, of its shape."""
+        return checked_beginning(self, batch_size, self.initial_state(batch_size))
+
+    def advance(
+        self, x: Tensor, state: tuple[Tensor, ...], context: Any = None, noise: Any = None
+    ) -> tuple[Tensor, ...]:
+        """`step`, with the states as a tuple in and out; `context` and `noise` are for a step that reads them. Raises
+        TypeError where a step returns another number of states, or anything but Tensors of the shapes and dtypes that
+        they had."""
         if context is None and self.needs_context:
             raise TypeError(f"{type(self).__name__}.step reads a context, and none was given")
         read = {"context": context} if self.reads_context and context is not None else {}
-        result = self.step(x, *state, **read)
-        result = result if isinstance(result, tuple) else (result,)
-        if len(result) != len(state):
-            raise TypeError(
-                f"{type(self).__name__}.step must return {len(state)} state(s) ({self.state}), got {len(result)}"
-            )
-        for name, old, new in zip(self.states, state, result, strict=True):
-            if not isinstance(new, Tensor) or new.shape != old.shape or new.dtype != old.dtype:
-                got = f"{new.dtype} of {new.shape}" if isinstance(new, Tensor) else type(new).__name__
-                own = f"{type(self).__name__}.step must return {name}"
-                raise TypeError(f"{own} as a Tensor of {old.dtype} of {old.shape}, got {got}")
-        return result
+        if self.reads_noise:
+            read["noise"] = noise
+        return checked_states(self, state, self.step(x, *state, **read), lambda: self.step(x, *state, **read))
 
-    def __call__(self, x: Tensor, *state: Tensor, context: Any = None) -> Any:
+    def put_out(self, x: Tensor, state: tuple[Tensor, ...]) -> Tensor:
+        """`output` after a step that read x and left these states. Raises TypeError where it is no Tensor
+        (B, output_size)."""
+        return checked_output(self, x, self.output(x, *state) if self.output_reads_x else self.output(*state))
+
+    def note(self, name: str, value: Tensor) -> Tensor:
+        """Within `step`: writes down a value (B,) or (B,...), a loss of its own, a figure to look at, for whoever asks
+        for notes (`layer(xs, notes=True)`, `fit(penalties=...)`), and for a trace. Returns the value. Raises TypeError
+        for what is no such Tensor, ValueError for a name that the step has used before."""
+        write_note(type(self).__name__, name, value)
+        return tag(name, value)
+
+    def __call__(self, x: Tensor, *state: Tensor, context: Any = None, noise: Any = None) -> Any:
         """A step by hand: x (B,I) and the states (B,H), zeros where none is given -> the next state, or a tuple of all
         of them where there are several. Raises TypeError for another number of states."""
         names = self.states
         if state and len(state) != len(names):
             expected = f"{len(names)} state(s) ({self.state}), or none to begin with"
             raise TypeError(f"{type(self).__name__}: {expected}, got {len(state)}")
-        new = self.advance(x, state or self.initial_state(len(x)), context)
+        new = self.advance(x, state or self.beginning(len(x)), context, noise)
         return new if len(new) > 1 else new[0]
 
     def masked(self, masks: Sequence[Tensor]) -> Cell:
@@ -268,21 +235,30 @@ class Cell(Module):
         """Every gate, also those that `setup` made and put into lists or dicts."""
         return [gate for gate in within(self) if isinstance(gate, Gate)]
 
+    def _keep_constants(self) -> None:
+        """Makes Tensors of the arrays of floating-point numbers that `setup` left among the attributes, in lists and
+        dictionaries too: they are then cast and moved with the Parameters."""
+        for name, value in vars(self).items():
+            setattr(self, name, _as_constants(value))
 
-def _check_names(cell: type[Cell]) -> None:
-    """Gates, states and the states that are kept are names, each once; a gate's is no attribute that a cell has."""
-    for what in ("gates", "state", "kept"):
-        declared = getattr(cell, what)
-        if not isinstance(declared, str):
-            raise TypeError(f"{cell.__name__}.{what} must be a string of names, got {declared!r}")
-        names = [each.partition(":")[0] if what == "gates" else each for each in declared.split()]
-        for i, name in enumerate(names):
-            taken = what == "gates" and (hasattr(cell, name) or name in ("rng", "input_size", "hidden_size"))
-            if not name.isidentifier() or name in names[:i] or taken:
-                kind = "twice" if name in names[:i] else "an attribute of every cell" if taken else "not a name"
-                raise ValueError(f"{cell.__name__}.{what}: {name!r} is {kind}")
-            if what == "kept" and name not in cell.state.split():
-                raise ValueError(f"{cell.__name__}.kept: {name!r} is none of its states ({cell.state})")
+
+def _as_constants(value: Any) -> Any:
+    """The value, with Tensors in place of floating-point arrays."""
+    if is_array(value):
+        return Tensor(value) if value.dtype.kind == "f" else value
+    if isinstance(value, dict):
+        return (
+            {key: _as_constants(part) for key, part in value.items()}
+            if any(map(_holds_array, value.values()))
+            else value
+        )
+    if type(value) in (list, tuple) and any(map(_holds_array, value)):
+        return type(value)(map(_as_constants, value))
+    return value
+
+
+def _holds_array(value: Any) -> bool:
+    return is_array(value) or (type(value) in (list, tuple) and any(map(_holds_array, value)))
 
 
 _size, _generator = init.size, init.generator  # `init` is also the name of the constructor's option

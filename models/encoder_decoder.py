@@ -168,7 +168,7 @@ class EncoderDecoder(Module):
         new = []
         for layer, (cell, state) in enumerate(zip(self.decoder, states, strict=True)):
             new.append(cell.advance(x * masks[layer - 1] if layer and masks else x, state))
-            x = cell.output(*new[-1])
+            x = cell.put_out(x, new[-1])
         return tuple(new), x
 
     def __call__(

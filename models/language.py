@@ -12,10 +12,11 @@ from tinygrad_rnn.models import init
 from tinygrad_rnn.models.cell import Cell
 from tinygrad_rnn.models.cells_by_name import CELLS
 from tinygrad_rnn.models.embedding import Embedding
+from tinygrad_rnn.models.layer_steps import State
 from tinygrad_rnn.models.layers import Dropout
 from tinygrad_rnn.models.module import Module
 from tinygrad_rnn.models.padding import within_lengths
-from tinygrad_rnn.models.recurrent import Recurrent, State
+from tinygrad_rnn.models.recurrent import Recurrent
 from tinygrad_rnn.models.softmaxes import SOFTMAXES, FullSoftmax, Softmax
 from tinygrad_rnn.ops.rows import Reduction
 from tinygrad_rnn.tensor import Parameter, Tensor

@@ -1,4 +1,4 @@
-"""Layers without time: Linear, Dropout and LayerNorm."""
+"""Layers without time: Linear, Dropout, LayerNorm and RMSNorm."""
 
 from __future__ import annotations
 
@@ -63,3 +63,18 @@ class LayerNorm(Module):
         centred = x - x.mean(axis=-1, keepdims=True)
         deviation = ops.sqrt(ops.square(centred).mean(axis=-1, keepdims=True) + self.eps)
         return centred / deviation * self.gain + self.bias
+
+
+class RMSNorm(Module):
+    """Divides by the root of the mean square over the last axis, then scales (Zhang & Sennrich 2019, eq. 4): (...,H) ->
+    (...,H), with gain (H,) one; `eps` is added to the mean square."""
+
+    def __init__(self, size: int, eps: float = 1e-6, *, dtype: Any = np.float32) -> None:
+        self.gain = Parameter(np.ones(init.size("size", size)), dtype=dtype)
+        self.eps = eps
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Raises ValueError where the last axis is not H."""
+        if x.shape[-1:] != self.gain.shape:
+            raise ValueError(f"RMSNorm: x must have {self.gain.shape[0]} features in its last axis, got {x.shape}")
+        return x / ops.sqrt(ops.square(x).mean(axis=-1, keepdims=True) + self.eps) * self.gain

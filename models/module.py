@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Self
 
 import numpy as np
@@ -11,6 +11,22 @@ import numpy as np
 from tinygrad_rnn.backend import Array, HostArray, as_array, device_of, to_device, to_host
 from tinygrad_rnn.pictures import table
 from tinygrad_rnn.tensor import Parameter, Tensor
+
+
+class Buffer(Tensor):
+    """A Tensor that a model keeps and saves beside its Parameters, and does not train: `Buffer(value, dtype=None)`. A
+    random matrix that stays as it was drawn, say. Other Tensors among a model's attributes are cast and moved with the
+    Parameters too, and not saved: they are made again with the model."""
+
+    __slots__ = ()
+
+    def __init__(self, value: Any, dtype: Any = None) -> None:
+        super().__init__(value, dtype=dtype)
+
+    @classmethod
+    def wrap(cls, data: Array, node: Any) -> Any:
+        """Results of ops on a Buffer are Tensors."""
+        return Tensor.wrap(data, node)
 
 
 class Module:
@@ -26,6 +42,30 @@ class Module:
             if isinstance(value, Parameter):
                 value.name = value.name or path
                 yield path, value
+
+    def _saved(self) -> Iterator[tuple[str, Parameter | Buffer]]:
+        """What `state_dict` holds: every Parameter and Buffer once, under the path to it."""
+        yield from self.named_parameters()
+        yield from ((path, value) for path, value in _everything(self, _WALKED) if isinstance(value, Buffer))
+
+    def _change_constants(self, change: Callable[[Array], Array]) -> None:
+        """Puts others in the places of the Tensors that are no Parameters: they may be shared with a model
+        that is not changed."""
+        found = [value for _, value in _everything(self, _WALKED) if _is_constant(value)]
+        if not found:
+            return
+        others = {}
+        for constant in found:
+            others[id(constant)] = other = copy.copy(constant)
+            other.data = change(constant.data)
+        for _, holder in [*_everything(self, _HOLDERS)]:
+            if not isinstance(holder, tuple):
+                held = vars(holder) if isinstance(holder, Module) else holder
+                for key, part in [*_items(holder)]:
+                    if id(part) in others:
+                        held[key] = others[id(part)]
+                    elif isinstance(part, tuple):
+                        held[key] = replaced(part, others)
 
     def _weight(self) -> Tensor | None:
         """The first Parameter, or where all have been replaced (see `with_values`) the first Tensor of numbers."""
@@ -52,13 +92,13 @@ class Module:
         return next((device_of(p.data) for p in self.parameters()), "cpu")
 
     def state_dict(self) -> dict[str, HostArray]:
-        """The weights by name, as NumPy arrays (copies)."""
-        return {name: np.array(to_host(p.data)) for name, p in self.named_parameters()}
+        """The weights by name, and the Buffers, as NumPy arrays (copies)."""
+        return {name: np.array(to_host(p.data)) for name, p in self._saved()}
 
     def load_state_dict(self, state: dict[str, Array]) -> None:
-        """Sets every weight, in this model's dtypes and on its device. Raises ValueError naming what is missing,
-        unexpected or of another shape, TypeError for what is no real number, before anything is changed."""
-        parameters = dict(self.named_parameters())
+        """Sets every weight and Buffer, in this model's dtypes and on its device. Raises ValueError naming what is
+        missing, unexpected or of another shape, TypeError for what is no real number, before anything is changed."""
+        parameters = dict(self._saved())
         missing, unexpected = (
             sorted(parameters.keys() - state.keys()),
             sorted(state.keys() - parameters.keys()),
@@ -88,23 +128,26 @@ class Module:
             parameter.grad = None
 
     def astype(self, dtype: Any) -> Self:
-        """Casts every weight in place and returns the model. Raises TypeError unless `dtype` is a floating one."""
+        """Casts every weight in place, and all other Tensors, and returns the model. Raises TypeError unless `dtype` is
+        a floating one."""
         if np.dtype(dtype).kind != "f":
             raise TypeError(f"weights must be of a floating dtype, got {np.dtype(dtype)}")
         for parameter in self.parameters():
             parameter.data = parameter.data.astype(dtype)
             parameter.grad = None
+        self._change_constants(lambda array: array.astype(dtype) if array.dtype.kind == "f" else array)
         for module in within(self):
             if "_dtype" in vars(module):  # where there are no Parameters to tell it
                 module._dtype = np.dtype(dtype)
         return self
 
     def to(self, device: str) -> Self:
-        """Moves every weight to "cpu" or "cuda" in place and returns the model. Raises DeviceUnavailable where there
-        is no such device."""
+        """Moves every weight to "cpu" or "cuda" in place, and all other Tensors, and returns the model. Raises
+        DeviceUnavailable where there is no such device."""
         for parameter in self.parameters():
             parameter.data = to_device(parameter.data, device)
             parameter.grad = None
+        self._change_constants(lambda array: to_device(array, device))
         return self
 
     def __repr__(self) -> str:
@@ -122,6 +165,11 @@ class Module:
 
 
 # --- Walking: every object once, however deep, and whatever holds itself ---------------------------------------
+
+
+def _is_constant(value: Any) -> bool:
+    """A Tensor that is not trained."""
+    return isinstance(value, Tensor) and not isinstance(value, Parameter)
 
 
 def _items(thing: Any) -> Iterable[tuple[Any, Any]]:

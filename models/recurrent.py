@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import inspect
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any, NamedTuple
+from typing import Any, Literal, overload
 
 import numpy as np
 
 import tinygrad_rnn.ops as ops
-from tinygrad_rnn.backend import to_host, xp
+from tinygrad_rnn.backend import HostArray, to_host, xp
 from tinygrad_rnn.frames import user_frame
 from tinygrad_rnn.inspection.tracing import current_trace
 from tinygrad_rnn.loops import scan
@@ -18,13 +19,29 @@ from tinygrad_rnn.loops.trees import flat, rebuild
 from tinygrad_rnn.models import init
 from tinygrad_rnn.models.cell import Cell
 from tinygrad_rnn.models.cells import GRUCell, LSTMCell, RNNCell
+from tinygrad_rnn.models.contract import checked_rows, place_of
+from tinygrad_rnn.models.layer_steps import (
+    Inputs,
+    Masks,
+    PutOut,
+    State,
+    advancing,
+    beginning_late,
+    lending,
+    putting_out,
+    zoned_out,
+    zoned_out_on_average,
+)
+from tinygrad_rnn.models.layers import LayerNorm, RMSNorm
 from tinygrad_rnn.models.module import Module
+from tinygrad_rnn.models.notes import LayerNotes, StepNotes, layers_listener
 from tinygrad_rnn.models.padding import Padding, beside, checked_lengths
 from tinygrad_rnn.ops.noise import dropout_mask
 from tinygrad_rnn.surroundings import is_recording, label
 from tinygrad_rnn.tensor import Tensor, as_tensor
 
-State = tuple[Any, ...]
+NORMS: dict[str, type[LayerNorm] | type[RMSNorm]] = {"rms": RMSNorm, "layer": LayerNorm}
+"""What normalises the inputs of layers, by name."""
 
 
 class Recurrent(Module):
@@ -32,10 +49,13 @@ class Recurrent(Module):
     D being the number of directions, and the state a tuple with one Tensor (layers*D, B, H) per state name of the
     cell, layer by layer, forward before backward.
 
-    `cell` is a class made with `Cell`; `cell_options` go to it. `hidden_size` may be a list, one size per layer; a
-    state is then a tuple of Tensors (B, H_l) where the sizes differ.
+    `cell` is a class made with `Cell`, or a list of them, one per layer; `cell_options` go to those that take them.
+    `hidden_size` may be a list, one size per layer. A state that some of the cells have is stacked over these, and is a
+    tuple of Tensors (B, H_l) where their sizes differ. With `share_layers` layers of the same cell and sizes are one
+    cell, with one set of weights for each direction.
 
-    The state carries over: pass it to the next call. With `lengths` (B,), row b ends after lengths[b] steps: outputs
+    The state carries over: pass it to the next call. (`initial_state` is where a sequence begins: for rows that begin
+    anew, `ops.where` of the two.) With `lengths` (B,), row b ends after lengths[b] steps: outputs
     past it are 0, the last state is that of its own last step, and the backward direction starts there. A row's
     gradient is what it is when the row is alone, whatever stands in the padding. Only as many steps are made as the
     longest row has.
@@ -43,11 +63,18 @@ class Recurrent(Module):
     Called with `rng` (a numpy.random.Generator) the layer trains: `dropout` zeroes entries between layers,
     `recurrent_dropout` zeroes entries of the state where the gates read it, one mask a sequence and gate (Gal &
     Ghahramani 2016, sect. 4, with the weights untied), `zoneout` keeps a state's old entries, drawn each step (Krueger
-    et al. 2017, eq. 4; without `rng` their expectation), but for those that the cell lists in `kept`. `residual` adds
-    a layer's input to its output where their sizes agree.
+    et al. 2017, eq. 4; without `rng` their expectation), but for those that the cell lists in `kept`; and cells whose
+    step has a parameter `noise` are given some.
+
+    `residual` adds a layer's input to its output where their sizes agree. `norm="rms"` or `"layer"` normalises what a
+    layer reads, and not what is added to its output; with `residual`, the sum of all is normalised once more at the end
+    (Xiong et al. 2020).
 
     `context` is for cells whose step has a parameter of that name, which gets it at every time step: a Tensor (B,...),
     or a tuple of them. Rows past their length read their own.
+
+    With `notes=True` a third value is returned: what the cells noted in their steps (`Cell.note`), by name Tensors
+    (cells,T,B,...) over those that noted it, in padding 0.
 
     `truncate=k` lets no gradient through the state at every k-th step; `checkpoint_every=k` saves only every k-th state
     for the backward pass, and runs the steps between once more (see `scan`).
@@ -57,7 +84,7 @@ class Recurrent(Module):
 
     def __init__(
         self,
-        cell: type[Cell],
+        cell: type[Cell] | Sequence[type[Cell]],
         input_size: int,
         hidden_size: int | Sequence[int],
         num_layers: int | None = None,
@@ -66,6 +93,8 @@ class Recurrent(Module):
         recurrent_dropout: float = 0.0,
         zoneout: float = 0.0,
         residual: bool = False,
+        norm: str | None = None,
+        share_layers: bool = False,
         *,
         truncate: int | None = None,
         checkpoint_every: int | None = None,
@@ -73,18 +102,9 @@ class Recurrent(Module):
         rng: np.random.Generator | None = None,
         **cell_options: Any,
     ) -> None:
-        if not (isinstance(cell, type) and issubclass(cell, Cell)):
-            raise TypeError(f"cell must be a class made with Cell, such as GRUCell, got {cell!r}")
-        if isinstance(hidden_size, Sequence):
-            sizes = list(hidden_size)
-            if not sizes:
-                raise ValueError("hidden_size must be a size, or a list with one per layer, got an empty list")
-            if num_layers not in (None, len(sizes)):
-                raise ValueError(f"num_layers must be {len(sizes)}, the number of hidden sizes, got {num_layers}")
-        else:
-            sizes = [hidden_size] * init.size("num_layers", 1 if num_layers is None else num_layers)
+        layers = _layers(cell, hidden_size, num_layers)
         self.input_size = init.size("input_size", input_size)
-        self.num_layers = len(sizes)
+        self.num_layers = len(layers)
         self.directions = 2 if bidirectional else 1
         self.dropout = init.rate("dropout", dropout)
         self.recurrent_dropout = init.rate("recurrent_dropout", recurrent_dropout)
@@ -95,13 +115,26 @@ class Recurrent(Module):
         if self.dropout and self.num_layers == 1:
             message = f"dropout={dropout} does nothing with num_layers=1: it stands between layers"
             warnings.warn(message, UserWarning, stacklevel=user_frame()[1])
+        if norm not in (None, *NORMS):
+            raise ValueError(f"norm must be {', '.join(NORMS)} or None, got {norm!r}")
+        options = _options_of_each(dict.fromkeys(kind for kind, _ in layers), cell_options)
         rng = init.generator(rng)
         self.cells: list[Cell] = []
+        self.norms: list[LayerNorm | RMSNorm] = []
+        shared: dict[Any, list[Cell]] = {}
         size = input_size
-        for hidden in sizes:
-            layer = [cell(size, hidden, dtype=dtype, rng=rng, **cell_options) for _ in range(self.directions)]
+        for kind, hidden in layers:
+            if norm is not None:
+                self.norms.append(NORMS[norm](size, dtype=dtype))
+            layer = shared.get((kind, size, hidden)) or [
+                kind(size, hidden, dtype=dtype, rng=rng, **options[kind]) for _ in range(self.directions)
+            ]
+            if share_layers:
+                shared[kind, size, hidden] = layer
             self.cells += layer
             size = sum(each.output_size for each in layer)
+        if norm is not None and residual:
+            self.norms.append(NORMS[norm](size, dtype=dtype))
         self.output_size = size
         self._dtype = np.dtype(dtype)
 
@@ -111,6 +144,7 @@ class Recurrent(Module):
         weight = self._weight()
         return self._dtype if weight is None else weight.dtype
 
+    @overload
     def __call__(
         self,
         xs: Any,
@@ -118,7 +152,28 @@ class Recurrent(Module):
         lengths: Any = None,
         rng: np.random.Generator | None = None,
         context: Any = None,
-    ) -> tuple[Tensor, State]:
+        notes: Literal[False] = False,
+    ) -> tuple[Tensor, State]: ...
+    @overload
+    def __call__(
+        self,
+        xs: Any,
+        state: Any = None,
+        lengths: Any = None,
+        rng: np.random.Generator | None = None,
+        context: Any = None,
+        *,
+        notes: Literal[True],
+    ) -> tuple[Tensor, State, dict[str, Any]]: ...
+    def __call__(
+        self,
+        xs: Any,
+        state: Any = None,
+        lengths: Any = None,
+        rng: np.random.Generator | None = None,
+        context: Any = None,
+        notes: bool = False,
+    ) -> tuple[Tensor, State] | tuple[Tensor, State, dict[str, Any]]:
         self._check_cells()
         xs = self._checked(as_tensor(xs))
         context = self._context(context, xs.shape[1])
@@ -126,33 +181,63 @@ class Recurrent(Module):
         rows = None if lengths is None else checked_lengths(xs, lengths)
         rng = None if rng is None else init.generator(rng)
         steps = len(xs) if rows is None else int(rows.max(initial=0))
-        if not steps:
-            return self._nothing_read(xs, states, context), self._by_name(states)
+        listener = layers_listener()
+        noted: dict[str, list[Tensor]] | None = {} if notes or listener is not None else None
+        if steps:
+            outputs = self._stacked(xs, states, rows, steps, rng, context, noted)
+        else:
+            outputs = self._nothing_read(xs, states, context)
+        found = LayerNotes(noted or {}, xs.shape[0] * xs.shape[1] if rows is None else int(rows.sum()))
+        if listener is not None:
+            listener.append(found)
+        state = self._by_name(states)
+        if not notes:
+            return outputs, state
+        return outputs, state, {name: _joined(parts) for name, parts in found.columns.items()}
+
+    def _stacked(
+        self,
+        xs: Tensor,
+        states: list[State],
+        rows: HostArray | None,
+        steps: int,
+        rng: np.random.Generator | None,
+        context: Any,
+        noted: dict[str, list[Tensor]] | None,
+    ) -> Tensor:
+        """The layers, one on another, over so many `steps`: the outputs (T,B,D*H). New states take the places of those
+        in `states`, and notes, where they are wanted, are put into `noted`."""
         paddings: list[Padding | None] = [None] * self.directions
         if rows is not None and rows.min() < steps:
             paddings = [Padding(rows, xs, bool(direction)) for direction in range(self.directions)]
         outputs: Tensor = xs[:steps] if steps < len(xs) else xs
         for number in range(self.num_layers):
-            inputs = outputs
+            below = outputs
             if number and rng is not None and self.dropout:
-                inputs = ops.dropout(inputs, self.dropout, rng)
+                below = ops.dropout(below, self.dropout, rng)
+            inputs: Tensor = self.norms[number](below) if self.norms else below
             if paddings[0] is not None:
                 inputs = paddings[0].filled(inputs)
             parts = []
             for direction, padding in enumerate(paddings):
                 k = number * self.directions + direction
                 with label("layer", number), self._direction(direction), label("cell", type(self.cells[k]).__name__):
-                    ys, states[k] = self._run(self.cells[k], inputs, states[k], padding, bool(direction), rng, context)
+                    ys, states[k], notes = self._run(
+                        self.cells[k], inputs, states[k], padding, bool(direction), rng, context, noted is not None
+                    )
                 parts.append(ys)
+                if noted is not None:
+                    for name, column in notes.items():
+                        live = column if paddings[0] is None else _zero_in_padding(paddings[0], column)
+                        noted.setdefault(name, []).append(_as_long(live, len(xs)))
             outputs = parts[0] if len(parts) == 1 else ops.concatenate(parts, axis=-1)
-            if self.residual and outputs.shape == inputs.shape:
-                outputs = outputs + inputs
+            if self.residual and outputs.shape == below.shape:
+                outputs = outputs + below
+        if len(self.norms) > self.num_layers:
+            outputs = self.norms[-1](outputs)
         if paddings[0] is not None:
-            outputs = ops.where(paddings[0].live, outputs, 0.0)
-        if steps < len(xs):
-            rest = xp(xs.data).zeros((len(xs) - steps, *outputs.shape[1:]), dtype=outputs.dtype)
-            outputs = ops.concatenate([outputs, rest])
-        return outputs, self._by_name(states)
+            outputs = _zero_in_padding(paddings[0], outputs)
+        return _as_long(outputs, len(xs))
 
     def _direction(self, number: int) -> AbstractContextManager[None]:
         """Its label, where there are two."""
@@ -167,15 +252,39 @@ class Recurrent(Module):
         return ops.broadcast_to(ops.where(False, total, 0.0), (*xs.shape[:2], self.output_size))
 
     @property
+    def states(self) -> list[str]:
+        """The names of the states that the layer returns, in their order: those of its cells, each once."""
+        return [*dict.fromkeys(name for cell in self.cells for name in cell.states)]
+
+    @property
     def batch_axes(self) -> tuple[int, ...]:
         """Of each state that the layer returns, the axis of its rows: 0 where it is a tuple, of layers that differ in
         size, and otherwise 1, behind the layers."""
-        shapes = [cell.state_shapes for cell in self.cells]
-        return tuple(1 if len(set(column)) == 1 else 0 for column in zip(*shapes, strict=True))
+        shapes: dict[str, set[tuple[int, ...]]] = {}
+        for cell in self.cells:
+            for name, shape in zip(cell.states, cell.state_shapes, strict=True):
+                shapes.setdefault(name, set()).add(shape)
+        return tuple(1 if len(shapes[name]) == 1 else 0 for name in self.states)
+
+    def initial_state(self, batch_size: int) -> State:
+        """Where a sequence begins, as the layer takes and returns states: zeros, or what its cells say
+        (`Cell.initial_state`). To begin anew in some rows of a batch, take these there:
+
+            fresh = layer.initial_state(B)
+            state = tuple(ops.where(begins[:, None], f, s) for f, s in zip(fresh, state))    # begins (B,)
+
+        Raises ValueError for a batch size below 0, TypeError where a cell's own is not a Tensor for each state."""
+        if isinstance(batch_size, bool) or not isinstance(batch_size, int | np.integer) or batch_size < 0:
+            raise ValueError(f"batch_size must be a whole number of at least 0, got {batch_size!r}")
+        return self._by_name([cell.beginning(int(batch_size)) for cell in self.cells])
 
     def _by_name(self, states: list[State]) -> State:
         """The states of the cells as the layer returns them."""
-        return tuple(_joined([each[i] for each in states]) for i in range(len(self.cells[0].states)))
+        columns: dict[str, list[Tensor]] = {}
+        for cell, state in zip(self.cells, states, strict=True):
+            for name, part in zip(cell.states, state, strict=True):
+                columns.setdefault(name, []).append(part)
+        return tuple(map(_joined, columns.values()))
 
     def _run(
         self,
@@ -186,47 +295,50 @@ class Recurrent(Module):
         backward: bool,
         rng: np.random.Generator | None,
         context: Any,
-    ) -> tuple[Tensor, State]:
-        """One cell over the whole sequence: outputs (S,B,H) and the last state."""
+        noted: bool,
+    ) -> tuple[Tensor, State, StepNotes]:
+        """One cell over the whole sequence: outputs (S,B,H), the last state, and what was noted (S,B,...)."""
         if backward:
             xs = ops.flip(xs, 0)
         masks = self._masks(cell, xs, state, padding, rng)
-        step = _advancing(cell, masks.recurrent, padding, context)
+        step = advancing(cell, masks.recurrent, padding, context)
         if masks.keep:
-            step = _zoned_out(step, cell)
+            step = zoned_out(step, cell)
         elif self.zoneout:
-            step = _zoned_out_on_average(step, cell, self.zoneout)
-        inputs = _Inputs(xs, masks.live, masks.starting, masks.keep)
+            step = zoned_out_on_average(step, cell, self.zoneout)
+        inputs = Inputs(xs, masks.live, masks.starting, masks.keep, masks.noise)
         if padding is None:
-            last, ys = self._scanned(cell, _putting_out(cell, step), state, inputs, backward)
+            last, out = self._scanned(cell, putting_out(cell, step, noted), state, inputs, backward)
         elif backward:
-            step = _beginning_late(step, state)
+            step = beginning_late(step, state)
             first = tuple(padding.lent(padding.live[0], s) for s in state)
-            last, ys = self._scanned(cell, _putting_out(cell, step), first, inputs, backward, padding, state)
+            last, out = self._scanned(cell, putting_out(cell, step, noted), first, inputs, backward, padding, state)
             last = tuple(padding.begun_or(s, i) for s, i in zip(last, state, strict=True))
         else:
-            step = _lending(step, padding)
+            step = lending(step, padding)
             if not is_recording() or (self.checkpoint_every is not None and self.truncate is None):
-                driven: Any = _standing_still(cell, step)
-                last, ys = self._scanned(cell, driven, state, inputs, backward, padding, state)
+                driven = putting_out(cell, step, noted, still=True)
+                last, out = self._scanned(cell, driven, state, inputs, backward, padding, state)
             else:  # every state is wanted, for the rows that end there; a gradient needs most of them anyway
-                driven = _putting_out_states(cell, step)
-                _, (ys, every) = self._scanned(cell, driven, state, inputs, backward, padding, state)
-                last = tuple(padding.last(s, i) for s, i in zip(every, state, strict=True))
-        return (ops.flip(ys, 0) if backward else ys), last
+                driven = putting_out(cell, step, noted, every_state=True)
+                _, out = self._scanned(cell, driven, state, inputs, backward, padding, state)
+                last = tuple(padding.last(s, i) for s, i in zip(out[2], state, strict=True))
+        ys, notes, _ = out
+        if backward:
+            return ops.flip(ys, 0), last, {name: ops.flip(column, 0) for name, column in notes.items()}
+        return ys, last, notes
 
     def _scanned(
         self,
         cell: Cell,
-        driven: Callable[[State, _Inputs], Any],
+        driven: Callable[[State, Inputs], tuple[State, PutOut]],
         first: State,
-        inputs: _Inputs,
+        inputs: Inputs,
         backward: bool,
         padding: Padding | None = None,
         initial: State = (),
-    ) -> tuple[State, Any]:
+    ) -> tuple[State, PutOut]:
         """`scan` of this layer's kind, traced where somebody traces."""
-        driven.__qualname__ = f"{type(cell).__name__}.step"  # as warnings call it
         options: dict[str, Any] = {"truncate": self.truncate, "checkpoint_every": self.checkpoint_every}
         if (tracer := current_trace()) is None:
             return scan(driven, first, inputs, **options)
@@ -235,7 +347,7 @@ class Recurrent(Module):
 
     def _masks(
         self, cell: Cell, xs: Tensor, state: State, padding: Padding | None, rng: np.random.Generator | None
-    ) -> _Masks:
+    ) -> Masks:
         """All that one cell is masked with over the sequence."""
         recurrent: tuple[Tensor, ...] = ()
         keep: tuple[Tensor, ...] = ()
@@ -246,11 +358,27 @@ class Recurrent(Module):
             zoned = [s for name, s in zip(cell.states, state, strict=True) if name not in cell.kept.split()]
             drawn = (rng.random((len(xs), *s.shape), dtype=np.float32) < self.zoneout for s in zoned)
             keep = tuple(Tensor(xp(xs.data).asarray(each)) for each in drawn)
+        noise = self._noise(cell, xs, rng)
         if padding is None:
-            return _Masks(recurrent, keep, (), ())
+            return Masks(recurrent, keep, (), (), noise)
         keep = tuple(padding.filled(each) for each in keep)
+        noise = rebuild(noise, map(padding.filled, flat(noise)))
         live = (padding.live,) if recurrent or not padding.backward else ()
-        return _Masks(recurrent, keep, live, (padding.starting,) if padding.backward else ())
+        return Masks(recurrent, keep, live, (padding.starting,) if padding.backward else (), noise)
+
+    def _noise(self, cell: Cell, xs: Tensor, rng: np.random.Generator | None) -> Any:
+        """What a step that reads noise gets over the whole sequence: a Tensor (S,B,...), or a tuple of them; None while
+        evaluating."""
+        if rng is None or not cell.reads_noise:
+            return None
+        parts = []
+        for shape in checked_rows(cell, "noise_shapes", cell.noise_shapes):
+            drawn = np.asarray(cell.draw_noise(rng, (*xs.shape[:2], *shape)))
+            if drawn.shape != (*xs.shape[:2], *shape) or drawn.dtype.kind not in "fiub":
+                own = f"{type(cell).__name__}.draw_noise must return numbers of the shape {(*xs.shape[:2], *shape)}"
+                raise TypeError(f"{own}, got {drawn.dtype} of {drawn.shape}")
+            parts.append(Tensor(xp(xs.data).asarray(drawn.astype(xs.dtype))))
+        return parts[0] if len(parts) == 1 else tuple(parts)
 
     def _context(self, context: Any, batch: int) -> Any:
         """The context as Tensors. Raises TypeError where one is missing or nothing reads it, ValueError for another
@@ -270,7 +398,7 @@ class Recurrent(Module):
 
     def _check_cells(self) -> None:
         """Raises where a cell was put in another's place that does not fit: TypeError for what is none, ValueError for
-        one of other states or sizes."""
+        one of other sizes."""
         if len(self.cells) != self.num_layers * self.directions:
             expected = f"{self.num_layers * self.directions}, by layer and direction, got {len(self.cells)}"
             raise ValueError(f"{type(self).__name__}.cells must be {expected}")
@@ -281,9 +409,6 @@ class Recurrent(Module):
                 where = f"{type(self).__name__}.cells[{k}]"
                 if not isinstance(cell, Cell):
                     raise TypeError(f"{where} must be a Cell, got {type(cell).__name__}")
-                if cell.state != self.cells[0].state:
-                    states = f"the states of cells[0] ({self.cells[0].state})"
-                    raise ValueError(f"{where} must have {states}, got a {type(cell).__name__} of {cell.state}")
                 if cell.input_size != size:
                     raise ValueError(f"{where} must have input_size {size}, as what is below it, got {cell.input_size}")
             size = sum(cell.output_size for cell in layer)
@@ -301,165 +426,91 @@ class Recurrent(Module):
         return xs
 
     def _initial(self, state: Any, xs: Tensor) -> list[State]:
-        """The state of each cell: zeros, or the slices of the given one."""
-        batch = xs.shape[1]
-        zeros = [cell.initial_state(batch) for cell in self.cells]
+        """The state of each cell: that with which it begins, or its slices of the given one."""
+        beginnings = [cell.beginning(xs.shape[1]) for cell in self.cells]
         if state is None:
-            return zeros
-        names = self.cells[0].states
+            return beginnings
+        names = self.states
         given = state if isinstance(state, tuple | list) else (state,)
         if len(given) != len(names):
             raise ValueError(
                 f"{type(self).__name__}: state must be a tuple of {len(names)} ({', '.join(names)}), got {len(given)}"
             )
-        columns = []
-        for i, (name, value) in enumerate(zip(names, given, strict=True)):
-            column = list(value) if isinstance(value, tuple | list) else list(ops.unstack(as_tensor(value)))
-            expected = [zero[i].shape for zero in zeros]
-            if [tuple(part.shape) for part in column] != expected:
-                raise ValueError(
-                    f"{type(self).__name__}: state {name!r} must have the shape {(len(expected), *expected[0])}, "
-                    f"got {tuple(value.shape) if hasattr(value, 'shape') else [tuple(p.shape) for p in column]}"
-                )
-            columns.append([as_tensor(part) for part in column])
-            wrong = [part.dtype for part in columns[-1] if part.dtype != xs.dtype]
-            if wrong:
-                raise TypeError(
-                    f"{type(self).__name__}: state {name!r} must have the layer's dtype {xs.dtype}, got {wrong[0]}; "
-                    "cast one of them with astype"
-                )
-        return [tuple(each) for each in zip(*columns, strict=True)]
+        columns = {name: iter(self._column(name, v, xs)) for name, v in zip(names, given, strict=True)}
+        return [tuple(next(columns[name]) for name in cell.states) for cell in self.cells]
+
+    def _column(self, name: str, value: Any, xs: Tensor) -> list[Tensor]:
+        """One of the states, in its parts for the cells that have it."""
+        column = list(value) if isinstance(value, tuple | list) else list(ops.unstack(as_tensor(value)))
+        shapes = [cell.state_shapes[cell.states.index(name)] for cell in self.cells if name in cell.states]
+        expected = [(xs.shape[1], *shape) for shape in shapes]
+        if [tuple(part.shape) for part in column] != expected:
+            raise ValueError(
+                f"{type(self).__name__}: state {name!r} must have the shape {(len(expected), *expected[0])}, "
+                f"got {tuple(value.shape) if hasattr(value, 'shape') else [tuple(p.shape) for p in column]}"
+            )
+        parts = [as_tensor(part) for part in column]
+        if wrong := [part.dtype for part in parts if part.dtype != xs.dtype]:
+            raise TypeError(
+                f"{type(self).__name__}: state {name!r} must have the layer's dtype {xs.dtype}, got {wrong[0]}; "
+                "cast one of them with astype"
+            )
+        return parts
 
 
-class _Masks(NamedTuple):
-    """What is drawn, or known, of a sequence before it begins. `recurrent` is put on the state where gates read it, a
-    mask (B,R) for each; `keep` has for each state under zoneout which entries stay as they were, (S,B,H) booleans.
-    `live` holds which rows are within their length, `starting` which rows begin, (S,B,1) booleans. All are empty where
-    there are none, or none is asked for."""
-
-    recurrent: tuple[Tensor, ...]
-    keep: tuple[Tensor, ...]
-    live: tuple[Tensor, ...]
-    starting: tuple[Tensor, ...]
-
-
-class _Inputs(NamedTuple):
-    """What a step is given beside the state: of x and of the masks the part for its time step."""
-
-    x: Tensor
-    live: tuple[Tensor, ...]
-    starting: tuple[Tensor, ...]
-    keep: tuple[Tensor, ...]
+def _layers(cell: Any, hidden_size: Any, num_layers: int | None) -> list[tuple[type[Cell], Any]]:
+    """The class and the size of each layer."""
+    kinds = list(cell) if isinstance(cell, list | tuple) else [cell]
+    if not kinds or not all(isinstance(kind, type) and issubclass(kind, Cell) for kind in kinds):
+        raise TypeError(f"cell must be a class made with Cell, or a list of such, got {cell!r}")
+    sizes = list(hidden_size) if isinstance(hidden_size, Sequence) else [hidden_size]
+    if not sizes:
+        raise ValueError("hidden_size must be a size, or a list with one per layer, got an empty list")
+    for what, listed in (("hidden sizes", hidden_size), ("cells", cell)):
+        if isinstance(listed, Sequence) and num_layers not in (None, len(listed)):
+            raise ValueError(f"num_layers must be {len(listed)}, the number of {what}, got {num_layers}")
+    if isinstance(cell, Sequence) and isinstance(hidden_size, Sequence) and len(kinds) != len(sizes):
+        raise ValueError(f"hidden_size must have one size for each of the {len(kinds)} cells, got {len(sizes)}")
+    count = init.size("num_layers", num_layers or max(len(kinds), len(sizes)) if num_layers is None else num_layers)
+    kinds, sizes = (each * count if len(each) == 1 else each for each in (kinds, sizes))
+    return list(zip(kinds, sizes, strict=True))
 
 
-_Step = Callable[[State, _Inputs], State]
-
-
-def _advancing(cell: Cell, masks: tuple[Tensor, ...], padding: Padding | None, context: Any) -> _Step:
-    """The equations of the cell, to be wrapped by what the layer adds to them."""
-    if masks and padding is not None:
-        return _advancing_padded(cell, masks, padding, context)
-    if masks:
-        cell = cell.masked(masks)
-
-    def advanced(old: State, given: _Inputs) -> State:
-        return cell.advance(given.x, old, context)
-
-    return advanced
-
-
-def _advancing_padded(cell: Cell, masks: tuple[Tensor, ...], padding: Padding, context: Any) -> _Step:
-    """A padded step has the masks of the longest row too, since it computes on its state."""
-    lent = [padding.of_longest(mask) for mask in masks]
-
-    def advanced(old: State, given: _Inputs) -> State:
-        (live,) = given.live
-        here = tuple(ops.where(live, own, other) for own, other in zip(masks, lent, strict=True))
-        return cell.masked(here).advance(given.x, old, context)
-
-    return advanced
-
-
-def _zoned_out(step: _Step, cell: Cell) -> _Step:
-    """Entries that were drawn keep their old value (Krueger et al. 2017, eq. 4)."""
-    names, kept = cell.states, cell.kept.split()
-
-    def zoned_out(old: State, given: _Inputs) -> State:
-        new, keep = step(old, given), iter(given.keep)
-        named = zip(names, old, new, strict=True)
-        return tuple(n if name in kept else ops.where(next(keep), o, n) for name, o, n in named)
-
-    return zoned_out
-
-
-def _zoned_out_on_average(step: _Step, cell: Cell, rate: float) -> _Step:
-    """The expectation of that, for evaluation."""
-    names, kept = cell.states, cell.kept.split()
-
-    def averaged(old: State, given: _Inputs) -> State:
-        named = zip(names, old, step(old, given), strict=True)
-        return tuple(n if name in kept else rate * o + (1 - rate) * n for name, o, n in named)
-
-    return averaged
-
-
-def _lending(step: _Step, padding: Padding) -> _Step:
-    """Rows past their length go on from the longest row's state."""
-
-    def from_the_longest(old: State, given: _Inputs) -> State:
-        (live,) = given.live
-        return step(tuple(padding.lent(live, o) for o in old), given)
-
-    return from_the_longest
-
-
-def _beginning_late(step: _Step, initial: State) -> _Step:
-    """Rows begin where their padding ends, each from a state of its own."""
-
-    def from_the_initial(old: State, given: _Inputs) -> State:
-        (starting,) = given.starting
-        return step(tuple(ops.where(beside(starting, o), i, o) for i, o in zip(initial, old, strict=True)), given)
-
-    return from_the_initial
-
-
-# --- The step as `scan` wants it: the new state, and what it puts out ---
-
-
-def _putting_out(cell: Cell, step: _Step) -> Callable[[State, _Inputs], tuple[State, Tensor]]:
-    """The output alone."""
-
-    def driven(old: State, given: _Inputs) -> tuple[State, Tensor]:
-        new = step(old, given)
-        return new, cell.output(*new)
-
-    return driven
-
-
-def _putting_out_states(cell: Cell, step: _Step) -> Callable[[State, _Inputs], tuple[State, tuple[Tensor, State]]]:
-    """The output and every state."""
-
-    def driven(old: State, given: _Inputs) -> tuple[State, tuple[Tensor, State]]:
-        new = step(old, given)
-        return new, (cell.output(*new), new)
-
-    return driven
-
-
-def _standing_still(cell: Cell, step: _Step) -> Callable[[State, _Inputs], tuple[State, Tensor]]:
-    """The output; rows past their length keep their state."""
-
-    def driven(old: State, given: _Inputs) -> tuple[State, Tensor]:
-        (live,) = given.live
-        new = step(old, given)
-        return tuple(ops.where(beside(live, n), n, o) for n, o in zip(new, old, strict=True)), cell.output(*new)
-
-    return driven
+def _options_of_each(kinds: Iterable[type[Cell]], given: dict[str, Any]) -> dict[type[Cell], dict[str, Any]]:
+    """Of the options for cells those that each class takes; where there is one class, all. Raises ValueError for an
+    option of a cell that is called as one of the layer's, which it could never be given."""
+    names = {kind: inspect.signature(kind.setup).parameters for kind in kinds}
+    of_layer = inspect.signature(Recurrent.__init__).parameters
+    for kind, own in names.items():
+        if both := [name for name in [*own][1:] if name in of_layer and name != "cell_options"]:
+            told = f"an option {both[0]!r}, which is one of the layer's: give it another name"
+            raise ValueError(f"{kind.__name__}.setup has {told}{place_of(kind.setup)}")
+    if len(names) == 1:
+        return {kind: given for kind in names}
+    taken = {kind: {name: value for name, value in given.items() if name in own} for kind, own in names.items()}
+    if left := given.keys() - set().union(*taken.values()) - {"init"}:
+        classes = ", ".join(kind.__name__ for kind in names)
+        raise TypeError(f"none of {classes} has an option {sorted(left)[0]!r}")
+    every = {"init": given["init"]} if "init" in given else {}
+    return {kind: own | every for kind, own in taken.items()}
 
 
 def _joined(parts: list[Tensor]) -> Any:
-    """One Tensor with the layers in front, or a tuple where their sizes differ."""
+    """One Tensor with the cells in front, or a tuple where their shapes differ."""
     return ops.stack(parts) if len({part.shape for part in parts}) == 1 else tuple(parts)
+
+
+def _zero_in_padding(padding: Padding, values: Tensor) -> Tensor:
+    """(S,B,...), with 0 in padding."""
+    return ops.where(beside(padding.live, values, 2), values, 0.0)
+
+
+def _as_long(values: Tensor, steps: int) -> Tensor:
+    """(S,B,...) -> (T,B,...), with zeros after the longest row's end."""
+    if len(values) == steps:
+        return values
+    rest = xp(values.data).zeros((steps - len(values), *values.shape[1:]), dtype=values.dtype)
+    return ops.concatenate([values, rest])
 
 
 class RNN(Recurrent):

@@ -12,7 +12,7 @@ from tinygrad_rnn.loops.kernels import writes, writes_where_it_reads
 from tinygrad_rnn.loops.places import Home, Place
 from tinygrad_rnn.loops.products import sum_of_products
 from tinygrad_rnn.loops.program import Equation, Var
-from tinygrad_rnn.loops.scratch import Buffer, Scratch, allocate_scratch, last_uses
+from tinygrad_rnn.loops.scratch import Scratch, ScratchBuffer, allocate_scratch, last_uses
 
 DTYPE = np.dtype(np.float64)
 B, H, G = 2, 3, 3  # rows, units, and slices of a stack
@@ -162,7 +162,7 @@ def test_a_sigmoid_works_where_its_argument_lies_if_nobody_reads_that_again() ->
     scratch = step.scratch()
     first, second = (scratch.workplaces[e] for e in step.equations[1:])
     assert second is a
-    assert isinstance(first, Buffer) and first != scratch.buffer_of[a]
+    assert isinstance(first, ScratchBuffer) and first != scratch.buffer_of[a]
 
 
 def test_a_sigmoid_never_works_where_its_result_lies() -> None:
@@ -172,7 +172,7 @@ def test_a_sigmoid_never_works_where_its_result_lies() -> None:
     scratch = step.scratch()
     assert scratch.buffer_of[results[1]] == scratch.buffer_of[a]  # nobody reads that again
     for e in step.equations[1:]:
-        assert isinstance(work := scratch.workplaces[e], Buffer) and work != scratch.buffer_of[e.outs[0]]
+        assert isinstance(work := scratch.workplaces[e], ScratchBuffer) and work != scratch.buffer_of[e.outs[0]]
 
 
 def test_a_sigmoid_of_a_slice_leaves_a_run_alone_that_is_read_later() -> None:
@@ -291,7 +291,9 @@ class Memory:
         assert writes_where_it_reads(e) or cells.isdisjoint(seen)
         if e in self.scratch.workplaces:
             work = self.scratch.workplaces[e]
-            near = {(work.name, i) for i in range(work.shape[0])} if isinstance(work, Buffer) else self.cells(work)
+            near = (
+                {(work.name, i) for i in range(work.shape[0])} if isinstance(work, ScratchBuffer) else self.cells(work)
+            )
             assert e.primitive is ops.sigmoid or near.isdisjoint(seen)
             assert near.isdisjoint(self.cells(out))
             self.now.update(dict.fromkeys(near))

@@ -6,7 +6,8 @@ import numpy as np
 
 import tinygrad_rnn.ops as ops
 from tinygrad_rnn.models import init
-from tinygrad_rnn.models.cell import Cell, Gate
+from tinygrad_rnn.models.cell import Cell
+from tinygrad_rnn.models.gate import Gate
 from tinygrad_rnn.ops import sigmoid, softmax, softplus, tanh
 from tinygrad_rnn.tensor import Parameter, Tensor
 

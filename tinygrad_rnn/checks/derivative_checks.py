@@ -85,7 +85,7 @@ def _strays(subject: Subject) -> list[Any]:
 
     def step(state: Any, x: Any) -> Any:
         new = cell.advance(x, state, context)
-        return new, cell.output(*new)
+        return new, cell.put_out(x, new)
 
     try:
         program, _, _ = record_step(step, cell.initial_state(BATCH), Tensor(subject.xs))

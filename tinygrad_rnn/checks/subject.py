@@ -77,7 +77,7 @@ class Subject:
         state = tuple(Tensor(0.5 * rng.standard_normal(s.shape)) for s in cell.initial_state(batch))
         with no_grad():
             new = cell.advance(x, state, as_read(context_of(cell, batch, rng)))
-            return [part.numpy().copy() for part in (*new, cell.output(*new))]
+            return [part.numpy().copy() for part in (*new, cell.put_out(x, new))]
 
     def run(
         self, layer: Recurrent, xs: Any, start: Any = None, context: list[Any] | None = None, **options: Any

@@ -19,7 +19,7 @@ from tinygrad_rnn.buffers import empty_buffer
 from tinygrad_rnn.loops.kernels import KERNELS, kernel_name, writes
 from tinygrad_rnn.loops.layout import Env, Layout
 from tinygrad_rnn.loops.program import Equation, Var
-from tinygrad_rnn.loops.scratch import Buffer, Scratch, allocate_scratch
+from tinygrad_rnn.loops.scratch import Scratch, ScratchBuffer, allocate_scratch
 
 _ARITHMETIC = frozenset({ops.add, ops.sub, ops.mul, ops.div, ops.maximum, ops.minimum})
 
@@ -153,7 +153,7 @@ class _Calls:
         """Where a function works and writes, as arguments of the call."""
         workplace = self.scratch.workplaces.get(equation)
         if workplace is not None:
-            yield workplace.name if isinstance(workplace, Buffer) else self.name(workplace)
+            yield workplace.name if isinstance(workplace, ScratchBuffer) else self.name(workplace)
         yield f"out={self.name(equation.outs[0])}"
 
     def _function(self, equation: Equation) -> str:

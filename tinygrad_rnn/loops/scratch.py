@@ -25,7 +25,7 @@ from tinygrad_rnn.loops.products import sum_of_products
 from tinygrad_rnn.loops.program import Equation, Var
 
 
-class Buffer(NamedTuple):
+class ScratchBuffer(NamedTuple):
     """An array that a loop has for the time that it runs."""
 
     name: str
@@ -37,11 +37,11 @@ class Buffer(NamedTuple):
 class Scratch:
     """What lies in which buffer."""
 
-    buffers: list[Buffer] = field(default_factory=list)
+    buffers: list[ScratchBuffer] = field(default_factory=list)
     """All that a loop needs."""
-    buffer_of: dict[Var, Buffer] = field(default_factory=dict)
+    buffer_of: dict[Var, ScratchBuffer] = field(default_factory=dict)
     """By the value that lies in it: a stack, or a value that lies in none."""
-    workplaces: dict[Equation, Buffer | Var] = field(default_factory=dict)
+    workplaces: dict[Equation, ScratchBuffer | Var] = field(default_factory=dict)
     """Where a function works that needs room for more than its result: a buffer, or where a value lies."""
 
 
@@ -78,7 +78,7 @@ class _Allocation:
             holder = self._holder(v)
             self.end[holder] = max(self.end.get(holder, 0), at)
         self.scratch = Scratch()
-        self.free: dict[tuple[tuple[int, ...], np.dtype[Any]], list[Buffer]] = {}
+        self.free: dict[tuple[tuple[int, ...], np.dtype[Any]], list[ScratchBuffer]] = {}
         for at, equation in enumerate(equations):
             self._place(equation, at)
 
@@ -112,7 +112,7 @@ class _Allocation:
                 workplaces[equation] = apart = self._take(out.shape, out.dtype)
                 self._free(apart)
 
-    def _buffer(self, v: Var) -> Buffer | None:
+    def _buffer(self, v: Var) -> ScratchBuffer | None:
         """In which buffer a value lies, if in any."""
         return self.scratch.buffer_of.get(self._holder(v))
 
@@ -128,16 +128,16 @@ class _Allocation:
 
     # --- Buffers ---
 
-    def _take(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Buffer:
+    def _take(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> ScratchBuffer:
         """One that is free, the last that became so, or a new one."""
         waiting = self.free.get((shape, dtype))
         if waiting:
             return waiting.pop()
-        buffer = Buffer(f"s{len(self.scratch.buffers)}", shape, dtype)
+        buffer = ScratchBuffer(f"s{len(self.scratch.buffers)}", shape, dtype)
         self.scratch.buffers.append(buffer)
         return buffer
 
-    def _free(self, buffer: Buffer) -> None:
+    def _free(self, buffer: ScratchBuffer) -> None:
         self.free.setdefault((buffer.shape, buffer.dtype), []).append(buffer)
 
     def _give_back(self, dying: Iterable[Var]) -> None:

@@ -1,0 +1,86 @@
+"""Gate: one affine sum of what a cell reads."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from tinygrad_rnn.models import init
+from tinygrad_rnn.models.module import Module
+from tinygrad_rnn.surroundings import label
+from tinygrad_rnn.tensor import Parameter, Tensor
+
+
+class Gate(Module):
+    """x @ U + b + h @ W: (B,I), (B,H) -> (B,H), with U (I,H), W (H,H), b (H,), and where a cell wants one a second
+    bias c (H,) beside W. `reads="x"` leaves out h and W, `reads="h"` leaves out x and U; `size` is another number of
+    columns than H. `mask`, of h's shape, multiplies h: the layer sets it for recurrent dropout."""
+
+    mask: Tensor | None = None
+    c: Parameter | None = None
+    U: Parameter
+    W: Parameter
+
+    def __init__(
+        self,
+        name: str,
+        input_size: int,
+        hidden_size: int,
+        *,
+        dtype: Any = np.float32,
+        rng: np.random.Generator | None = None,
+        scheme: str = "default",
+        reads: str = "xh",
+        size: int | None = None,
+    ) -> None:
+        if reads not in ("xh", "x", "h"):
+            raise ValueError(f"gate {name!r} must read xh, x or h, got {reads!r}")
+        first, second = SCHEMES[scheme]
+        rng = init.generator(rng)
+        size = hidden_size if size is None else init.size("size", size)
+        self.name, self.reads = name, reads
+        if "x" in reads:
+            self.U = Parameter(first(rng, (input_size, size)), dtype=dtype, name=f"{name}.U")
+        if "h" in reads:
+            self.W = Parameter(second(rng, (hidden_size, size)), dtype=dtype, name=f"{name}.W")
+        self.b = Parameter(np.zeros(size), dtype=dtype, name=f"{name}.b")
+
+    def __call__(self, *inputs: Tensor) -> Tensor:
+        """The whole sum: `gate(x, h)`, or of the one that it reads. Raises TypeError for another number of them."""
+        if len(inputs) != len(self.reads):
+            raise TypeError(f"gate {self.name!r} reads {', '.join(self.reads)}, got {len(inputs)} inputs")
+        with label("gate", self.name):
+            if self.reads == "h":
+                return self._of_h(inputs[0]) + self.b
+            return self._of_x(inputs[0]) + self._of_h(inputs[1]) if self.reads == "xh" else self._of_x(inputs[0])
+
+    def input(self, x: Tensor) -> Tensor:
+        """The part that does not depend on the state: x @ U + b."""
+        with label("gate", self.name):
+            return self._of_x(x)
+
+    def recurrent(self, h: Tensor) -> Tensor:
+        """The part that does: h @ W (+ c)."""
+        with label("gate", self.name):
+            return self._of_h(h)
+
+    def _of_x(self, x: Tensor) -> Tensor:
+        return x @ self.U + self.b
+
+    def _of_h(self, h: Tensor) -> Tensor:
+        if self.mask is not None:
+            if h.shape[:1] != self.mask.shape[:1]:
+                rows = f"{self.mask.shape[0]} rows, got {h.shape[0]}"
+                raise ValueError(f"gate {self.name!r}: with recurrent dropout it must read the whole batch of {rows}")
+            h = h * self.mask
+        product = h @ self.W
+        return product if self.c is None else product + self.c
+
+
+SCHEMES: dict[str, tuple[Callable[..., Any], Callable[..., Any]]] = {
+    "default": (init.glorot, init.orthogonal),
+    "wildml": (init.wildml, init.wildml),
+}
+"""By the name of the constructor's `init`: how U and W are drawn."""
