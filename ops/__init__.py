@@ -82,6 +82,7 @@ from tinygrad_rnn.ops.shapes import stack as stack
 from tinygrad_rnn.ops.shapes import swapaxes as swapaxes
 from tinygrad_rnn.ops.shapes import transpose as transpose
 from tinygrad_rnn.ops.shapes import unstack as unstack
+from tinygrad_rnn.ops.surrogates import straight_through as straight_through
 from tinygrad_rnn.tape import astype as astype
 from tinygrad_rnn.tape import broadcast_to as broadcast_to
 from tinygrad_rnn.tape import sum_to as sum_to
@@ -160,6 +161,7 @@ __all__ = [
     "square",
     "squeeze",
     "stack",
+    "straight_through",
     "sub",
     "sum",
     "sum_to",

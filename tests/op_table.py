@@ -214,6 +214,12 @@ def _(draw: Draw, name: str) -> Call:
     return Call(getattr(ops, name), (numbers(draw, a_shape(draw), -4, 4, away=kinks),), expected=expected)
 
 
+@entry("straight_through")
+def _(draw: Draw, name: str) -> Call:
+    # Of one argument, as which it is what its gradient says.
+    return Call(lambda x: ops.straight_through(x, x), (numbers(draw, a_shape(draw)),), expected=lambda x: x)
+
+
 @entry("leaky_relu")
 def _(draw: Draw, name: str) -> Call:
     x, slope = numbers(draw, a_shape(draw), away=(0,)), draw(st.sampled_from([0.01, 0.3, 2.0]))

@@ -19,6 +19,7 @@ import tinygrad_rnn
 from tinygrad_rnn import Tensor, compiled, detect_anomaly, engines, label, no_grad, ops, recording, trace
 from tinygrad_rnn.inspection import tracing
 from tinygrad_rnn.loops import scanning
+from tinygrad_rnn.loops.recorder import Recorder
 from tinygrad_rnn.models import GRU
 from tinygrad_rnn.surroundings import BARE, PerThread, current_surroundings, is_recording, recording_with
 
@@ -60,7 +61,7 @@ def everything() -> Iterator[None]:
             trace(),
             label("layer", 3),
             detect_anomaly(),
-            recording_with(lambda *_: None),
+            recording_with(Recorder()),
             recording(False),
         ):
             stack.enter_context(manager)

@@ -11,7 +11,7 @@ import pytest
 
 import tinygrad_rnn as tg
 from tinygrad_rnn import Tensor, ops, trace
-from tinygrad_rnn.loops.recorder import CannotRecord
+from tinygrad_rnn.loops.placeholders import CannotRecord
 from tinygrad_rnn.models import GRU, LSTM, RNN, Cell, LanguageModel, Recurrent
 from tinygrad_rnn.models.variants import AdaptiveTimeCell, MinGRUCell, MultiplicativeLSTMCell, PeepholeLSTMCell, RANCell
 

@@ -7,10 +7,10 @@ anew, however it is started: it inherits no `no_grad()`, `label`, `detect_anomal
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar, Token
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 V = TypeVar("V")
 
@@ -18,8 +18,15 @@ Where = tuple[tuple[str, Any], ...]
 """A place, from the outside in: (("layer", 0), ("cell", "GRUCell"), ("step", 3), ("gate", "z"))."""
 
 
-OpRecorder = Callable[[Any, tuple[Any, ...], dict[str, Any]], Any]
-"""Takes down an op instead of computing it: `recorder(primitive, args, params)` returns what stands for its result."""
+class OpRecorder(Protocol):
+    """Takes down ops instead of computing them."""
+
+    def __call__(self, primitive: Any, args: tuple[Any, ...], params: dict[str, Any]) -> Any:
+        """Takes down one op, and returns what stands for its result."""
+
+    def gradients(self, out: Any, seed: Any, variables: Sequence[Any]) -> list[Any]:
+        """Takes down the backward pass that carries the gradient `seed` of `out` to `variables`; None for one on which
+        it does not depend."""
 
 
 class _Thread(threading.local):

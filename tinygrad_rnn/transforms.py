@@ -8,15 +8,15 @@ from typing import Any, overload
 
 import tinygrad_rnn.ops as ops
 from tinygrad_rnn.backend import xp
-from tinygrad_rnn.surroundings import is_recording, recording
-from tinygrad_rnn.tape import Alias, Leaf, Node, walk
+from tinygrad_rnn.surroundings import current_surroundings, is_recording, recording
+from tinygrad_rnn.tape import Alias, Leaf, Node, _alias, walk
 from tinygrad_rnn.tensor import Tensor, as_tensor, wrap
 
 Function = Callable[..., Any]
 
 
 def _variables(tensors: tuple[Any, ...], argnums: tuple[int, ...], name: str) -> tuple[list[Any], list[Node]]:
-    """The arguments, with those of `argnums` under new names, and these names' nodes."""
+    """The arguments, with those of `argnums` under new names, and these names' nodes, if there is a tape."""
     arguments: list[Any] = list(tensors)
     nodes: list[Node] = []
     if len({position % len(tensors) for position in argnums if tensors}) < len(argnums) and tensors:
@@ -27,6 +27,9 @@ def _variables(tensors: tuple[Any, ...], argnums: tuple[int, ...], name: str) ->
         x = as_tensor(tensors[position])
         if x.dtype.kind != "f":
             raise TypeError(f"{name}: argument {position} must hold floating-point numbers, got dtype {x.dtype}")
+        if current_surroundings.get().recorder is not None:
+            arguments[position] = _alias(x)
+            continue
         node = Alias(x)
         arguments[position] = Tensor.wrap(x.data, node)
         nodes.append(node)
@@ -49,7 +52,10 @@ def _direction(name: str, v: Any, x: Any) -> Tensor:
 
 def _depends_on_more(out: Tensor, nodes: list[Node]) -> bool:
     """Whether `out` was made from anything on the tape besides the variables `nodes`: a Parameter, or a variable
-    of an enclosing derivative. Only then can somebody want to differentiate a derivative of `out` again."""
+    of an enclosing derivative. Only then can somebody want to differentiate a derivative of `out` again. Of a step that
+    is being recorded, anybody may."""
+    if current_surroundings.get().recorder is not None:
+        return True
     if any(node.parents[0] is not None for node in nodes):
         return True
     oldest = min((node.number for node in nodes), default=0)
@@ -67,6 +73,10 @@ def _depends_on_more(out: Tensor, nodes: list[Node]) -> bool:
 
 def _backward(out: Tensor, seed: Tensor, inputs: list[Tensor], nodes: list[Node], open_: bool) -> tuple[Tensor, ...]:
     """The gradients of `inputs` (zeros where `out` does not depend on one), recorded where that can matter."""
+    recorder = current_surroundings.get().recorder
+    if recorder is not None:
+        taken_down = recorder.gradients(out, seed, inputs)
+        return tuple(ops.zeros_like(x) if g is None else g for g, x in zip(taken_down, inputs, strict=True))
     recorded = is_recording() and (open_ or seed.node is not None)
     found = walk(out.node, seed if recorded else seed.data, wrap=wrap if recorded else None, retain=True, targets=nodes)
     return tuple(

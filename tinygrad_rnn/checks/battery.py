@@ -18,6 +18,7 @@ CHECKS: dict[str, Check] = {
     "the step depends on its arguments alone": equality_checks.step_is_a_function,
     "first derivatives = finite differences": derivative_checks.first_derivatives,
     "second derivatives = finite differences": derivative_checks.second_derivatives,
+    "gradients stop nowhere": derivative_checks.gradients_go_through,
     "every parameter takes part": derivative_checks.parameters_take_part,
     "compiled = plain loop, values and gradients": equality_checks.compiled_as_plain_loop,
     "two halves with the carried state = the whole": equality_checks.halves_as_whole,

@@ -10,8 +10,12 @@ import numpy as np
 from tinygrad_rnn.checks.derivatives import gradient_along
 from tinygrad_rnn.checks.differences import KinkError, compare_with_differences
 from tinygrad_rnn.checks.rows import Remark
-from tinygrad_rnn.checks.subject import BATCH, Subject, as_read, name_in_cell, told
-from tinygrad_rnn.loops.recorder import CannotRecord, record_step
+from tinygrad_rnn.checks.stops import Held, LinesOfStops
+from tinygrad_rnn.checks.subject import BATCH, Subject, as_read, name_in_cell, noise_of, told
+from tinygrad_rnn.loops.placeholders import CannotRecord
+from tinygrad_rnn.loops.recorder import record_step
+from tinygrad_rnn.models.recurrent import Recurrent
+from tinygrad_rnn.surroundings import recording
 from tinygrad_rnn.tape import Box
 from tinygrad_rnn.tensor import Tensor
 
@@ -23,7 +27,7 @@ def first_derivatives(subject: Subject) -> str:
     """Every entry of the gradient, and again where inputs are large."""
 
     def check() -> str:
-        return compare_with_differences(subject.weighed_results, _by_told_name(subject), FIRST, "the derivative")
+        return _compared(subject, subject.weighed_results, FIRST, "the derivative")
 
     figure = despite_kinks(subject, check)
     kept = subject.xs
@@ -39,12 +43,60 @@ def second_derivatives(subject: Subject) -> str:
     """Every entry of the gradient of the gradient's product with a random direction."""
 
     def check() -> str:
-        named = _by_told_name(subject)
         rng = np.random.default_rng(4)
-        along = gradient_along(subject.bent_results(), [rng.standard_normal(a.shape) for a in named.values()])
-        return compare_with_differences(along, named, SECOND, "the second derivative")
+        directions = [rng.standard_normal(a.shape) for a in subject.named().values()]
+
+        def along(layer: Recurrent) -> Callable[..., Tensor]:
+            return gradient_along(subject.bent_results(layer), directions)
+
+        return _compared(subject, along, SECOND, "the second derivative")
 
     return despite_kinks(subject, check)
+
+
+def _compared(
+    subject: Subject, function_of: Callable[[Recurrent], Callable[..., Tensor]], tolerance: float, which: str
+) -> str:
+    """The gradient of a function of a layer against its finite differences; where the step stops gradients, against
+    those with what is stopped held."""
+    declared = None
+    if lines_of_stops(subject):
+        held = Held()
+        layer = subject.made(cell=held.kind(subject.cell))
+        with held.noting():
+            subject.results_here(layer)
+        declared = held.put_in_place(function_of(layer))
+    return compare_with_differences(function_of(subject.layer), _by_told_name(subject), tolerance, which, declared)
+
+
+def gradients_go_through(subject: Subject) -> str:
+    """Where a step stops gradients, that is said: it may be meant, and may not."""
+    if lines := lines_of_stops(subject):
+        raise Remark(f"stopped or replaced, on purpose? {'; '.join(lines)}")
+    return "nothing stops them"
+
+
+def lines_of_stops(subject: Subject) -> list[str]:
+    """The lines of the step in which gradients stop; none where it cannot be recorded."""
+    recorder = LinesOfStops()
+    try:
+        with recording():
+            record_step(_step_of(subject), subject.layer.cells[0].beginning(BATCH), Tensor(subject.xs), recorder)
+    except CannotRecord:
+        return []
+    return [*recorder.lines]
+
+
+def _step_of(subject: Subject) -> Callable[[Any, Any], Any]:
+    """The step of the cell, as `scan` has it."""
+    cell, context = subject.layer.cells[0], as_read(subject.context)
+    noise = noise_of(cell, BATCH, np.random.default_rng(0))
+
+    def step(state: Any, x: Any) -> Any:
+        new = cell.advance(x, state, context, noise)
+        return new, cell.put_out(x, new)
+
+    return step
 
 
 def despite_kinks(subject: Subject, check: Callable[[], str]) -> str:
@@ -81,14 +133,9 @@ def parameters_take_part(subject: Subject) -> str:
 
 def _strays(subject: Subject) -> list[Any]:
     """Tensors that the step closes over and whose gradient is asked for, which are no Parameters of the cell."""
-    cell, context = subject.layer.cells[0], as_read(subject.context)
-
-    def step(state: Any, x: Any) -> Any:
-        new = cell.advance(x, state, context)
-        return new, cell.put_out(x, new)
-
+    cell = subject.layer.cells[0]
     try:
-        program, _, _ = record_step(step, cell.initial_state(BATCH), Tensor(subject.xs))
+        program, _, _ = record_step(_step_of(subject), cell.beginning(BATCH), Tensor(subject.xs))
     except CannotRecord:
         return []
     known = {id(p) for p in cell.parameters()}

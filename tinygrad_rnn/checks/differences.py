@@ -45,14 +45,22 @@ class Point:
         return (self.f(*self.arrays[:i], moved, *self.arrays[i + 1 :]) - self.value) / h
 
 
-def compare_with_differences(f: Callable[..., Tensor], named: dict[str, Array], tolerance: float, which: str) -> str:
-    """Every entry of the gradient of `f`, at the arrays that are `named`, against finite differences: the figure for
-    the row of the table. `which` is how messages begin ("the derivative"). Raises GradientError, which names all inputs
-    by which a derivative is wrong; it is a KinkError where each of them is wrong at a kink."""
+def compare_with_differences(
+    f: Callable[..., Tensor],
+    named: dict[str, Array],
+    tolerance: float,
+    which: str,
+    declared: Callable[..., Tensor] | None = None,
+) -> str:
+    """Every entry of the gradient of `f`, at the arrays that are `named`, against finite differences of `f`, or of the
+    function that the gradient is `declared` to be of: the figure for the row of the table. `which` is how messages
+    begin ("the derivative"). Raises GradientError, which names all inputs by which a derivative is wrong; it is a
+    KinkError where each of them is wrong at a kink."""
     arrays = list(named.values())
+    of = f if declared is None else declared
 
     def value(*xs: Any) -> float:
-        return float(f(*map(Tensor, xs)).item())
+        return float(of(*map(Tensor, xs)).item())
 
     point = Point(value, arrays, value(*arrays))
     gradient = grad(f, tuple(range(len(arrays))))(*map(Tensor, arrays))

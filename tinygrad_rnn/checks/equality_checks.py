@@ -192,7 +192,7 @@ def other_sizes(subject: Subject) -> str:
 def dropout_reproducible(subject: Subject) -> str:
     """The same generator gives the same numbers, another one others."""
     masked = any("h" in gate.reads for gate in subject.layer.cells[0].all_gates())
-    kinds = {"dropout": 0.5, "zoneout": 0.5} | ({"recurrent_dropout": 0.5} if masked else {})
+    kinds: dict[str, Any] = {"dropout": 0.5, "zoneout": 0.5} | ({"recurrent_dropout": 0.5} if masked else {})
     layer = subject.made(num_layers=2, **kinds)
     first, again, other = (subject.run(layer, subject.xs, rng=np.random.default_rng(seed))[0] for seed in (5, 5, 6))
     require(np.isfinite(first).all(), "outputs are not finite")

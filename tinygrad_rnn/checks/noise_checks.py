@@ -8,9 +8,10 @@ import numpy as np
 
 import tinygrad_rnn.ops as ops
 from tinygrad_rnn.checks.rows import Remark
-from tinygrad_rnn.checks.subject import BATCH, Subject, as_read, told
+from tinygrad_rnn.checks.subject import BATCH, Subject, as_read, noise_of, told
+from tinygrad_rnn.loops.placeholders import CannotRecord
 from tinygrad_rnn.loops.program import Equation, Program
-from tinygrad_rnn.loops.recorder import CannotRecord, record_step
+from tinygrad_rnn.loops.recorder import record_step
 from tinygrad_rnn.ops.products import _einsum
 from tinygrad_rnn.tensor import Tensor
 
@@ -34,12 +35,13 @@ def recurrent_dropout_on_products(subject: Subject) -> str:
         return "no gate reads a state"
     masks = [Tensor(np.ones((BATCH, gate.W.shape[0]))) for gate in cell.gates_to_mask()]
     masked, context = cell.masked(masks), as_read(subject.context)
+    noise = noise_of(cell, BATCH, np.random.default_rng(0))
 
     def step(state: Any, x: Any) -> Any:
-        return masked.advance(x, state, context), x
+        return masked.advance(x, state, context, noise), x
 
     try:
-        program, _, _ = record_step(step, cell.initial_state(BATCH), Tensor(subject.xs))
+        program, _, _ = record_step(step, cell.beginning(BATCH), Tensor(subject.xs))
     except CannotRecord as error:
         raise Remark(f"not tried: {error}") from None
     of_inputs = {id(gate.U) for gate in cell.all_gates() if "x" in gate.reads}  # whatever a gate is given as x

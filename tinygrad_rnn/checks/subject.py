@@ -52,10 +52,10 @@ class Subject:
         self.move()
         return ""
 
-    def made(self, dtype: Any = np.float64, **options: Any) -> Recurrent:
-        """A layer of the cell, every weight drawn anew."""
+    def made(self, dtype: Any = np.float64, cell: type[Cell] | None = None, **options: Any) -> Recurrent:
+        """A layer of the cell, or of another class with its weights, every weight drawn anew."""
         rng = np.random.default_rng([self.seed, 1])
-        layer = Recurrent(self.cell, *self.sizes, **{**self.options, **options, "dtype": dtype, "rng": rng})
+        layer = Recurrent(cell or self.cell, *self.sizes, **{**self.options, **options, "dtype": dtype, "rng": rng})
         for parameter in layer.parameters():
             drawn = parameter.data + SCALE * rng.standard_normal(parameter.shape)
             parameter.data = np.asarray(drawn, parameter.dtype)
@@ -76,7 +76,8 @@ class Subject:
         x = Tensor(rng.standard_normal((batch, cell.input_size)))
         state = tuple(Tensor(0.5 * rng.standard_normal(s.shape)) for s in cell.initial_state(batch))
         with no_grad():
-            new = cell.advance(x, state, as_read(context_of(cell, batch, rng)))
+            context, noise = as_read(context_of(cell, batch, rng)), noise_of(cell, batch, rng)
+            new = cell.advance(x, state, context, noise)
             return [part.numpy().copy() for part in (*new, cell.put_out(x, new))]
 
     def run(
@@ -99,25 +100,30 @@ class Subject:
         parameters = {name_in_cell(name): p.data for name, p in self.layer.named_parameters()}
         return {"the inputs": self.xs} | states | context | parameters
 
-    def weighed_results(self, *values: Tensor) -> Tensor:
-        """The number as a function of all that is `named`."""
-        return _weighed(self._results(*values))
+    def weighed_results(self, layer: Recurrent) -> Callable[..., Tensor]:
+        """The number that a layer makes, as a function of all that is `named`."""
+        return lambda *values: _weighed(self._results(layer, values))
 
-    def bent_results(self) -> Callable[..., Tensor]:
+    def bent_results(self, layer: Recurrent) -> Callable[..., Tensor]:
         """The same with each result slightly curved, as second derivatives want it (see `curved`)."""
-        with no_grad():
-            bends = curvatures(self._results(*map(Tensor, self.named().values())))
-        return lambda *values: _weighed(curved(self._results(*values), bends))
+        bends = curvatures(self.results_here(self.layer))
+        return lambda *values: _weighed(curved(self._results(layer, values), bends))
 
-    def _results(self, *values: Tensor) -> list[Tensor]:
-        """Outputs and last states, of all that is `named`."""
-        names = [name for name, _ in self.layer.named_parameters()]
+    def results_here(self, layer: Recurrent) -> list[Tensor]:
+        """Outputs and last states of a layer where the checks stand."""
+        with no_grad():
+            return self._results(layer, tuple(map(Tensor, self.named().values())))
+
+    def _results(self, layer: Recurrent, values: tuple[Tensor, ...]) -> list[Tensor]:
+        """Outputs and last states of a layer, of all that is `named`."""
+        names = [name for name, _ in layer.named_parameters()]
         given = len(values) - len(names)
-        layer = self.layer.with_values(dict(zip(names, values[given:], strict=True)))
+        layer = layer.with_values(dict(zip(names, values[given:], strict=True)))
         xs, *rest = values[:given]
         start, read = rest[: len(self.start)], iter(rest[len(self.start) :])
         context = as_read([next(read) if part.dtype.kind == "f" else part for part in self.context])
-        outputs, last = layer(xs, tuple(start), context=context)
+        rng = np.random.default_rng(self.seed) if layer.cells[0].reads_noise else None
+        outputs, last = layer(xs, tuple(start), rng=rng, context=context)
         results = [outputs, *flat(last)]
         if self.cell.initial_state is not Cell.initial_state:  # one that may depend on Parameters
             results.append(layer(xs, context=context)[0])
@@ -126,7 +132,7 @@ class Subject:
     def gradients(self) -> dict[str, Any]:
         """The gradient by all that is `named`."""
         named = self.named()
-        found = grad(self.weighed_results, tuple(range(len(named))))(*map(Tensor, named.values()))
+        found = grad(self.weighed_results(self.layer), tuple(range(len(named))))(*map(Tensor, named.values()))
         return {name: g.numpy() for name, g in zip(named, found, strict=True)}
 
 
@@ -139,6 +145,13 @@ def context_of(cell: Cell, batch: int, rng: np.random.Generator) -> list[Any]:
         told = "context_shapes must have the shape of a row of each Tensor of the context that its step reads"
         raise TypeError(f"{type(cell).__name__}.{told}, got {cell.context_shapes!r}")
     return [_drawn(rng, batch, each) for each in cell.context_shapes]
+
+
+def noise_of(cell: Cell, batch: int, rng: np.random.Generator) -> Any:
+    """Noise for one step of so many rows, as a step reads it; None where it reads none."""
+    if not cell.reads_noise:
+        return None
+    return as_read([np.asarray(cell.draw_noise(rng, (1, batch, *shape)))[0] for shape in cell.noise_shapes])
 
 
 def _drawn(rng: np.random.Generator, batch: int, told: Any) -> Any:

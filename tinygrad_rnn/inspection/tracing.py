@@ -16,8 +16,9 @@ import numpy as np
 from tinygrad_rnn.backend import HostArray, to_host, xp
 from tinygrad_rnn.inspection.naming import named_values
 from tinygrad_rnn.inspection.plots import heat_maps
+from tinygrad_rnn.loops.placeholders import CannotRecord, Placeholder
 from tinygrad_rnn.loops.program import Program, Var
-from tinygrad_rnn.loops.recorder import CannotRecord, Placeholder, record_step
+from tinygrad_rnn.loops.recorder import record_step
 from tinygrad_rnn.loops.scanning import perform, scan
 from tinygrad_rnn.loops.trees import flat, rebuild
 from tinygrad_rnn.loops.unrolling import Step, length_of

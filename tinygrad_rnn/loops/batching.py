@@ -20,6 +20,7 @@ from tinygrad_rnn.ops.indexing import Slot, _add_along_axis, _getitem, _parts, _
 from tinygrad_rnn.ops.losses import _binary_cross_entropy, _cross_entropy_rows, _softmax_off_target
 from tinygrad_rnn.ops.reductions import _max, _mean, _min, _step_along, _sum
 from tinygrad_rnn.ops.shapes import _concatenate, _split, _stack, _unstack
+from tinygrad_rnn.ops.surrogates import _straight_through
 from tinygrad_rnn.sums import total
 from tinygrad_rnn.tape import Primitive, _astype, _detached, _truncated
 
@@ -254,6 +255,7 @@ for _primitive in (
     _normal_distribution,
     _binary_cross_entropy,
     _step_along,
+    _straight_through,
 ):
     _rules[_primitive] = _elementwise
 for _primitive in (_sum, _mean, _max, _min, ops.logsumexp, ops.norm):

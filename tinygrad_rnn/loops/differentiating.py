@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator
+from collections.abc import Container
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any
 
+from tinygrad_rnn.loops.placeholders import Placeholder
 from tinygrad_rnn.loops.program import Equation, Program, Var
-from tinygrad_rnn.loops.recorder import CannotRecord, Placeholder, Recorder, frozen
+from tinygrad_rnn.loops.recorder import Recorder, frozen, reading
 from tinygrad_rnn.loops.seeding import Pattern
+from tinygrad_rnn.loops.walking import walk_back
 from tinygrad_rnn.surroundings import recording_with
-from tinygrad_rnn.tape import fitted
 from tinygrad_rnn.tensor import Tensor
 
 
@@ -37,10 +37,9 @@ class Backward:
 def differentiate(
     program: Program, wanted: set[Var], active: set[Var], pattern: Pattern, at_hand: Container[Var] | None = None
 ) -> Backward:
-    """Records the backward step: the walk over the tape once more (`tape.walk`), over the equations of a recorded step
-    instead of nodes, and on placeholders. `wanted` are the states, inputs and captured operands whose gradient is
-    asked for, `active` the values through which it goes there, `pattern` tells of each new state and output whether a
-    gradient comes to it. `at_hand` are the values of the forward step that can be had, where not all can: the others
+    """Records the backward step (see `walk_back`). `wanted` are the states, inputs and captured operands whose gradient
+    is asked for, `active` the values through which it goes there, `pattern` tells of each new state and output whether
+    a gradient comes to it. `at_hand` are the values of the forward step that can be had, where not all can: the others
     are made again."""
     recorder = Recorder(program.count)
     grads: dict[Var, Tensor] = {}
@@ -49,11 +48,9 @@ def differentiate(
         seeds = [recorder.var(v.shape, v.dtype) for v in ends]
         for end, seed, has in zip(ends, seeds, pattern, strict=True):
             if has and end in active:
-                _give(grads, end, Placeholder(seed, recorder))
-        for equation in reversed(program.equations):
-            if equation.graded and any(out in grads for out in equation.outs):
-                for a, share in _shares(equation, grads, active, recorder):
-                    _give(grads, a, share)
+                seeded = Placeholder(seed, recorder)
+                grads[end] = grads[end] + seeded if end in grads else seeded
+        walk_back(program.equations, grads, active, recorder)
 
     equations, same = _each_once(recorder.equations, program.equations)
     if at_hand is not None:
@@ -78,33 +75,6 @@ def differentiate(
     )
 
 
-def _shares(
-    equation: Equation, grads: dict[Var, Tensor], active: set[Var], recorder: Recorder
-) -> Iterator[tuple[Var, Tensor]]:
-    """The arguments of an equation through which a gradient goes, each with its share."""
-    gs = tuple(grads.get(out) for out in equation.outs)
-    outs = tuple(Placeholder(out, recorder) for out in equation.outs)
-    args = [Placeholder(a, recorder) if isinstance(a, Var) else a for a in equation.args]
-    g, out = (gs, outs) if equation.several else (gs[0], outs[0])
-    params = equation.primitive.all_options(args, equation.params)
-    for i, a in enumerate(equation.args):
-        rule = equation.primitive.rule_of(i) if isinstance(a, Var) and a in active else None
-        try:
-            share = None if rule is None else rule(g, out, *args, **params)
-        except CannotRecord as error:  # it is not the step that does so
-            what = str(error).removeprefix("the step ")
-            raise CannotRecord(f"the rule of op {equation.primitive.name!r} {what}").with_traceback(
-                error.__traceback__
-            ) from None
-        if share is not None:
-            yield a, fitted(share, a, partial("op {!r}".format, equation.primitive.name))
-
-
-def _give(grads: dict[Var, Tensor], var: Var, share: Tensor) -> None:
-    """Adds a share to the gradient of a value."""
-    grads[var] = grads[var] + share if var in grads else share
-
-
 def _each_once(backward: list[Equation], forward: list[Equation]) -> tuple[list[Equation], dict[Var, Var]]:
     """The backward equations without twins, and by what the results of those left out are replaced. The twin of a
     forward equation (sigmoid's rule has the 1 - z that a step may have) stands for that too, and comes first: what
@@ -127,14 +97,7 @@ def _each_once(backward: list[Equation], forward: list[Equation]) -> tuple[list[
     first.sort(key=lambda pair: pair[0])
     ordered = [e for _, e in first] + later
     same |= {v: twin for i, e in first for v, twin in zip(forward[i].outs, e.outs, strict=True)}
-    return [_reading(e, same) for e in ordered], same
-
-
-def _reading(e: Equation, others: dict[Var, Var]) -> Equation:
-    """The equation with others in the place of some of the values that it reads."""
-    if others.keys().isdisjoint(e.reads):
-        return e
-    return replace(e, args=tuple(others.get(a, a) if isinstance(a, Var) else a for a in e.args))
+    return [reading(e, same) for e in ordered], same
 
 
 def _key(e: Equation, same: dict[Var, Var]) -> Any:
@@ -164,4 +127,4 @@ def _made_again(
             waiting += [a for a in e.reads if a in makers]
     twins = {out: recorder.var(out.shape, out.dtype) for e in again for out in e.outs}
     first = [replace(e, outs=tuple(twins[out] for out in e.outs)) for e in program.equations if e in again]
-    return [_reading(e, twins) for e in [*first, *equations]]
+    return [reading(e, twins) for e in [*first, *equations]]

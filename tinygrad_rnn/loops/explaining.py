@@ -13,9 +13,9 @@ from tinygrad_rnn.loops.contractions import AxisNumbers, Contraction, contracted
 from tinygrad_rnn.loops.emitting import Emitted
 from tinygrad_rnn.loops.executing import Loop
 from tinygrad_rnn.loops.lookups import Lookup
+from tinygrad_rnn.loops.placeholders import CannotRecord
 from tinygrad_rnn.loops.program import Equation, Program
 from tinygrad_rnn.loops.reading_schedules import INFIX, as_entries, in_short
-from tinygrad_rnn.loops.recorder import CannotRecord
 from tinygrad_rnn.loops.scanning import Heard, listener
 from tinygrad_rnn.loops.segments import BLOCK_BYTES
 from tinygrad_rnn.loops.totals import Term

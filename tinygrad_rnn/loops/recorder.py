@@ -2,69 +2,23 @@
 
 from __future__ import annotations
 
-import math
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from copy import deepcopy
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from tinygrad_rnn.backend import REAL, as_array, is_array
+from tinygrad_rnn.loops.placeholders import CannotRecord, Placeholder
 from tinygrad_rnn.loops.program import Equation, Program, Var
 from tinygrad_rnn.loops.trees import flat, rebuild
 from tinygrad_rnn.loops.unrolling import handed_on
+from tinygrad_rnn.loops.walking import walk_back
 from tinygrad_rnn.surroundings import current_surroundings, recording_with
-from tinygrad_rnn.tape import Box, Primitive, _detached
+from tinygrad_rnn.tape import Box, Primitive, _alias
 from tinygrad_rnn.tensor import Tensor
-
-
-class CannotRecord(RuntimeError):
-    """A step did something that a recording cannot hold: it looked at numbers, or drew random ones."""
-
-
-class Placeholder(Tensor):
-    """A Tensor without numbers, in whose place a Var stands."""
-
-    __slots__ = ("recorder", "var")
-
-    def __init__(self, var: Var, recorder: Recorder) -> None:
-        self.node = None
-        self.var = var
-        self.recorder = recorder
-
-    @property
-    def data(self) -> Any:  # there is none
-        if current_surroundings.get().recorder is not self.recorder:
-            raise CannotRecord("the step keeps a Tensor of one call for another: make it a state")
-        raise CannotRecord("the step looks at the numbers of a Tensor (.data, bool(), item(), a random draw)")
-
-    def detach(self) -> Tensor:
-        return _detached(self)
-
-    @property
-    def requires_grad(self) -> bool:
-        raise CannotRecord("the step asks whether a Tensor requires a gradient")
-
-    @property
-    def xp(self) -> Any:
-        return np
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return self.var.shape
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        return self.var.dtype
-
-    @property
-    def ndim(self) -> int:
-        return len(self.var.shape)
-
-    @property
-    def size(self) -> int:
-        return math.prod(self.var.shape)
 
 
 class Signature:
@@ -120,6 +74,20 @@ class Recorder:
                 self.captured[id(value)] = (self.var(array.shape, array.dtype), value)
             return self.captured[id(value)][0]
         return value.item() if isinstance(value, np.generic) else deepcopy(value)
+
+    def gradients(self, out: Tensor, seed: Tensor, variables: Sequence[Tensor]) -> list[Tensor | None]:
+        """Within the step, the gradients of `variables`, placeholders under new names, when that of `out` is `seed`;
+        None where it does not depend on one."""
+        end = self.lift(out)
+        sought = [self.lift(v) for v in variables]
+        active = set(sought)
+        since = list(self.equations)
+        for e in since:
+            if e.graded and not active.isdisjoint(e.reads):
+                active.update(each for each in e.outs if each.dtype.kind == "f")
+        grads: dict[Var, Tensor] = {end: seed} if end in active else {}
+        walk_back(since, grads, active, self)
+        return [grads.get(v) for v in sought]
 
     def __call__(self, primitive: Primitive[Any], args: tuple[Any, ...], params: dict[str, Any]) -> Any:
         """Takes down one op and returns placeholders for its results."""
@@ -204,22 +172,43 @@ def record_step(
         if new.shape != old.shape or new.dtype != old.dtype:
             was, now = (f"{v.dtype} of {v.shape}" for v in (old, new))
             raise CannotRecord(f"a state changes its shape or dtype, from {was} to {now}")
+    equations, same = _without_aliases(recorder.equations)
     captured = [var for var, _ in recorder.captured.values()]
     specs = tuple(tuple((v.number, v.shape, v.dtype) for v in group) for group in (states, inputs, captured))
     ends = tuple(tuple(v.number for v in group) for group in (new_states, ys))
     program = Program(
-        recorder.equations,
+        equations,
         captured,
         [value for _, value in recorder.captured.values()],
         states,
         inputs,
-        new_states,
-        ys,
+        [same.get(v, v) for v in new_states],
+        [same.get(v, v) for v in ys],
         recorder.count,
         (specs, tuple(recorder.keys), ends),
-        recorder.tags,
+        {name: same.get(v, v) for name, v in recorder.tags.items()},
     )
     return program, new_state, y
+
+
+def _without_aliases(equations: list[Equation]) -> tuple[list[Equation], dict[Var, Var]]:
+    """The equations without those that only give a value another name, as a gradient within the step wants it, and what
+    each of these names stands for."""
+    same: dict[Var, Var] = {}
+    left: list[Equation] = []
+    for e in equations:
+        if e.primitive is _alias:
+            same[e.outs[0]] = same.get(e.args[0], e.args[0])
+        else:
+            left.append(reading(e, same))
+    return left, same
+
+
+def reading(e: Equation, others: dict[Var, Var]) -> Equation:
+    """The equation with others in the place of some of the values that it reads."""
+    if others.keys().isdisjoint(e.reads):
+        return e
+    return replace(e, args=tuple(others.get(a, a) if isinstance(a, Var) else a for a in e.args))
 
 
 def with_numbers_as_tensors(step: Callable[[Any, Any], Any], state: Any, xs: Any) -> Any:

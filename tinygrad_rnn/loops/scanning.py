@@ -22,8 +22,9 @@ from tinygrad_rnn.frames import user_frame, user_lines
 from tinygrad_rnn.loops import checkpointing
 from tinygrad_rnn.loops.changing_numbers import about_changing_numbers
 from tinygrad_rnn.loops.compiling import compiled_program
+from tinygrad_rnn.loops.placeholders import CannotRecord
 from tinygrad_rnn.loops.program import Program, Var
-from tinygrad_rnn.loops.recorder import CannotRecord, record_step, same_recording, with_numbers_as_tensors
+from tinygrad_rnn.loops.recorder import record_step, same_recording, with_numbers_as_tensors
 from tinygrad_rnn.loops.trees import flat, rebuild
 from tinygrad_rnn.loops.unrolling import Step, length_of, unroll
 from tinygrad_rnn.ops import stack, unstack

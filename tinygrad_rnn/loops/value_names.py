@@ -22,8 +22,9 @@ from tinygrad_rnn.loops.compiling import BackwardLoop
 from tinygrad_rnn.loops.executing import Loop
 from tinygrad_rnn.loops.kernels import KERNELS
 from tinygrad_rnn.loops.local_names import watched_locals
+from tinygrad_rnn.loops.placeholders import Placeholder
 from tinygrad_rnn.loops.program import Program, Var
-from tinygrad_rnn.loops.recorder import Placeholder, record_step
+from tinygrad_rnn.loops.recorder import record_step
 from tinygrad_rnn.loops.trees import flat
 from tinygrad_rnn.loops.unrolling import Step
 

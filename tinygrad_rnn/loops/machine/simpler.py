@@ -11,10 +11,12 @@ import numpy as np
 import tinygrad_rnn.ops as ops
 from tinygrad_rnn.loops.batching import options_of
 from tinygrad_rnn.loops.kernels import copy
+from tinygrad_rnn.loops.placeholders import Placeholder
 from tinygrad_rnn.loops.program import Equation, Var
-from tinygrad_rnn.loops.recorder import Placeholder, Recorder
+from tinygrad_rnn.loops.recorder import Recorder
 from tinygrad_rnn.ops.arithmetic import _clip
 from tinygrad_rnn.ops.reductions import _mean, _step_along
+from tinygrad_rnn.ops.surrogates import _straight_through
 from tinygrad_rnn.surroundings import recording_with
 from tinygrad_rnn.tape import Primitive
 
@@ -76,6 +78,7 @@ SIMPLER: dict[Primitive[Any], Callable[..., Any]] = {
     ops.relu: lambda x: ops.maximum(x, 0),
     ops.leaky_relu: lambda x, slope: ops.where(x > 0, x, slope * x),
     ops.elu: lambda x, alpha: ops.where(x > 0, x, alpha * ops.expm1(ops.minimum(x, 0.0))),
+    _straight_through: lambda hard, soft: copy(hard),
     _mean: _mean_of,
     _clip: _clipped,
     _step_along: lambda x, length, step: x * (step / ops.where(length == 0, 1.0, length)),

@@ -13,7 +13,7 @@ from tinygrad_rnn.data.messages import TextError
 from tinygrad_rnn.data.vocabulary import Vocabulary
 from tinygrad_rnn.inspection.page import Reading
 from tinygrad_rnn.inspection.tracing import Trace, trace
-from tinygrad_rnn.loops.recorder import CannotRecord
+from tinygrad_rnn.loops.placeholders import CannotRecord
 from tinygrad_rnn.models import LanguageModel
 from tinygrad_rnn.rowsparse import RowSparse
 from tinygrad_rnn.surroundings import no_grad
