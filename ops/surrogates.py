@@ -17,9 +17,9 @@ _straight_through.vjp(None, lambda g, out, hard, soft: g)
 
 
 def straight_through(hard: Any, soft: Any) -> Any:
-    """`hard`, of any dtype, with the gradient of `soft`, of the same shape: a spike with that of a sigmoid, or a rounded
-    number with that of the number itself (Bengio et al. 2013, section 4; Neftci et al. 2019). Raises ValueError
-    where the shapes differ."""
+    """`hard`, of any dtype, with the gradient of `soft`, of the same shape: a spike with that of a sigmoid, a rounded
+    number with that of the number itself (Bengio et al. 2013, section 4; Neftci et al. 2019). Raises ValueError where
+    the shapes differ."""
     hard, soft = (x if isinstance(x, Box) else as_array(x) for x in (hard, soft))
     if hard.shape != soft.shape:
         raise ValueError(f"straight_through: hard must have the shape {soft.shape} of soft, got {hard.shape}")

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from tinygrad_rnn import Tensor
 from tinygrad_rnn.models import Cell
+from tinygrad_rnn.models.notes import notes_of_step
 
 F8 = NDArray[np.float64]
 Weights = dict[str, F8]
@@ -83,7 +84,10 @@ def given(cell: Cell, seed: int = 0, batch: int = B) -> tuple[F8, list[F8]]:
 
 
 def stepped(cell: Cell, x: F8, states: list[F8]) -> tuple[F8, ...]:
-    return tuple(s.numpy() for s in cell.advance(Tensor(x), tuple(map(Tensor, states))))
+    """The new states, and what is noted."""
+    with notes_of_step(True) as notes:
+        new = cell.advance(Tensor(x), tuple(map(Tensor, states)))
+    return tuple(s.numpy() for s in (*new, *notes.values()))
 
 
 def close(ours: Any, theirs: Any, tolerance: float = 1e-12) -> None:
@@ -97,6 +101,6 @@ def sequence(cell: Cell, xs: F8) -> list[tuple[F8, ...]]:
     states = [s.numpy() for s in cell.initial_state(xs.shape[1])]
     found = []
     for x in xs:
-        states = list(stepped(cell, x, states))
+        states = list(stepped(cell, x, states))[: len(states)]
         found.append(tuple(states))
     return found

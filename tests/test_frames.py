@@ -17,7 +17,7 @@ from tinygrad_rnn.loops import ScanWarning
 from tinygrad_rnn.loops.value_names import named_recording
 from tinygrad_rnn.models import Recurrent
 from tinygrad_rnn.models.variants import VARIANTS
-from tinygrad_rnn.training.cell_files import find_cell
+from tinygrad_rnn.training.cell_files import open_cell
 
 XS = Tensor(np.zeros((3, 2, 4), np.float32))
 
@@ -78,7 +78,7 @@ class Looking(Cell):
 
 def test_a_cell_found_in_a_file_keeps_its_line_in_the_warning_of_a_scan(tmp_path: Path) -> None:
     (tmp_path / "looking.py").write_text(CELL, encoding="utf-8")
-    layer = Recurrent(find_cell(f"{tmp_path / 'looking.py'}:Looking"), 4, 3)
+    layer = Recurrent(open_cell(f"{tmp_path / 'looking.py'}:Looking").cell, 4, 3)
     with pytest.warns(ScanWarning, match=r"looking\.py:10: return tanh\(total\) if total\.numpy"):
         layer(XS)
 

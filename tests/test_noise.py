@@ -11,7 +11,7 @@ import tinygrad_rnn as tg
 import tinygrad_rnn.ops as ops
 from tinygrad_rnn import Parameter, Tensor
 from tinygrad_rnn.models import GRU, LSTM, Cell, GRUCell, Recurrent, RNNCell
-from tinygrad_rnn.models.variants import AdaptiveTimeCell, MemoryCell, PhasedLSTMCell, QRNNCell
+from tinygrad_rnn.models.variants import MemoryCell, PhasedLSTMCell, QRNNCell
 from tinygrad_rnn.ops import tanh
 
 H = 4
@@ -60,16 +60,6 @@ def test_a_phased_lstm_under_zoneout_keeps_its_period(noise: bool) -> None:
     for step in range(1, 9):
         _, state = layer(normal(1, 5, 2, seed=step), state, rng=np.random.default_rng(step) if noise else None)
         np.testing.assert_allclose(np.exp(2j * np.pi * state[2].numpy()), np.exp(2j * np.pi * step / 4), rtol=1e-12)
-
-
-def test_zoneout_does_not_shorten_what_adaptive_time_has_pondered() -> None:
-    xs = normal(1, 5, 2)
-    for noise in (False, True):
-        plain = Recurrent(AdaptiveTimeCell, 2, 3, dtype=np.float64)
-        zoned = Recurrent(AdaptiveTimeCell, 2, 3, zoneout=0.5, dtype=np.float64)
-        rng = np.random.default_rng(0) if noise else None
-        with tg.compiled(False):
-            np.testing.assert_array_equal(zoned(xs, rng=rng)[1][1].numpy(), plain(xs)[1][1].numpy())
 
 
 @pytest.mark.parametrize(("cell", "kept"), [(QRNNCell, [2, 3, 4]), (MemoryCell, [2])])

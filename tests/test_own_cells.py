@@ -18,7 +18,7 @@ from tinygrad_rnn.cli import main
 from tinygrad_rnn.models import Recurrent, checkpoint
 from tinygrad_rnn.tasks.finding import resume_run
 from tinygrad_rnn.tasks.language.opening import load_language_model
-from tinygrad_rnn.training.cell_files import find_cell, open_cell
+from tinygrad_rnn.training.cell_files import open_cell
 from tinygrad_rnn.training.options import OptionError
 from tinygrad_rnn.training.own_sources import OwnSources
 from tinygrad_rnn.training.permits import FileNotRun, Permit
@@ -239,7 +239,7 @@ def test_the_options_of_a_cell_are_those_that_it_was_trained_with(place: Path) -
     file = place / "run" / "last.safetensors"
     assert checkpoint.load(file).meta["cell"]["options"] == {"gain": 1.0}
     (place / "own.py").write_text(CELL.replace("gain: float = 1.0", "gain: float = 9.0"), encoding="utf-8")
-    assert find_cell("own.py:Plain")(2, 3).gain == 9
+    assert open_cell("own.py:Plain").cell(2, 3).gain == 9
     notes: list[str] = []
     run = resume_run(file, notes.append, permit=Permit("own.py:Plain"))
     assert run.model.recurrent.cells[0].gain == 1 and "has changed" in notes[-1]
@@ -288,7 +288,7 @@ def test_a_helper_that_a_step_imports_late_is_found_and_is_the_one_that_was_read
     (tmp_path / "own.py").write_text(source, encoding="utf-8")
     (tmp_path / "late_helper.py").write_text(HELPER, encoding="utf-8")
     before = list(sys.path)
-    cell = find_cell(f"{tmp_path / 'own.py'}:Plain")
+    cell = open_cell(f"{tmp_path / 'own.py'}:Plain").cell
     (tmp_path / "late_helper.py").write_text("raise SystemExit", encoding="utf-8")
     assert Recurrent(cell, 2, 3)([[[1.0, 2.0]]])[0].shape == (1, 1, 3) and sys.path == before
 
@@ -297,7 +297,7 @@ def test_a_cell_that_is_read_again_is_run_as_it_is_now_with_what_it_imports(tmp_
     (tmp_path / "own.py").write_text(CELL, encoding="utf-8")
     for name in ("tanh", "sigmoid"):
         (tmp_path / "own_helper.py").write_text(HELPER.replace("tanh", name), encoding="utf-8")
-        cell = find_cell(f"{tmp_path / 'own.py'}:Plain")
+        cell = open_cell(f"{tmp_path / 'own.py'}:Plain").cell
         assert cell.step.__globals__["squash"].__name__ == name
 
 
@@ -308,13 +308,13 @@ def test_a_compiled_file_beside_the_source_is_never_what_runs(tmp_path: Path) ->
     assert cached and Path(cached).is_file()
     helper.write_text(HELPER, encoding="utf-8")
     (tmp_path / "own.py").write_text(CELL, encoding="utf-8")
-    assert find_cell(f"{tmp_path / 'own.py'}:Plain").__name__ == "Plain"
+    assert open_cell(f"{tmp_path / 'own.py'}:Plain").cell.__name__ == "Plain"
 
 
 def test_the_lines_of_a_cell_are_in_its_tracebacks(tmp_path: Path) -> None:
     (tmp_path / "own.py").write_text(CELL + "\nraise ValueError('no')\n", encoding="utf-8")
     (tmp_path / "own_helper.py").write_text(HELPER, encoding="utf-8")
     with pytest.raises(OptionError, match=r"own\.py cannot be imported: .*own\.py, line \d+: ValueError: no") as told:
-        find_cell(f"{tmp_path / 'own.py'}:Plain")
+        open_cell(f"{tmp_path / 'own.py'}:Plain")
     assert told.value.__cause__ is not None
     assert "raise ValueError('no')" in "".join(traceback.format_exception(told.value.__cause__))

@@ -56,13 +56,11 @@ class MemoryCell(Cell):
 
 class AdaptiveTimeCell(Cell):
     """Graves 2016, eq. 3 to 12: a tanh RNN that takes several steps on one input, until the chances that it gives of
-    being done add up to 1 - `epsilon`, `most` at most; its new state is their mean under these chances. The states: h
-    (B,H), and ponder (B,1), the steps taken so far and the remainders, to be added to a loss with a small weight. How
-    many steps there are depends on values, so it runs as a plain loop."""
+    being done add up to 1 - `epsilon`, `most` at most; its new state is their mean under these chances. It notes
+    "ponder" (B,), the number of steps and the remainder, which is to be added to a loss with a small weight (`--penalty
+    ponder=0.001`). How many steps there are depends on values, so it runs as a plain loop."""
 
     gates = "n"
-    state = "h ponder"
-    kept = "ponder"
 
     def setup(self, epsilon: float = 0.01, most: int = 10) -> None:
         self.epsilon, self.most = init.rate("epsilon", epsilon), init.size("most", most)
@@ -70,13 +68,9 @@ class AdaptiveTimeCell(Cell):
         self.halt.b.data += 1.0  # few steps at the start
         self.fresh = Parameter(np.zeros(self.hidden_size), name="fresh")  # of the flag that the input is new
 
-    @property
-    def state_shapes(self) -> list[tuple[int, ...]]:
-        return [(self.hidden_size,), (1,)]
-
-    def step(self, x: Tensor, h: Tensor, ponder: Tensor) -> tuple[Tensor, Tensor]:
+    def step(self, x: Tensor, h: Tensor) -> Tensor:
         spent, mean = x[:, :1] * 0.0, h * 0.0
-        going = spent == 0
+        ponder, going = spent, spent == 0
         for n in range(self.most):
             total = self.n(x, h)
             h = tanh(total + self.fresh if n == 0 else total)
@@ -89,4 +83,5 @@ class AdaptiveTimeCell(Cell):
             going = ops.logical_and(going, ops.logical_not(done))
             if not going.numpy().any():
                 break
-        return mean, ponder
+        self.note("ponder", ponder[:, 0])
+        return mean

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Callable
 from functools import wraps
@@ -10,10 +11,12 @@ from types import NoneType
 from typing import Any, get_type_hints
 
 import click
+from click.shell_completion import CompletionItem
 
 from tinygrad_rnn.backend import cuda_namespace
 from tinygrad_rnn.cli.saying import echo
 from tinygrad_rnn.engines import ENGINES, Engine
+from tinygrad_rnn.models.cells_by_name import CELLS
 from tinygrad_rnn.models.checkpoint import Checkpoint
 from tinygrad_rnn.training.display import entry
 from tinygrad_rnn.training.engine import loops_by
@@ -116,6 +119,19 @@ def seconds(text: str) -> float:
     return value
 
 
+def complete_cell(_: click.Context, __: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """What a shell offers for a cell: names, behind an opening bracket the options of one, and files."""
+    name, bracket, written = incomplete.partition("(")
+    if bracket and name in CELLS:
+        begun = incomplete[: len(incomplete) - len(written.rpartition(",")[2].lstrip())]
+        named = [*inspect.signature(CELLS[name].setup).parameters][1:]
+        offered = [f"{begun}{each}=" for each in named if f"{each}=" not in written]
+    else:
+        offered = [*CELLS]
+    found = [CompletionItem(each) for each in offered if each.startswith(incomplete)]
+    return found or [CompletionItem(incomplete, type="file")]
+
+
 def run_options(options: type[RunOptions]) -> list[click.Option]:
     """An option of the command line for each field of the options of a run. It is None unless given, so that a resumed
     run can tell what was asked for."""
@@ -136,4 +152,6 @@ def _option(each: About, kind: Any) -> click.Option:
         given["multiple"] = True
     else:
         given["type"] = click.Choice(each.choices) if each.choices else plain
+    if each.name == "cell":
+        given["shell_complete"] = complete_cell
     return click.Option([flag, each.name], **given)

@@ -33,6 +33,7 @@ def new_run(task: Task, note: Note, device: str = "cpu", **given: Any) -> Run:
     run = Run(task, data, device, **given)
     if task.tried:
         try_first_batch(run, note)
+    run.check_penalties()
     return run
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from tinygrad_rnn.models.cell import Cell
 from tinygrad_rnn.models.cells_by_name import CELLS
+from tinygrad_rnn.training.cell_names import name_and_options
 from tinygrad_rnn.training.options import OptionError
 from tinygrad_rnn.training.own_files import run_file
 from tinygrad_rnn.training.own_sources import OwnSources
@@ -27,23 +28,34 @@ class FoundCell:
 
     @property
     def record(self) -> dict[str, Any] | None:
-        """What a checkpoint says of a class from a file, as JSON values."""
+        """What a checkpoint says of a class from a file, as JSON values. Options that are none of these are told by
+        the name of the cell alone."""
         if self.sources is None:
             return None
-        return self.sources.record(self.cell) | {"options": default_options(self.cell) | self.options}
-
-
-def find_cell(name: str) -> type[Cell]:
-    """The cell called "rnn", "gru", "lstm" or "FILE.py:Class". Raises OptionError where there is none."""
-    return open_cell(name).cell
+        given = {name: value for name, value in self.options.items() if _is_simple(value)}
+        return self.sources.record(self.cell) | {"options": default_options(self.cell) | given}
 
 
 def open_cell(name: str, sources: OwnSources | None = None) -> FoundCell:
-    """The cell called so; the file of one of the user's own is run, from `sources` where it has been read already.
-    Raises OptionError where there is none."""
+    """The cell called so, with the options in its name; the file of one of the user's own is run, from `sources` where
+    it has been read already. Raises OptionError where there is none, or it has no such option."""
+    bare, options = name_and_options(name)
     if is_shipped(name):
-        return FoundCell(CELLS[name.lower()])
-    return FoundCell(*run_file("cell", name, Cell, CELLS, sources))
+        found = FoundCell(CELLS[bare.lower()], options=options)
+    else:
+        found = FoundCell(*run_file("cell", bare, Cell, CELLS, sources), options=options)
+    _check_options(name, found)
+    return found
+
+
+def _check_options(name: str, found: FoundCell) -> None:
+    taken = inspect.signature(found.cell.setup).parameters
+    names = [*taken][1:]
+    if any(each.kind is each.VAR_KEYWORD for each in taken.values()):
+        return
+    if unknown := [each for each in found.options if each not in (*names, "init")]:
+        has = f"it has {', '.join(names)}" if names else "it has none"
+        raise OptionError(f"cell {name!r}: {found.cell.__name__} has no option {unknown[0]!r}; {has}")
 
 
 def cell_of_class(cell: type[Cell]) -> tuple[str, FoundCell]:
@@ -59,15 +71,15 @@ def cell_of_class(cell: type[Cell]) -> tuple[str, FoundCell]:
 
 
 def is_shipped(name: str) -> bool:
-    """Whether a cell of that name comes with the package."""
-    return name.lower() in CELLS
+    """Whether a cell of that name, options or none, comes with the package."""
+    return name_and_options(name)[0].lower() in CELLS
 
 
 def default_options(cell: type[Cell]) -> dict[str, Any]:
     """The options of a cell's `setup` and what they are unless told, those that JSON can hold."""
     values = {name: each.default for name, each in inspect.signature(cell.setup).parameters.items()}
-    return {
-        name: value
-        for name, value in values.items()
-        if value is None or isinstance(value, bool | int | str) or (isinstance(value, float) and math.isfinite(value))
-    }
+    return {name: value for name, value in values.items() if _is_simple(value)}
+
+
+def _is_simple(value: Any) -> bool:
+    return value is None or isinstance(value, bool | int | str) or (isinstance(value, float) and math.isfinite(value))

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
 
+from tinygrad_rnn.models.notes import notes_of_layers
 from tinygrad_rnn.ops.rows import Reduction
 from tinygrad_rnn.optim.clipping import clip_by_norm, clip_by_value
 from tinygrad_rnn.optim.optimizer import Optimizer
 from tinygrad_rnn.surroundings import no_grad
 from tinygrad_rnn.tensor import Tensor
+from tinygrad_rnn.training.penalties import Penalties, penalised
 
 Batches = Callable[[int], Iterable[Any]]
 """Gives the batches of an epoch, the same ones each time it is asked for the same epoch."""
@@ -45,7 +47,7 @@ class Progress:
 class Record:
     """One step: the mean `loss` (nats per token, in a language model) over `count` tokens or examples, the gradient's
     norm before clipping, the learning rate, whether the step was applied (not where the gradient was NaN or infinite),
-    and its seconds."""
+    and its seconds. The loss is without the `penalties`, whose means stand here by name."""
 
     step: int
     epoch: int
@@ -56,6 +58,7 @@ class Record:
     applied: bool
     seconds: float
     last_of_epoch: bool
+    penalties: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -90,6 +93,7 @@ def fit(
     rng: np.random.Generator | None = None,
     clip_norm: float | None = None,
     clip_limit: float | None = None,
+    penalties: Penalties | None = None,
 ) -> Iterator[Record]:
     """Trains without end, one Record a step; the caller's `for` decides when to log, to save and to stop. A step whose
     gradient is NaN or infinite is skipped, and the Record says so.
@@ -97,8 +101,9 @@ def fit(
     `carry` starts each batch of an epoch from the last state of the one before, without its history: truncated
     back-propagation through time (Williams & Peng 1990) over contiguous streams. `rng` draws dropout masks;
     `clip_norm` bounds the norm of the whole gradient (Pascanu et al. 2013), `clip_limit` each of its entries.
-    `progress` is kept up to date before each Record is given out. Raises ValueError for an epoch without batches, and
-    for one that is shorter than `progress` says."""
+    `penalties` are weights by name: what the cells note under it (`Cell.note`) is added to the loss, its mean times the
+    weight. `progress` is kept up to date before each Record is given out. Raises ValueError for an epoch without
+    batches, for one that is shorter than `progress` says, and for a penalty that nothing notes."""
     progress = Progress() if progress is None else progress
     while True:
         ahead = _with_last(batches(progress.epoch))
@@ -106,9 +111,16 @@ def fit(
             if number < progress.batch:
                 continue  # done before the run was interrupted
             start = time.perf_counter()
-            loss, count, state = model.batch_loss(batch, rng, progress.state, "mean")
+            means: dict[str, float] = {}
+            if penalties:
+                with notes_of_layers() as noted:
+                    loss, count, state = model.batch_loss(batch, rng, progress.state, "mean")
+                total, means = penalised(loss, noted, penalties)
+            else:
+                loss, count, state = model.batch_loss(batch, rng, progress.state, "mean")
+                total = loss
             optimizer.zero_grad()
-            loss.backward()
+            total.backward()
             norm = clip_by_norm(optimizer.parameters, math.inf if clip_norm is None else clip_norm)
             if clip_limit is not None:
                 clip_by_value(optimizer.parameters, clip_limit)
@@ -130,6 +142,7 @@ def fit(
                 applied=applied,
                 seconds=time.perf_counter() - start,
                 last_of_epoch=last,
+                penalties=means,
             )
         if progress.batch:
             raise ValueError(f"fit: progress is {progress.batch} batches into an epoch that has only {number + 1}")

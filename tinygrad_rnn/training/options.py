@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Self, dataclass_transform, get_type_hints
 from tinygrad_rnn.data.readers import is_encoding
 from tinygrad_rnn.engines import ENGINES
 from tinygrad_rnn.training.option_kinds import LARGEST, as_kind, check_kinds, check_names
+from tinygrad_rnn.training.penalties import are_penalties
 
 
 class OptionError(ValueError):
@@ -44,6 +45,7 @@ POSITIVE = ValueRule("above 0 and finite", lambda value: 0 < value < math.inf)
 NOT_NEGATIVE = ValueRule("at least 0 and finite", lambda value: 0 <= value < math.inf)
 RATE = ValueRule("at least 0 and below 1", lambda value: 0 <= value < 1)
 FRACTION = ValueRule("above 0 and below 1", lambda value: 0 < value < 1)
+PENALTIES = ValueRule("NAME=WEIGHT, as in ponder=0.001, each name once", are_penalties)
 ENCODING = ValueRule("an encoding that Python knows, such as utf-8, cp1252 or utf-16", is_encoding)
 
 
@@ -123,7 +125,8 @@ class RunOptions:
 
     cell: str = option(
         default="gru",
-        help="rnn, gru, lstm, a variant (mgu, janet, peephole-lstm...), or your own: FILE.py:Class.",
+        help="rnn, gru, lstm, a variant (mgu, janet, peephole-lstm...), or your own: FILE.py:Class; its options in "
+        'brackets: "gru(reset=before)".',
         metavar="CELL",
     )
     dtype: str = option(default="float32", help="Type of the numbers.", choices=("float32", "float64"))
@@ -134,6 +137,13 @@ class RunOptions:
     weight_decay: float = option(default=0.0, help="Decoupled weight decay.", rule=NOT_NEGATIVE)
     clip_norm: float = option(default=1.0, help="Largest norm of the whole gradient.", rule=POSITIVE)
     clip_value: float | None = option(default=None, help="Largest entry of the gradient.", rule=POSITIVE)
+    penalty: tuple[str, ...] = option(
+        default=(),
+        help="Adds to the loss of training what the cell notes under a name, with a weight: ponder=0.001. May be given "
+        "several times.",
+        rule=PENALTIES,
+        metavar="NAME=WEIGHT",
+    )
     schedule: str = option(
         default="halve", help="Of the learning rate; halve: when the validation loss rises.", choices=SCHEDULES
     )

@@ -13,6 +13,7 @@ from tinygrad_rnn.data.messages import Note
 from tinygrad_rnn.models.cells_by_name import CELLS
 from tinygrad_rnn.models.recurrent import Recurrent
 from tinygrad_rnn.training.cell_files import FoundCell, default_options, is_shipped, open_cell
+from tinygrad_rnn.training.cell_names import name_and_options
 from tinygrad_rnn.training.options import OptionError
 from tinygrad_rnn.training.own_files import file_and_class
 from tinygrad_rnn.training.own_sources import OwnSources
@@ -49,20 +50,23 @@ def permitted_cell(
     the names in `reserved` are the model's and not the cell's. Raises FileNotRun where it is in a file that `permit`
     does not allow to run, OptionError where the cell named is of no use. `note` is told where it is not the cell that
     the model was trained with."""
+    bare, options = name_and_options(name)
+    named, others = (None, {}) if permit.cell is None else name_and_options(permit.cell)
     if is_shipped(name):
-        if permit.cell is not None and permit.cell.lower() != name.lower():
+        if named is not None and (named.lower(), others or options) != (bare.lower(), options):
             raise OptionError(f"{path}: the model's cell is {name}, got {permit.cell!r}")
         return open_cell(name)
-    if permit.cell is not None and is_shipped(permit.cell):
+    if named is not None and is_shipped(named):
         raise OptionError(f"{path}: the model's cell is {name}, got {permit.cell!r}")
-    if permit.cell is None:
-        found = open_cell(*trusted("cell", path, name, record, permit.trust, CELLS))
+    if named is None:
+        found = open_cell(*trusted("cell", path, bare, record, permit.trust, CELLS))
     else:
-        found = open_cell(permit.cell)
+        found = open_cell(named)
+    options = options | others
     if record is None or found.sources is None:
-        return found
+        return replace(found, options=options)
     tell_changes("cell", record, found.sources, found.cell, note)
-    return replace(found, options=_kept_options(record, found, reserved))
+    return replace(found, options=_kept_options(record, found, reserved) | options)
 
 
 def cell_not_run(path: Path, name: str, record: Mapping[str, Any] | None) -> FileNotRun | None:
@@ -70,7 +74,7 @@ def cell_not_run(path: Path, name: str, record: Mapping[str, Any] | None) -> Fil
     if is_shipped(name):
         return None
     try:
-        trusted("cell", path, name, record, False, CELLS)
+        trusted("cell", path, name_and_options(name)[0], record, False, CELLS)
     except FileNotRun as error:
         return error
     return None

@@ -67,6 +67,7 @@ class Reporter(Listener):
 
     def step(self, record: Record) -> None:
         told = asdict(record)
+        told |= {f"penalty {name}": mean for name, mean in told.pop("penalties").items()}
         self.log.write({"event": "step", **{self.run.task.counted if k == "count" else k: v for k, v in told.items()}})
         self.count += record.count
         self.loss += record.loss * record.count

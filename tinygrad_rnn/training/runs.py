@@ -13,6 +13,7 @@ import numpy as np
 
 from tinygrad_rnn.data.messages import Note
 from tinygrad_rnn.models import checkpoint
+from tinygrad_rnn.models.notes import notes_of_layers
 from tinygrad_rnn.optim.schedules import Schedule
 from tinygrad_rnn.surroundings import no_grad
 from tinygrad_rnn.training.building import build_model, load_weights, model_of, seeds_of
@@ -23,6 +24,7 @@ from tinygrad_rnn.training.fitting import Evaluation, Progress, Record, fit
 from tinygrad_rnn.training.measuring import Measured, measure
 from tinygrad_rnn.training.optimizers import make_optimizer, make_schedule
 from tinygrad_rnn.training.options import OptionError, RunOptions
+from tinygrad_rnn.training.penalties import penalised, penalties_of
 from tinygrad_rnn.training.places import found_files, places_of
 from tinygrad_rnn.training.saved_runs import KEEP_NUMBERS, id_of_run, refused, tables_to_json
 from tinygrad_rnn.training.task import Task, TaskLearner
@@ -115,7 +117,18 @@ class Run:
             rng=self.noise,
             clip_norm=options.clip_norm,
             clip_limit=options.clip_value,
+            penalties=penalties_of(options.penalty),
         )
+
+    def check_penalties(self) -> None:
+        """Raises OptionError for a penalty of which no cell of the model notes anything."""
+        if penalties := penalties_of(self.options.penalty):
+            with no_grad(), notes_of_layers() as noted:
+                loss, _, _ = TaskLearner(self.task, self.model).batch_loss(self.batches(0)[0], None, None, "mean")
+                try:
+                    penalised(loss, noted, penalties)
+                except ValueError as error:
+                    raise OptionError(str(error)) from None
 
     def validate(self) -> Measured:
         """Evaluates the model as it is on the validation part; nothing of the run changes."""
