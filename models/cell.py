@@ -121,6 +121,10 @@ class Cell(Module):
 
     if not TYPE_CHECKING:
 
+        def __getattr__(self, name: str) -> Any:
+            gates = ", ".join(part.partition(":")[0] for part in self.gates.split()) or "none"
+            raise AttributeError(f"{type(self).__name__} has no {name!r}: of its gates ({gates}) none is called so")
+
         def setup(self) -> None:
             """Adds Parameters beyond the gates' and takes options; `self.rng` draws initial weights here."""
 
@@ -131,6 +135,12 @@ class Cell(Module):
         def output(self, *state: Tensor) -> Tensor:
             """What the layer above sees: the first state unless a subclass says otherwise. It may take x first."""
             return state[0]
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The dtype of the weights, which inputs and states share."""
+        weight = self._weight()
+        return np.dtype(self._dtype) if weight is None else weight.dtype
 
     @property
     def output_size(self) -> int:
@@ -167,13 +177,13 @@ class Cell(Module):
         """Where a sequence begins: a Tensor (B,H) for each state, of zeros unless a subclass says otherwise, in the
         dtype and on the device of the weights."""
         weight = self._weight()
-        lib, dtype = (np, self._dtype) if weight is None else (weight.xp, weight.dtype)
+        lib, dtype = np if weight is None else weight.xp, self.dtype
         shapes = checked_rows(self, "state_shapes", self.state_shapes, len(self.states))
         return tuple(Tensor(lib.zeros((batch_size, *shape), dtype=dtype)) for shape in shapes)
 
     def beginning(self, batch_size: int) -> tuple[Tensor, ...]:
         """What `initial_state` returns. Raises TypeError where that is not a Tensor for each state, of its shape."""
-        return checked_beginning(self, batch_size, self.initial_state(batch_size))
+        return checked_beginning(self, batch_size, self.dtype, self.initial_state(batch_size))
 
     def advance(
         self, x: Tensor, state: tuple[Tensor, ...], context: Any = None, noise: Any = None

@@ -31,14 +31,40 @@ def place_of(function: Any) -> str:
 
 
 def check_declarations(cell: type[Cell]) -> None:
-    """Raises TypeError, ValueError where a class made with Cell names its gates and states in a way that cannot be."""
+    """Raises TypeError, ValueError where a class made with Cell names its gates and states in a way that cannot be, or
+    a method of it cannot be called as it will be."""
     _check_names(cell)
     for name in _PROPERTIES:
         declared = inspect.getattr_static(cell, name)
         if callable(declared):
             place = place_of(declared)
             raise TypeError(f"{cell.__name__}.{name} must be a property: write @property above it{place}")
+    states = cell.state.split()
     _check_order(cell)
+    read = {name: None for name in _READ if name in inspect.signature(cell.step).parameters}
+    _check_call(cell, "step", ["x", *states], read)
+    _check_call(cell, "output", ["x", *states] if reads_x(cell) else states, {})
+    _check_call(cell, "initial_state", ["batch_size"], {})
+
+
+def check_constructor(cell: type[Cell]) -> None:
+    """Raises TypeError where a class made with Cell has a constructor of its own that cannot be called as Cell's is."""
+    try:
+        inspect.signature(cell).bind(1, 1, dtype=None, rng=None)
+    except TypeError as error:
+        own = f"{cell.__name__}.__init__ must take what Cell's takes, (input_size, hidden_size, *, dtype, rng, ...)"
+        told = "options and Parameters are for setup(self, ...), which Cell's constructor calls"
+        raise TypeError(f"{own}; {told}; {error}{place_of(cell.__init__)}") from None
+
+
+def _check_call(cell: type[Cell], name: str, given: list[str], read: dict[str, None]) -> None:
+    method = inspect.getattr_static(cell, name)
+    itself = [] if isinstance(method, staticmethod | classmethod) else ["self"]
+    try:
+        inspect.signature(getattr(cell, name)).bind(*itself, *given, **read)
+    except TypeError as error:
+        told = f"{name}({', '.join(['self', *given, *read])})"
+        raise TypeError(f"{cell.__name__}.{name} must be {told}; {error}{place_of(getattr(cell, name))}") from None
 
 
 def _check_names(cell: type[Cell]) -> None:
@@ -90,13 +116,13 @@ def checked_rows(cell: Cell, name: str, shapes: Any, count: int | None = None) -
     many = isinstance(shapes, list | tuple) and count in (None, len(shapes))
     if many and all(isinstance(shape, tuple) for shape in shapes):
         return list(shapes)
-    named = f" for each of its states ({', '.join(cell.states)})" if name == "state_shapes" else "s, shapes of rows"
-    raise TypeError(f"{type(cell).__name__}.{name} must have a tuple{named}, got {shapes!r}")
+    of_what = f"each of its states ({', '.join(cell.states)})" if name == "state_shapes" else "each Tensor"
+    raise TypeError(f"{type(cell).__name__}.{name} must have a tuple for {of_what}, got {shapes!r}")
 
 
-def checked_beginning(cell: Cell, batch_size: int, states: Any) -> tuple[Tensor, ...]:
-    """What `initial_state` returned. Raises TypeError unless it is a tuple with a Tensor of the right shape for each
-    state."""
+def checked_beginning(cell: Cell, batch_size: int, dtype: Any, states: Any) -> tuple[Tensor, ...]:
+    """What `initial_state` returned, in the dtype of the cell. Raises TypeError unless it is a tuple with a Tensor of
+    the right shape for each state."""
     own, place = f"{type(cell).__name__}.initial_state", place_of(type(cell).initial_state)
     if not isinstance(states, tuple) or len(states) != len(cell.states):
         got = f"{len(states)} of them" if isinstance(states, tuple) else f"a {type(states).__name__}"
@@ -107,7 +133,7 @@ def checked_beginning(cell: Cell, batch_size: int, states: Any) -> tuple[Tensor,
         if not isinstance(value, Tensor) or value.shape != expected:
             got = f"{value.shape}" if isinstance(value, Tensor) else f"a {type(value).__name__}"
             raise TypeError(f"{own} must return {name} as a Tensor {expected}, got {got}{place}")
-    return states
+    return tuple(s if s.dtype == dtype or s.dtype.kind != "f" else s.astype(dtype) for s in states)
 
 
 def checked_states(cell: Cell, old: Sequence[Tensor], result: Any, again: Callable[[], Any]) -> tuple[Tensor, ...]:
@@ -125,7 +151,7 @@ def checked_states(cell: Cell, old: Sequence[Tensor], result: Any, again: Callab
         told = f"{own} {name} as a Tensor of {before.dtype} of {before.shape}, got {got}"
         if isinstance(after, Tensor) and after.dtype != before.dtype and after.dtype.kind == "f":
             told += _first_of_another(before.dtype, again)
-        raise TypeError(told)
+        raise TypeError(told if " at " in told else f"{told}{place_of(type(cell).step)}")
     return new
 
 

@@ -132,7 +132,7 @@ class EncoderDecoder(Module):
         checked_lengths(source, lengths)
         outputs, _ = self.encoder(self.dropout(self.source(source), rng), lengths=lengths, rng=rng)
         first = ops.tanh(self.bridge(last(outputs, lengths, self.encoder.directions)))
-        states, begin = [[*cell.initial_state(len(first))] for cell in self.decoder], 0
+        states, begin = [[*cell.beginning(len(first))] for cell in self.decoder], 0
         for layer, number, width in self._bridged():
             states[layer][number] = first[:, begin : begin + width]
             begin += width
@@ -154,7 +154,7 @@ class EncoderDecoder(Module):
             states, h = self._advance(state.states, y, masks)
             return DecoderState(states, None), h, None
         if state.fed is None:
-            query = self.decoder[-1].output(*state.states[-1])
+            query = self._query(state.states[-1])
             found, weights = self.attention(query, *read)
             states, h = self._advance(state.states, ops.concatenate([y, found], axis=-1), masks)
         else:
@@ -162,6 +162,12 @@ class EncoderDecoder(Module):
             found, weights = self.attention(h, *read)
         seen = ops.tanh(self.combined(ops.concatenate([h, found], axis=-1)))
         return DecoderState(states, seen if self.feeds else None), seen, weights
+
+    def _query(self, state: tuple[Tensor, ...]) -> Tensor:
+        """What the last layer puts out of its state, before it reads; of a cell whose output reads x, with zeros."""
+        cell = self.decoder[-1]
+        nothing = Tensor(state[0].xp.zeros((len(state[0]), cell.input_size), state[0].dtype))
+        return cell.put_out(nothing, state)
 
     def _advance(self, states: Any, x: Tensor, masks: Sequence[Tensor]) -> tuple[Any, Tensor]:
         """The stack of cells in one time step: their new states, and the output of the last."""

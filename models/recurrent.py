@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Literal, overload
 
@@ -19,7 +19,7 @@ from tinygrad_rnn.loops.trees import flat, rebuild
 from tinygrad_rnn.models import init
 from tinygrad_rnn.models.cell import Cell
 from tinygrad_rnn.models.cells import GRUCell, LSTMCell, RNNCell
-from tinygrad_rnn.models.contract import checked_rows, place_of
+from tinygrad_rnn.models.contract import check_constructor, checked_rows, place_of
 from tinygrad_rnn.models.layer_steps import (
     Inputs,
     Masks,
@@ -476,9 +476,11 @@ def _layers(cell: Any, hidden_size: Any, num_layers: int | None) -> list[tuple[t
     return list(zip(kinds, sizes, strict=True))
 
 
-def _options_of_each(kinds: Iterable[type[Cell]], given: dict[str, Any]) -> dict[type[Cell], dict[str, Any]]:
+def _options_of_each(kinds: Collection[type[Cell]], given: dict[str, Any]) -> dict[type[Cell], dict[str, Any]]:
     """Of the options for cells those that each class takes; where there is one class, all. Raises ValueError for an
     option of a cell that is called as one of the layer's, which it could never be given."""
+    for kind in kinds:
+        check_constructor(kind)
     names = {kind: inspect.signature(kind.setup).parameters for kind in kinds}
     of_layer = inspect.signature(Recurrent.__init__).parameters
     for kind, own in names.items():

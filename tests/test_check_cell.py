@@ -40,7 +40,7 @@ def test_the_classic_cells_pass(cell: type[Cell]) -> None:
     report = check_cell(cell, 1, 2, show=False)
     assert report.passed
     assert {what for what, held in verdicts(report).items() if held is None} <= {"GPU = CPU"}
-    assert len(report.rows) == 16
+    assert len(report.rows) == 18
 
 
 @pytest.mark.slow
@@ -607,7 +607,7 @@ def test_the_command_prints_the_table_and_exits_with_0_or_1_or_2(tmp_path: Path)
     fine = CliRunner().invoke(main, ["check", f"{path}:Own"])
     assert (fine.exit_code, fine.stderr) == (0, "")
     assert fine.stdout.startswith("Own(2, 3): gates n; states h; 18 weights\n")
-    assert re.search(r"1[56] checks passed\n$", fine.stdout)  # one more where there is a GPU
+    assert re.search(r"1[78] checks passed\n$", fine.stdout)  # one more where there is a GPU
     wrong = CliRunner().invoke(main, ["check", f"{path}:Mixed", "--input-size", "1", "--hidden-size", "1"])
     assert wrong.exit_code == 1
     assert "FAIL  batch rows are independent" in wrong.stdout

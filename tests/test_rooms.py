@@ -176,7 +176,7 @@ def test_training_knows_no_model() -> None:
     """But what every model is made of, and the files that it is saved in."""
     found = {target for name, target in arrows("top", "within") if room_of(name) == "training"}
     models = {target.removeprefix("tinygrad_rnn.models.") for target in found if room_of(target) == "models"}
-    assert models <= {"cell", "cells_by_name", "recurrent", "module", "checkpoint", "whole_files"}
+    assert models <= {"cell", "cells_by_name", "recurrent", "module", "checkpoint", "whole_files", "notes"}
 
 
 def test_only_rooms_that_users_import_from_hand_names_on() -> None:

@@ -103,7 +103,7 @@ def test_what_a_script_gives_becomes_what_a_checkpoint_keeps_or_is_refused(digit
 
     values: dict[str, Any] = {"data": digits, "size": np.int64(3), "scale": np.float32(0.5), "names": [digits]}
     kept = Options(**values).to_json()
-    assert json.loads(json.dumps(kept)) == {**kept, "names": [str(digits)]} and type(kept["size"]) is int
+    assert json.loads(json.dumps(kept)) == {**kept, "names": [str(digits)], "penalty": []} and type(kept["size"]) is int
     assert kept["data"] == str(digits) and kept["names"] == (str(digits),) and Options(scale=2).scale == 2
     wrong: list[tuple[dict[str, Any], str]] = [
         ({"size": "4"}, "size must be a whole number or null, got '4'"),

@@ -16,6 +16,7 @@ BEGINNING = "it can be built and run"
 
 CHECKS: dict[str, Check] = {
     "the step depends on its arguments alone": equality_checks.step_is_a_function,
+    "sequences begin alike in every batch": equality_checks.beginnings,
     "first derivatives = finite differences": derivative_checks.first_derivatives,
     "second derivatives = finite differences": derivative_checks.second_derivatives,
     "gradients stop nowhere": derivative_checks.gradients_go_through,

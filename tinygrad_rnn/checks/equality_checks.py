@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_rnn.backend import DeviceUnavailable, cuda_namespace
-from tinygrad_rnn.checks.rows import Remark, agreement, require
+from tinygrad_rnn.checks.rows import Remark, agreement, require, suspected
 from tinygrad_rnn.checks.subject import (
     BATCH,
     STEPS,
@@ -22,6 +22,7 @@ from tinygrad_rnn.checks.subject import (
 )
 from tinygrad_rnn.loops import compiled
 from tinygrad_rnn.models import checkpoint
+from tinygrad_rnn.models.cell import Cell
 from tinygrad_rnn.models.recurrent import Recurrent
 from tinygrad_rnn.tensor import Tensor
 from tinygrad_rnn.transforms import grad
@@ -35,7 +36,8 @@ _DIFFERS = "the step does something else each time it is called"
 def step_is_a_function(subject: Subject) -> str:
     """The same call gives the same result, whatever was called before, and in another layer."""
     other = subject.made()
-    subject.called(other.cells[0], 1)
+    with suspected(f"one row fails, and {BATCH} do not; is a number of rows written in the step?"):
+        subject.called(other.cells[0], 1)
     for call in range(CALLS):
         for layer in (subject.layer, other):
             cell = layer.cells[0]
@@ -82,7 +84,8 @@ def rows_alone(subject: Subject) -> str:
         xs = subject.xs * factors[:, None]
         start = [s * np.minimum(factors, 1).reshape(-1, *[1] * (s.ndim - 2)) for s in subject.start]
         together += subject.run(layer, xs, start)
-        rows = [subject.run(layer, *_row(subject, xs, start, b)) for b in range(BATCH)]
+        with suspected(f"one row fails, and {BATCH} do not; is a number of rows written in the step?"):
+            rows = [subject.run(layer, *_row(subject, xs, start, b)) for b in range(BATCH)]
         apart += [np.concatenate(parts, axis=1) for parts in zip(*rows, strict=True)]
     context = [part[:2] for part in subject.context]
     pair = subject.run(layer, subject.xs[:, :2], [s[:, :2] for s in subject.start], context)
@@ -93,6 +96,18 @@ def rows_alone(subject: Subject) -> str:
 def _row(subject: Subject, xs: Any, start: list[Any], b: int, length: int | None = None) -> tuple[Any, Any, Any]:
     """One row of a batch, its first `length` steps, the states it starts from, and its context: a batch of one."""
     return xs[:length, b : b + 1], [s[:, b : b + 1] for s in start], [part[b : b + 1] for part in subject.context]
+
+
+def beginnings(subject: Subject) -> str:
+    """Where a sequence begins does not depend on how many do."""
+    cell = subject.layer.cells[0]
+    alone, *others = ([s.numpy() for s in cell.beginning(batch)] for batch in (1, 2, BATCH, 0))
+    for batch in others:
+        for name, one, all_rows in zip(cell.states, alone, batch, strict=True):
+            same = np.array_equal(all_rows, np.broadcast_to(one, all_rows.shape))
+            require(same, f"{name} begins with other numbers in a batch of {len(all_rows)} than in one of 1 row")
+    own = type(cell).initial_state is not Cell.initial_state
+    return "as the cell says" if own else "zeros"
 
 
 # --- Padding ---------------------------------------------------------------------------------------------------
@@ -184,7 +199,8 @@ def other_sizes(subject: Subject) -> str:
     except ValueError as error:
         raise Remark(f"not tried: {error}") from None
     context = context_of(layer.cells[0], 2, subject.rng)
-    outputs, *_ = subject.run(layer, subject.rng.standard_normal((STEPS, 2, sizes[0])), context=context)
+    with suspected(f"{sizes[0]} inputs and {sizes[1]} units fail; is a size written as a number?"):
+        outputs, *_ = subject.run(layer, subject.rng.standard_normal((STEPS, 2, sizes[0])), context=context)
     require(np.isfinite(outputs).all(), "outputs are not finite")
     return f"{sizes[0]} and {sizes[1]}"
 

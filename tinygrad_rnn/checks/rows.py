@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -51,6 +52,32 @@ def require(holds: Any, failure: str) -> None:
     """What `assert` does, under `python -O` as well: there, too, a wrong cell must fail."""
     if not holds:
         raise AssertionError(failure)
+
+
+@contextmanager
+def unchanged(arrays: list[Any], failure: str) -> Iterator[None]:
+    """Within it the arrays cannot be written into: AssertionError, with the line, where somebody tries."""
+    free = [array for array in arrays if isinstance(array, np.ndarray) and array.flags.writeable]
+    for array in free:
+        array.flags.writeable = False
+    try:
+        yield
+    except ValueError as error:
+        if "read-only" not in str(error):
+            raise
+        raise AssertionError(f"{failure}{_place(error)}: make a new Tensor, as with ops.where") from error
+    finally:
+        for array in free:
+            array.flags.writeable = True
+
+
+@contextmanager
+def suspected(failure: str) -> Iterator[None]:
+    """Within it an error of shapes is told with what it is probably of."""
+    try:
+        yield
+    except (ValueError, TypeError, IndexError) as error:
+        raise AssertionError(f"{failure}: {type(error).__name__}: {error}{_place(error)}") from error
 
 
 def agreement(found: list[Any], expected: list[Any], what: str, tolerance: float = SAME) -> str:

@@ -10,9 +10,11 @@ from typing import Any
 import numpy as np
 
 from tinygrad_rnn.checks.derivatives import curvatures, curved, weighed_sum
+from tinygrad_rnn.checks.rows import unchanged
 from tinygrad_rnn.loops.scanning import reasons
 from tinygrad_rnn.loops.trees import flat
 from tinygrad_rnn.models.cell import Cell
+from tinygrad_rnn.models.contract import checked_rows
 from tinygrad_rnn.models.recurrent import Recurrent
 from tinygrad_rnn.surroundings import no_grad
 from tinygrad_rnn.tensor import Tensor, as_tensor
@@ -71,14 +73,16 @@ class Subject:
     # --- What it computes ---
 
     def called(self, cell: Cell, batch: int) -> list[Any]:
-        """What a step makes of values that are always the same, for so many rows."""
+        """What a step makes of values that are always the same, for so many rows. Raises AssertionError where it writes
+        into them, or into a Parameter."""
         rng = np.random.default_rng(batch)
-        x = Tensor(rng.standard_normal((batch, cell.input_size)))
-        state = tuple(Tensor(0.5 * rng.standard_normal(s.shape)) for s in cell.initial_state(batch))
-        with no_grad():
-            context, noise = as_read(context_of(cell, batch, rng)), noise_of(cell, batch, rng)
-            new = cell.advance(x, state, context, noise)
-            return [part.numpy().copy() for part in (*new, cell.put_out(x, new))]
+        x = rng.standard_normal((batch, cell.input_size))
+        state = [0.5 * rng.standard_normal(s.shape) for s in cell.beginning(batch)]
+        context, noise = context_of(cell, batch, rng), noise_of(cell, batch, rng)
+        given = [x, *state, *context, *(p.data for p in cell.parameters())]
+        with no_grad(), unchanged(given, "the step writes into what it is given, or into a weight"):
+            new = cell.advance(Tensor(x), tuple(map(Tensor, state)), as_read(context), noise)
+            return [part.numpy().copy() for part in (*new, cell.put_out(Tensor(x), new))]
 
     def run(
         self, layer: Recurrent, xs: Any, start: Any = None, context: list[Any] | None = None, **options: Any
@@ -151,7 +155,8 @@ def noise_of(cell: Cell, batch: int, rng: np.random.Generator) -> Any:
     """Noise for one step of so many rows, as a step reads it; None where it reads none."""
     if not cell.reads_noise:
         return None
-    return as_read([np.asarray(cell.draw_noise(rng, (1, batch, *shape)))[0] for shape in cell.noise_shapes])
+    shapes = checked_rows(cell, "noise_shapes", cell.noise_shapes)
+    return as_read([np.asarray(cell.draw_noise(rng, (1, batch, *shape)))[0] for shape in shapes])
 
 
 def _drawn(rng: np.random.Generator, batch: int, told: Any) -> Any:

@@ -64,7 +64,7 @@ _LANGUAGE = (
     heading(
         "The model",
         "tinygrad-rnn train --cell lstm --layers 1 --hidden 256",
-        "cell layers embedding hidden tied softmax init dtype vectors init_from",
+        "cell layers embedding hidden tied softmax residual norm init dtype vectors init_from",
     ),
     heading(
         "Noise while training",

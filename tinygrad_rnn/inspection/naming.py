@@ -15,6 +15,9 @@ ACTIVATIONS = frozenset(
     getattr(ops, name) for name in "sigmoid log_sigmoid hard_sigmoid tanh softmax relu leaky_relu elu softplus".split()
 )
 
+LOGARITHM = ".log"
+"""How the names of values end that are logarithms of gates."""
+
 
 def named_values(program: Program, states: list[str]) -> dict[str, Var]:
     """What is traced of a recorded step: gates and their sums as the step comes to them, then tags, then states.
@@ -65,8 +68,10 @@ def numbered(name: str, count: int) -> str:
 
 def activated(name: str, activation: Equation, parts: list[Var]) -> dict[str, Var]:
     """A gate that is squashed: "n" is the activation, "n.pre" the gate's own sum, without what the cell adds to it (as
-    peepholes do). Where the cell itself adds the gate's parts (GRU's n), it is what the activation takes."""
-    return {name: activation.outs[0], f"{name}.pre": parts[0] if len(parts) == 1 else activation.reads[0]}
+    peepholes do). Where the cell itself adds the gate's parts (GRU's n), it is what the activation takes. A gate in log
+    space, log_sigmoid of its sum, is "f.log", and "f" what that is the logarithm of."""
+    value = f"{name}{LOGARITHM}" if activation.primitive is ops.log_sigmoid else name
+    return {value: activation.outs[0], f"{name}.pre": parts[0] if len(parts) == 1 else activation.reads[0]}
 
 
 def parted(program: Program, name: str, ends: list[Var]) -> dict[str, Var]:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_rnn.backend import HostArray, to_host, xp
-from tinygrad_rnn.inspection.naming import named_values
+from tinygrad_rnn.inspection.naming import LOGARITHM, named_values
 from tinygrad_rnn.inspection.plots import heat_maps
 from tinygrad_rnn.loops.placeholders import CannotRecord, Placeholder
 from tinygrad_rnn.loops.program import Program, Var
@@ -31,16 +31,18 @@ Values = dict[str, HostArray]
 class Trace(Mapping[str, HostArray]):
     """Arrays (T,B,H) by name: "0.forward.z" is gate z of layer 0, "0.forward.z.pre" the sum that it squashes,
     "0.forward.h" the state that each step left (a gate of a state's name is "0.forward.h.gate"); what a cell named with
-    `tag` stands beside them. A second recurrent network in the same model is "1/0.forward.z", and so on. A later
-    call of a layer replaces what an earlier one left. A gate that a step uses twice is "z" and "z.2"; the parts of one
-    that are never added are "z.input" and "z.recurrent". Where lengths are given, gates of padding steps are there too;
-    states keep their last value.
+    `tag`, or noted, stands beside them. A second recurrent network in the same model is "1/0.forward.z", and so on. A
+    later call of a layer replaces what an earlier one left. A gate that a step uses twice is "z" and "z.2"; the parts
+    of one that are never added are "z.input" and "z.recurrent"; one in log space, log_sigmoid of its sum, is "z.log",
+    and "z" is what that is the logarithm of. Where lengths are given, gates of padding steps are there too; states keep
+    their last value.
 
     `gradients` holds, after `backward()`, the derivative of the loss by each of them."""
 
     def __init__(self) -> None:
         self._values: Values = {}
         self._taps: dict[str, tuple[Tensor, bool]] = {}
+        self._logarithms: set[str] = set()
         self._owners: list[Any] = []
 
     def __getitem__(self, name: str) -> HostArray:
@@ -66,6 +68,9 @@ class Trace(Mapping[str, HostArray]):
         for name, (tap, reverse) in self._taps.items():
             gradient = np.zeros(tap.shape, tap.dtype) if tap.grad is None else to_host(tap.grad)
             found[name] = gradient[::-1] if reverse else gradient
+            if name in self._logarithms:  # of f, where that of log f is known
+                gate = self._values[gate_of := name.removesuffix(LOGARITHM)]
+                found[gate_of] = np.divide(found[name], gate, out=np.zeros_like(gate), where=gate > 0)
         return found
 
     def save_npz(self, path: str | os.PathLike[str]) -> None:
@@ -92,9 +97,11 @@ class Trace(Mapping[str, HostArray]):
 
     def plot(self, *names: str, row: int = 0, columns: Sequence[str] | None = None) -> Any:
         """A matplotlib Figure of these arrays, or of all gates and states, for one row of the batch: a unit in each
-        row, a time step in each column, which `columns` (T) name. Raises ModuleNotFoundError without matplotlib."""
-        chosen = names or [name for name, value in self.items() if value.ndim == 3 and not name.endswith(".pre")]
-        return heat_maps({name: self[name][:, row] for name in chosen}, columns)
+        row, a time step in each column, which `columns` (T) name. A state of more axes, (T,B,H,K), has the K numbers of
+        each unit below one another. Raises ModuleNotFoundError without matplotlib."""
+        chosen = names or [name for name in self if not name.endswith((".pre", LOGARITHM))]
+        arrays = {name: self[name][:, row] for name in chosen}
+        return heat_maps({name: array.reshape(len(array), -1) for name, array in arrays.items()}, columns)
 
     # --- Filling it ---
 
@@ -135,7 +142,10 @@ class Trace(Mapping[str, HostArray]):
             if held is not None and name in states:
                 live, initial = held
                 array = _standing_still(array, to_host(initial[states.index(name)].data), live)
-            self._values[before + name] = array[::-1] if reverse else array
+            self._values[before + name] = array = array[::-1] if reverse else array
+            if name.endswith(LOGARITHM) and name not in program.tags:
+                self._logarithms.add(before + name)
+                self._values[(before + name).removesuffix(LOGARITHM)] = np.exp(array)
             if taps:
                 self._taps[before + name] = (taps[i], reverse)
         return last, ys

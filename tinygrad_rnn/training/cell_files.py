@@ -53,7 +53,7 @@ def _check_options(name: str, found: FoundCell) -> None:
     names = [*taken][1:]
     if any(each.kind is each.VAR_KEYWORD for each in taken.values()):
         return
-    if unknown := [each for each in found.options if each not in (*names, "init")]:
+    if unknown := [each for each in found.options if each not in names]:
         has = f"it has {', '.join(names)}" if names else "it has none"
         raise OptionError(f"cell {name!r}: {found.cell.__name__} has no option {unknown[0]!r}; {has}")
 

@@ -231,7 +231,16 @@ class Task(Telling):
         if trust:
             raise OptionError("--trust is for the files that a checkpoint names: say --resume as well")
         options = cls.Options(**given)
-        return options, open_cell(options.cell)
+        return options, cls.with_free_names(options, open_cell(options.cell))
+
+    @classmethod
+    def with_free_names(cls, options: Any, cell: FoundCell) -> FoundCell:
+        """The cell. Raises OptionError where an option of it is called as one that the model has: it could not be given
+        both."""
+        if taken := [name for name in cell.options if name in cls.reserved]:
+            told = f"{taken[0]!r} is an option of the model, and cannot be the cell's"
+            raise OptionError(f"cell {options.cell!r}: {told}")
+        return cell
 
     def source(self, note: Note) -> Source:
         """All examples, wherever the options say that they are. Raises TextError, OptionError."""

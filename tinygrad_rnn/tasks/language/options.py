@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Self
 
+from tinygrad_rnn.models.recurrent import NORMS
 from tinygrad_rnn.models.softmaxes import SOFTMAXES
 from tinygrad_rnn.training.options import (
     AT_LEAST_1,
@@ -79,6 +80,12 @@ class LanguageOptions(RunOptions):
         default="full",
         help="Over the vocabulary; the last two are many times faster for many thousands of tokens.",
         choices=tuple(SOFTMAXES),
+    )
+    residual: bool = option(
+        default=False, help="Add what a layer reads to what it puts out, where the sizes agree.", off="--no-residual"
+    )
+    norm: str | None = option(
+        default=None, help="Normalise what each layer reads, and the sum of a residual stack.", choices=tuple(NORMS)
     )
     init: str = option(default="default", help="Initial weights.", choices=("default", "wildml"))
     vectors: str | None = option(

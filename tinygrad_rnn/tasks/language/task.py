@@ -65,7 +65,8 @@ class Language(Task):
         """Where the run begins with the weights of another model, its options and its cell are that one's."""
         if trust and "init_from" not in given:
             raise OptionError("--trust is for the cell of a checkpoint: say --resume or --init-from as well")
-        return settings_and_cell(given, trust, note)
+        settings, cell = settings_and_cell(given, trust, note)
+        return settings, cls.with_free_names(settings, cell)
 
     @property
     def form(self) -> TextForm:
@@ -120,6 +121,8 @@ class Language(Task):
             dropout=options.dropout,
             recurrent_dropout=options.recurrent_dropout,
             zoneout=options.zoneout,
+            residual=options.residual,
+            norm=options.norm,
             init=options.init,
             **self.layer_options(rng),
         )
