@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,13 @@ from tinygrad_rnn.ops.rows import Reduction
 from tinygrad_rnn.tensor import Parameter, Tensor
 
 
+def _cell_called(cell: Any) -> Any:
+    """The class that is called so; what is no name as it is. Raises ValueError."""
+    if isinstance(cell, str) and cell not in CELLS:
+        raise ValueError(f"cell must be rnn, gru, lstm, one of models.variants or a class made with Cell, got {cell!r}")
+    return CELLS[cell] if isinstance(cell, str) else cell
+
+
 class LanguageModel(Module):
     """Embedding (V,E), a recurrent stack, and a softmax over the vocabulary (Mikolov et al. 2010), for words or
     characters alike.
@@ -30,8 +38,9 @@ class LanguageModel(Module):
     the common ones have low ids. `tied=True` uses the embedding table for the output of a full one too (Press & Wolf
     2017), which needs embedding_size == hidden_size; `tied=None` does so where both are so. `dropout` stands on the
     embeddings, between the layers and before the output (Zaremba et al. 2014) and works where `rng` is given. `cell` is
-    "rnn", "gru", "lstm", a name of `models.variants.VARIANTS`, or a class made with `Cell`; further options go to
-    `Recurrent` and the cell. Raises ValueError, TypeError for sizes and options that do not fit."""
+    "rnn", "gru", "lstm", a name of `models.variants.VARIANTS`, or a class made with `Cell`; it may be a list, one per
+    layer, and so may `hidden_size`; without either there is one layer unless told. Further options go to `Recurrent`
+    and the cell. Raises ValueError, TypeError for sizes and options that do not fit."""
 
     output_bias: Parameter
     """That of a full softmax, which alone has it."""
@@ -40,9 +49,9 @@ class LanguageModel(Module):
         self,
         vocab_size: int,
         embedding_size: int,
-        hidden_size: int,
-        num_layers: int = 1,
-        cell: str | type[Cell] = "gru",
+        hidden_size: int | Sequence[int],
+        num_layers: int | None = None,
+        cell: str | type[Cell] | Sequence[str | type[Cell]] = "gru",
         tied: bool | None = False,
         dropout: float = 0.0,
         *,
@@ -51,12 +60,7 @@ class LanguageModel(Module):
         rng: np.random.Generator | None = None,
         **options: Any,
     ) -> None:
-        if isinstance(cell, str):
-            if cell not in CELLS:
-                raise ValueError(
-                    f"cell must be rnn, gru, lstm, one of models.variants or a class made with Cell, got {cell!r}"
-                )
-            cell = CELLS[cell]
+        cells = [_cell_called(each) for each in cell] if isinstance(cell, list | tuple) else _cell_called(cell)
         if softmax not in SOFTMAXES:
             raise ValueError(f"softmax must be {', '.join(SOFTMAXES)}, got {softmax!r}")
         if tied and softmax != "full":
@@ -65,7 +69,7 @@ class LanguageModel(Module):
             raise ValueError("a language model cannot be bidirectional: it would see the word that it is to predict")
         rng, vocab_size = init.generator(rng), init.size("vocab_size", vocab_size)
         self.embedding = Embedding(vocab_size, embedding_size, dtype=dtype, rng=rng)
-        self.recurrent = Recurrent(cell, embedding_size, hidden_size, num_layers, dtype=dtype, rng=rng, **options)
+        self.recurrent = Recurrent(cells, embedding_size, hidden_size, num_layers, dtype=dtype, rng=rng, **options)
         self.recurrent.dropout = init.rate("dropout", dropout)  # of a single layer it is no mistake here
         if tied is None:
             tied = self.recurrent.output_size == embedding_size and softmax == "full"

@@ -241,7 +241,7 @@ def weights_from_a_file(subject: Subject) -> str:
         other.load_state_dict(checkpoint.load(path).arrays)
     here, there = (subject.run(layer, subject.xs, subject.start) for layer in (subject.layer, other))
     equal = all(np.array_equal(a, b) for a, b in zip(here, there, strict=True))
-    require(equal, "the cell holds numbers that are not in its Parameters")
+    require(equal, "the cell holds numbers that are not in its Parameters or Buffers")
     return "bit for bit"
 
 

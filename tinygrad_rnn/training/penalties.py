@@ -43,6 +43,8 @@ def penalised(loss: Tensor, noted: Sequence[LayerNotes], penalties: Penalties) -
     means: dict[str, float] = {}
     for name, weight in penalties.items():
         parts = [layer.mean(name) for layer in noted if name in layer.columns]
+        if not parts and any(not layer.count for layer in noted):  # a batch without a step
+            continue
         if not parts:
             there = ", ".join(sorted({each for layer in noted for each in layer.columns})) or "nothing"
             raise ValueError(f"penalties: no step of a cell notes {name!r}; what is noted: {there}")
