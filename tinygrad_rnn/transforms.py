@@ -27,7 +27,7 @@ def _variables(tensors: tuple[Any, ...], argnums: tuple[int, ...], name: str) ->
         x = as_tensor(tensors[position])
         if x.dtype.kind != "f":
             raise TypeError(f"{name}: argument {position} must hold floating-point numbers, got dtype {x.dtype}")
-        if current_surroundings.get().recorder is not None:
+        if _is_taken_down():
             arguments[position] = _alias(x)
             continue
         node = Alias(x)
@@ -50,11 +50,21 @@ def _direction(name: str, v: Any, x: Any) -> Tensor:
     return direction
 
 
+def _is_taken_down() -> bool:
+    """Whether a step is being recorded: there is no tape then."""
+    return current_surroundings.get().recorder is not None
+
+
+def _zeros_like(x: Tensor) -> Tensor:
+    """Zeros, off the tape. (In a recording nothing is: `detach` would be taken for a stop of the step's own.)"""
+    return ops.zeros_like(x if _is_taken_down() else x.detach())
+
+
 def _depends_on_more(out: Tensor, nodes: list[Node]) -> bool:
     """Whether `out` was made from anything on the tape besides the variables `nodes`: a Parameter, or a variable
     of an enclosing derivative. Only then can somebody want to differentiate a derivative of `out` again. Of a step that
     is being recorded, anybody may."""
-    if current_surroundings.get().recorder is not None:
+    if _is_taken_down():
         return True
     if any(node.parents[0] is not None for node in nodes):
         return True
@@ -76,11 +86,11 @@ def _backward(out: Tensor, seed: Tensor, inputs: list[Tensor], nodes: list[Node]
     recorder = current_surroundings.get().recorder
     if recorder is not None:
         taken_down = recorder.gradients(out, seed, inputs)
-        return tuple(ops.zeros_like(x) if g is None else g for g, x in zip(taken_down, inputs, strict=True))
+        return tuple(_zeros_like(x) if g is None else g for g, x in zip(taken_down, inputs, strict=True))
     recorded = is_recording() and (open_ or seed.node is not None)
     found = walk(out.node, seed if recorded else seed.data, wrap=wrap if recorded else None, retain=True, targets=nodes)
     return tuple(
-        ops.zeros_like(x.detach()) if g is None else g if isinstance(g, Tensor) else wrap(xp(x.data).asarray(g), None)
+        _zeros_like(x) if g is None else g if isinstance(g, Tensor) else wrap(xp(x.data).asarray(g), None)
         for g, x in zip(found, inputs, strict=True)
     )
 
@@ -110,7 +120,7 @@ def value_and_grad(f: Function, argnums: int | tuple[int, ...] = 0) -> Callable[
             raise ValueError(f"grad: the function must return a scalar, got shape {out.shape}; use vjp or jacobian")
         inputs = [arguments[position] for position in positions]
         open_ = _depends_on_more(out, nodes)
-        gradients = _backward(out, ops.zeros_like(out.detach()) + 1, inputs, nodes, open_)
+        gradients = _backward(out, _zeros_like(out) + 1, inputs, nodes, open_)
         return _outside(out, open_), gradients if isinstance(argnums, tuple) else gradients[0]
 
     return both
@@ -164,8 +174,8 @@ def jvp(f: Function, primals: tuple[Any, ...], tangents: tuple[Any, ...]) -> tup
             parts: list[Tensor] = [(g * v).sum() for g, v in zip(pullback(u), tangents, strict=True)]
             return sum(parts[1:], parts[0])
 
-        tangent = grad(transposed)(ops.zeros_like(out.detach()))
-    open_ = out.node is not None or any(v.node is not None for v in tangents)
+        tangent = grad(transposed)(_zeros_like(out))
+    open_ = _is_taken_down() or out.node is not None or any(v.node is not None for v in tangents)
     return _outside(out, open_), _outside(tangent, open_)
 
 
@@ -178,11 +188,11 @@ def jacobian(f: Function, argnum: int = 0) -> Callable[..., Tensor]:
             out = _result("jacobian", f(*arguments))
         x, open_, rows = arguments[argnum], _depends_on_more(out, nodes), []
         for i in range(out.size):
-            seed = xp(out.data).zeros(out.size, dtype=out.dtype)
+            seed = out.xp.zeros(out.size, dtype=out.dtype)
             seed[i] = 1
             rows.append(_backward(out, Tensor(seed.reshape(out.shape)), [x], nodes, open_)[0])
         shape = (*out.shape, *x.shape)
-        return ops.stack(rows).reshape(shape) if rows else Tensor(xp(x.data).zeros(shape, dtype=x.dtype))
+        return ops.stack(rows).reshape(shape) if rows else Tensor(x.xp.zeros(shape, dtype=x.dtype))
 
     return matrix
 
