@@ -101,7 +101,7 @@ class Held:
         made_by = {out: e for e in program.equations for out in e.outs if stops_at(e)}
         env = dict(zip(program.captured, program.operands, strict=True))
         env |= zip(program.states, flat(given), strict=True)
-        perform(program, env, lambda v, value: self._held(made_by[v], value, env) if v in made_by else value)
+        perform(program.equations, env, lambda v, value: self._held(made_by[v], value, env) if v in made_by else value)
         return rebuild(returned, iter([env[v] for v in program.ys]))
 
     def _held(self, e: Equation, value: Tensor, env: dict[Var, Any]) -> Tensor:

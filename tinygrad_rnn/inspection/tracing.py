@@ -201,7 +201,7 @@ def tapped(program: Program, new_state: Any, y: Any, watched: list[Var]) -> Step
         given = (*program.operands, *flat(state), *flat(xs))
         names = (*program.captured, *program.states, *program.xs)
         env = {v: change(v, value) for v, value in zip(names, given, strict=True)}
-        perform(program, env, change)
+        perform(program.equations, env, change)
         states = rebuild(new_state, iter([env[v] for v in program.new_states]))
         outputs = rebuild(y, iter([env[v] for v in program.ys]))
         return states, (outputs, tuple(env[v] for v in watched))

@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator
 from inspect import signature
 from typing import Any
 
+import numpy as np
+
 import tinygrad_rnn.ops as ops
 from tinygrad_rnn.backend import Array, xp
 from tinygrad_rnn.blas import product, summed_product
@@ -55,7 +57,21 @@ def _aligned(x: Array, var: Var, rank: int) -> Array:
 def _elementwise(equation: Equation, values: list[Array], timed: list[bool], steps: int) -> Any:
     rank = len(equation.outs[0].shape)
     args = [_aligned(x, a, rank) if late else x for x, a, late in zip(values, equation.args, timed, strict=True)]
-    return equation.primitive.forward(*args, **equation.params)
+    ufunc = _UFUNCS.get(equation.primitive)
+    out = equation.outs[0]
+    if ufunc is None or out.dtype.kind != "f" or any(a.dtype != out.dtype for a in equation.reads):
+        return equation.primitive.forward(*args, **equation.params)
+    return ufunc(*args, out=empty_buffer((steps, *out.shape), out.dtype))
+
+
+_UFUNCS: dict[Primitive[Any], Any] = {
+    ops.neg: np.negative,
+    ops.add: np.add,
+    ops.sub: np.subtract,
+    ops.mul: np.multiply,
+    ops.square: np.square,
+}
+"""What writes their results for all time steps into memory that is there: fresh pages cost more than the arithmetic."""
 
 
 def options_of(equation: Equation) -> dict[str, Any]:

@@ -80,17 +80,34 @@ class Compiled:
         none was asked for); only where a gradient may be asked for."""
         if self.backward is None or self.others is None:
             raise RuntimeError("a program that was compiled without a backward loop was asked for gradients")
-        plan, steps = self.others.plan_for(tuple(x is not None for x in g)), len(operands[-1])
-        usual = [(self.backward, slice(0, steps))]
-        if plan is self.others.usual_plan:
+        plan = self.others.plan_for(tuple(x is not None for x in g))
+        found = self._by_plan(self.backward, self.others, plan, saved, g, operands)
+        for i, v in enumerate(self.program.captured):
+            if v not in plan.reached:
+                found[i] = None
+        return found
+
+    def _by_plan(
+        self,
+        backward: BackwardLoop,
+        others: BackwardLoops,
+        plan: Plan,
+        saved: Env,
+        g: Sequence[Array | None],
+        operands: Sequence[Array],
+    ) -> list[Array | None]:
+        """The gradients by the loops that the patterns of the steps need."""
+        steps = len(operands[-1])
+        usual = [(backward, slice(0, steps))]
+        if plan.patterns == others.usual_plan.patterns:
             return self._in_parts(usual, saved, g, operands)
-        if self.backward.pattern in plan.patterns:
+        if backward.pattern in plan.patterns:
             # Nearly always it is as good for the steps that it was not made for: there, zeros stay zeros.
             with np.errstate(invalid="ignore", divide="ignore"):
                 found = self._in_parts(usual, saved, g, operands)
                 if all(x is None or _is_finite(x) for x in found):
                     return found
-        segments = [(self.others.loop_for(pattern), part) for pattern, part in plan.segments(steps)]
+        segments = [(others.loop_for(pattern), part) for pattern, part in plan.segments(steps)]
         return self._in_parts(segments, saved, g, operands)
 
     def _in_parts(
@@ -182,7 +199,8 @@ class BackwardLoops:
         found = self._plans.get(given)
         if found is None:
             found = self._plan(given)
-            found = self.usual_plan if {*found.patterns} == {*self.usual_plan.patterns} else found
+            if {*found.patterns} == {*self.usual_plan.patterns}:
+                found = replace(self.usual_plan, reached=found.reached)
             _remember(self._plans, given, found)
         return found
 

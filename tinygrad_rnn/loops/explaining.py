@@ -12,6 +12,7 @@ from tinygrad_rnn.loops.compiling import BackwardLoop, compile_program
 from tinygrad_rnn.loops.contractions import AxisNumbers, Contraction, contracted
 from tinygrad_rnn.loops.emitting import Emitted
 from tinygrad_rnn.loops.executing import Loop
+from tinygrad_rnn.loops.lifting import lifted
 from tinygrad_rnn.loops.lookups import Lookup
 from tinygrad_rnn.loops.placeholders import CannotRecord
 from tinygrad_rnn.loops.program import Equation, Program
@@ -27,8 +28,9 @@ _WIDTH = 100
 
 def explain(function: Callable[..., Any], *args: Any, form: str | None = None, **options: Any) -> None:
     """Calls `function(*args, **options)` and prints, for every scan in it, what the compiled scan made of its step: the
-    step as recorded; what goes before, into and after the loop, forward and backward; what is kept for the backward
-    pass; the source of both loops in NumPy, and how much they are as machine code.
+    step as recorded; what is made of weights alone, before the scan; what goes before, into and after the loop, forward
+    and backward; what is kept for the backward pass; the source of both loops in NumPy, and how much that is as machine
+    code.
 
         explain(layer, xs)                  # a layer, or a whole model
         explain(scan, step, state, xs)      # a step of your own
@@ -68,16 +70,17 @@ class _Explanation:
     values have names first."""
 
     def __init__(self, program: Program, names: Names, entries: bool) -> None:
-        self.program, self.names, self.entries = program, names, entries
-        self.forward, self.backward = _both_loops(program, "machine" if entries else "numpy")
-        forward, backward = (self.forward, self.backward) if entries else _both_loops(program, "machine")
+        self.recorded, self.names, self.entries = program, names, entries
+        self.program, self.lifted = lifted(program)
+        self.forward, self.backward = _both_loops(self.program, "machine" if entries else "numpy")
+        forward, backward = (self.forward, self.backward) if entries else _both_loops(self.program, "machine")
         self.of_machine = {self.forward: forward, self.backward.loop: backward.loop}
         name_compiled(self.forward, self.backward, names)
         self.identifiers = identifiers(names)
 
     def text(self) -> str:
         """All of it."""
-        program = self.program
+        program = self.recorded
         given = ", ".join(f"{self.names[v]} {v.shape}" for v in (*program.xs, *program.states))
         handed = ", ".join(self.names[v] for v in program.new_states)
         out = ", ".join(self.names[v] for v in program.ys)
@@ -87,6 +90,7 @@ class _Explanation:
             *(f"    {self._equation(e)}" for e in program.equations),
             f"hands on {handed}; puts out {out}",
             "",
+            *self._before(),
             *self._direction("Forward", self.forward),
             *self._kept(),
             "",
@@ -96,6 +100,12 @@ class _Explanation:
             "",
         ]
         return "\n".join(lines)
+
+    def _before(self) -> list[str]:
+        if not self.lifted:
+            return []
+        title = "from weights alone, on the tape that is around the scan"
+        return [_rule("Before the scan"), *self._part(title, self.lifted), ""]
 
     def _direction(self, title: str, loop: Loop) -> list[str]:
         parts = loop.parts
@@ -189,7 +199,7 @@ class _Explanation:
 
 
 def _both_loops(program: Program, engine: Engine) -> tuple[Loop, BackwardLoop]:
-    everything = (*program.operands, *program.states, *program.xs)
+    everything = (*program.captured, *program.states, *program.xs)
     compiled = compile_program(program, (True,) * len(everything), engine)
     if compiled.backward is None:
         raise RuntimeError("explain needs a program with its backward loop")

@@ -7,6 +7,7 @@ import threading
 import warnings
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial, wraps
 from numbers import Integral
 from typing import Any
@@ -22,8 +23,9 @@ from tinygrad_rnn.frames import user_frame, user_lines
 from tinygrad_rnn.loops import checkpointing
 from tinygrad_rnn.loops.changing_numbers import about_changing_numbers
 from tinygrad_rnn.loops.compiling import compiled_program
+from tinygrad_rnn.loops.lifting import lifted
 from tinygrad_rnn.loops.placeholders import CannotRecord
-from tinygrad_rnn.loops.program import Program, Var
+from tinygrad_rnn.loops.program import Equation, Program, Var
 from tinygrad_rnn.loops.recorder import record_step, same_recording, with_numbers_as_tensors
 from tinygrad_rnn.loops.trees import flat, rebuild
 from tinygrad_rnn.loops.unrolling import Step, length_of, unroll
@@ -60,9 +62,9 @@ def _scan_rule(
         return Given(checkpointing.backward(compiled, values, g, operands, every))
 
 
-def perform(program: Program, env: dict[Var, Any], change: Callable[[Var, Any], Any] | None = None) -> None:
-    """Runs a recorded step on what `env` holds, and puts every result there, after `change(var, value)`."""
-    for e in program.equations:
+def perform(equations: list[Equation], env: dict[Var, Any], change: Callable[[Var, Any], Any] | None = None) -> None:
+    """Runs equations of a step on what `env` holds, and puts every result there, after `change(var, value)`."""
+    for e in equations:
         with recording(is_recording() and e.graded):
             result = e.primitive(*(env[v] if isinstance(v, Var) else v for v in e.args), **e.params)
         for v, value in zip(e.outs, result if e.several else (result,), strict=True):
@@ -77,7 +79,7 @@ def _replay(*operands: Any, program: Program, every: int | None, engine: Engine)
     for t in range(len(columns[0])):
         given = (*captured, *state, *(column[t] for column in columns))
         env = dict(zip((*program.captured, *program.states, *program.xs), given, strict=True))
-        perform(program, env)
+        perform(program.equations, env)
         state = [env[v] for v in program.new_states]
         for y, v in zip(ys, program.ys, strict=True):
             y.append(env[v])
@@ -222,13 +224,14 @@ def scan(
         return unroll(step, state, xs)
     new = False
     try:
-        program, new_state, y = record_step(step, state, xs)
-        if program.key not in _pure:
-            same, for_sure = same_recording(program, record_step(step, state, xs)[0])
+        recorded, new_state, y = record_step(step, state, xs)
+        if recorded.key not in _pure:
+            same, for_sure = same_recording(recorded, record_step(step, state, xs)[0])
             if not same:
                 raise CannotRecord("the step does something else each time it is called")
             if for_sure:
-                new = _first_time(_pure, program.key)
+                new = _first_time(_pure, recorded.key)
+        program = _with_lifted(recorded)
         needs = tuple(_is_live(x) for x in (*program.operands, *given))
         compiled_program(program, needs, engine)
     except Exception as error:
@@ -236,9 +239,19 @@ def scan(
         _explain_once(step, error)
         return result
     if new:
-        _explain_changing_numbers(step, state, xs, program)
+        _explain_changing_numbers(step, state, xs, recorded)
     leaves: Any = iter(_scan(*program.operands, *given, program=program, every=checkpoint_every, engine=engine))
     return rebuild(new_state, leaves), rebuild(y, leaves)
+
+
+def _with_lifted(program: Program) -> Program:
+    """The program without what is made of its operands alone, which is made here."""
+    moving, before = lifted(program)
+    if not before:
+        return program
+    env = dict(zip(program.captured, program.operands, strict=True))
+    perform(before, env)
+    return replace(moving, operands=[env[v] for v in moving.captured])
 
 
 def _without_inputs(step: Step, xs: Any, length: int | None) -> tuple[Step, Any]:

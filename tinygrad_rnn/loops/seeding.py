@@ -50,6 +50,9 @@ class Plan:
 
     patterns: tuple[Pattern, ...]
     again: int
+    reached: frozenset[Var] = frozenset()
+    """The captured operands that a gradient comes to at any step. The others get none, and no zeros: what they were
+    made of need not be gone back through."""
 
     def segments(self, steps: int) -> Iterator[tuple[Pattern, slice]]:
         """Steps that follow each other and have one pattern, the last ones first."""
@@ -68,12 +71,14 @@ def planned(program: Program, active: set[Var], given: Pattern) -> Plan:
     carried, of_ys = given[:cut], given[cut:]
     met: list[Pattern] = []
     patterns: list[Pattern] = []
+    ever: set[Var] = set()
     while carried not in met:
         met.append(carried)
         reached = _reached(program, active, carried + of_ys)
+        ever |= reached
         patterns.append(_completed(program, active, carried + of_ys, reached))
         carried = tuple(state in reached for state in program.states)
-    return Plan(tuple(patterns), met.index(carried))
+    return Plan(tuple(patterns), met.index(carried), frozenset(ever.intersection(program.captured)))
 
 
 def _reached(program: Program, active: set[Var], pattern: Pattern) -> set[Var]:
