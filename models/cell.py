@@ -177,13 +177,16 @@ class Cell(Module):
         """Where a sequence begins: a Tensor (B,H) for each state, of zeros unless a subclass says otherwise, in the
         dtype and on the device of the weights."""
         weight = self._weight()
-        lib, dtype = np if weight is None else weight.xp, self.dtype
+        lib, dtype = (np, self._dtype) if weight is None else (weight.xp, weight.dtype)
         shapes = checked_rows(self, "state_shapes", self.state_shapes, len(self.states))
         return tuple(Tensor(lib.zeros((batch_size, *shape), dtype=dtype)) for shape in shapes)
 
     def beginning(self, batch_size: int) -> tuple[Tensor, ...]:
         """What `initial_state` returns. Raises TypeError where that is not a Tensor for each state, of its shape."""
-        return checked_beginning(self, batch_size, self.dtype, self.initial_state(batch_size))
+        states = self.initial_state(batch_size)
+        if type(self).initial_state is Cell.initial_state:
+            return states
+        return checked_beginning(self, batch_size, self.dtype, states)
 
     def advance(
         self, x: Tensor, state: tuple[Tensor, ...], context: Any = None, noise: Any = None

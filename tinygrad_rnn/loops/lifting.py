@@ -14,6 +14,8 @@ from tinygrad_rnn.loops.program import Equation, Program
 def lifted(program: Program) -> tuple[Program, list[Equation]]:
     """The program without what is made of its captured operands alone, whose results it captures instead; and the
     equations of that. The same program where there is none of it."""
+    if program.all_moves:
+        return program, []
     fixed = set(program.captured)
     before: list[Equation] = []
     for e in program.equations:
@@ -25,4 +27,6 @@ def lifted(program: Program) -> tuple[Program, list[Equation]]:
     moving = [e for e in program.equations if e.outs[0] not in fixed]
     read = {a for e in moving for a in e.reads}.union(program.new_states, program.ys)
     captured = [v for v in (*program.captured, *(out for e in before for out in e.outs)) if v in read]
-    return replace(program, equations=moving, captured=captured, operands=[], key=(program.key, "lifted")), before
+    return replace(
+        program, equations=moving, captured=captured, operands=[], key=(program.key, "lifted"), all_moves=True
+    ), before

@@ -64,6 +64,8 @@ class Program:
     key: Any
     tags: dict[str, Var] = field(default_factory=dict)
     """Names that the step gave to some of its values."""
+    all_moves: bool = False
+    """Whether it is known that each equation reads a state or an input, or what is made of them."""
 
     def sorted(self, operands: Sequence[Any]) -> tuple[Sequence[Any], Sequence[Any], Sequence[Any]]:
         """Operands of a scan, one after the other, as captured ones, states and inputs."""

@@ -50,6 +50,10 @@ class Recorder:
         self.captured: dict[int, tuple[Var, Any]] = {}
         self.keys: list[Any] = []
         self.tags: dict[str, Var] = {}
+        self.moving: set[int] = set()
+        """The numbers of states and inputs, and of all that is made of them."""
+        self.all_moves = True
+        """Whether every op so far read some of that."""
 
     def var(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Var:
         """A new value."""
@@ -111,6 +115,10 @@ class Recorder:
         signature = _signatures.get(key) or _new_signature(key, lifted, params)
         results = [Placeholder(self.var(shape, dtype), self) for shape, dtype in signature.results]
         outs = tuple([result.var for result in results])
+        if self.moving.isdisjoint(reads):
+            self.all_moves = False
+        else:
+            self.moving.update([out.number for out in outs])
         graded = here.recording and primitive.differentiable
         self.equations.append(Equation(primitive, tuple(lifted), params, outs, signature.several, graded, here.where))
         self.keys.append((signature, tuple(reads), here.recording))
@@ -161,6 +169,7 @@ def record_step(
     recorder = Recorder() if recorder is None else recorder
     states = [recorder.var(s.shape, s.dtype) for s in flat(state)]
     inputs = [recorder.var(x.shape[1:], x.dtype) for x in flat(xs)]
+    recorder.moving.update([v.number for v in (*states, *inputs)])
     with recording_with(recorder):
         given = (iter([Placeholder(v, recorder) for v in group]) for group in (states, inputs))
         result = step(*(rebuild(tree, leaves) for tree, leaves in zip((state, xs), given, strict=True)))
@@ -187,6 +196,7 @@ def record_step(
         recorder.count,
         (specs, tuple(recorder.keys), ends),
         {name: same.get(v, v) for name, v in recorder.tags.items()},
+        recorder.all_moves,
     )
     return program, new_state, y
 
@@ -195,6 +205,8 @@ def _without_aliases(equations: list[Equation]) -> tuple[list[Equation], dict[Va
     """The equations without those that only give a value another name, as a gradient within the step wants it, and what
     each of these names stands for."""
     same: dict[Var, Var] = {}
+    if not any([e.primitive is _alias for e in equations]):
+        return equations, same
     left: list[Equation] = []
     for e in equations:
         if e.primitive is _alias:
