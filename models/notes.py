@@ -18,11 +18,12 @@ StepNotes = dict[str, Tensor]
 
 
 class LayerNotes:
-    """What the cells of one layer's call noted: of each name the Tensors (T,B,...), cell by cell, in padding 0; and how
-    many steps of how many rows are no padding."""
+    """What the cells of one layer's call noted: of each name the Tensors (T,B,...), cell by cell, in padding 0; how
+    many steps of all rows are no padding; and the `call`: the layer itself, the inputs (T,B,I) that it was given, and
+    the lengths of the rows, if it was."""
 
-    def __init__(self, columns: dict[str, list[Tensor]], count: int) -> None:
-        self.columns, self.count = columns, count
+    def __init__(self, columns: dict[str, list[Tensor]], count: int, call: tuple[Any, Tensor, Any]) -> None:
+        self.columns, self.count, self.call = columns, count, call
 
     def mean(self, name: str) -> Tensor:
         """Over the entries of all steps and rows that are no padding; added up over the cells. Scalar."""

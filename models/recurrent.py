@@ -187,7 +187,8 @@ class Recurrent(Module):
             outputs = self._stacked(xs, states, rows, steps, rng, context, noted)
         else:
             outputs = self._nothing_read(xs, states, context)
-        found = LayerNotes(noted or {}, xs.shape[0] * xs.shape[1] if rows is None else int(rows.sum()))
+        count = xs.shape[0] * xs.shape[1] if rows is None else int(rows.sum())
+        found = LayerNotes(noted or {}, count, (self, xs, rows))
         if listener is not None:
             listener.append(found)
         state = self._by_name(states)

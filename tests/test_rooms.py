@@ -23,14 +23,14 @@ DIRECTIONS = """
     backend surroundings pictures frames forks interrupts disk < cache threads engines libraries < openblas
     openblas < sums machine < changes rowsparse buffers < blas < tape
     tape < ops < tensor < transforms loops
-    transforms loops < inspection < models < checks training < tasks < cli
+    transforms loops < inspection < models < checks training < tasks < comparison < cli
     backend cache < data < baselines < training tasks
     changes rowsparse blas < optim < training
     backend < metrics < models training
 """
 """A room may import what stands before it. The engine lies flat: there each module is a room of its own."""
 
-OPTIONAL = {"h5py", "matplotlib", "cupy", "cupyx", "nltk", "sacrebleu"}
+OPTIONAL = {"h5py", "matplotlib", "cupy", "cupyx", "nltk", "sacrebleu", "joblib"}
 """What may be imported within a function: it may be missing, or it takes half a second that not everybody needs."""
 
 

@@ -2,6 +2,7 @@
 
 from tinygrad_rnn.cli import (
     check_command,
+    compare_command,
     evaluate_command,
     generate_command,
     inspect_command,
@@ -13,6 +14,7 @@ from tinygrad_rnn.cli.group import main as main
 
 for _command in (
     check_command.check_command,
+    compare_command.compare_command,
     evaluate_command.evaluate_command,
     generate_command.generate_command,
     inspect_command.inspect_command,

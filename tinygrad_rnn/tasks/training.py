@@ -83,7 +83,7 @@ def load_model(
     return Answering(found, with_weights(place, saved, found, device), device)
 
 
-def _options_and_cell(task: type[Task], given: dict[str, Any], note: Note) -> tuple[Any, FoundCell]:
+def options_and_cell(task: type[Task], given: dict[str, Any], note: Note) -> tuple[Any, FoundCell]:
     """See `Task.options_and_cell`; the cell may be a class, whose file is not run again."""
     if not isinstance(given.get("cell"), type):
         return task.options_and_cell(given, False, note)
@@ -130,7 +130,7 @@ def train(
     found = find_task(task) if isinstance(task, str) else task_of_class(task)
     tell = note or (lambda sentence: None)
     with ExitStack() as stack:
-        chosen, cell = _options_and_cell(found.task, options, tell)
+        chosen, cell = options_and_cell(found.task, options, tell)
         chosen = with_engine(chosen, device, tell)
         if time_budget is None and chosen.epochs is None and not chosen.patience:
             raise OptionError("it would not end: time_budget, epochs or patience must say when it does")
