@@ -30,7 +30,7 @@ DIRECTIONS = """
 """
 """A room may import what stands before it. The engine lies flat: there each module is a room of its own."""
 
-OPTIONAL = {"h5py", "matplotlib", "cupy", "cupyx", "nltk", "sacrebleu", "joblib"}
+OPTIONAL = {"h5py", "matplotlib", "cupy", "cupyx", "nltk", "sacrebleu", "joblib", "dask", "distributed", "ray"}
 """What may be imported within a function: it may be missing, or it takes half a second that not everybody needs."""
 
 

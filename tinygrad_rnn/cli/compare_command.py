@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,12 @@ from tinygrad_rnn.cli.saying import note
 from tinygrad_rnn.comparison.comparing import MATCHES, PLAN, Compared, begin, planned_comparison, run_all
 from tinygrad_rnn.comparison.outcome import Outcome
 from tinygrad_rnn.comparison.plan import Contestant, Plan, settings_of
+from tinygrad_rnn.comparison.side_by_side import BACKENDS
 from tinygrad_rnn.comparison.tables import text_table
 from tinygrad_rnn.data.messages import printable
 from tinygrad_rnn.tasks.finding import find_task
 from tinygrad_rnn.training.display import columns, entry
-from tinygrad_rnn.training.folder import free_folder, held
+from tinygrad_rnn.training.folder import held
 from tinygrad_rnn.training.options import OptionError
 
 
@@ -51,10 +53,10 @@ from tinygrad_rnn.training.options import OptionError
 @click.option("--jobs", type=click.IntRange(1), help="Runs side by side, each on one thread (one for each processor).")
 @click.option(
     "--backend",
-    type=click.Choice(("loky", "dask", "ray")),
+    type=click.Choice(BACKENDS),
     default="loky",
     show_default=True,
-    help="joblib's: processes of this machine, or a cluster's, where it is installed.",
+    help="joblib's: processes of this machine; a Dask cluster, that at DASK_SCHEDULER_ADDRESS if there is one; Ray's.",
 )
 @click.option("--out", type=click.Path(path_type=Path), help=f"Folder for all of it ({RUNS / 'compare'} unless told).")
 @click.option("--resume", type=click.Path(path_type=Path), help="Go on with the comparison in this folder.")
@@ -87,7 +89,8 @@ def compare_command(
         chosen = settings_of(settings, find_task(task).task.Options)
         plan = planned_comparison(cells, task, seeds, chosen, match, budget)
         if out is None:
-            folder = context.with_resource(free_folder(RUNS / "compare", note))
+            folder = _free_folder(RUNS / "compare")
+            context.with_resource(held(folder, note))
             note(f"This comparison goes to {folder}.")
         else:
             folder = out
@@ -106,6 +109,15 @@ def compare_command(
         Compared(plan, outcomes).save_html(html)
     files = ", ".join(str(folder / name) for name in ("runs.csv", "runs.jsonl"))
     click.echo(entry("files", files if html is None else f"{files}, {html}"))
+
+
+def _free_folder(usual: Path) -> Path:
+    """The folder, or the first of those with a number behind its name, in which nothing lies."""
+    for number in count(1):
+        folder = usual if number == 1 else usual.with_name(f"{usual.name}-{number}")
+        if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+            return folder
+    raise AssertionError("there is no end to numbers")
 
 
 def _say(outcome: Outcome, done: int, total: int) -> None:

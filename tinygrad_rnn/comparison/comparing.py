@@ -18,6 +18,7 @@ from tinygrad_rnn.comparison.outcome import Outcome, kept_outcome
 from tinygrad_rnn.comparison.pages import page
 from tinygrad_rnn.comparison.plan import Plan, contestants_of, folder_of
 from tinygrad_rnn.comparison.running import carry_out
+from tinygrad_rnn.comparison.side_by_side import BACKENDS, side_by_side
 from tinygrad_rnn.comparison.tables import csv_table, json_lines, text_table
 from tinygrad_rnn.data.messages import unheard
 from tinygrad_rnn.models.whole_files import write_whole
@@ -81,11 +82,13 @@ def compare(
     the epochs and the patience among the settings say.
 
     `jobs` runs go side by side (one for each processor unless told), each on one thread, through joblib's `backend`:
-    "loky", processes of this machine; "dask" or "ray", where they are installed and their cluster is known to joblib.
+    "loky", processes of this machine; "dask" or "ray", where they are installed (see `side_by_side`).
     `out` is a folder in which runs, figures and the plan are kept: the same comparison goes on there where it stopped,
     and runs nothing twice. `told(outcome, done, total)` is called after each run.
 
     Raises OptionError for what cannot be compared, OSError. A run that fails is an outcome that says why."""
+    if backend not in BACKENDS:
+        raise OptionError(f"backend must be {', '.join(BACKENDS)}, got {backend!r}")
     plan = planned_comparison(cells, task, seeds, settings or {}, match, time_budget)
     with ExitStack() as stack:
         folder = Path(stack.enter_context(TemporaryDirectory()) if out is None else out)
@@ -156,7 +159,7 @@ def run_all(plan: Plan, folder: Path, jobs: int | None, backend: str, told: Told
     jobs = min(jobs or os.cpu_count() or 1, max(len(waiting), 1))
     calls = [(i, plan.task, *runs[i], plan.time_budget, places[i]) for i in waiting]
     try:
-        for i, outcome in _results(calls, jobs, backend):
+        for i, outcome in side_by_side(_numbered, calls, jobs, backend):
             found[i] = outcome
             _write(folder, found)
             if told is not None:
@@ -164,26 +167,6 @@ def run_all(plan: Plan, folder: Path, jobs: int | None, backend: str, told: Told
     finally:
         _write(folder, found)
     return [found[i] for i in range(len(runs))]
-
-
-def _results(calls: Sequence[Any], jobs: int, backend: str) -> Any:
-    """What the calls give, as they end, where the backend can tell."""
-    if jobs == 1 and backend == "loky":
-        yield from (_numbered(*call) for call in calls)
-        return
-    from joblib import Parallel, delayed, parallel_config  # noqa: PLC0415  (a third of a second)
-
-    try:
-        with parallel_config(backend=backend, n_jobs=jobs):
-            try:
-                parallel = Parallel(return_as="generator_unordered")
-            except ValueError:  # a backend that gives all of them at the end
-                parallel = Parallel()
-            yield from parallel(delayed(_numbered)(*call) for call in calls)
-    except (ImportError, ValueError) as error:
-        if backend == "loky":
-            raise
-        raise OptionError(f"backend {backend!r} is not there: {' '.join(str(error).split())}") from error
 
 
 def _numbered(i: int, *args: Any) -> tuple[int, Outcome]:

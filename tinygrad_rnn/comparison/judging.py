@@ -111,6 +111,7 @@ def differences(outcomes: Sequence[Outcome]) -> list[Difference]:
     """Of the best contestant against each other one, over the seeds that both have: the same data, split and first
     draw, so that what a seed does to both is in neither difference."""
     ranked = [each for each in standings(outcomes) if each.value is not None and not each.failed]
+    sign = 1 if all(each.higher for each in outcomes if not each.failed) else -1
     values: dict[str, dict[int, float]] = {}
     for each in outcomes:
         if each.value is not None:
@@ -120,7 +121,6 @@ def differences(outcomes: Sequence[Outcome]) -> list[Difference]:
         first, second = values[ranked[0].label], values[other.label]
         seeds = sorted(first.keys() & second.keys())
         if seeds:
-            sign = 1 if outcomes[0].higher else -1
             mean, error = mean_and_error([sign * (first[seed] - second[seed]) for seed in seeds])
             found.append(Difference(ranked[0].label, other.label, mean, error, len(seeds)))
     return found

@@ -108,12 +108,13 @@ def _reaches(done: Sequence[Outcome]) -> Chart | None:
 
 
 def _banded(title: str, x_title: str, y_title: str, curves: dict[str, list[tuple[HostArray, HostArray]]]) -> Chart:
-    """Mean and range over the runs of each contestant, on one axis; NaN where one of its runs has not come to."""
-    ends = [xs[-1] for runs in curves.values() for xs, _ in runs]
-    x = np.linspace(0.0, max(ends), POINTS)
+    """Mean and range over the runs of each contestant, on one axis, from where all have begun; a run that has ended
+    stays what it was."""
+    begins, ends = zip(*((xs[0], xs[-1]) for runs in curves.values() for xs, _ in runs), strict=True)
+    x = np.linspace(max(begins), max(ends), POINTS)
     lines, bands = {}, {}
     for label, runs in curves.items():
-        ys = np.stack([np.interp(x, xs, values, left=np.nan, right=np.nan) for xs, values in runs])
+        ys = np.stack([np.interp(x, xs, values) for xs, values in runs])
         lines[label] = ys.mean(axis=0)
         if len(runs) > 1:
             bands[f"{label}, range"] = (ys.min(axis=0), ys.max(axis=0))

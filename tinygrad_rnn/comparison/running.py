@@ -25,6 +25,7 @@ from tinygrad_rnn.training.folder import BEST, LAST, LOG, held, own_checkpoint
 from tinygrad_rnn.training.log import read_log
 from tinygrad_rnn.training.log_file import LogFile
 from tinygrad_rnn.training.options import OptionError
+from tinygrad_rnn.training.own_files import blame
 from tinygrad_rnn.training.permits import Permit
 from tinygrad_rnn.training.report import Reporter
 from tinygrad_rnn.training.runs import Run
@@ -35,14 +36,16 @@ def carry_out(
     task: str, contestant: Contestant, seed: int, budget: float | None, folder: Path, more: bool = False
 ) -> Outcome:
     """The outcome of one run, whose files lie in `folder`: that which lies there already, unless the run is to go on
-    for `more`; otherwise of the run that stopped there, or of a new one. What is the user's mistake is an outcome too,
-    with its sentence."""
+    for `more`; otherwise of the run that stopped there, or of a new one. An error is an outcome too, with its
+    sentence: it must not take the other runs with it."""
     if not more and (done := kept_outcome(folder)) is not None:
         return done
     try:
         found = _trained(task, contestant, seed, budget, folder)
-    except (OptionError, TextError, CheckpointError, TaskError, MemoryError) as error:
-        found = Outcome(label=contestant.label, seed=seed, failed=" ".join(str(error).split()) or type(error).__name__)
+    except Exception as error:
+        own, told = blame(error), isinstance(error, OptionError | TextError | CheckpointError | TaskError)
+        why = own[1] if own else str(error) if told else f"{type(error).__name__}: {error}"
+        found = Outcome(label=contestant.label, seed=seed, failed=" ".join(why.split()))
         folder.mkdir(parents=True, exist_ok=True)
     found.keep(folder)
     return found
