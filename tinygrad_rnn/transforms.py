@@ -27,7 +27,7 @@ def _variables(tensors: tuple[Any, ...], argnums: tuple[int, ...], name: str) ->
         x = as_tensor(tensors[position])
         if x.dtype.kind != "f":
             raise TypeError(f"{name}: argument {position} must hold floating-point numbers, got dtype {x.dtype}")
-        if current_surroundings.get().recorder is not None:
+        if _is_taken_down():
             arguments[position] = _alias(x)
             continue
         node = Alias(x)
@@ -50,11 +50,15 @@ def _direction(name: str, v: Any, x: Any) -> Tensor:
     return direction
 
 
+def _is_taken_down() -> bool:
+    """Whether a step is being recorded: then there is no tape, and anybody may want to differentiate what comes out."""
+    return current_surroundings.get().recorder is not None
+
+
 def _depends_on_more(out: Tensor, nodes: list[Node]) -> bool:
     """Whether `out` was made from anything on the tape besides the variables `nodes`: a Parameter, or a variable
-    of an enclosing derivative. Only then can somebody want to differentiate a derivative of `out` again. Of a step that
-    is being recorded, anybody may."""
-    if current_surroundings.get().recorder is not None:
+    of an enclosing derivative. Only then can somebody want to differentiate a derivative of `out` again."""
+    if _is_taken_down():
         return True
     if any(node.parents[0] is not None for node in nodes):
         return True
@@ -85,6 +89,12 @@ def _backward(out: Tensor, seed: Tensor, inputs: list[Tensor], nodes: list[Node]
     )
 
 
+def _zeros(out: Tensor) -> Tensor:
+    """Like `out`, and off the tape. A step that is being recorded has none; there `detach` would say that a gradient is
+    stopped on purpose."""
+    return ops.zeros_like(out if _is_taken_down() else out.detach())
+
+
 def _outside(out: Tensor, open_: bool) -> Tensor:
     """The value as the surroundings see it: on their tape only where they are on it."""
     return out if open_ and is_recording() else out.detach()
@@ -110,7 +120,7 @@ def value_and_grad(f: Function, argnums: int | tuple[int, ...] = 0) -> Callable[
             raise ValueError(f"grad: the function must return a scalar, got shape {out.shape}; use vjp or jacobian")
         inputs = [arguments[position] for position in positions]
         open_ = _depends_on_more(out, nodes)
-        gradients = _backward(out, ops.zeros_like(out.detach()) + 1, inputs, nodes, open_)
+        gradients = _backward(out, _zeros(out) + 1, inputs, nodes, open_)
         return _outside(out, open_), gradients if isinstance(argnums, tuple) else gradients[0]
 
     return both
@@ -164,8 +174,8 @@ def jvp(f: Function, primals: tuple[Any, ...], tangents: tuple[Any, ...]) -> tup
             parts: list[Tensor] = [(g * v).sum() for g, v in zip(pullback(u), tangents, strict=True)]
             return sum(parts[1:], parts[0])
 
-        tangent = grad(transposed)(ops.zeros_like(out.detach()))
-    open_ = out.node is not None or any(v.node is not None for v in tangents)
+        tangent = grad(transposed)(_zeros(out))
+    open_ = _is_taken_down() or out.node is not None or any(v.node is not None for v in tangents)
     return _outside(out, open_), _outside(tangent, open_)
 
 
