@@ -8,6 +8,8 @@ import io
 import re
 from typing import Any
 
+import equations_of_linear_attention  # noqa: F401
+import equations_of_state_spaces  # noqa: F401
 import numpy as np
 import pytest
 from equations import (
@@ -33,6 +35,7 @@ from equations import (
 
 import tinygrad_rnn as tg
 from tinygrad_rnn import Tensor, check_cell
+from tinygrad_rnn.loops.trees import flat
 from tinygrad_rnn.models import Cell, GRUCell, LSTMCell, Recurrent, RNNCell
 from tinygrad_rnn.models.variants import (
     VARIANTS,
@@ -767,7 +770,7 @@ def test_a_batch_without_rows_goes_through_forward_and_backward(kind: type[Cell]
         with tg.compiled(compiled and kind is not AdaptiveTimeCell):
             outputs, state = layer(xs, lengths=lengths)
         assert outputs.shape == (3, 0, layer.output_size)
-        sum((s.sum() for s in state), outputs.sum()).backward()
+        sum((s.sum() for s in flat(state)), outputs.sum()).backward()  # a state may be a tuple, one for each layer
         assert not any(p.grad.any() for p in layer.parameters() if p.grad is not None)
 
 

@@ -9,7 +9,7 @@ import tinygrad_rnn.ops as ops
 from tinygrad_rnn.models import init
 from tinygrad_rnn.models.cell import Cell, TwoStates
 from tinygrad_rnn.models.layers import LayerNorm
-from tinygrad_rnn.models.variants.state_spaces import Bounds, before_softplus, log_uniform
+from tinygrad_rnn.models.variants.state_spaces import Between, before_softplus, log_uniform
 from tinygrad_rnn.ops import einsum, exp, log_sigmoid, relu, sigmoid, softplus
 from tinygrad_rnn.tensor import Parameter, Tensor
 from tinygrad_rnn.transforms import grad
@@ -108,12 +108,12 @@ class _Heads(Cell):
         return values.reshape((-1, self.hidden_size))
 
 
-def outer(k: Tensor, v: Tensor) -> Tensor:
+def paired(k: Tensor, v: Tensor) -> Tensor:
     """k^T v: (B,heads,D) twice -> (B,heads,D,D)."""
     return k[..., None] * v[..., None, :]
 
 
-def read(q: Tensor, S: Tensor) -> Tensor:
+def looked_up(q: Tensor, S: Tensor) -> Tensor:
     """q S: (B,heads,D), (B,heads,D,D) -> (B,heads,D)."""
     return einsum("bhk,bhkv->bhv", q, S)
 
@@ -136,10 +136,10 @@ class GatedLinearAttentionCell(_Heads):
     def step(self, x: Tensor, S: Tensor) -> Tensor:
         k, v = self.by_head(self.k(x)), self.by_head(self.v(x))
         a = self.by_head(exp(log_sigmoid(self.a(x)) / self.temperature))
-        return a[..., None] * S + outer(k, v)
+        return a[..., None] * S + paired(k, v)
 
     def output(self, x: Tensor, S: Tensor) -> Tensor:
-        return self.side_by_side(read(self.by_head(self.q(x)), S))
+        return self.side_by_side(looked_up(self.by_head(self.q(x)), S))
 
 
 class _DeltaRule(_Heads):
@@ -155,7 +155,7 @@ class _DeltaRule(_Heads):
         return values / ops.sqrt(ops.square(values).sum(axis=-1, keepdims=True) + 1e-6)
 
     def output(self, x: Tensor, S: Tensor) -> Tensor:
-        return self.side_by_side(read(self.direction(self.q(x)), S))
+        return self.side_by_side(looked_up(self.direction(self.q(x)), S))
 
 
 class DeltaNetCell(_DeltaRule):
@@ -166,7 +166,7 @@ class DeltaNetCell(_DeltaRule):
 
     def step(self, x: Tensor, S: Tensor) -> Tensor:
         k, v, beta = self.direction(self.k(x)), self.by_head(self.v(x)), sigmoid(self.beta(x))
-        return S + outer(k, beta[..., None] * (v - read(k, S)))
+        return S + paired(k, beta[..., None] * (v - looked_up(k, S)))
 
 
 class GatedDeltaNetCell(_DeltaRule):
@@ -175,7 +175,7 @@ class GatedDeltaNetCell(_DeltaRule):
     uniformly from 1 to 16. State: S (B,heads,D,D), D = H / `heads`. (The paper has no other biases. Around the cell:
     what `DeltaNetCell` has there, and a gate by SiLU on the norm.)"""
 
-    def setup(self, heads: int = 1, steps: Bounds = (0.001, 0.1)) -> None:
+    def setup(self, heads: int = 1, steps: Between = (0.001, 0.1)) -> None:
         super().setup(heads)
         rng = init.generator(self.rng)
         self.a = self.new_gate("a", "x", heads)
@@ -185,7 +185,7 @@ class GatedDeltaNetCell(_DeltaRule):
     def step(self, x: Tensor, S: Tensor) -> Tensor:
         S = exp(-exp(self.A_log) * softplus(self.a(x)))[..., None, None] * S
         k, v, beta = self.direction(self.k(x)), self.by_head(self.v(x)), sigmoid(self.beta(x))
-        return S + outer(k, beta[..., None] * (v - read(k, S)))
+        return S + paired(k, beta[..., None] * (v - looked_up(k, S)))
 
 
 class TTTLinearCell(_Heads):
@@ -214,7 +214,7 @@ class TTTLinearCell(_Heads):
 
     def f(self, k: Tensor, W: Tensor) -> Tensor:
         """(B,heads,D), (B,heads,D,D) -> (B,heads,D)."""
-        y = read(k, W)
+        y = looked_up(k, W)
         if self.plain:
             return y
         y = y - y.mean(axis=-1, keepdims=True)

@@ -13,11 +13,11 @@ from tinygrad_rnn.models.cells import _one_of
 from tinygrad_rnn.ops import exp, sigmoid, softplus
 from tinygrad_rnn.tensor import Parameter, Tensor
 
-Bounds = tuple[float, float]
+Between = tuple[float, float]
 """Two numbers between which others are drawn."""
 
 
-def log_uniform(name: str, bounds: Bounds, rng: np.random.Generator, shape: tuple[int, ...]) -> HostArray:
+def log_uniform(name: str, bounds: Between, rng: np.random.Generator, shape: tuple[int, ...]) -> HostArray:
     """Numbers whose logarithm is uniform. Raises ValueError naming the option unless 0 < low <= high."""
     low, high = bounds
     if not 0 < low <= high:
@@ -83,7 +83,7 @@ class S4DCell(Cell):
     state = "re im"
     kept = "re im"  # two parts of one number
 
-    def setup(self, state_size: int = 16, discretisation: str = "zoh", steps: Bounds = (0.001, 0.1)) -> None:
+    def setup(self, state_size: int = 16, discretisation: str = "zoh", steps: Between = (0.001, 0.1)) -> None:
         self.discretisation = _one_of("discretisation", discretisation, ("zoh", "bilinear"))
         shape = (self.hidden_size, init.size("state_size", state_size))
         rng = init.generator(self.rng)
@@ -132,7 +132,7 @@ class SelectiveSSMCell(Cell):
     state = "h"
     kept = "h"  # entries of a memory, not units
 
-    def setup(self, state_size: int = 16, discretisation: str = "euler", steps: Bounds = (0.001, 0.1)) -> None:
+    def setup(self, state_size: int = 16, discretisation: str = "euler", steps: Between = (0.001, 0.1)) -> None:
         self.discretisation = _one_of("discretisation", discretisation, ("euler", "zoh"))
         shape = (self.hidden_size, init.size("state_size", state_size))
         self.B, self.C = (self.new_gate(name, "x", state_size) for name in "BC")
