@@ -41,11 +41,13 @@ from tinygrad_rnn.models.variants import (
     VARIANTS,
     AdaptiveTimeCell,
     CoupledLSTMCell,
+    GatedLinearAttentionCell,
     HighwayRNNCell,
     IndRNNCell,
     JANETCell,
     LayerNormGRUCell,
     LayerNormLSTMCell,
+    LRUCell,
     MemoryCell,
     MGUCell,
     MinGRUCell,
@@ -66,7 +68,10 @@ from tinygrad_rnn.models.variants import (
     ProjectedLSTMCell,
     QRNNCell,
     RANCell,
+    RGLRUCell,
+    S4DCell,
     SCRNCell,
+    SelectiveSSMCell,
     SRUCell,
     UGRNNCell,
 )
@@ -745,7 +750,13 @@ def loop_of(kind: type[Cell]) -> str:
     return forward.split("in the loop", 1)[1].split("after the loop", 1)[0]
 
 
-@pytest.mark.parametrize("kind", [SRUCell, MinGRUCell, MinLSTMCell, QRNNCell, IndRNNCell])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        *(SRUCell, MinGRUCell, MinLSTMCell, QRNNCell, IndRNNCell),
+        *(LRUCell, S4DCell, SelectiveSSMCell, RGLRUCell, GatedLinearAttentionCell),
+    ],
+)
 def test_nothing_is_multiplied_by_a_matrix_in_the_loop_of_a_cell_whose_gates_do_not_see_the_state(
     kind: type[Cell],
 ) -> None:

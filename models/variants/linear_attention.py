@@ -108,7 +108,7 @@ class _Heads(Cell):
         return values.reshape((-1, self.hidden_size))
 
 
-def paired(k: Tensor, v: Tensor) -> Tensor:
+def associated(k: Tensor, v: Tensor) -> Tensor:
     """k^T v: (B,heads,D) twice -> (B,heads,D,D)."""
     return k[..., None] * v[..., None, :]
 
@@ -136,7 +136,7 @@ class GatedLinearAttentionCell(_Heads):
     def step(self, x: Tensor, S: Tensor) -> Tensor:
         k, v = self.by_head(self.k(x)), self.by_head(self.v(x))
         a = self.by_head(exp(log_sigmoid(self.a(x)) / self.temperature))
-        return a[..., None] * S + paired(k, v)
+        return a[..., None] * S + associated(k, v)
 
     def output(self, x: Tensor, S: Tensor) -> Tensor:
         return self.side_by_side(looked_up(self.by_head(self.q(x)), S))
@@ -166,7 +166,7 @@ class DeltaNetCell(_DeltaRule):
 
     def step(self, x: Tensor, S: Tensor) -> Tensor:
         k, v, beta = self.direction(self.k(x)), self.by_head(self.v(x)), sigmoid(self.beta(x))
-        return S + paired(k, beta[..., None] * (v - looked_up(k, S)))
+        return S + associated(k, beta[..., None] * (v - looked_up(k, S)))
 
 
 class GatedDeltaNetCell(_DeltaRule):
@@ -185,7 +185,7 @@ class GatedDeltaNetCell(_DeltaRule):
     def step(self, x: Tensor, S: Tensor) -> Tensor:
         S = exp(-exp(self.A_log) * softplus(self.a(x)))[..., None, None] * S
         k, v, beta = self.direction(self.k(x)), self.by_head(self.v(x)), sigmoid(self.beta(x))
-        return S + paired(k, beta[..., None] * (v - looked_up(k, S)))
+        return S + associated(k, beta[..., None] * (v - looked_up(k, S)))
 
 
 class TTTLinearCell(_Heads):
