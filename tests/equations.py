@@ -77,7 +77,7 @@ def given(cell: Cell, seed: int = 0, batch: int = B) -> tuple[F8, list[F8]]:
     rng = np.random.default_rng([seed, 1])
     x = rng.standard_normal((batch, cell.input_size))
     states = [
-        rng.uniform(0, 1, (batch, *shape)) if name == "phase" else rng.standard_normal((batch, *shape))
+        rng.uniform(0, 1, (batch, *shape)) if name in ("phase", "den") else rng.standard_normal((batch, *shape))
         for name, shape in zip(cell.states, cell.state_shapes, strict=True)
     ]
     return x, states

@@ -8,6 +8,8 @@ import io
 import re
 from typing import Any
 
+import equations_of_linear_attention  # noqa: F401
+import equations_of_state_spaces  # noqa: F401
 import numpy as np
 import pytest
 from equations import (
@@ -33,16 +35,19 @@ from equations import (
 
 import tinygrad_rnn as tg
 from tinygrad_rnn import Tensor, check_cell
+from tinygrad_rnn.loops.trees import flat
 from tinygrad_rnn.models import Cell, GRUCell, LSTMCell, Recurrent, RNNCell
 from tinygrad_rnn.models.variants import (
     VARIANTS,
     AdaptiveTimeCell,
     CoupledLSTMCell,
+    GatedLinearAttentionCell,
     HighwayRNNCell,
     IndRNNCell,
     JANETCell,
     LayerNormGRUCell,
     LayerNormLSTMCell,
+    LRUCell,
     MemoryCell,
     MGUCell,
     MinGRUCell,
@@ -63,7 +68,10 @@ from tinygrad_rnn.models.variants import (
     ProjectedLSTMCell,
     QRNNCell,
     RANCell,
+    RGLRUCell,
+    S4DCell,
     SCRNCell,
+    SelectiveSSMCell,
     SRUCell,
     UGRNNCell,
 )
@@ -741,7 +749,13 @@ def loop_of(kind: type[Cell]) -> str:
     return forward.split("in the loop", 1)[1].split("after the loop", 1)[0]
 
 
-@pytest.mark.parametrize("kind", [SRUCell, MinGRUCell, MinLSTMCell, QRNNCell, IndRNNCell])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        *(SRUCell, MinGRUCell, MinLSTMCell, QRNNCell, IndRNNCell),
+        *(LRUCell, S4DCell, SelectiveSSMCell, RGLRUCell, GatedLinearAttentionCell),
+    ],
+)
 def test_nothing_is_multiplied_by_a_matrix_in_the_loop_of_a_cell_whose_gates_do_not_see_the_state(
     kind: type[Cell],
 ) -> None:
@@ -766,7 +780,7 @@ def test_a_batch_without_rows_goes_through_forward_and_backward(kind: type[Cell]
         with tg.compiled(compiled and kind is not AdaptiveTimeCell):
             outputs, state = layer(xs, lengths=lengths)
         assert outputs.shape == (3, 0, layer.output_size)
-        sum((s.sum() for s in state), outputs.sum()).backward()
+        sum((s.sum() for s in flat(state)), outputs.sum()).backward()  # a state may be a tuple, one for each layer
         assert not any(p.grad.any() for p in layer.parameters() if p.grad is not None)
 
 

@@ -22,6 +22,12 @@ from tinygrad_rnn.models.variants.grus import MUT1Cell as MUT1Cell
 from tinygrad_rnn.models.variants.grus import MUT2Cell as MUT2Cell
 from tinygrad_rnn.models.variants.grus import MUT3Cell as MUT3Cell
 from tinygrad_rnn.models.variants.grus import UGRNNCell as UGRNNCell
+from tinygrad_rnn.models.variants.linear_attention import DeltaNetCell as DeltaNetCell
+from tinygrad_rnn.models.variants.linear_attention import FastWeightsCell as FastWeightsCell
+from tinygrad_rnn.models.variants.linear_attention import GatedDeltaNetCell as GatedDeltaNetCell
+from tinygrad_rnn.models.variants.linear_attention import GatedLinearAttentionCell as GatedLinearAttentionCell
+from tinygrad_rnn.models.variants.linear_attention import RWKV4Cell as RWKV4Cell
+from tinygrad_rnn.models.variants.linear_attention import TTTLinearCell as TTTLinearCell
 from tinygrad_rnn.models.variants.lstms import CoupledLSTMCell as CoupledLSTMCell
 from tinygrad_rnn.models.variants.lstms import LayerNormLSTMCell as LayerNormLSTMCell
 from tinygrad_rnn.models.variants.lstms import MultiplicativeLSTMCell as MultiplicativeLSTMCell
@@ -31,6 +37,10 @@ from tinygrad_rnn.models.variants.lstms import PhasedLSTMCell as PhasedLSTMCell
 from tinygrad_rnn.models.variants.lstms import ProjectedLSTMCell as ProjectedLSTMCell
 from tinygrad_rnn.models.variants.memory import AdaptiveTimeCell as AdaptiveTimeCell
 from tinygrad_rnn.models.variants.memory import MemoryCell as MemoryCell
+from tinygrad_rnn.models.variants.state_spaces import LRUCell as LRUCell
+from tinygrad_rnn.models.variants.state_spaces import RGLRUCell as RGLRUCell
+from tinygrad_rnn.models.variants.state_spaces import S4DCell as S4DCell
+from tinygrad_rnn.models.variants.state_spaces import SelectiveSSMCell as SelectiveSSMCell
 
 VARIANTS: dict[str, type[Cell]] = {
     "peephole-lstm": PeepholeLSTMCell,
@@ -61,6 +71,16 @@ VARIANTS: dict[str, type[Cell]] = {
     "minlstm": MinLSTMCell,
     "sru": SRUCell,
     "qrnn": QRNNCell,
+    "lru": LRUCell,
+    "s4d": S4DCell,
+    "mamba": SelectiveSSMCell,
+    "rg-lru": RGLRUCell,
+    "fast-weights": FastWeightsCell,
+    "rwkv-4": RWKV4Cell,
+    "gla": GatedLinearAttentionCell,
+    "deltanet": DeltaNetCell,
+    "gated-deltanet": GatedDeltaNetCell,
+    "ttt-linear": TTTLinearCell,
     "memory": MemoryCell,
     "adaptive-time": AdaptiveTimeCell,
 }
