@@ -17,9 +17,9 @@ import tinygrad_rnn as tg
 from tinygrad_rnn.cli import main
 from tinygrad_rnn.comparison import comparing, running
 from tinygrad_rnn.comparison.comparing import Compared, compare, planned_comparison
+from tinygrad_rnn.comparison.contest import contestants_of, folder_of, settings_of
 from tinygrad_rnn.comparison.judging import T_95, Difference, differences, standings
 from tinygrad_rnn.comparison.outcome import OUTCOME, Outcome, kept_outcome
-from tinygrad_rnn.comparison.plan import contestants_of, folder_of, settings_of
 from tinygrad_rnn.comparison.reach import effective_memory, reach
 from tinygrad_rnn.comparison.tables import csv_table, text_table
 from tinygrad_rnn.models import GRU, GRUCell, Module, Recurrent, RNNCell
@@ -207,9 +207,9 @@ def test_what_cannot_be_compared_is_told_before_anything_is_run(
 
 def test_cells_may_be_given_as_many_weights_as_the_first(place: Path) -> None:
     settings = {"epochs": 1, "hidden": [8, 16]}
-    plan = planned_comparison(["gru", "rnn", "own.py:Deep"], "sums.py:Sums", 1, settings, "parameters", None)
-    widths = {each.label: each.options["hidden"] for each in plan.contestants}
-    sizes = {each.label: _size(each.cell, each.options["hidden"]) for each in plan.contestants}
+    contest = planned_comparison(["gru", "rnn", "own.py:Deep"], "sums.py:Sums", 1, settings, "parameters", None)
+    widths = {each.label: each.options["hidden"] for each in contest.contestants}
+    sizes = {each.label: _size(each.cell, each.options["hidden"]) for each in contest.contestants}
     for hidden in (8, 16):
         assert widths[f"gru hidden={hidden}"] == hidden
         wanted = sizes[f"gru hidden={hidden}"]

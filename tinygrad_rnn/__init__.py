@@ -63,6 +63,7 @@ __all__ = [
     "Tensor",
     "Trace",
     "check_cell",
+    "compare",
     "compiled",
     "detect_anomaly",
     "explain",
@@ -96,9 +97,15 @@ if TYPE_CHECKING:
     from tinygrad_rnn.checks.cell_report import CellError as CellError
     from tinygrad_rnn.checks.cell_report import CellReport as CellReport
     from tinygrad_rnn.checks.cell_report import check_cell as check_cell
+    from tinygrad_rnn.comparison.comparing import compare as compare
 
-_LATE = {"CellError": "checks.cell_report", "CellReport": "checks.cell_report", "check_cell": "checks.cell_report"}
-"""Names whose modules are imported when they are first asked for: the engine does without models."""
+_LATE = {
+    "CellError": "checks.cell_report",
+    "CellReport": "checks.cell_report",
+    "check_cell": "checks.cell_report",
+    "compare": "comparison.comparing",
+}
+"""Names whose modules are imported when they are first asked for: the engine does without models and tasks."""
 _ROOMS = ("baselines", "data", "loops", "metrics", "models", "optim", "tasks", "training")
 """The rooms that have names for users, `tg.models.GRU`: imported when they are first asked for, too."""
 

@@ -8,13 +8,14 @@ the point, and what goes straight through moves as its surrogate does.
 from __future__ import annotations
 
 import linecache
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from tinygrad_rnn.backend import Array
-from tinygrad_rnn.frames import user_frame
+from tinygrad_rnn.frames import owner
 from tinygrad_rnn.loops.program import Equation, Var
 from tinygrad_rnn.loops.recorder import Recorder, record_step
 from tinygrad_rnn.loops.scanning import compiled, perform
@@ -44,7 +45,9 @@ class LinesOfStops(Recorder):
     def __call__(self, primitive: Any, args: tuple[Any, ...], params: dict[str, Any]) -> Any:
         made = super().__call__(primitive, args, params)
         if stops_at(self.equations[-1]):
-            frame, _ = user_frame()
+            frame = sys._getframe(1)
+            while frame.f_back is not None and owner(frame) == "engine":
+                frame = frame.f_back
             file, number = frame.f_code.co_filename, frame.f_lineno
             line = linecache.getline(file, number).strip()
             self.lines[f"{Path(file).name}, line {number}: {line}"] = None

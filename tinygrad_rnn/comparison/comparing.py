@@ -12,12 +12,13 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from tinygrad_rnn.comparison.contest import Contest, Range, contestants_of, folder_of
 from tinygrad_rnn.comparison.judging import Difference, Standing, differences, standings
 from tinygrad_rnn.comparison.matching import matched
 from tinygrad_rnn.comparison.outcome import Outcome, kept_outcome
 from tinygrad_rnn.comparison.pages import page
-from tinygrad_rnn.comparison.plan import Plan, contestants_of, folder_of
 from tinygrad_rnn.comparison.running import carry_out
+from tinygrad_rnn.comparison.searching import ranges_from, searched
 from tinygrad_rnn.comparison.side_by_side import BACKENDS, side_by_side
 from tinygrad_rnn.comparison.tables import csv_table, json_lines, text_table
 from tinygrad_rnn.data.messages import unheard
@@ -39,7 +40,7 @@ Told = Callable[[Outcome, int, int], None]
 class Compared:
     """What a comparison found; printed, a table. `outcomes` has one entry for each contestant and seed."""
 
-    plan: Plan = field(repr=False)
+    contest: Contest = field(repr=False)
     outcomes: list[Outcome] = field(repr=False)
 
     @property
@@ -57,7 +58,7 @@ class Compared:
 
     def save_html(self, path: str | Path) -> None:
         """Writes a page with the table, how the runs went, and how far back they reach. Raises OSError."""
-        write_whole(Path(path), page(self.plan, self.outcomes).encode())
+        write_whole(Path(path), page(self.contest, self.outcomes).encode())
 
 
 def compare(
@@ -68,6 +69,8 @@ def compare(
     settings: Mapping[str, Any] | None = None,
     match: str = "width",
     time_budget: float | None = None,
+    search: Mapping[str, Any] | None = None,
+    trials: int = 20,
     out: str | Path | None = None,
     jobs: int | None = None,
     backend: str = "loky",
@@ -81,21 +84,27 @@ def compare(
     which its model has as many weights as the first cell's. A run ends after `time_budget` seconds of training, or as
     the epochs and the patience among the settings say.
 
+    `search` has options to be searched for, by name (low, high), (low, high, "log") or a list of values: for each cell
+    `trials` draws, the same for all, go through rounds, of which ever fewer go on for ever longer; the best by what
+    validates, with the first seed, is what is compared.
+
     `jobs` runs go side by side (one for each processor unless told), each on one thread, through joblib's `backend`:
     "loky", processes of this machine; "dask" or "ray", where they are installed (see `side_by_side`).
-    `out` is a folder in which runs, figures and the plan are kept: the same comparison goes on there where it stopped,
-    and runs nothing twice. `told(outcome, done, total)` is called after each run.
+    `out` is a folder in which runs and figures are kept: the same comparison goes on there where it stopped, and runs
+    nothing twice. `told(outcome, done, total)` is called after each run.
 
     Raises OptionError for what cannot be compared, OSError. A run that fails is an outcome that says why."""
     if backend not in BACKENDS:
         raise OptionError(f"backend must be {', '.join(BACKENDS)}, got {backend!r}")
-    plan = planned_comparison(cells, task, seeds, settings or {}, match, time_budget)
+    ranges = ranges_from(search or {})
+    contest = planned_comparison(cells, task, seeds, settings or {}, match, time_budget, ranges, trials)
     with ExitStack() as stack:
         folder = Path(stack.enter_context(TemporaryDirectory()) if out is None else out)
         stack.enter_context(held(folder, unheard))
-        begin(plan, folder)
-        outcomes = run_all(plan, folder, jobs, backend, told)
-    return Compared(plan, outcomes)
+        begin(contest, folder)
+        contest = searched(contest, folder, jobs or os.cpu_count() or 1, backend, None)
+        outcomes = run_all(contest, folder, jobs, backend, told)
+    return Compared(contest, outcomes)
 
 
 def planned_comparison(
@@ -105,8 +114,12 @@ def planned_comparison(
     settings: Mapping[str, Any],
     match: str,
     time_budget: float | None,
-) -> Plan:
+    search: tuple[Range, ...] = (),
+    trials: int = 20,
+) -> Contest:
     """What is to be run. Raises OptionError."""
+    if isinstance(trials, bool) or not isinstance(trials, int) or trials < 1:
+        raise OptionError(f"trials must be a whole number of at least 1, got {trials!r}")
     if match not in MATCHES:
         raise OptionError(f"match must be {' or '.join(MATCHES)}, got {match!r}")
     if time_budget is not None and not 0 < time_budget < math.inf:
@@ -121,16 +134,20 @@ def planned_comparison(
             values["epochs"] = [options.USUAL_EPOCHS]
         elif not options().patience and options().epochs is None:
             raise OptionError("a run would not end: time_budget, epochs or patience must say when it does")
-    plan = Plan(task, contestants_of(cells, values), listed, time_budget)
-    for each in plan.contestants:  # a mistake is told before anything is run
-        options_and_cell(find_task(task).task, {**each.options, "cell": each.cell}, unheard)
-    return matched(plan) if match == "parameters" else plan
+    if both := [each.name for each in search if each.name in values]:
+        raise OptionError(f"search: {both[0]} is among the settings, too")
+    contest = Contest(task, contestants_of(cells, values), listed, time_budget, search, trials if search else 0)
+    for each in contest.contestants:  # a mistake is told before anything is run
+        for number in range(2 if search else 1):
+            more = {one.name: one.values[-number] for one in search}
+            options_and_cell(find_task(task).task, {**each.options, **more, "cell": each.cell}, unheard)
+    return matched(contest) if match == "parameters" else contest
 
 
-def begin(plan: Plan, folder: Path) -> None:
-    """Puts the plan into the folder. Raises OptionError where another comparison, or anything else, is there."""
+def begin(contest: Contest, folder: Path) -> None:
+    """Puts the contest into the folder. Raises OptionError where another comparison, or anything else, is there."""
     path = folder / PLAN
-    told = json.loads(json.dumps(plan.to_json(), default=str))
+    told = json.loads(json.dumps(contest.to_json(), default=str))
     if path.is_file():
         try:
             before = json.loads(path.read_text(encoding="utf-8"))
@@ -144,10 +161,10 @@ def begin(plan: Plan, folder: Path) -> None:
         write_whole(path, f"{json.dumps(told, indent=1)}\n".encode())
 
 
-def run_all(plan: Plan, folder: Path, jobs: int | None, backend: str, told: Told | None) -> list[Outcome]:
+def run_all(contest: Contest, folder: Path, jobs: int | None, backend: str, told: Told | None) -> list[Outcome]:
     """Carries out what is not done yet, and keeps the figures of all. Raises OptionError for a backend that is not
     there."""
-    runs = list(plan.runs())
+    runs = list(contest.runs())
     places = [(folder / "runs" / folder_of(contestant, seed)).resolve() for contestant, seed in runs]
     found: dict[int, Outcome] = {}
     for i, place in enumerate(places):
@@ -157,7 +174,7 @@ def run_all(plan: Plan, folder: Path, jobs: int | None, backend: str, told: Told
                 told(found[i], len(found), len(runs))
     waiting = [i for i in range(len(runs)) if i not in found]
     jobs = min(jobs or os.cpu_count() or 1, max(len(waiting), 1))
-    calls = [(i, plan.task, *runs[i], plan.time_budget, places[i]) for i in waiting]
+    calls = [(i, contest.task, *runs[i], contest.time_budget, places[i]) for i in waiting]
     try:
         for i, outcome in side_by_side(_numbered, calls, jobs, backend):
             found[i] = outcome

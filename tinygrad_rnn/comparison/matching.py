@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from tinygrad_rnn.comparison.plan import Contestant, Plan
+from tinygrad_rnn.comparison.contest import Contest, Contestant
 from tinygrad_rnn.data.messages import unheard
 from tinygrad_rnn.tasks.finding import FoundTask, find_task
 from tinygrad_rnn.tasks.training import options_and_cell
@@ -15,34 +16,36 @@ from tinygrad_rnn.training.options import OptionError
 
 WIDTH = "hidden"
 """The option that is the width of a model."""
-WIDEST = 1 << 14
+LARGEST_WIDTH = 1 << 14
 
 
-def matched(plan: Plan) -> Plan:
-    """The plan, with another width for each contestant but the first cell's, by which the others go. Raises OptionError
-    where the task has no such option, and where no width will do."""
-    found = find_task(plan.task)
+def matched(contest: Contest) -> Contest:
+    """The contest, with another width for each contestant but the first cell's, by which the others go. Raises
+    OptionError where the task has no such option, and where no width will do."""
+    found = find_task(contest.task)
+    if WIDTH in {each.name for each in contest.search}:
+        raise OptionError(f"--match parameters sets {WIDTH}, which cannot be searched for as well")
     if WIDTH not in {each.name for each in found.task.Options.all_about()}:
-        raise OptionError(f"--match parameters needs a task with an option {WIDTH}, and {plan.task} has none")
-    sizes = _Sizes(found, plan)
+        raise OptionError(f"--match parameters needs a task with an option {WIDTH}, and {contest.task} has none")
+    sizes = _Sizes(found, contest)
     wanted: dict[Any, int] = {}
     chosen = []
-    for each in plan.contestants:
+    for each in contest.contestants:
         group = tuple(sorted((name, str(value)) for name, value in each.options.items()))
         if group not in wanted:
             wanted[group] = sizes.of(each)
             chosen.append(each)
         else:
             chosen.append(each.changed(**{WIDTH: sizes.nearest(each, wanted[group])}))
-    return Plan(plan.task, tuple(chosen), plan.seeds, plan.time_budget)
+    return replace(contest, contestants=tuple(chosen))
 
 
 class _Sizes:
     """The numbers of weights of models, of which the examples are prepared once."""
 
-    def __init__(self, found: FoundTask, plan: Plan) -> None:
-        self.found, self.seed = found, plan.seeds[0]
-        options, cell = self._told(plan.contestants[0])
+    def __init__(self, found: FoundTask, contest: Contest) -> None:
+        self.found, self.seed = found, contest.seeds[0]
+        options, cell = self._told(contest.contestants[0])
         task = found.new(options, cell)
         task.divide(task.source(unheard))
         self.tables = task.tables
@@ -75,7 +78,7 @@ class _Sizes:
             raise reason
 
         high = 2
-        while size(high) < wanted and high < WIDEST:
+        while size(high) < wanted and high < LARGEST_WIDTH:
             high *= 2
         low = high // 2
         while high - low > 1:

@@ -49,14 +49,14 @@ class Outcome:
         """As JSON values."""
         return asdict(self)
 
-    def keep(self, folder: Path) -> None:
+    def keep(self, folder: Path, name: str = OUTCOME) -> None:
         """Writes it into the folder of its run, whole or not at all. Raises OSError."""
-        write_whole(folder / OUTCOME, f"{json.dumps(self.to_json(), allow_nan=False, default=str)}\n".encode())
+        write_whole(folder / name, f"{json.dumps(self.to_json(), allow_nan=False, default=str)}\n".encode())
 
 
-def kept_outcome(folder: Path) -> Outcome | None:
+def kept_outcome(folder: Path, name: str = OUTCOME) -> Outcome | None:
     """What lies in the folder of a run; None where it is not done, or what lies there is none."""
     try:
-        return Outcome(**json.loads((folder / OUTCOME).read_text(encoding="utf-8")))
+        return Outcome(**json.loads((folder / name).read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):
         return None

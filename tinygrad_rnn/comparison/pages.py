@@ -8,9 +8,9 @@ from html import escape
 import numpy as np
 
 from tinygrad_rnn.backend import HostArray
+from tinygrad_rnn.comparison.contest import Contest
 from tinygrad_rnn.comparison.judging import differences, standings
 from tinygrad_rnn.comparison.outcome import Outcome
-from tinygrad_rnn.comparison.plan import Plan
 from tinygrad_rnn.inspection.charts import chart
 from tinygrad_rnn.inspection.page import facts_and_sections
 from tinygrad_rnn.inspection.views import Chart
@@ -19,15 +19,15 @@ POINTS = 60
 """Of a curve."""
 
 
-def page(plan: Plan, outcomes: Sequence[Outcome]) -> str:
+def page(contest: Contest, outcomes: Sequence[Outcome]) -> str:
     """A whole page, which needs no server and no network."""
     done = [each for each in outcomes if not each.failed]
     about = [
-        ("task", plan.task),
-        ("seeds", ", ".join(map(str, plan.seeds))),
+        ("task", contest.task),
+        ("seeds", ", ".join(map(str, contest.seeds))),
         (
             "each run",
-            "until its epochs are done" if plan.time_budget is None else f"{plan.time_budget:g} s of training",
+            "until its epochs are done" if contest.time_budget is None else f"{contest.time_budget:g} s of training",
         ),
     ]
     sections = [("Who did best", _MEANS, _table(outcomes)), ("Larger than the noise?", _NOISE, _sentences(outcomes))]
@@ -37,7 +37,7 @@ def page(plan: Plan, outcomes: Sequence[Outcome]) -> str:
             ("How far back", _REACH, _figure(_reaches(done))),
         ]
     return facts_and_sections(
-        f"{', '.join(dict.fromkeys(each.label for each in outcomes))} on {plan.task}", about, sections
+        f"{', '.join(dict.fromkeys(each.label for each in outcomes))} on {contest.task}", about, sections
     )
 
 

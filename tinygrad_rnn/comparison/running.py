@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from tinygrad_rnn.comparison.outcome import Outcome, kept_outcome
-from tinygrad_rnn.comparison.plan import Contestant
+from tinygrad_rnn.comparison.contest import Contestant
+from tinygrad_rnn.comparison.outcome import OUTCOME, Outcome, kept_outcome
 from tinygrad_rnn.comparison.reach import effective_memory, reach
 from tinygrad_rnn.data.messages import TextError, unheard
 from tinygrad_rnn.models.checkpoint import CheckpointError
@@ -33,12 +33,12 @@ from tinygrad_rnn.training.task import TaskLearner
 
 
 def carry_out(
-    task: str, contestant: Contestant, seed: int, budget: float | None, folder: Path, more: bool = False
+    task: str, contestant: Contestant, seed: int, budget: float | None, folder: Path, name: str = OUTCOME
 ) -> Outcome:
-    """The outcome of one run, whose files lie in `folder`: that which lies there already, unless the run is to go on
-    for `more`; otherwise of the run that stopped there, or of a new one. An error is an outcome too, with its
-    sentence: it must not take the other runs with it."""
-    if not more and (done := kept_outcome(folder)) is not None:
+    """The outcome of one run, whose files lie in `folder`: that which lies there already under this name; otherwise of
+    the run that stopped there, or of a new one. An error is an outcome too, with its sentence: it must not take the
+    other runs with it."""
+    if (done := kept_outcome(folder, name)) is not None:
         return done
     try:
         found = _trained(task, contestant, seed, budget, folder)
@@ -47,7 +47,7 @@ def carry_out(
         why = own[1] if own else str(error) if told else f"{type(error).__name__}: {error}"
         found = Outcome(label=contestant.label, seed=seed, failed=" ".join(why.split()))
         folder.mkdir(parents=True, exist_ok=True)
-    found.keep(folder)
+    found.keep(folder, name)
     return found
 
 
@@ -79,7 +79,7 @@ def _run_in(task: str, contestant: Contestant, seed: int, folder: Path, stack: E
         except (CheckpointError, OptionError):
             pass  # of no use: it begins anew
     for path in folder.iterdir():
-        if path.name != ".lock":
+        if path.name != ".lock" and not path.name.startswith("round-"):
             shutil.rmtree(path) if path.is_dir() else path.unlink()
     found = find_task(task)
     options, cell = options_and_cell(found.task, given, unheard)

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from tinygrad_rnn.comparison.judging import Standing, differences, standings
 from tinygrad_rnn.comparison.outcome import Outcome
 
-COLUMNS = ("label", "seed", "value", "valid", "loss", "parameters", "seconds", "speed", "steps", "epochs", "memory")
+CSV_COLUMNS = ("label", "seed", "value", "valid", "loss", "parameters", "seconds", "speed", "steps", "epochs", "memory")
 """Of the CSV, beside the metrics and why a run failed."""
 
 
@@ -73,11 +73,11 @@ def csv_table(outcomes: Sequence[Outcome]) -> str:
     settings = [*dict.fromkeys(name for each in outcomes for name in each.settings)]
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
-    writer.writerow([*COLUMNS, *metrics, *(f"option {name}" for name in settings), "failed"])
+    writer.writerow([*CSV_COLUMNS, *metrics, *(f"option {name}" for name in settings), "failed"])
     for each in outcomes:
         figures = [each.metrics.get(name) for name in metrics]
         options = [each.settings.get(name) for name in settings]
-        writer.writerow([*(getattr(each, name) for name in COLUMNS), *figures, *options, each.failed])
+        writer.writerow([*(getattr(each, name) for name in CSV_COLUMNS), *figures, *options, each.failed])
     return file.getvalue()
 
 

@@ -7,14 +7,14 @@ import itertools
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from types import NoneType
 from typing import Any, get_type_hints
 
 from tinygrad_rnn.training.option_kinds import kinds_of
 from tinygrad_rnn.training.options import OptionError, RunOptions
 
-Values = dict[str, Any]
+OptionValues = dict[str, Any]
 """Options of a task by name."""
 
 
@@ -24,7 +24,7 @@ class Contestant:
 
     label: str
     cell: Any
-    options: Values
+    options: OptionValues
 
     def changed(self, **options: Any) -> Contestant:
         """The same with other options."""
@@ -32,13 +32,27 @@ class Contestant:
 
 
 @dataclass(frozen=True)
-class Plan:
-    """A comparison: of which contestants, on what, with which seeds, and how long each run may take."""
+class Range:
+    """An option that is to be searched for: one of the values, or where they are `numbers`, any from the first to the
+    second, with `log` as likely between 1 and 10 as between 10 and 100."""
+
+    name: str
+    values: tuple[Any, ...]
+    numbers: bool = False
+    log: bool = False
+
+
+@dataclass(frozen=True)
+class Contest:
+    """A comparison: of which contestants, on what, with which seeds, and how long each run may take; and what is
+    searched for first, in how many draws."""
 
     task: str
     contestants: tuple[Contestant, ...]
     seeds: tuple[int, ...]
     time_budget: float | None
+    search: tuple[Range, ...] = ()
+    trials: int = 0
 
     def runs(self) -> Iterable[tuple[Contestant, int]]:
         """Each contestant with each seed; all contestants with the first seed come first, so that a comparison that was
@@ -47,11 +61,27 @@ class Plan:
 
     def to_json(self) -> dict[str, Any]:
         """As JSON values; a class stands by its name."""
-        told = [{"label": each.label, "cell": named(each.cell), "options": each.options} for each in self.contestants]
-        return {"task": self.task, "contestants": told, "seeds": list(self.seeds), "time_budget": self.time_budget}
+        told = [
+            {"label": each.label, "cell": text_of_cell(each.cell), "options": each.options} for each in self.contestants
+        ]
+        return {
+            "task": self.task,
+            "contestants": told,
+            "seeds": list(self.seeds),
+            "time_budget": self.time_budget,
+            "search": [asdict(each) for each in self.search],
+            "trials": self.trials,
+        }
+
+    @classmethod
+    def from_json(cls, told: Mapping[str, Any]) -> Contest:
+        """What `to_json` gave; classes are names now. Raises KeyError, TypeError for anything else."""
+        contestants = tuple(Contestant(**each) for each in told["contestants"])
+        search = tuple(Range(**{**each, "values": tuple(each["values"])}) for each in told["search"])
+        return cls(told["task"], contestants, tuple(told["seeds"]), told["time_budget"], search, told["trials"])
 
 
-def named(cell: Any) -> str:
+def text_of_cell(cell: Any) -> str:
     """What a cell is called."""
     return cell if isinstance(cell, str) else str(cell.__name__)
 
@@ -59,7 +89,9 @@ def named(cell: Any) -> str:
 def contestants_of(cells: Sequence[Any], settings: Mapping[str, Sequence[Any]]) -> tuple[Contestant, ...]:
     """Every cell with every combination of the settings; those of several values are part of what it is called. Raises
     OptionError for a cell that is there twice, or none."""
-    names = [named(cell).rpartition(":")[2] if ".py:" in named(cell) else named(cell) for cell in cells]
+    names = [
+        text_of_cell(cell).rpartition(":")[2] if ".py:" in text_of_cell(cell) else text_of_cell(cell) for cell in cells
+    ]
     if twice := [name for i, name in enumerate(names) if name in names[:i]]:
         raise OptionError(f"cell {twice[0]!r} is to be compared with itself: each must be there once")
     if not cells:
@@ -76,7 +108,7 @@ def contestants_of(cells: Sequence[Any], settings: Mapping[str, Sequence[Any]]) 
 def folder_of(contestant: Contestant, seed: int) -> str:
     """The name of the folder of a run: readable, and another for other options."""
     readable = re.sub(r"[^\w.=-]+", "-", contestant.label).strip("-")[:60]
-    told = json.dumps([named(contestant.cell), contestant.options], sort_keys=True, default=str)
+    told = json.dumps([text_of_cell(contestant.cell), contestant.options], sort_keys=True, default=str)
     return f"{readable}-{hashlib.sha256(told.encode()).hexdigest()[:8]}-seed{seed}"
 
 
