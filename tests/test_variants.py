@@ -8,6 +8,7 @@ import io
 import re
 from typing import Any
 
+import equations_of_timed_cells  # noqa: F401  (each registers its formulas)
 import numpy as np
 import pytest
 from equations import (
@@ -43,6 +44,7 @@ from tinygrad_rnn.models.variants import (
     JANETCell,
     LayerNormGRUCell,
     LayerNormLSTMCell,
+    LMUCell,
     MemoryCell,
     MGUCell,
     MinGRUCell,
@@ -774,7 +776,12 @@ def test_a_batch_without_rows_goes_through_forward_and_backward(kind: type[Cell]
 # --- The battery --------------------------------------------------------------------------------------------
 
 RECURRENT_DROPOUT = "recurrent dropout is on all that is multiplied"
-PAST_GATES: dict[type[Cell], str] = {ProjectedLSTMCell: "P", SCRNCell: "P", MemoryCell: "R"}
+PAST_GATES: dict[type[Cell], str] = {
+    ProjectedLSTMCell: "P",
+    SCRNCell: "P",
+    MemoryCell: "R",
+    LMUCell: "e_m, parameter M",
+}
 """Cells that multiply a state by a matrix of no gate, and which."""
 
 QUICK: list[type[Cell]] = [MGUCell]

@@ -31,6 +31,12 @@ from tinygrad_rnn.models.variants.lstms import PhasedLSTMCell as PhasedLSTMCell
 from tinygrad_rnn.models.variants.lstms import ProjectedLSTMCell as ProjectedLSTMCell
 from tinygrad_rnn.models.variants.memory import AdaptiveTimeCell as AdaptiveTimeCell
 from tinygrad_rnn.models.variants.memory import MemoryCell as MemoryCell
+from tinygrad_rnn.models.variants.oscillators import AntisymmetricRNNCell as AntisymmetricRNNCell
+from tinygrad_rnn.models.variants.oscillators import CoRNNCell as CoRNNCell
+from tinygrad_rnn.models.variants.oscillators import LEMCell as LEMCell
+from tinygrad_rnn.models.variants.oscillators import LipschitzRNNCell as LipschitzRNNCell
+from tinygrad_rnn.models.variants.timescales import ClockworkCell as ClockworkCell
+from tinygrad_rnn.models.variants.timescales import LMUCell as LMUCell
 
 VARIANTS: dict[str, type[Cell]] = {
     "peephole-lstm": PeepholeLSTMCell,
@@ -63,4 +69,10 @@ VARIANTS: dict[str, type[Cell]] = {
     "qrnn": QRNNCell,
     "memory": MemoryCell,
     "adaptive-time": AdaptiveTimeCell,
+    "cornn": CoRNNCell,
+    "lem": LEMCell,
+    "clockwork": ClockworkCell,
+    "lmu": LMUCell,
+    "antisymmetric-rnn": AntisymmetricRNNCell,
+    "lipschitz-rnn": LipschitzRNNCell,
 }
