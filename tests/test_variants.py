@@ -9,6 +9,7 @@ import re
 from typing import Any
 
 import equations_of_timed_cells  # noqa: F401  (each registers its formulas)
+import equations_of_xlstm  # noqa: F401
 import numpy as np
 import pytest
 from equations import (

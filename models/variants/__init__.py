@@ -37,6 +37,8 @@ from tinygrad_rnn.models.variants.oscillators import LEMCell as LEMCell
 from tinygrad_rnn.models.variants.oscillators import LipschitzRNNCell as LipschitzRNNCell
 from tinygrad_rnn.models.variants.timescales import ClockworkCell as ClockworkCell
 from tinygrad_rnn.models.variants.timescales import LMUCell as LMUCell
+from tinygrad_rnn.models.variants.xlstm import MLSTMCell as MLSTMCell
+from tinygrad_rnn.models.variants.xlstm import SLSTMCell as SLSTMCell
 
 VARIANTS: dict[str, type[Cell]] = {
     "peephole-lstm": PeepholeLSTMCell,
@@ -69,6 +71,8 @@ VARIANTS: dict[str, type[Cell]] = {
     "qrnn": QRNNCell,
     "memory": MemoryCell,
     "adaptive-time": AdaptiveTimeCell,
+    "slstm": SLSTMCell,
+    "mlstm": MLSTMCell,
     "cornn": CoRNNCell,
     "lem": LEMCell,
     "clockwork": ClockworkCell,
