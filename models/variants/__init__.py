@@ -15,6 +15,7 @@ from tinygrad_rnn.models.variants.greff import NoInputGateCell as NoInputGateCel
 from tinygrad_rnn.models.variants.greff import NoOutputActivationCell as NoOutputActivationCell
 from tinygrad_rnn.models.variants.greff import NoOutputGateCell as NoOutputGateCell
 from tinygrad_rnn.models.variants.greff import NoPeepholesCell as NoPeepholesCell
+from tinygrad_rnn.models.variants.grus import FastGRNNCell as FastGRNNCell
 from tinygrad_rnn.models.variants.grus import JANETCell as JANETCell
 from tinygrad_rnn.models.variants.grus import LayerNormGRUCell as LayerNormGRUCell
 from tinygrad_rnn.models.variants.grus import MGUCell as MGUCell
@@ -23,7 +24,10 @@ from tinygrad_rnn.models.variants.grus import MUT2Cell as MUT2Cell
 from tinygrad_rnn.models.variants.grus import MUT3Cell as MUT3Cell
 from tinygrad_rnn.models.variants.grus import UGRNNCell as UGRNNCell
 from tinygrad_rnn.models.variants.lstms import CoupledLSTMCell as CoupledLSTMCell
+from tinygrad_rnn.models.variants.lstms import HyperLSTMCell as HyperLSTMCell
 from tinygrad_rnn.models.variants.lstms import LayerNormLSTMCell as LayerNormLSTMCell
+from tinygrad_rnn.models.variants.lstms import MogrifierLSTMCell as MogrifierLSTMCell
+from tinygrad_rnn.models.variants.lstms import MultiplicativeIntegrationLSTMCell as MultiplicativeIntegrationLSTMCell
 from tinygrad_rnn.models.variants.lstms import MultiplicativeLSTMCell as MultiplicativeLSTMCell
 from tinygrad_rnn.models.variants.lstms import ONLSTMCell as ONLSTMCell
 from tinygrad_rnn.models.variants.lstms import PeepholeLSTMCell as PeepholeLSTMCell
@@ -35,6 +39,7 @@ from tinygrad_rnn.models.variants.oscillators import AntisymmetricRNNCell as Ant
 from tinygrad_rnn.models.variants.oscillators import CoRNNCell as CoRNNCell
 from tinygrad_rnn.models.variants.oscillators import LEMCell as LEMCell
 from tinygrad_rnn.models.variants.oscillators import LipschitzRNNCell as LipschitzRNNCell
+from tinygrad_rnn.models.variants.searched import NASCell as NASCell
 from tinygrad_rnn.models.variants.timescales import ClockworkCell as ClockworkCell
 from tinygrad_rnn.models.variants.timescales import LMUCell as LMUCell
 from tinygrad_rnn.models.variants.xlstm import MLSTMCell as MLSTMCell
@@ -77,6 +82,11 @@ VARIANTS: dict[str, type[Cell]] = {
     "lem": LEMCell,
     "clockwork": ClockworkCell,
     "lmu": LMUCell,
+    "mogrifier-lstm": MogrifierLSTMCell,
+    "nas": NASCell,
+    "fastgrnn": FastGRNNCell,
     "antisymmetric-rnn": AntisymmetricRNNCell,
     "lipschitz-rnn": LipschitzRNNCell,
+    "hyper-lstm": HyperLSTMCell,
+    "mi-lstm": MultiplicativeIntegrationLSTMCell,
 }
