@@ -76,8 +76,13 @@ def given(cell: Cell, seed: int = 0, batch: int = B) -> tuple[F8, list[F8]]:
     """An input and the states."""
     rng = np.random.default_rng([seed, 1])
     x = rng.standard_normal((batch, cell.input_size))
+    drawing: dict[str, Callable[[tuple[int, ...]], F8]] = {
+        "phase": lambda shape: rng.uniform(0, 1, shape),
+        "den": lambda shape: rng.uniform(0, 1, shape),
+        "time": lambda shape: rng.integers(0, 16, shape).astype(float),
+    }
     states = [
-        rng.uniform(0, 1, (batch, *shape)) if name in ("phase", "den") else rng.standard_normal((batch, *shape))
+        drawing.get(name, rng.standard_normal)((batch, *shape))
         for name, shape in zip(cell.states, cell.state_shapes, strict=True)
     ]
     return x, states

@@ -15,6 +15,7 @@ from tinygrad_rnn.models.variants.greff import NoInputGateCell as NoInputGateCel
 from tinygrad_rnn.models.variants.greff import NoOutputActivationCell as NoOutputActivationCell
 from tinygrad_rnn.models.variants.greff import NoOutputGateCell as NoOutputGateCell
 from tinygrad_rnn.models.variants.greff import NoPeepholesCell as NoPeepholesCell
+from tinygrad_rnn.models.variants.grus import FastGRNNCell as FastGRNNCell
 from tinygrad_rnn.models.variants.grus import JANETCell as JANETCell
 from tinygrad_rnn.models.variants.grus import LayerNormGRUCell as LayerNormGRUCell
 from tinygrad_rnn.models.variants.grus import MGUCell as MGUCell
@@ -29,7 +30,10 @@ from tinygrad_rnn.models.variants.linear_attention import GatedLinearAttentionCe
 from tinygrad_rnn.models.variants.linear_attention import RWKV4Cell as RWKV4Cell
 from tinygrad_rnn.models.variants.linear_attention import TTTLinearCell as TTTLinearCell
 from tinygrad_rnn.models.variants.lstms import CoupledLSTMCell as CoupledLSTMCell
+from tinygrad_rnn.models.variants.lstms import HyperLSTMCell as HyperLSTMCell
 from tinygrad_rnn.models.variants.lstms import LayerNormLSTMCell as LayerNormLSTMCell
+from tinygrad_rnn.models.variants.lstms import MogrifierLSTMCell as MogrifierLSTMCell
+from tinygrad_rnn.models.variants.lstms import MultiplicativeIntegrationLSTMCell as MultiplicativeIntegrationLSTMCell
 from tinygrad_rnn.models.variants.lstms import MultiplicativeLSTMCell as MultiplicativeLSTMCell
 from tinygrad_rnn.models.variants.lstms import ONLSTMCell as ONLSTMCell
 from tinygrad_rnn.models.variants.lstms import PeepholeLSTMCell as PeepholeLSTMCell
@@ -37,10 +41,19 @@ from tinygrad_rnn.models.variants.lstms import PhasedLSTMCell as PhasedLSTMCell
 from tinygrad_rnn.models.variants.lstms import ProjectedLSTMCell as ProjectedLSTMCell
 from tinygrad_rnn.models.variants.memory import AdaptiveTimeCell as AdaptiveTimeCell
 from tinygrad_rnn.models.variants.memory import MemoryCell as MemoryCell
+from tinygrad_rnn.models.variants.oscillators import AntisymmetricRNNCell as AntisymmetricRNNCell
+from tinygrad_rnn.models.variants.oscillators import CoRNNCell as CoRNNCell
+from tinygrad_rnn.models.variants.oscillators import LEMCell as LEMCell
+from tinygrad_rnn.models.variants.oscillators import LipschitzRNNCell as LipschitzRNNCell
+from tinygrad_rnn.models.variants.searched import NASCell as NASCell
 from tinygrad_rnn.models.variants.state_spaces import LRUCell as LRUCell
 from tinygrad_rnn.models.variants.state_spaces import RGLRUCell as RGLRUCell
 from tinygrad_rnn.models.variants.state_spaces import S4DCell as S4DCell
 from tinygrad_rnn.models.variants.state_spaces import SelectiveSSMCell as SelectiveSSMCell
+from tinygrad_rnn.models.variants.timescales import ClockworkCell as ClockworkCell
+from tinygrad_rnn.models.variants.timescales import LMUCell as LMUCell
+from tinygrad_rnn.models.variants.xlstm import MLSTMCell as MLSTMCell
+from tinygrad_rnn.models.variants.xlstm import SLSTMCell as SLSTMCell
 
 VARIANTS: dict[str, type[Cell]] = {
     "peephole-lstm": PeepholeLSTMCell,
@@ -83,4 +96,17 @@ VARIANTS: dict[str, type[Cell]] = {
     "ttt-linear": TTTLinearCell,
     "memory": MemoryCell,
     "adaptive-time": AdaptiveTimeCell,
+    "slstm": SLSTMCell,
+    "mlstm": MLSTMCell,
+    "cornn": CoRNNCell,
+    "lem": LEMCell,
+    "clockwork": ClockworkCell,
+    "lmu": LMUCell,
+    "mogrifier-lstm": MogrifierLSTMCell,
+    "nas": NASCell,
+    "fastgrnn": FastGRNNCell,
+    "antisymmetric-rnn": AntisymmetricRNNCell,
+    "lipschitz-rnn": LipschitzRNNCell,
+    "hyper-lstm": HyperLSTMCell,
+    "mi-lstm": MultiplicativeIntegrationLSTMCell,
 }

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from tinygrad_rnn.models.cell import Cell
 from tinygrad_rnn.models.layers import LayerNorm
 from tinygrad_rnn.ops import sigmoid, tanh
-from tinygrad_rnn.tensor import Tensor
+from tinygrad_rnn.tensor import Parameter, Tensor
 
 
 class LayerNormGRUCell(Cell):
@@ -111,3 +113,20 @@ class JANETCell(Cell):
     def step(self, x: Tensor, h: Tensor) -> Tensor:
         s = self.f(x, h)
         return sigmoid(s) * h + (1 - sigmoid(s - self.beta)) * tanh(self.n(x, h))
+
+
+class FastGRNNCell(Cell):
+    """Kusupati et al. 2018, eq. 2: a GRU whose gate and candidate have the same matrices, and each a bias of its own;
+    what is written is zeta (1 - z) + nu, two numbers that are learnt through a sigmoid. State: h (B,H). (Left out are
+    low rank, sparsity and whole numbers of W and U, by which the paper's models become small.)"""
+
+    gates = "n"
+
+    def setup(self, zeta: float = 1.0, nu: float = -4.0) -> None:
+        self.zeta, self.nu = Parameter(np.full(1, zeta)), Parameter(np.full(1, nu))  # before the sigmoid
+        self.z_b = Parameter(np.zeros(self.hidden_size))
+
+    def step(self, x: Tensor, h: Tensor) -> Tensor:
+        both = x @ self.n.U + self.n.recurrent(h)
+        z, n = sigmoid(both + self.z_b), tanh(both + self.n.b)
+        return (sigmoid(self.zeta) * (1 - z) + sigmoid(self.nu)) * n + z * h

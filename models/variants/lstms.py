@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 import tinygrad_rnn.ops as ops
 from tinygrad_rnn.models import init
 from tinygrad_rnn.models.cell import Cell, TwoStates
+from tinygrad_rnn.models.cells import LSTMCell
+from tinygrad_rnn.models.gate import Gate
 from tinygrad_rnn.models.layers import LayerNorm
 from tinygrad_rnn.ops import sigmoid, softmax, tanh
 from tinygrad_rnn.tensor import Parameter, Tensor
@@ -102,6 +106,106 @@ class MultiplicativeLSTMCell(Cell):
         i, f, o = sigmoid(self.i(x, m)), sigmoid(self.f(x, m)), sigmoid(self.o(x, m))
         c = f * c + i * tanh(self.g(x, m))
         return o * tanh(c), c
+
+
+class MultiplicativeIntegrationLSTMCell(Cell):
+    """Wu et al. 2016, eq. 4, for each gate: the two products are multiplied too, and every part has a weight for each
+    unit: alpha * (x U) * (h W) + beta_x * (x U) + beta_h * (h W) + b. `alpha` and `beta` are where these begin. The
+    states: h and c, (B,H) each. (There is nothing around the step.)"""
+
+    gates = "i f o g"
+    state = "h c"
+
+    def setup(self, alpha: float = 1.0, beta: float = 0.5, forget_bias: float = 1.0) -> None:
+        self.alpha = {gate: Parameter(np.full(self.hidden_size, alpha)) for gate in "ifog"}
+        self.beta_x, self.beta_h = (
+            {gate: Parameter(np.full(self.hidden_size, beta)) for gate in "ifog"} for _ in range(2)
+        )
+        self.f.b.data += forget_bias
+
+    def total(self, name: str, x: Tensor, h: Tensor) -> Tensor:
+        """What is squashed of a gate."""
+        gate = getattr(self, name)
+        of_x, of_h = x @ gate.U, gate.recurrent(h)
+        total: Tensor = self.alpha[name] * of_x * of_h + self.beta_x[name] * of_x + self.beta_h[name] * of_h + gate.b
+        return total
+
+    def step(self, x: Tensor, h: Tensor, c: Tensor) -> TwoStates:
+        i, f, o = (sigmoid(self.total(name, x, h)) for name in "ifo")
+        c = f * c + i * tanh(self.total("g", x, h))
+        return o * tanh(c), c
+
+
+class MogrifierLSTMCell(Cell):
+    """Melis et al. 2020, eq. 1 and 2: before an LSTM's step input and state gate each other in turn, in `rounds`, by
+    2 sigmoid of a product without a bias. The states: h and c, (B,H) each. (Left out are the low rank that the paper's
+    Q and R may have, and its dropout, which the layer has.)"""
+
+    gates = "i f o g"
+    state = "h c"
+
+    def setup(self, rounds: int = 5, forget_bias: float = 1.0) -> None:
+        if isinstance(rounds, bool) or not isinstance(rounds, int) or rounds < 0:
+            raise ValueError(f"rounds must be a whole number of at least 0, got {rounds!r}")
+        self.rounds = []
+        for k in range(1, rounds + 1):
+            gate = self.new_gate(f"Q{k}", "h", self.input_size) if k % 2 else self.new_gate(f"R{k}", "x")
+            del gate.b
+            self.rounds.append(gate)
+        self.f.b.data += forget_bias
+
+    def step(self, x: Tensor, h: Tensor, c: Tensor) -> TwoStates:
+        for k, gate in enumerate(self.rounds, start=1):
+            if k % 2:
+                x = 2 * sigmoid(gate.recurrent(h)) * x
+            else:
+                h = 2 * sigmoid(x @ gate.U) * h
+        i, f, o = sigmoid(self.i(x, h)), sigmoid(self.f(x, h)), sigmoid(self.o(x, h))
+        c = f * c + i * tanh(self.g(x, h))
+        return o * tanh(c), c
+
+
+class HyperLSTMCell(Cell):
+    """Ha et al. 2017, appendix A.2.2: a small LSTM of `size` units reads the input and the state; for each gate of a
+    large one it scales both products, and makes a bias, by way of `embedding` numbers each (z). The states: h and c
+    (B,H), and those of the small one (B,size), which zoneout leaves alone. All scales begin near 1. (As in the authors'
+    code z is made of the small one's new state, where the paper's equations have the one before. The paper's z has no
+    bias where it makes one; left out are the layer norms that it tries too.)"""
+
+    gates = "i f o g"
+    state = "h c small_h small_c"
+    kept = "small_h small_c"
+
+    def setup(self, size: int = 16, embedding: int = 4, forget_bias: float = 1.0) -> None:
+        size, embedding = init.size("size", size), init.size("embedding", embedding)
+        given: dict[str, Any] = {"dtype": self._dtype, "rng": self.rng}
+        self.small = LSTMCell(self.input_size + self.hidden_size, size, **given, init=self._scheme)
+        for gate in self.small.all_gates():
+            gate.name = f"small_{gate.name}"
+        self.z, self.D = {}, {}
+        for name in (f"{each}_{part}" for each in "ifog" for part in "xhb"):
+            self.z[name] = Gate(f"z_{name}", size, size, **given, scheme=self._scheme, reads="h", size=embedding)
+            self.z[name].b.data += 1.0
+            self.D[name] = Parameter(np.full((embedding, self.hidden_size), 0.0 if name[-1] == "b" else 1 / embedding))
+        self.f.b.data += forget_bias
+
+    @property
+    def state_shapes(self) -> list[tuple[int, ...]]:
+        large, small = self.hidden_size, self.small.hidden_size
+        return [(large,), (large,), (small,), (small,)]
+
+    def total(self, name: str, x: Tensor, h: Tensor, small_h: Tensor) -> Tensor:
+        """What is squashed of a gate."""
+        gate = getattr(self, name)
+        of_x, of_h, b = (self.z[f"{name}_{part}"](small_h) @ self.D[f"{name}_{part}"] for part in "xhb")
+        total: Tensor = of_x * (x @ gate.U) + of_h * gate.recurrent(h) + b + gate.b
+        return total
+
+    def step(self, x: Tensor, h: Tensor, c: Tensor, small_h: Tensor, small_c: Tensor) -> tuple[Tensor, ...]:
+        small_h, small_c = self.small.step(ops.concatenate([h, x], axis=-1), small_h, small_c)
+        i, f, o = (sigmoid(self.total(name, x, h, small_h)) for name in "ifo")
+        c = f * c + i * tanh(self.total("g", x, h, small_h))
+        return o * tanh(c), c, small_h, small_c
 
 
 class ONLSTMCell(Cell):
