@@ -114,10 +114,11 @@ class Cell(Module):
         self._keep_constants()
         self.astype(dtype)
 
-    def new_gate(self, name: str, reads: str = "xh", size: int | None = None) -> Gate:
-        """A gate beyond those of `gates`, for `setup`: of `size` columns (H), reading x, h or both."""
-        sizes = (self.input_size, self.hidden_size)
-        return Gate(name, *sizes, dtype=self._dtype, rng=self.rng, scheme=self._scheme, reads=reads, size=size)
+    def new_gate(self, name: str, reads: str = "xh", size: int | None = None, bias: bool = True) -> Gate:
+        """A gate beyond those of `gates`, for `setup`: of `size` columns (H), reading x, h or both, with a bias or
+        none."""
+        sizes, given = (self.input_size, self.hidden_size), {"dtype": self._dtype, "rng": self.rng}
+        return Gate(name, *sizes, **given, scheme=self._scheme, reads=reads, size=size, bias=bias)
 
     if not TYPE_CHECKING:
 

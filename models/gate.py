@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_rnn.models import init
-from tinygrad_rnn.models.module import Module
+from tinygrad_rnn.models.module import Module, replaced
 from tinygrad_rnn.surroundings import label
 from tinygrad_rnn.tensor import Parameter, Tensor
 
@@ -16,12 +16,14 @@ from tinygrad_rnn.tensor import Parameter, Tensor
 class Gate(Module):
     """x @ U + b + h @ W: (B,I), (B,H) -> (B,H), with U (I,H), W (H,H), b (H,), and where a cell wants one a second
     bias c (H,) beside W. `reads="x"` leaves out h and W, `reads="h"` leaves out x and U; `size` is another number of
-    columns than H. `mask`, of h's shape, multiplies h: the layer sets it for recurrent dropout."""
+    columns than H, `bias=False` leaves out b. `mask`, of h's shape, multiplies h: the layer sets it for recurrent
+    dropout."""
 
     mask: Tensor | None = None
     c: Parameter | None = None
     U: Parameter
     W: Parameter
+    b: Parameter
 
     def __init__(
         self,
@@ -34,18 +36,20 @@ class Gate(Module):
         scheme: str = "default",
         reads: str = "xh",
         size: int | None = None,
+        bias: bool = True,
     ) -> None:
         if reads not in ("xh", "x", "h"):
             raise ValueError(f"gate {name!r} must read xh, x or h, got {reads!r}")
         first, second = SCHEMES[scheme]
         rng = init.generator(rng)
         size = hidden_size if size is None else init.size("size", size)
-        self.name, self.reads = name, reads
+        self.name, self.reads, self.bias = name, reads, bias
         if "x" in reads:
             self.U = Parameter(first(rng, (input_size, size)), dtype=dtype, name=f"{name}.U")
         if "h" in reads:
             self.W = Parameter(second(rng, (hidden_size, size)), dtype=dtype, name=f"{name}.W")
-        self.b = Parameter(np.zeros(size), dtype=dtype, name=f"{name}.b")
+        if bias:
+            self.b = Parameter(np.zeros(size), dtype=dtype, name=f"{name}.b")
 
     def __call__(self, *inputs: Tensor) -> Tensor:
         """The whole sum: `gate(x, h)`, or of the one that it reads. Raises TypeError for another number of them."""
@@ -53,7 +57,7 @@ class Gate(Module):
             raise TypeError(f"gate {self.name!r} reads {', '.join(self.reads)}, got {len(inputs)} inputs")
         with label("gate", self.name):
             if self.reads == "h":
-                return self._of_h(inputs[0]) + self.b
+                return self._of_h(inputs[0]) + self.b if self.bias else self._of_h(inputs[0])
             return self._of_x(inputs[0]) + self._of_h(inputs[1]) if self.reads == "xh" else self._of_x(inputs[0])
 
     def input(self, x: Tensor) -> Tensor:
@@ -66,8 +70,13 @@ class Gate(Module):
         with label("gate", self.name):
             return self._of_h(h)
 
+    def with_recurrent(self, W: Tensor) -> Gate:
+        """This gate, with W in the place of its own, of which it is made: masked, say, or antisymmetric."""
+        other: Gate = replaced(self, {id(self.W): W})
+        return other
+
     def _of_x(self, x: Tensor) -> Tensor:
-        return x @ self.U + self.b
+        return x @ self.U + self.b if self.bias else x @ self.U
 
     def _of_h(self, h: Tensor) -> Tensor:
         if self.mask is not None:

@@ -81,3 +81,41 @@ def same(one: Run, other: Run, folder: Path) -> None:
     for name, array in first.arrays.items():
         np.testing.assert_array_equal(array, second.arrays[name], err_msg=name)
     assert {**first.meta, "run": ""} == {**second.meta, "run": ""}
+
+
+SUMS = """
+import numpy as np
+from tinygrad_rnn import ops
+from tinygrad_rnn.models import Linear, Module, Recurrent
+from tinygrad_rnn.tasks import Task, TrainingOptions
+
+class Sums(Task):
+    metric = "loss"
+
+    class Options(TrainingOptions):
+        hidden: int = 4
+        bad: bool = False
+
+    def default(self, rng):
+        xs = rng.standard_normal((60, 6, 2))
+        return [(x, float(np.tanh(x.sum()))) for x in xs]
+
+    def build(self, rng):
+        if self.options.bad:
+            raise ValueError("bad was asked for")
+        model = Module()
+        model.recurrent = Recurrent(input_size=2, hidden_size=self.options.hidden, **self.layer_options(rng))
+        model.linear = Linear(model.recurrent.output_size, 1, dtype=np.dtype(self.options.dtype), rng=rng)
+        return model
+
+    def collate(self, part):
+        dtype = np.dtype(self.options.dtype)
+        xs = np.stack([x for x, _ in part], axis=1).astype(dtype)
+        return xs, None if part[0][1] is None else np.array([[y] for _, y in part], dtype)
+
+    def loss(self, model, batch, rng, state):
+        xs, ys = batch
+        outputs, _ = model.recurrent(xs)
+        return ops.mse(model.linear(outputs[-1]), ys, reduction="sum"), len(ys), None
+"""
+"""A file with a task of one's own, `Sums`, that takes a fraction of a second: a layer of its cell adds up."""

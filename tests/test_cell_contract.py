@@ -391,3 +391,35 @@ def test_methods_that_are_static_or_take_anything_are_as_good_as_others() -> Non
 
     assert Recurrent(Static, 2, 3)(XS)[0].shape == (4, 2, 3)
     assert Recurrent(Anything, 2, 3)(XS)[0].shape == (4, 2, 3)
+
+
+# --- Gates -----------------------------------------------------------------------------------------------------
+
+
+class WithoutBias(Cell):
+    """A gate without a bias, and one with an antisymmetric matrix."""
+
+    gates = "n"
+
+    def setup(self) -> None:
+        self.a, self.b = self.new_gate("a", "h", bias=False), self.new_gate("b", "x", bias=False)
+
+    def step(self, x: Tensor, h: Tensor) -> Any:
+        return ops.tanh(self.n.with_recurrent(self.n.W - self.n.W.T)(x, h) + self.a(h) * self.b(x))
+
+
+def test_a_gate_may_have_no_bias_and_another_matrix_and_keeps_its_dropout() -> None:
+    assert check_cell(WithoutBias, show=False).passed
+    layer = Recurrent(WithoutBias, 2, 3, dtype=np.float64, recurrent_dropout=0.5, rng=np.random.default_rng(0))
+    names = [name for name, _ in layer.named_parameters()]
+    assert "cells.0.a.W" in names and "cells.0.a.b" not in names and "cells.0.b.b" not in names
+    cell: Any = layer.cells[0]
+    x, h = np.random.default_rng(1).standard_normal((2, 2)), np.random.default_rng(2).standard_normal((2, 3))
+    n = x @ cell.n.U.numpy() + cell.n.b.numpy() + h @ (cell.n.W.numpy() - cell.n.W.numpy().T)
+    expected = np.tanh(n + (h @ cell.a.W.numpy()) * (x @ cell.b.U.numpy()))
+    np.testing.assert_allclose(cell(Tensor(x), Tensor(h)).numpy(), expected, rtol=1e-12)
+    masks = [Tensor(np.array([[2.0, 0.0, 2.0], [0.0, 2.0, 2.0]])) for _ in range(2)]
+    masked = cell.masked(masks)
+    n = x @ cell.n.U.numpy() + cell.n.b.numpy() + (h * masks[0].numpy()) @ (cell.n.W.numpy() - cell.n.W.numpy().T)
+    expected = np.tanh(n + ((h * masks[1].numpy()) @ cell.a.W.numpy()) * (x @ cell.b.U.numpy()))
+    np.testing.assert_allclose(masked(Tensor(x), Tensor(h)).numpy(), expected, rtol=1e-12)

@@ -10,6 +10,7 @@ import pytest
 from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
+from small_tasks import SUMS
 
 import tinygrad_rnn as tg
 from tinygrad_rnn.cli import main
@@ -37,12 +38,14 @@ class Deep(Cell):
         return h
 """
 SMALL = ["--hidden", "4", "--epochs", "1"]
+TASK = "sums.py:Sums"
 
 
 @pytest.fixture
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     Path("own.py").write_text(CELL, encoding="utf-8")
+    Path("sums.py").write_text(SUMS, encoding="utf-8")
     return tmp_path
 
 
@@ -114,23 +117,23 @@ def test_nothing_in_the_brackets_is_run(place: Path) -> None:
 
 def test_a_run_keeps_the_options_of_its_cell_and_goes_on_with_them(place: Path) -> None:
     own = "own.py:Deep(depth=2, scales=(0.5, 1))"
-    works("train", "names", *SMALL, "--cell", own, "--out", "run")
+    works("train", TASK, *SMALL, "--cell", own, "--out", "run")
     saved = checkpoint.load(Path("run/last.safetensors"))
     assert saved.meta["settings"]["cell"] == own and "model.recurrent.cells.0.more.1.W" in saved.arrays
     for allowed in (["--trust"], ["--cell", "own.py:Deep"], ["--cell", own]):
-        works("evaluate", "run/last.safetensors", *allowed)
-    works("train", "names", "--resume", "run/last.safetensors", "--trust", "--epochs", "2")
-    refused = invoke("evaluate", "run/last.safetensors", "--cell", "own.py:Deep(depth=1)")
+        works("evaluate", "run/last.safetensors", "--task", TASK, *allowed)
+    works("train", TASK, "--resume", "run/last.safetensors", "--trust", "--epochs", "2")
+    refused = invoke("evaluate", "run/last.safetensors", "--task", TASK, "--cell", "own.py:Deep(depth=1)")
     assert refused.exit_code == 1 and "run/last.safetensors" in refused.output
 
 
 def test_a_variant_with_options_is_trained_evaluated_and_loaded(place: Path) -> None:
-    works("train", "names", *SMALL, "--cell", "phased-lstm(periods=(1, 8), leak=0.1)", "--out", "run")
-    works("evaluate", "run/best.safetensors")
-    model = tg.tasks.load_model("run/best.safetensors").model
+    works("train", TASK, *SMALL, "--cell", "phased-lstm(periods=(1, 8), leak=0.1)", "--out", "run")
+    works("evaluate", "run/best.safetensors", "--task", TASK)
+    model = tg.tasks.load_model("run/best.safetensors", task=TASK).model
     cells = [each for each in tg.models.module.within(model) if isinstance(each, PhasedLSTMCell)]
     assert cells and all(cell.leak == 0.1 for cell in cells)
-    refused = invoke("evaluate", "run/best.safetensors", "--cell", "phased-lstm(leak=0.2)")
+    refused = invoke("evaluate", "run/best.safetensors", "--task", TASK, "--cell", "phased-lstm(leak=0.2)")
     assert "the model's cell is phased-lstm(periods=(1, 8), leak=0.1)" in refused.output
 
 
@@ -150,7 +153,7 @@ def test_check_takes_options_too(place: Path) -> None:
 
 
 def test_from_python_a_name_may_have_options_as_well(place: Path) -> None:
-    found = tg.tasks.train("names", epochs=1, hidden=4, cell="gru(reset=before)", out="run")
+    found = tg.tasks.train(TASK, epochs=1, hidden=4, cell="gru(reset=before)", out="run")
     cells = [each for each in tg.models.module.within(found.model) if isinstance(each, GRUCell)]
     assert cells and all(cell.reset == "before" for cell in cells)
 

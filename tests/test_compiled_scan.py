@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 import tinygrad_rnn as tg
 from tinygrad_rnn import ops, scan
-from tinygrad_rnn.loops import ScanWarning, compiling, executing, scanning, unroll
+from tinygrad_rnn.loops import ScanWarning, compiling, executing, recorder, scanning, unroll
 from tinygrad_rnn.models import GRU, LSTM, Cell, LSTMCell, Recurrent
 from tinygrad_rnn.tensor import Parameter, Tensor
 
@@ -533,3 +533,16 @@ def test_the_warning_of_a_plain_loop_is_one_of_the_line_that_scans() -> None:
         with pytest.warns(ScanWarning) as heard:
             scan(step, Tensor(np.ones(2)), Tensor(np.ones((3, 2))), **options)
         assert [w.filename for w in heard] == [__file__]
+
+
+def test_a_step_is_the_same_step_when_the_ops_of_its_first_recording_have_been_forgotten(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(recorder, "_REMEMBERED", 2)  # as in a process that has met thousands of others
+    w, rows = Parameter(np.ones((3, 3))), 7  # of shapes that no other test has
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        _, ys = tg.scan(
+            lambda h, x: (ops.tanh(h @ w + x) * 0.7,) * 2, Tensor(np.ones((rows, 3))), Tensor(np.ones((5, rows, 3)))
+        )
+    assert ys.shape == (5, rows, 3)

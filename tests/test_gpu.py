@@ -115,7 +115,7 @@ def of_model(model: Module) -> dict[str, Any]:
 
 def backward(*results: Any) -> None:
     """From a number that depends on all of them, each entry in its own way."""
-    parts = [(r * r).sum() * (i + 1) for i, r in enumerate(results)]
+    parts = [ops.square(ops.tanh(r)).sum() * (i + 1) for i, r in enumerate(results)]  # some begin as huge numbers
     loss = sum(parts[1:], parts[0])
     if loss.requires_grad:
         loss.backward()

@@ -11,6 +11,7 @@ import pytest
 from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from small_tasks import SUMS
 
 import tinygrad_rnn as tg
 from tinygrad_rnn import Tensor, check_cell, ops
@@ -210,21 +211,22 @@ class Thrifty(Cell):
 def test_a_run_with_a_penalty_logs_it_lowers_it_and_resumes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     Path("own.py").write_text(CELL, encoding="utf-8")
+    Path("sums.py").write_text(SUMS, encoding="utf-8")
 
     def run(*args: str) -> Any:
-        return CliRunner().invoke(main, ["train", "names", *args])
+        return CliRunner().invoke(main, ["train", "sums.py:Sums", *args])
 
     energies = {}
-    for weight in ("0", "3"):
-        small = ["--cell", "own.py:Thrifty", "--hidden", "6", "--epochs", "2", "--penalty", f"energy={weight}"]
+    for weight in ("0", "30"):
+        small = ["--cell", "own.py:Thrifty", "--hidden", "6", "--epochs", "20", "--lr", "0.02", "--penalty", f"energy={weight}"]
         result = run(*small, "--out", weight)
         assert result.exit_code == 0, result.output
         lines = [json.loads(line) for line in Path(weight, "log.jsonl").read_text(encoding="utf-8").splitlines()]
         energies[weight] = [line["penalty energy"] for line in lines if line["event"] == "step"][-1]
-    assert energies["3"] < energies["0"] / 2
-    resumed = run("--resume", "3/last.safetensors", "--epochs", "3", "--trust")
+    assert energies["30"] < energies["0"] / 2
+    resumed = run("--resume", "30/last.safetensors", "--epochs", "21", "--trust")
     assert resumed.exit_code == 0, resumed.output
-    last = Path("3", "log.jsonl").read_text(encoding="utf-8").splitlines()[-2]
+    last = Path("30", "log.jsonl").read_text(encoding="utf-8").splitlines()[-2]
     assert "penalty energy" in json.loads(last)
     refused = run("--cell", "own.py:Thrifty", "--penalty", "ponder=1", "--epochs", "1")
     assert refused.exit_code == 2 and "no step of a cell notes 'ponder'; what is noted: energy" in refused.output

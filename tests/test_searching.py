@@ -13,7 +13,8 @@ import pytest
 from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
-from test_comparison import TASK, Typed
+from small_tasks import SUMS
+from test_comparison import Typed
 
 from tinygrad_rnn.cli import main
 from tinygrad_rnn.comparison import searching
@@ -148,7 +149,7 @@ def test_runs_without_a_number_come_last() -> None:
 @pytest.fixture
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
-    Path("sums.py").write_text(TASK, encoding="utf-8")
+    Path("sums.py").write_text(SUMS, encoding="utf-8")
     return tmp_path
 
 

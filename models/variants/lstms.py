@@ -149,9 +149,8 @@ class MogrifierLSTMCell(Cell):
             raise ValueError(f"rounds must be a whole number of at least 0, got {rounds!r}")
         self.rounds = []
         for k in range(1, rounds + 1):
-            gate = self.new_gate(f"Q{k}", "h", self.input_size) if k % 2 else self.new_gate(f"R{k}", "x")
-            del gate.b
-            self.rounds.append(gate)
+            name, reads, size = (f"Q{k}", "h", self.input_size) if k % 2 else (f"R{k}", "x", None)
+            self.rounds.append(self.new_gate(name, reads, size, bias=False))
         self.f.b.data += forget_bias
 
     def step(self, x: Tensor, h: Tensor, c: Tensor) -> TwoStates:

@@ -7,7 +7,6 @@ import numpy as np
 from tinygrad_rnn.models import init
 from tinygrad_rnn.models.cell import Cell, TwoStates
 from tinygrad_rnn.models.gate import Gate
-from tinygrad_rnn.models.module import replaced
 from tinygrad_rnn.ops import sigmoid, tanh
 from tinygrad_rnn.tensor import Tensor
 
@@ -24,7 +23,7 @@ class CoRNNCell(Cell):
         self.dt, self.gamma, self.epsilon = (
             _positive(name, value) for name, value in (("dt", dt), ("gamma", gamma), ("epsilon", epsilon))
         )
-        self.of_z = _without_bias(self.new_gate("of_z", "h"))
+        self.of_z = self.new_gate("of_z", "h", bias=False)
 
     def step(self, x: Tensor, y: Tensor, z: Tensor) -> TwoStates:
         force = tanh(self.n(x, y) + self.of_z.recurrent(z)) - self.gamma * y
@@ -61,7 +60,7 @@ class AntisymmetricRNNCell(Cell):
         self.z = self.new_gate("z", "x") if gated else None
 
     def step(self, x: Tensor, h: Tensor) -> Tensor:
-        turned = _with(self.n, self.n.W - self.n.W.T - self.gamma).recurrent(h)
+        turned: Tensor = self.n.with_recurrent(self.n.W - self.n.W.T - self.gamma).recurrent(h)
         change = self.epsilon * tanh(self.n.input(x) + turned)
         return h + change if self.z is None else h + sigmoid(self.z(x) + turned) * change
 
@@ -77,29 +76,17 @@ class LipschitzRNNCell(Cell):
         if not 0.5 <= beta <= 1:
             raise ValueError(f"beta must be at least 0.5 and at most 1, got {beta!r}")
         self.epsilon, self.beta, self.gamma = _positive("epsilon", epsilon), beta, gamma * np.eye(self.hidden_size)
-        self.a = _without_bias(self.new_gate("a", "h"))
+        self.a = self.new_gate("a", "h", bias=False)
         for gate in (self.a, self.n):  # as in the authors' code: with larger ones h would grow
             gate.W.data = init.generator(self.rng).standard_normal(gate.W.shape) / self.hidden_size
 
     def bent(self, gate: Gate) -> Gate:
         """The gate, with its W in place of M."""
         M = gate.W
-        return _with(gate, (1 - self.beta) * (M + M.T) + self.beta * (M - M.T) - self.gamma)
+        return gate.with_recurrent((1 - self.beta) * (M + M.T) + self.beta * (M - M.T) - self.gamma)
 
     def step(self, x: Tensor, h: Tensor) -> Tensor:
         return h + self.epsilon * (self.bent(self.a).recurrent(h) + tanh(self.bent(self.n)(x, h)))
-
-
-def _with(gate: Gate, W: Tensor) -> Gate:
-    """The gate with another W, made of its own."""
-    other: Gate = replaced(gate, {id(gate.W): W})
-    return other
-
-
-def _without_bias(gate: Gate) -> Gate:
-    """A gate whose `recurrent` is all that is used."""
-    del gate.b
-    return gate
 
 
 def _positive(name: str, value: float) -> float:

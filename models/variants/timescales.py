@@ -10,8 +10,6 @@ import tinygrad_rnn.ops as ops
 from tinygrad_rnn.backend import HostArray
 from tinygrad_rnn.models import init
 from tinygrad_rnn.models.cell import Cell, TwoStates
-from tinygrad_rnn.models.gate import Gate
-from tinygrad_rnn.models.module import replaced
 from tinygrad_rnn.ops import tanh
 from tinygrad_rnn.tensor import Parameter, Tensor
 
@@ -41,7 +39,7 @@ class ClockworkCell(Cell):
         return [(self.hidden_size,), (1,)]
 
     def step(self, x: Tensor, h: Tensor, time: Tensor) -> TwoStates:
-        n: Gate = replaced(self.n, {id(self.n.W): self.n.W * self.slower})
+        n = self.n.with_recurrent(self.n.W * self.slower)
         due = ops.mod(time + 0.5, self.period) < 1  # by halves, so that nothing hangs on a time that is nearly whole
         return ops.where(due, tanh(n(x, h)), h), ops.mod(time + 1.5, self.around) - 0.5
 

@@ -10,7 +10,6 @@ import tinygrad_rnn.ops as ops
 from tinygrad_rnn.models import init
 from tinygrad_rnn.models.cell import Cell
 from tinygrad_rnn.models.gate import Gate
-from tinygrad_rnn.models.module import replaced
 from tinygrad_rnn.ops import exp, log_sigmoid, maximum, minimum, sigmoid, tanh
 from tinygrad_rnn.tensor import Tensor
 
@@ -48,8 +47,7 @@ class SLSTMCell(_Exponential):
 
     def of_heads(self, gate: Gate) -> Gate:
         """The gate with the blocks of W within a head alone."""
-        cut: Gate = gate if self.heads == 1 else replaced(gate, {id(gate.W): gate.W * self.within})
-        return cut
+        return gate if self.heads == 1 else gate.with_recurrent(gate.W * self.within)
 
     def step(self, x: Tensor, h: Tensor, c: Tensor, n: Tensor, m: Tensor) -> tuple[Tensor, ...]:
         z, i, f, o = (self.of_heads(gate)(x, h) for gate in (self.z, self.i, self.f, self.o))

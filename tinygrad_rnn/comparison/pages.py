@@ -61,7 +61,7 @@ def _table(outcomes: Sequence[Outcome]) -> str:
             rows += f'<tr><th scope="row">{escape(each.label)}</th><td colspan="5">{escape(each.failed)}</td></tr>'
             continue
         value = "no number" if each.value is None else f"{each.value:.4f}"
-        error = "" if each.error is None else f" ± {each.error:.4f}"
+        error = "" if each.error is None else f"\xa0±\xa0{each.error:.4f}"
         memory = "" if each.memory is None else f"{each.memory:.0f}"
         rows += (
             f'<tr><th scope="row">{escape(each.label)}</th><td>{value}{error}</td><td>{each.parameters:,}</td>'
@@ -86,7 +86,10 @@ def _courses(done: Sequence[Outcome]) -> list[Chart]:
     """The metric against seconds, and the loss."""
     first = done[0]
     found = []
-    for key, title in dict.fromkeys([(first.metric, first.metric), (f"valid_{first.loss_unit}", "loss in validation")]):
+    wanted = {first.metric: first.metric}
+    if first.metric != first.loss_unit:  # else they are one
+        wanted[f"valid_{first.loss_unit}"] = "loss in validation"
+    for key, title in wanted.items():
         curves: dict[str, list[tuple[HostArray, HostArray]]] = {}
         for each in done:
             points = [(line["seconds"], line[key]) for line in each.history if line.get(key) is not None]
@@ -117,5 +120,5 @@ def _banded(title: str, x_title: str, y_title: str, curves: dict[str, list[tuple
         ys = np.stack([np.interp(x, xs, values) for xs, values in runs])
         lines[label] = ys.mean(axis=0)
         if len(runs) > 1:
-            bands[f"{label}, range"] = (ys.min(axis=0), ys.max(axis=0))
+            bands[label] = (ys.min(axis=0), ys.max(axis=0))
     return Chart(title, x, lines, bands, x_title, y_title)

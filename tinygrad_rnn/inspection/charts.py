@@ -52,19 +52,20 @@ def _pieces(x: HostArray, *values: HostArray) -> list[Points]:
 def _drawn(
     lines: Mapping[str, Sequence[Points]], bands: Mapping[str, Sequence[Points]], x_title: str, y_title: str, label: str
 ) -> str:
-    """The SVG, in which bands lie behind lines, and below it which is which."""
-    colors = {name: _COLORS[i % len(_COLORS)] for i, name in enumerate((*lines, *bands))}
+    """The SVG, in which bands lie behind lines, and below it which is which. A band that is called as a line has its
+    colour; lines beyond the last colour are dashed."""
+    names = dict.fromkeys((*lines, *bands))
+    looks = {name: _COLORS[i % len(_COLORS)] + " dashed" * (i >= len(_COLORS)) for i, name in enumerate(names)}
     points = [point for pieces in (*lines.values(), *bands.values()) for piece in pieces for point in piece]
     if not points:
         return ""
     xs, ys = [point[0] for point in points], [y for point in points for y in point[1:]]
     axes = _Axes(ticks(min(xs), max(xs), 4), ticks(min(ys), max(ys), 5))
-    drawn = {name: "".join(map(axes.band, pieces)) for name, pieces in bands.items() if any(pieces)}
-    drawn |= {name: "".join(map(axes.line, pieces)) for name, pieces in lines.items() if any(pieces)}
-    groups = "".join(
-        f'<g class="{colors[name]}"><title>{escape(name)}</title>{shapes}</g>' for name, shapes in drawn.items()
-    )
-    keys = "".join(f'<span class="{colors[name]}"><i></i>{escape(name)}</span>' for name in colors if name in drawn)
+    drawn = [(name, "".join(map(axes.band, pieces))) for name, pieces in bands.items() if any(pieces)]
+    drawn += [(name, "".join(map(axes.line, pieces))) for name, pieces in lines.items() if any(pieces)]
+    groups = "".join(f'<g class="{looks[name]}"><title>{escape(name)}</title>{shapes}</g>' for name, shapes in drawn)
+    there = {name for name, _ in drawn}
+    keys = "".join(f'<span class="{looks[name]}"><i></i>{escape(name)}</span>' for name in names if name in there)
     return (
         f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" class="chart" role="img" aria-label="{escape(label, quote=True)}">'
         f'{axes.frame(x_title, y_title)}{groups}</svg><p class="keys">{keys}</p>'

@@ -23,15 +23,23 @@ from tinygrad_rnn.tensor import Tensor
 
 class Signature:
     """An op on values of certain shapes and dtypes, with certain options: all that decides what comes out of it. There
-    is one object for each, so that two recordings of the same ops are compared in no time."""
+    is one object for each, as long as it is remembered, so that two recordings of the same ops are compared in no
+    time; one that was forgotten in between is known by its value."""
 
-    __slots__ = ("args", "options", "primitive", "results", "several")
+    __slots__ = ("_hash", "_key", "args", "options", "primitive", "results", "several")
 
     def __init__(self, key: Any, given: Sequence[Any], params: dict[str, Any]) -> None:
         self.primitive, self.args, self.options = key
         """Of each argument its shape and dtype, or if it has none what it is; and the options by name."""
+        self._key, self._hash = key, hash(key)
         self.results, self.several = _results_of(self.primitive, given, params)
         """The shape and dtype of each result, and whether they come as a tuple."""
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Signature) and self._key == other._key
+
+    def __hash__(self) -> int:
+        return self._hash
 
 
 _signatures: OrderedDict[Any, Signature] = OrderedDict()

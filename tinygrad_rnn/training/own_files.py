@@ -18,7 +18,7 @@ def file_and_class(kind: str, name: str, shipped: Collection[str]) -> tuple[str,
     OptionError where it has not the two."""
     path, colon, attribute = name.rpartition(":")
     if not colon or not attribute:
-        file, meant = name.removesuffix(":"), difflib.get_close_matches(name.lower(), shipped, 1)
+        file, meant = name.removesuffix(":"), difflib.get_close_matches(name.lower(), shipped, 1, 0.7)
         if file.endswith(".py"):
             raise OptionError(f"{kind} must be FILE.py:Class with the name of the class in {file}, got {name!r}")
         if meant:
