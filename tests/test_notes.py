@@ -218,7 +218,18 @@ def test_a_run_with_a_penalty_logs_it_lowers_it_and_resumes(tmp_path: Path, monk
 
     energies = {}
     for weight in ("0", "30"):
-        small = ["--cell", "own.py:Thrifty", "--hidden", "6", "--epochs", "20", "--lr", "0.02", "--penalty", f"energy={weight}"]
+        small = [
+            "--cell",
+            "own.py:Thrifty",
+            "--hidden",
+            "6",
+            "--epochs",
+            "20",
+            "--lr",
+            "0.02",
+            "--penalty",
+            f"energy={weight}",
+        ]
         result = run(*small, "--out", weight)
         assert result.exit_code == 0, result.output
         lines = [json.loads(line) for line in Path(weight, "log.jsonl").read_text(encoding="utf-8").splitlines()]
