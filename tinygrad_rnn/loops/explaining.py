@@ -13,9 +13,10 @@ from tinygrad_rnn.loops.contractions import AxisNumbers, Contraction, contracted
 from tinygrad_rnn.loops.emitting import Emitted
 from tinygrad_rnn.loops.executing import Loop
 from tinygrad_rnn.loops.lifting import lifted
+from tinygrad_rnn.loops.linear import linear_recurrence
 from tinygrad_rnn.loops.lookups import Lookup
 from tinygrad_rnn.loops.placeholders import CannotRecord
-from tinygrad_rnn.loops.program import Equation, Program
+from tinygrad_rnn.loops.program import Equation, Program, Var
 from tinygrad_rnn.loops.reading_schedules import INFIX, as_entries, in_short
 from tinygrad_rnn.loops.scanning import Heard, listener
 from tinygrad_rnn.loops.segments import BLOCK_BYTES
@@ -89,6 +90,7 @@ class _Explanation:
             f"given {given}",
             *(f"    {self._equation(e)}" for e in program.equations),
             f"hands on {handed}; puts out {out}",
+            *self._linear(),
             "",
             *self._before(),
             *self._direction("Forward", self.forward),
@@ -100,6 +102,22 @@ class _Explanation:
             "",
         ]
         return "\n".join(lines)
+
+    def _linear(self) -> list[str]:
+        found = linear_recurrence(self.program)
+        if found is None:
+            return []
+        told = [f"{', '.join(self.names[v] for v in found.linear)}: linear in the state, entry by entry"]
+        told += [f"    {self.names[v]}' = {self._multiples(of)}" for v, of in found.linear.items()]
+        if found.known:
+            told.append(f"    known beforehand, of the inputs alone: {', '.join(self.names[v] for v in found.known)}")
+        return told
+
+    def _multiples(self, of: frozenset[Var]) -> str:
+        """A sum of multiples of these states and a rest."""
+        letters = iter("abdefgijklmnopqrstuvwxyz")
+        parts = [f"{next(letters)} {self.names[v]}" for v in self.program.states if v in of]
+        return f"{' + '.join([*parts, 'c'])}, with {'all' if parts else 'it'} of the input"
 
     def _before(self) -> list[str]:
         if not self.lifted:
