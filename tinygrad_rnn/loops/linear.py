@@ -18,8 +18,8 @@ from tinygrad_rnn.loops.program import Equation, Program, Var
 @dataclass(frozen=True, eq=False)
 class LinearRecurrence:
     """Of a program's states those that are `known` as soon as the inputs are, since what a step hands on as them is
-    made of its input and of others that are known; and the others, each with the states of which its next value is a sum of
-    multiples."""
+    made of its input and of others that are known; and the others, each with the states of which its next value is a
+    sum of multiples."""
 
     known: list[Var]
     linear: dict[Var, frozenset[Var]]
