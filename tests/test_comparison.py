@@ -83,6 +83,15 @@ def test_classes_and_several_values_are_contestants_too(place: Path) -> None:
     assert sorted(each.label for each in found.standings) == sorted(labels)
 
 
+def test_a_class_that_is_in_no_file_can_be_compared(place: Path) -> None:
+    loose = type("Loose", (RNNCell,), {"__module__": "a_notebook"})
+    found = small([loose, "rnn"], seeds=1, out="out")
+    assert [each.label for each in found.outcomes] == ["Loose", "rnn"] and not any(
+        each.failed for each in found.outcomes
+    )
+    assert found.outcomes[0].value == found.outcomes[1].value
+
+
 def test_it_goes_on_where_it_stopped_and_runs_nothing_twice(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = small(["gru", "rnn"], "whole")
     carried = []

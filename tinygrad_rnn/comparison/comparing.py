@@ -140,7 +140,7 @@ def planned_comparison(
     for each in contest.contestants:  # a mistake is told before anything is run
         for number in range(2 if search else 1):
             more = {one.name: one.values[-number] for one in search}
-            options_and_cell(find_task(task).task, {**each.options, **more, "cell": each.cell}, unheard)
+            options_and_cell(find_task(task).task, {**each.options, **more, "cell": each.cell}, unheard, lasting=False)
     return matched(contest) if match == "parameters" else contest
 
 

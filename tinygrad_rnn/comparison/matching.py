@@ -52,7 +52,7 @@ class _Sizes:
 
     def _told(self, contestant: Contestant) -> Any:
         given = {**contestant.options, "seed": self.seed, "cell": contestant.cell}
-        return options_and_cell(self.found.task, given, unheard)
+        return options_and_cell(self.found.task, given, unheard, lasting=False)
 
     def of(self, contestant: Contestant) -> int:
         """That of a contestant's model. Raises OptionError where it cannot be built."""

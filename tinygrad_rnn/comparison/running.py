@@ -82,7 +82,7 @@ def _run_in(task: str, contestant: Contestant, seed: int, folder: Path, stack: E
         if path.name != ".lock" and not path.name.startswith("round-"):
             shutil.rmtree(path) if path.is_dir() else path.unlink()
     found = find_task(task)
-    options, cell = options_and_cell(found.task, given, unheard)
+    options, cell = options_and_cell(found.task, given, unheard, lasting=False)
     options = with_engine(options, "cpu", unheard)
     stack.enter_context(calculating_as(options, "cpu"))
     return new_run(found.new(options, cell), unheard)

@@ -83,11 +83,13 @@ def load_model(
     return Answering(found, with_weights(place, saved, found, device), device)
 
 
-def options_and_cell(task: type[Task], given: dict[str, Any], note: Note) -> tuple[Any, FoundCell]:
-    """See `Task.options_and_cell`; the cell may be a class, whose file is not run again."""
+def options_and_cell(
+    task: type[Task], given: dict[str, Any], note: Note, lasting: bool = True
+) -> tuple[Any, FoundCell]:
+    """See `Task.options_and_cell`; the cell may be a class, whose file is not run again: see `cell_of_class`."""
     if not isinstance(given.get("cell"), type):
         return task.options_and_cell(given, False, note)
-    name, cell = cell_of_class(given["cell"])
+    name, cell = cell_of_class(given["cell"], lasting)
     return task.Options(**{**given, "cell": name}), cell
 
 

@@ -58,14 +58,17 @@ def _check_options(name: str, found: FoundCell) -> None:
         raise OptionError(f"cell {name!r}: {found.cell.__name__} has no option {unknown[0]!r}; {has}")
 
 
-def cell_of_class(cell: type[Cell]) -> tuple[str, FoundCell]:
+def cell_of_class(cell: type[Cell], lasting: bool = True) -> tuple[str, FoundCell]:
     """The name that a run has for a class made with `Cell`, from wherever it is imported, and what `open_cell` gives of
-    it. Raises OptionError for one that is in no file, which a checkpoint could not name."""
+    it. Raises OptionError for one that is in no file, such as a notebook's: a checkpoint could not name it, if that is
+    to be `lasting`."""
     for name, shipped in CELLS.items():
         if cell is shipped:
             return name, FoundCell(cell)
     place = getattr(sys.modules.get(cell.__module__), "__file__", None)
     if place is None or Path(place).suffix != ".py":
+        if not lasting:
+            return cell.__name__, FoundCell(cell)
         raise OptionError(f"cell must be a class from a file, which a checkpoint can name, got {cell.__name__}")
     return f"{place}:{cell.__name__}", FoundCell(cell, OwnSources.read(Path(place), "cell"))
 
