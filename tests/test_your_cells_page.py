@@ -12,6 +12,7 @@ import pytest
 PAGE = Path(__file__).parents[1] / "docs" / "your_cells.rst"
 
 
+@pytest.mark.slow
 def test_the_code_of_the_page_runs_from_top_to_bottom(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     if not PAGE.is_file():
         pytest.skip(f"{PAGE.name} is not beside these tests")

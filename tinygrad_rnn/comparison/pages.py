@@ -11,12 +11,15 @@ from tinygrad_rnn.backend import HostArray
 from tinygrad_rnn.comparison.contest import Contest
 from tinygrad_rnn.comparison.judging import differences, standings
 from tinygrad_rnn.comparison.outcome import Outcome
+from tinygrad_rnn.comparison.tables import figures_of_standing, headings
 from tinygrad_rnn.inspection.charts import chart
 from tinygrad_rnn.inspection.page import facts_and_sections
 from tinygrad_rnn.inspection.views import Chart
 
 POINTS = 60
 """Of a curve."""
+NEAR = "\xa0±\xa0"
+"""At which no line is broken."""
 
 
 def page(contest: Contest, outcomes: Sequence[Outcome]) -> str:
@@ -57,18 +60,11 @@ def _table(outcomes: Sequence[Outcome]) -> str:
     done = next((each for each in outcomes if not each.failed), None)
     rows = ""
     for each in standings(outcomes):
-        if each.failed:
-            rows += f'<tr><th scope="row">{escape(each.label)}</th><td colspan="5">{escape(each.failed)}</td></tr>'
-            continue
-        value = "no number" if each.value is None else f"{each.value:.4f}"
-        error = "" if each.error is None else f"\xa0±\xa0{each.error:.4f}"
-        memory = "" if each.memory is None else f"{each.memory:.0f}"
-        rows += (
-            f'<tr><th scope="row">{escape(each.label)}</th><td>{value}{error}</td><td>{each.parameters:,}</td>'
-            f"<td>{each.seconds:.1f}</td><td>{each.speed:,.0f}</td><td>{memory}</td></tr>"
-        )
-    names = ("", done.metric, "weights", "seconds", f"{done.counted}/s", "memory") if done else ("", "")
-    head = "".join(f"<th>{escape(name)}</th>" for name in names)
+        name, *figures = (each.label, each.failed) if each.failed else figures_of_standing(each)
+        span = ' colspan="5"' if each.failed else ""
+        kept = "".join(f"<td{span}>{escape(figure.replace(' ± ', NEAR))}</td>" for figure in figures)
+        rows += f'<tr><th scope="row">{escape(name)}</th>{kept}</tr>'
+    head = "".join(f"<th>{escape(name)}</th>" for name in (headings(done) if done else ("", "")))
     return f'<div class="wide" tabindex="0"><table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>'
 
 

@@ -22,8 +22,7 @@ def text_table(outcomes: Sequence[Outcome], width: int = 80) -> str:
     if done is None:
         return "\n".join(["no run came to an end", *_failures(standings(outcomes), width)])
     ranked = [each for each in standings(outcomes) if not each.failed]
-    unit = "nats" if done.metric == "loss" and done.loss_unit == "nats" else done.metric
-    rows = [("", unit, "weights", "seconds", f"{done.counted}/s", "memory"), *(_row(each) for each in ranked)]
+    rows = [headings(done), *map(figures_of_standing, ranked)]
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     gap = 2 if sum(widths) + 2 * (len(widths) - 1) <= width else 1
     lines = [
@@ -52,7 +51,14 @@ def text_table(outcomes: Sequence[Outcome], width: int = 80) -> str:
     return "\n".join(lines)
 
 
-def _row(each: Standing) -> tuple[str, ...]:
+def headings(done: Outcome) -> tuple[str, ...]:
+    """Of the columns of a table of contestants."""
+    unit = done.loss_unit if done.metric == "loss" else done.metric
+    return "", unit, "weights", "seconds", f"{done.counted}/s", "memory"
+
+
+def figures_of_standing(each: Standing) -> tuple[str, ...]:
+    """A row of it."""
     value = "no number" if each.value is None else f"{each.value:.4f}"
     value += "" if each.error is None else f" ± {each.error:.4f}"
     memory = "" if each.memory is None else f"{each.memory:.0f}"
