@@ -18,7 +18,7 @@ from tinygrad_rnn.inspection.views import Chart
 
 POINTS = 60
 """Of a curve."""
-NEAR = "\xa0±\xa0"
+UNBROKEN = "\xa0±\xa0"
 """At which no line is broken."""
 
 
@@ -62,7 +62,7 @@ def _table(outcomes: Sequence[Outcome]) -> str:
     for each in standings(outcomes):
         name, *figures = (each.label, each.failed) if each.failed else figures_of_standing(each)
         span = ' colspan="5"' if each.failed else ""
-        kept = "".join(f"<td{span}>{escape(figure.replace(' ± ', NEAR))}</td>" for figure in figures)
+        kept = "".join(f"<td{span}>{escape(figure.replace(' ± ', UNBROKEN))}</td>" for figure in figures)
         rows += f'<tr><th scope="row">{escape(name)}</th>{kept}</tr>'
     head = "".join(f"<th>{escape(name)}</th>" for name in (headings(done) if done else ("", "")))
     return f'<div class="wide" tabindex="0"><table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>'
