@@ -79,6 +79,7 @@ def test_an_output_whose_first_parameter_is_called_x_reads_the_input() -> None:
         np.testing.assert_allclose(layer(XS, lengths=given)[0].numpy(), expected, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_an_output_may_read_x_in_layers_and_directions_and_passes_the_battery() -> None:
     layer = Recurrent(SkipsOver, 2, 3, 2, bidirectional=True)
     assert layer(XS)[0].shape == (4, 2, 6)
@@ -119,6 +120,7 @@ class Begins(Pair):
         return ops.broadcast_to(self.h0, shape), Tensor(np.ones(shape))
 
 
+@pytest.mark.slow
 def test_a_learned_initial_state_passes_the_battery_and_is_trained() -> None:
     assert "as the cell says" in str(check_cell(Begins, show=False))
     layer = Recurrent(Begins, 2, 3)
@@ -408,8 +410,12 @@ class WithoutBias(Cell):
         return ops.tanh(self.n.with_recurrent(self.n.W - self.n.W.T)(x, h) + self.a(h) * self.b(x))
 
 
-def test_a_gate_may_have_no_bias_and_another_matrix_and_keeps_its_dropout() -> None:
+@pytest.mark.slow
+def test_a_cell_with_such_gates_passes_the_battery() -> None:
     assert check_cell(WithoutBias, show=False).passed
+
+
+def test_a_gate_may_have_no_bias_and_another_matrix_and_keeps_its_dropout() -> None:
     layer = Recurrent(WithoutBias, 2, 3, dtype=np.float64, recurrent_dropout=0.5, rng=np.random.default_rng(0))
     names = [name for name, _ in layer.named_parameters()]
     assert "cells.0.a.W" in names and "cells.0.a.b" not in names and "cells.0.b.b" not in names

@@ -147,6 +147,7 @@ def test_a_language_model_may_have_a_cell_with_options_but_not_with_those_of_the
     assert refused.exit_code == 2 and "'tied' is an option of the model, and cannot be the cell's" in refused.output
 
 
+@pytest.mark.slow
 def test_check_takes_options_too(place: Path) -> None:
     assert "gates n n0 n1" in works("check", "own.py:Deep(depth=2)")
     assert "checks passed" in works("check", "gru(reset=before)")

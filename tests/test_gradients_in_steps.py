@@ -250,9 +250,13 @@ class PutsOutStopped(Detaches):
     ("cell", "line"),
     [
         (Detaches, "kept = h.detach()"),
-        (RecordsNothing, "scale = ops.tanh(self.n(x, h)).max(axis=-1, keepdims=True)"),
-        (Spikes, "return ops.straight_through(v > 1.0, ops.sigmoid(4.0 * (v - 1.0))), v"),
-        (PutsOutStopped, "return h + 0.5 * ops.square(h).detach()"),
+        pytest.param(
+            RecordsNothing, "scale = ops.tanh(self.n(x, h)).max(axis=-1, keepdims=True)", marks=pytest.mark.slow
+        ),
+        pytest.param(
+            Spikes, "return ops.straight_through(v > 1.0, ops.sigmoid(4.0 * (v - 1.0))), v", marks=pytest.mark.slow
+        ),
+        pytest.param(PutsOutStopped, "return h + 0.5 * ops.square(h).detach()", marks=pytest.mark.slow),
     ],
 )
 def test_a_stop_gradient_is_a_note_with_its_line_and_no_failure(cell: type[Cell], line: str) -> None:
@@ -260,6 +264,7 @@ def test_a_stop_gradient_is_a_note_with_its_line_and_no_failure(cell: type[Cell]
     assert f"{Path(__file__).name}, line {number}: {line}" in stop_note(cell)
 
 
+@pytest.mark.slow
 def test_gradients_that_go_through_are_told_so() -> None:
     rows = {row.what: row for row in check_cell(Learns, show=False).rows}
     assert rows[NOTE].held and rows[NOTE].figure == "nothing stops them"
@@ -288,7 +293,7 @@ class WrongBehindASurrogate(Cell):
         return ops.tanh(_wrongly_squared(ops.straight_through(n > 0.0, ops.sigmoid(n))) + n)
 
 
-@pytest.mark.parametrize("cell", [WrongBesideAStop, WrongBehindASurrogate])
+@pytest.mark.parametrize("cell", [WrongBesideAStop, pytest.param(WrongBehindASurrogate, marks=pytest.mark.slow)])
 def test_a_wrong_rule_beside_a_stop_is_found_all_the_same(cell: type[Cell]) -> None:
     with pytest.raises(CellError, match="first derivatives = finite differences"):
         check_cell(cell, show=False)

@@ -88,6 +88,7 @@ def test_noise_may_be_of_several_shapes_and_any_distribution() -> None:
     assert 0.4 < dropped.mean() < 0.6
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cell", [Noisy, Dropping])
 def test_a_step_with_noise_passes_the_battery_with_the_noise(cell: type[Cell]) -> None:
     assert check_cell(cell, show=False).passed
