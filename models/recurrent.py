@@ -55,10 +55,9 @@ class Recurrent(Module):
     cell, with one set of weights for each direction.
 
     The state carries over: pass it to the next call. (`initial_state` is where a sequence begins: for rows that begin
-    anew, `ops.where` of the two.) With `lengths` (B,), row b ends after lengths[b] steps: outputs
-    past it are 0, the last state is that of its own last step, and the backward direction starts there. A row's
-    gradient is what it is when the row is alone, whatever stands in the padding. Only as many steps are made as the
-    longest row has.
+    anew, `ops.where` of the two.) With `lengths` (B,), row b ends after lengths[b] steps: outputs past it are 0, the
+    last state is that of its own last step, and the backward direction starts there. A row's gradient is what it is
+    when the row is alone, whatever stands in the padding. Only as many steps are made as the longest row has.
 
     Called with `rng` (a numpy.random.Generator) the layer trains: `dropout` zeroes entries between layers,
     `recurrent_dropout` zeroes entries of the state where the gates read it, one mask a sequence and gate (Gal &
@@ -216,9 +215,9 @@ class Recurrent(Module):
             below = outputs
             if number and rng is not None and self.dropout:
                 below = ops.dropout(below, self.dropout, rng)
-            inputs: Tensor = self.norms[number](below) if self.norms else below
             if paddings[0] is not None:
-                inputs = paddings[0].filled(inputs)
+                below = paddings[0].filled(below)
+            inputs: Tensor = self.norms[number](below) if self.norms else below
             parts = []
             for direction, padding in enumerate(paddings):
                 k = number * self.directions + direction

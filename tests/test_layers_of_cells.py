@@ -184,10 +184,20 @@ def test_a_norm_stands_before_each_layer_and_after_a_residual_stack(norm: str, k
     np.testing.assert_allclose(layer(stream)[0].numpy(), expected.numpy(), rtol=1e-12)
 
 
-def test_padding_changes_nothing_with_a_residual_and_a_norm() -> None:
-    layer = layer_of(GRUCell, 4, 4, num_layers=2, residual=True, norm="rms")
+@pytest.mark.parametrize("filler", [0.0, 1e30, np.inf, np.nan])
+@pytest.mark.parametrize("norm", ["rms", "layer"])
+def test_padding_changes_nothing_with_a_residual_and_a_norm(norm: str, filler: float) -> None:
+    layer = layer_of(GRUCell, 4, 4, num_layers=2, residual=True, norm=norm)
     xs, lengths = draw(T, B, 4), np.array([5, 2, 0])
-    outputs, _ = layer(xs, lengths=lengths)
+    gradients = []
+    for fill in (0.5, filler):
+        layer.zero_grad()
+        padded = np.where(np.arange(T)[:, None, None] < lengths[:, None], xs, fill)
+        outputs, _ = layer(padded, lengths=lengths)
+        ops.square(outputs).sum().backward()
+        gradients.append([p.grad for p in layer.parameters()])
+    for a, b in zip(*gradients, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-12)
     for b, length in enumerate(lengths):
         assert not outputs.numpy()[length:, b].any()
         if length:
