@@ -152,6 +152,18 @@ def test_a_run_that_fails_says_why_and_the_others_go_on(place: Path) -> None:
     assert found.differences[0].mean >= 0  # whatever those that failed say of what is better
 
 
+def test_a_run_that_failed_is_tried_again_and_those_that_are_done_are_not(place: Path) -> None:
+    Path("own.py").write_text(CELL.replace("return h", "return h.missing"), encoding="utf-8")
+    first = small(["gru", "own.py:Deep"], "out", seeds=1)
+    assert [bool(each.failed) for each in first.outcomes] == [False, True]
+    assert "own.py, line" in first.outcomes[1].failed and "missing" in first.outcomes[1].failed
+    kept = {path: path.stat().st_mtime_ns for path in Path("out/runs").glob("gru-*/outcome.json")}
+    Path("own.py").write_text(CELL, encoding="utf-8")
+    again = small(["gru", "own.py:Deep"], "out", seeds=1)
+    assert not any(each.failed for each in again.outcomes)
+    assert kept == {path: path.stat().st_mtime_ns for path in Path("out/runs").glob("gru-*/outcome.json")}
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [

@@ -55,8 +55,9 @@ class Outcome:
 
 
 def kept_outcome(folder: Path, name: str = OUTCOME) -> Outcome | None:
-    """What lies in the folder of a run; None where it is not done, or what lies there is none."""
+    """What lies in the folder of a run that is done; None where there is none, or it failed."""
     try:
-        return Outcome(**json.loads((folder / name).read_text(encoding="utf-8")))
+        found = Outcome(**json.loads((folder / name).read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):
         return None
+    return None if found.failed else found

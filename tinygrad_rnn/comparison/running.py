@@ -37,7 +37,7 @@ def carry_out(
 ) -> Outcome:
     """The outcome of one run, whose files lie in `folder`: that which lies there already under this name; otherwise of
     the run that stopped there, or of a new one. An error is an outcome too, with its sentence: it must not take the
-    other runs with it."""
+    other runs with it, and the run is tried again when it is asked for again."""
     if (done := kept_outcome(folder, name)) is not None:
         return done
     try:
