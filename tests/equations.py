@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+import tinygrad_rnn as tg
 from tinygrad_rnn import Tensor
-from tinygrad_rnn.models import Cell
+from tinygrad_rnn.models import Cell, Recurrent
 from tinygrad_rnn.models.notes import notes_of_step
 
 F8 = NDArray[np.float64]
@@ -109,3 +110,16 @@ def sequence(cell: Cell, xs: F8) -> list[tuple[F8, ...]]:
         states = list(stepped(cell, x, states))[: len(states)]
         found.append(tuple(states))
     return found
+
+
+def holds_in_single_precision(kind: type[Cell], xs: F8) -> None:
+    """A layer over xs in single precision: nothing overflows, and outputs, states and gradients are finite."""
+    layer = Recurrent(kind, xs.shape[-1], H)
+    leaf_xs = Tensor(xs.astype(np.float32), requires_grad=True)
+    with np.errstate(over="raise", invalid="raise", divide="raise"), tg.compiled("numpy"):
+        outputs, state = layer(leaf_xs)
+        outputs.sum().backward()
+    for part in (outputs, *state):
+        assert np.isfinite(part.numpy()).all()
+    for leaf in (leaf_xs, *layer.parameters()):
+        assert leaf.grad is not None and np.isfinite(leaf.grad).all()

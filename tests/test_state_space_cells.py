@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from equations import F8, B, H, I, affine, close, drawn, given, logistic, stepped
+from equations import F8, B, H, I, affine, close, drawn, given, holds_in_single_precision, logistic, stepped
 from equations_of_state_spaces import lru_eigenvalues, s4d_discrete
 
 import tinygrad_rnn as tg
@@ -170,15 +170,7 @@ def test_a_real_gated_unit_whose_gate_is_shut_keeps_its_state_and_has_a_gradient
 @pytest.mark.parametrize("scale", [1.0, 100.0])
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_thousand_steps_and_their_gradients_are_finite_in_single_precision(kind: type[Cell], scale: float) -> None:
-    layer = Recurrent(kind, I, H)
-    xs = Tensor((scale * inputs(1000)).astype(np.float32), requires_grad=True)
-    with np.errstate(over="raise", invalid="raise", divide="raise"), tg.compiled("numpy"):
-        outputs, state = layer(xs)
-        outputs.sum().backward()
-    for part in (outputs, *state):
-        assert np.isfinite(part.numpy()).all()
-    for leaf in (xs, *layer.parameters()):
-        assert leaf.grad is not None and np.isfinite(leaf.grad).all()
+    holds_in_single_precision(kind, scale * inputs(1000))
 
 
 # --- How they begin -----------------------------------------------------------------------------------------
