@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import inspect
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -17,15 +18,17 @@ from tinygrad_rnn.backend import is_array
 from tinygrad_rnn.inspection.tracing import tag
 from tinygrad_rnn.models import init
 from tinygrad_rnn.models.contract import (
+    check_attribute,
     check_declarations,
     checked_beginning,
     checked_output,
     checked_rows,
     checked_states,
     reads_x,
+    without_output,
 )
 from tinygrad_rnn.models.gate import SCHEMES, Gate
-from tinygrad_rnn.models.module import Module, replaced, within
+from tinygrad_rnn.models.module import Module, modules_by_path, replaced, within
 from tinygrad_rnn.models.notes import write_note
 from tinygrad_rnn.tensor import Tensor
 
@@ -58,8 +61,9 @@ class Cell(Module):
     constructor. It may add constants, too, as Tensors or arrays of floating-point numbers, which become Tensors: they
     have the cell's dtype and device, as Parameters have, and are not trained; a `Buffer` is also saved.
 
-    `output(self, *state)`, or `output(self, x, *state)`, names the output where it is not the first state;
-    `output_size` tells its features where they are not H. `state_shapes` tells of states that are not (B,H), and
+    `output(self, *state)`, or `output(self, x, *state)`, makes the output of the new states where it is not the first
+    of them; `output = "y"` says instead that the step returns it, after the states. `output_size` tells its features
+    where they are not H. `state_shapes` tells of states that are not (B,H), and
     `initial_state(self, batch_size)` of states that do not begin as zeros; it may return Parameters, repeated for each
     row. `self.note(name, value)` in a step is for what is neither state nor output: a loss, a figure to look at.
 
@@ -76,7 +80,7 @@ class Cell(Module):
 
         # Any signature, so that a subclass may name its states.
         step: Callable[..., Any]
-        output: Callable[..., Tensor]
+        output: Callable[..., Tensor] | str
         setup: Callable[..., None]
 
     def __init__(
@@ -105,8 +109,10 @@ class Cell(Module):
         except TypeError as error:
             names = ", ".join(taken.parameters) or "none"
             raise TypeError(f"{type(self).__name__}: its options are {names}; {error}") from None
-        self.setup(**options)
+        with _drawing_from(self.rng):
+            self.setup(**options)
         self.rng = None  # randomness is for the initial weights alone
+        self._tell_gates_apart()
         read = inspect.signature(self.step).parameters
         self.reads_context, self.reads_noise = ("context" in read, "noise" in read)
         self.needs_context = self.reads_context and read["context"].default is inspect.Parameter.empty
@@ -114,17 +120,36 @@ class Cell(Module):
         self._keep_constants()
         self.astype(dtype)
 
-    def new_gate(self, name: str, reads: str = "xh", size: int | None = None, bias: bool = True) -> Gate:
-        """A gate beyond those of `gates`, for `setup`: of `size` columns (H), reading x, h or both, with a bias or
-        none."""
-        sizes, given = (self.input_size, self.hidden_size), {"dtype": self._dtype, "rng": self.rng}
-        return Gate(name, *sizes, **given, scheme=self._scheme, reads=reads, size=size, bias=bias)
+    def new_gate(
+        self,
+        name: str,
+        reads: str = "xh",
+        size: int | None = None,
+        bias: bool = True,
+        *,
+        x_size: int | None = None,
+        h_size: int | None = None,
+    ) -> Gate:
+        """A gate beyond those of `gates`, for `setup` to keep: `self.q = self.new_gate("q", "x", 8, bias=False)`. It
+        reads x, h or both, of `x_size` features (I) and `h_size` (H), and has `size` columns (H) and a bias or none.
+        What a gate reads as h is a state: recurrent dropout is put on it."""
+        sizes = (self.input_size if x_size is None else x_size, self.hidden_size if h_size is None else h_size)
+        size = self.hidden_size if size is None else size
+        given = {"dtype": self._dtype, "rng": self.rng, "scheme": self._scheme}
+        return Gate(name, *sizes, **given, reads=reads, size=size, bias=bias)
 
     if not TYPE_CHECKING:
 
+        def __setattr__(self, name: str, value: Any) -> None:
+            check_attribute(self, name, value, Cell)
+            super().__setattr__(name, value)
+
         def __getattr__(self, name: str) -> Any:
-            gates = ", ".join(part.partition(":")[0] for part in self.gates.split()) or "none"
-            raise AttributeError(f"{type(self).__name__} has no {name!r}: of its gates ({gates}) none is called so")
+            declared = inspect.getattr_static(type(self), name, None)
+            if isinstance(declared, property) and declared.fget is not None:  # it is there: what it asks for is not
+                return declared.fget(self)
+            gates = ", ".join(name for name, value in vars(self).items() if isinstance(value, Gate)) or "none"
+            raise AttributeError(f"{type(self).__name__} has no attribute {name!r}; its gates are {gates}")
 
         def setup(self) -> None:
             """Adds Parameters beyond the gates' and takes options; `self.rng` draws initial weights here."""
@@ -195,17 +220,31 @@ class Cell(Module):
         """`step`, with the states as a tuple in and out; `context` and `noise` are for a step that reads them. Raises
         TypeError where a step returns another number of states, or anything but Tensors of the shapes and dtypes that
         they had."""
+        return self.stepped(x, state, context, noise)[0]
+
+    def stepped(
+        self, x: Tensor, state: tuple[Tensor, ...], context: Any = None, noise: Any = None
+    ) -> tuple[tuple[Tensor, ...], Tensor | None]:
+        """`advance`, and beside the states the output where the step returns it; None where `output` makes it of
+        them."""
         if context is None and self.needs_context:
             raise TypeError(f"{type(self).__name__}.step reads a context, and none was given")
         read = {"context": context} if self.reads_context and context is not None else {}
         if self.reads_noise:
             read["noise"] = noise
-        return checked_states(self, state, self.step(x, *state, **read), lambda: self.step(x, *state, **read))
+        result = self.step(x, *state, **read)
+        y = None
+        if isinstance(self.output, str):
+            result, y = without_output(self, result)
+            tag(self.output, y)
+        return checked_states(self, state, result, lambda: self.step(x, *state, **read)), y
 
-    def put_out(self, x: Tensor, state: tuple[Tensor, ...]) -> Tensor:
-        """`output` after a step that read x and left these states. Raises TypeError where it is no Tensor
-        (B, output_size)."""
-        return checked_output(self, x, self.output(x, *state) if self.output_reads_x else self.output(*state))
+    def put_out(self, x: Tensor, state: tuple[Tensor, ...], y: Tensor | None = None) -> Tensor:
+        """The output after a step that read x, left these states, and returned `y` beside them where it returns its
+        output. Raises TypeError where it is no Tensor (B, output_size)."""
+        if callable(self.output):
+            y = self.output(x, *state) if self.output_reads_x else self.output(*state)
+        return checked_output(self, x, y)
 
     def note(self, name: str, value: Tensor) -> Tensor:
         """Within `step`: writes down a value (B,) or (B,...), a loss of its own, a figure to look at, for whoever asks
@@ -249,6 +288,15 @@ class Cell(Module):
         """Every gate, also those that `setup` made and put into lists or dicts."""
         return [gate for gate in within(self) if isinstance(gate, Gate)]
 
+    def _tell_gates_apart(self) -> None:
+        """Gates of one name, in a list or in cells within this one, are called by the path to them, as their Parameters
+        are: in traces, messages and `explain`."""
+        gates = [(path, module) for path, module in modules_by_path(self) if isinstance(module, Gate)]
+        names = Counter(gate.name for _, gate in gates)
+        for path, gate in gates:
+            if names[gate.name] > 1:
+                gate.rename(path)
+
     def _keep_constants(self) -> None:
         """Makes Tensors of the arrays of floating-point numbers that `setup` left among the attributes, in lists and
         dictionaries too: they are then cast and moved with the Parameters."""
@@ -275,4 +323,8 @@ def _holds_array(value: Any) -> bool:
     return is_array(value) or (type(value) in (list, tuple) and any(map(_holds_array, value)))
 
 
-_size, _generator = init.size, init.generator  # `init` is also the name of the constructor's option
+_size, _generator, _drawing_from = (
+    init.size,
+    init.generator,
+    init.drawing_from,
+)  # `init` is also the name of the constructor's option

@@ -8,6 +8,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from tinygrad_rnn.frames import user_lines
 from tinygrad_rnn.loops.recorder import Recorder
 from tinygrad_rnn.surroundings import recording_with
@@ -43,8 +45,36 @@ def check_declarations(cell: type[Cell]) -> None:
     _check_order(cell)
     read = {name: None for name in _READ if name in inspect.signature(cell.step).parameters}
     _check_call(cell, "step", ["x", *states], read)
-    _check_call(cell, "output", ["x", *states] if reads_x(cell) else states, {})
+    if isinstance(cell.output, str):
+        if not cell.output.isidentifier() or cell.output in (*states, *declared_gates(cell)):
+            kind = "the name of what the step returns after its states, which no state or gate has"
+            raise ValueError(f"{cell.__name__}.output must be a method, or {kind}, got {cell.output!r}")
+    else:
+        _check_call(cell, "output", ["x", *states] if reads_x(cell) else states, {})
     _check_call(cell, "initial_state", ["batch_size"], {})
+
+
+def check_attribute(cell: Cell, name: str, value: Any, base: type[Cell]) -> None:
+    """Raises TypeError where an attribute is put in the place of what every cell has, of a property, or of a gate that
+    is no gate itself."""
+    own = type(cell)
+    declared = inspect.getattr_static(own, name, None)
+    what = ""
+    if isinstance(declared, property) and declared.fset is None:
+        what = "a property"
+    elif hasattr(base, name) and callable(declared):
+        what = "a method of every cell"
+    elif name in ("gates", "state", "kept", "output") and not isinstance(value, str):
+        what = "declared with names"
+    elif name in declared_gates(own) and not callable(value):
+        what = "a gate"
+    if what:
+        raise TypeError(f"{own.__name__}: {name!r} is {what}, and cannot be set: give the attribute another name")
+
+
+def declared_gates(cell: type[Cell]) -> list[str]:
+    """The names in `gates`."""
+    return [each.partition(":")[0] for each in cell.gates.split()]
 
 
 def check_constructor(cell: type[Cell]) -> None:
@@ -64,6 +94,8 @@ def _check_call(cell: type[Cell], name: str, given: list[str], read: dict[str, N
         inspect.signature(getattr(cell, name)).bind(*itself, *given, **read)
     except TypeError as error:
         told = f"{name}({', '.join(['self', *given, *read])})"
+        if name == "output" and given[:1] != ["x"]:
+            told += f", or {name}({', '.join(['self', 'x', *given])})"
         raise TypeError(f"{cell.__name__}.{name} must be {told}; {error}{place_of(getattr(cell, name))}") from None
 
 
@@ -73,7 +105,7 @@ def _check_names(cell: type[Cell]) -> None:
         declared = getattr(cell, what)
         if not isinstance(declared, str):
             raise TypeError(f"{cell.__name__}.{what} must be a string of names, got {declared!r}")
-        names = [each.partition(":")[0] if what == "gates" else each for each in declared.split()]
+        names = declared_gates(cell) if what == "gates" else declared.split()
         for i, name in enumerate(names):
             taken = what == "gates" and (hasattr(cell, name) or name in ("rng", "input_size", "hidden_size"))
             if not name.isidentifier() or name in names[:i] or taken:
@@ -88,6 +120,8 @@ def _check_order(cell: type[Cell]) -> None:
     states = cell.state.split()
     for name in ("step", "output"):
         method = getattr(cell, name)
+        if isinstance(method, str):
+            continue
         named = positional(method)[name == "step" :]
         taken = [each for each in named if each in states]
         if taken != [each for each in states if each in taken]:
@@ -97,7 +131,7 @@ def _check_order(cell: type[Cell]) -> None:
 
 def reads_x(cell: type[Cell]) -> bool:
     """Whether `output` reads the input: its first parameter is called x, and no state is."""
-    return positional(cell.output)[:1] == ["x"] and "x" not in cell.state.split()
+    return callable(cell.output) and positional(cell.output)[:1] == ["x"] and "x" not in cell.state.split()
 
 
 def positional(method: Callable[..., Any]) -> list[str]:
@@ -110,14 +144,18 @@ def positional(method: Callable[..., Any]) -> list[str]:
 # --- What its methods return -----------------------------------------------------------------------------------
 
 
+def _is_shape(value: Any) -> bool:
+    return isinstance(value, tuple) and all(isinstance(n, int | np.integer) for n in value)
+
+
 def checked_rows(cell: Cell, name: str, shapes: Any, count: int | None = None) -> list[tuple[int, ...]]:
     """What `state_shapes` or `noise_shapes` says: shapes of rows, `count` of them where that is known. Raises TypeError
     where it is anything else."""
     many = isinstance(shapes, list | tuple) and count in (None, len(shapes))
-    if many and all(isinstance(shape, tuple) for shape in shapes):
+    if many and all(map(_is_shape, shapes)):
         return list(shapes)
     of_what = f"each of its states ({', '.join(cell.states)})" if name == "state_shapes" else "each Tensor"
-    raise TypeError(f"{type(cell).__name__}.{name} must have a tuple for {of_what}, got {shapes!r}")
+    raise TypeError(f"{type(cell).__name__}.{name} must have a tuple of whole numbers for {of_what}, got {shapes!r}")
 
 
 def checked_beginning(cell: Cell, batch_size: int, dtype: Any, states: Any) -> tuple[Tensor, ...]:
@@ -133,7 +171,18 @@ def checked_beginning(cell: Cell, batch_size: int, dtype: Any, states: Any) -> t
         if not isinstance(value, Tensor) or value.shape != expected:
             got = f"{value.shape}" if isinstance(value, Tensor) else f"a {type(value).__name__}"
             raise TypeError(f"{own} must return {name} as a Tensor {expected}, got {got}{place}")
-    return tuple(s if s.dtype == dtype or s.dtype.kind != "f" else s.astype(dtype) for s in states)
+    return tuple(s if s.dtype == dtype else s.astype(dtype) for s in states)
+
+
+def without_output(cell: Cell, result: Any) -> tuple[Any, Any]:
+    """What a step returned whose last value is its output: the states, and that. Raises TypeError for another number of
+    values."""
+    count = len(cell.states) + 1
+    if isinstance(result, tuple) and len(result) == count:
+        return result[:-1], result[-1]
+    got = len(result) if isinstance(result, tuple) else f"a {type(result).__name__}"
+    told = f"must return {count} values, its states ({cell.state}) and its output {cell.output}, got {got}"
+    raise TypeError(f"{type(cell).__name__}.step {told}{place_of(type(cell).step)}")
 
 
 def checked_states(cell: Cell, old: Sequence[Tensor], result: Any, again: Callable[[], Any]) -> tuple[Tensor, ...]:
@@ -164,7 +213,13 @@ def checked_output(cell: Cell, x: Tensor, y: Any) -> Tensor:
     got = f"{y.dtype} of {y.shape}" if isinstance(y, Tensor) else type(y).__name__
     width = isinstance(y, Tensor) and y.ndim == 2 and y.shape[1] != cell.output_size
     hint = ": say so by a property output_size" if width else ""
-    raise TypeError(f"{own}, got {got}{hint}{place_of(type(cell).output)}")
+    method = type(cell).output
+    if isinstance(method, str):
+        method = type(cell).step
+    elif method.__module__ == "tinygrad_rnn.models.cell":  # Cell's own
+        method = type(cell).step
+        hint = f": it is the first state, {cell.states[0]}, unless output(self, {', '.join(cell.states)}) makes it"
+    raise TypeError(f"{own}, got {got}{hint}{place_of(method)}")
 
 
 class _Another(Exception):
@@ -182,8 +237,11 @@ class _Suspicious(Recorder):
         made = super().__call__(primitive, args, params)
         for each in made if isinstance(made, tuple) else (made,):
             if each.dtype.kind == "f" and each.dtype != self.dtype:
-                others = {str(a.dtype) for a in args if getattr(a, "dtype", self.dtype) != self.dtype}
-                raise _Another(f"{primitive.name} reads {' and '.join(sorted(others)) or each.dtype}")
+                others = {np.dtype(a.dtype) for a in args if getattr(a, "dtype", self.dtype) != self.dtype}
+                cure = "it is cast with the weights where it is among the cell's attributes"
+                if others and all(dtype.kind != "f" for dtype in others):
+                    cure = "cast it with astype(x.dtype)"
+                raise _Another(f"{primitive.name} reads {' and '.join(sorted(map(str, others))) or each.dtype}", cure)
         return made
 
 
@@ -195,7 +253,8 @@ def _first_of_another(dtype: Any, again: Callable[[], Any]) -> str:
     except _Another as error:
         file, line = (user_lines(error) or [("", 0)])[-1]
         where = f" at {Path(file).name}, line {line}" if file else ""
-        return f": {error}{where}; a constant of the cell is cast with its weights where it is among its attributes"
+        what, cure = error.args
+        return f": {what}{where}; {cure}"
     except Exception:  # the message without the line is better than another error
         return ""
     return ""

@@ -164,17 +164,21 @@ class EncoderDecoder(Module):
         return DecoderState(states, seen if self.feeds else None), seen, weights
 
     def _query(self, state: tuple[Tensor, ...]) -> Tensor:
-        """What the last layer puts out of its state, before it reads; of a cell whose output reads x, with zeros."""
+        """What the last layer puts out of its state, before it reads. Where the output needs an input it is zeros, also
+        for a whole step of a cell that returns its output."""
         cell = self.decoder[-1]
         nothing = Tensor(state[0].xp.zeros((len(state[0]), cell.input_size), state[0].dtype))
-        return cell.put_out(nothing, state)
+        y = None if callable(cell.output) else cell.stepped(nothing, state)[1]
+        return cell.put_out(nothing, state, y)
 
     def _advance(self, states: Any, x: Tensor, masks: Sequence[Tensor]) -> tuple[Any, Tensor]:
         """The stack of cells in one time step: their new states, and the output of the last."""
         new = []
         for layer, (cell, state) in enumerate(zip(self.decoder, states, strict=True)):
-            new.append(cell.advance(x * masks[layer - 1] if layer and masks else x, state))
-            x = cell.put_out(x, new[-1])
+            x = x * masks[layer - 1] if layer and masks else x
+            after, y = cell.stepped(x, state)
+            new.append(after)
+            x = cell.put_out(x, after, y)
         return tuple(new), x
 
     def __call__(

@@ -51,6 +51,12 @@ class Gate(Module):
         if bias:
             self.b = Parameter(np.zeros(size), dtype=dtype, name=f"{name}.b")
 
+    def rename(self, name: str) -> None:
+        """Calls the gate, and its Parameters, by another name."""
+        self.name = name
+        for path, parameter in self.named_parameters():
+            parameter.name = f"{name}.{path}"
+
     def __call__(self, *inputs: Tensor) -> Tensor:
         """The whole sum: `gate(x, h)`, or of the one that it reads. Raises TypeError for another number of them."""
         if len(inputs) != len(self.reads):

@@ -3,20 +3,37 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 
 from tinygrad_rnn.backend import HostArray
+from tinygrad_rnn.surroundings import PerThread
 
 Weights = HostArray
 
+_of_the_whole: PerThread[np.random.Generator | None] = PerThread("tinygrad_rnn.of_the_whole", None)
+
+
+@contextmanager
+def drawing_from(rng: np.random.Generator | None) -> Iterator[None]:
+    """Within it what is made without a generator of its own draws from this one: the parts of a cell from the cell's,
+    so that no two layers begin alike."""
+    token = _of_the_whole.set(rng)
+    try:
+        yield
+    finally:
+        _of_the_whole.reset(token)
+
 
 def generator(rng: np.random.Generator | None) -> np.random.Generator:
-    """The generator to draw from; without one, a new one with seed 0: the same weights every time. Raises TypeError
-    for anything else, a bare seed among them."""
+    """The generator to draw from; without one, that of the whole of which something is made (`drawing_from`), or else a
+    new one with seed 0: the same weights every time. Raises TypeError for anything else, a bare seed among them."""
     if rng is None:
-        return np.random.default_rng(0)
+        whole = _of_the_whole.get()
+        return np.random.default_rng(0) if whole is None else whole
     if not isinstance(rng, np.random.Generator):
         raise TypeError(
             f"rng must be a numpy.random.Generator, such as numpy.random.default_rng(0), got {type(rng).__name__}"

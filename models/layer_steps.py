@@ -38,7 +38,8 @@ class Inputs(NamedTuple):
     noise: Any
 
 
-CellStep = Callable[[State, Inputs], State]
+CellStep = Callable[[State, Inputs], tuple[State, Tensor | None]]
+"""To the new state, and the output where the step of the cell returns it beside that."""
 
 
 def advancing(cell: Cell, masks: tuple[Tensor, ...], padding: Padding | None, context: Any) -> CellStep:
@@ -48,8 +49,8 @@ def advancing(cell: Cell, masks: tuple[Tensor, ...], padding: Padding | None, co
     if masks:
         cell = cell.masked(masks)
 
-    def advanced(old: State, given: Inputs) -> State:
-        return cell.advance(given.x, old, context, given.noise)
+    def advanced(old: State, given: Inputs) -> tuple[State, Tensor | None]:
+        return cell.stepped(given.x, old, context, given.noise)
 
     return advanced
 
@@ -58,10 +59,10 @@ def _advancing_padded(cell: Cell, masks: tuple[Tensor, ...], padding: Padding, c
     """A padded step has the masks of the longest row too, since it computes on its state."""
     lent = [padding.of_longest(mask) for mask in masks]
 
-    def advanced(old: State, given: Inputs) -> State:
+    def advanced(old: State, given: Inputs) -> tuple[State, Tensor | None]:
         (live,) = given.live
         here = tuple(ops.where(live, own, other) for own, other in zip(masks, lent, strict=True))
-        return cell.masked(here).advance(given.x, old, context, given.noise)
+        return cell.masked(here).stepped(given.x, old, context, given.noise)
 
     return advanced
 
@@ -70,10 +71,10 @@ def zoned_out(step: CellStep, cell: Cell) -> CellStep:
     """Entries that were drawn keep their old value (Krueger et al. 2017, eq. 4)."""
     names, kept = cell.states, cell.kept.split()
 
-    def zoned_out(old: State, given: Inputs) -> State:
-        new, keep = step(old, given), iter(given.keep)
+    def zoned_out(old: State, given: Inputs) -> tuple[State, Tensor | None]:
+        (new, y), keep = step(old, given), iter(given.keep)
         named = zip(names, old, new, strict=True)
-        return tuple(n if name in kept else ops.where(next(keep), o, n) for name, o, n in named)
+        return tuple(n if name in kept else ops.where(next(keep), o, n) for name, o, n in named), y
 
     return zoned_out
 
@@ -82,9 +83,10 @@ def zoned_out_on_average(step: CellStep, cell: Cell, rate: float) -> CellStep:
     """The expectation of that, for evaluation."""
     names, kept = cell.states, cell.kept.split()
 
-    def averaged(old: State, given: Inputs) -> State:
-        named = zip(names, old, step(old, given), strict=True)
-        return tuple(n if name in kept else rate * o + (1 - rate) * n for name, o, n in named)
+    def averaged(old: State, given: Inputs) -> tuple[State, Tensor | None]:
+        new, y = step(old, given)
+        named = zip(names, old, new, strict=True)
+        return tuple(n if name in kept else rate * o + (1 - rate) * n for name, o, n in named), y
 
     return averaged
 
@@ -92,7 +94,7 @@ def zoned_out_on_average(step: CellStep, cell: Cell, rate: float) -> CellStep:
 def lending(step: CellStep, padding: Padding) -> CellStep:
     """Rows past their length go on from the longest row's state."""
 
-    def from_the_longest(old: State, given: Inputs) -> State:
+    def from_the_longest(old: State, given: Inputs) -> tuple[State, Tensor | None]:
         (live,) = given.live
         return step(tuple(padding.lent(live, o) for o in old), given)
 
@@ -102,7 +104,7 @@ def lending(step: CellStep, padding: Padding) -> CellStep:
 def beginning_late(step: CellStep, initial: State) -> CellStep:
     """Rows begin where their padding ends, each from a state of its own."""
 
-    def from_the_initial(old: State, given: Inputs) -> State:
+    def from_the_initial(old: State, given: Inputs) -> tuple[State, Tensor | None]:
         (starting,) = given.starting
         return step(tuple(ops.where(beside(starting, o), i, o) for i, o in zip(initial, old, strict=True)), given)
 
@@ -124,8 +126,8 @@ def putting_out(
 
     def driven(old: State, given: Inputs) -> tuple[State, PutOut]:
         with notes_of_step(noted) as notes:
-            new = step(old, given)
-            out = (cell.put_out(given.x, new), notes, new if every_state else ())
+            new, y = step(old, given)
+            out = (cell.put_out(given.x, new, y), notes, new if every_state else ())
         if still:
             (live,) = given.live
             new = tuple(ops.where(beside(live, n), n, o) for n, o in zip(new, old, strict=True))

@@ -200,6 +200,11 @@ def within(thing: Any) -> Iterator[Module]:
     return (value for value in _within(thing, _HOLDERS) if isinstance(value, Module))
 
 
+def modules_by_path(thing: Any) -> Iterator[tuple[str, Module]]:
+    """The same, with the path to each ("Q.0"); that of `thing` is empty."""
+    return ((path, value) for path, value in _everything(thing, _HOLDERS) if isinstance(value, Module))
+
+
 def _within(thing: Any, kinds: tuple[type, ...]) -> Iterator[Any]:
     """What `_everything` tells, without the paths: a layer asks at every call."""
     seen: set[int] = set()

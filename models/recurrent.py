@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import inspect
 import warnings
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Literal, overload
 
 import numpy as np
 
 import tinygrad_rnn.ops as ops
-from tinygrad_rnn.backend import HostArray, to_host, xp
+from tinygrad_rnn.backend import HostArray, as_array, to_host, xp
 from tinygrad_rnn.frames import user_frame
 from tinygrad_rnn.inspection.tracing import current_trace
 from tinygrad_rnn.loops import scan
@@ -19,7 +19,7 @@ from tinygrad_rnn.loops.trees import flat, rebuild
 from tinygrad_rnn.models import init
 from tinygrad_rnn.models.cell import Cell
 from tinygrad_rnn.models.cells import GRUCell, LSTMCell, RNNCell
-from tinygrad_rnn.models.contract import check_constructor, checked_rows, place_of
+from tinygrad_rnn.models.contract import checked_rows
 from tinygrad_rnn.models.layer_steps import (
     Inputs,
     Masks,
@@ -36,6 +36,7 @@ from tinygrad_rnn.models.layers import LayerNorm, RMSNorm
 from tinygrad_rnn.models.module import Module
 from tinygrad_rnn.models.notes import LayerNotes, StepNotes, layers_listener
 from tinygrad_rnn.models.padding import Padding, beside, checked_lengths
+from tinygrad_rnn.models.stacking import layers_of, options_of_each
 from tinygrad_rnn.ops.noise import dropout_mask
 from tinygrad_rnn.surroundings import is_recording, label
 from tinygrad_rnn.tensor import Tensor, as_tensor
@@ -54,8 +55,8 @@ class Recurrent(Module):
     tuple of Tensors (B, H_l) where their sizes differ. With `share_layers` layers of the same cell and sizes are one
     cell, with one set of weights for each direction.
 
-    The state carries over: pass it to the next call. (`initial_state` is where a sequence begins: for rows that begin
-    anew, `ops.where` of the two.) With `lengths` (B,), row b ends after lengths[b] steps: outputs past it are 0, the
+    The state carries over: pass it to the next call. (`initial_state` is where a sequence begins, and `begun_anew` is
+    for rows that begin anew.) With `lengths` (B,), row b ends after lengths[b] steps: outputs past it are 0, the
     last state is that of its own last step, and the backward direction starts there. A row's gradient is what it is
     when the row is alone, whatever stands in the padding. Only as many steps are made as the longest row has.
 
@@ -101,7 +102,7 @@ class Recurrent(Module):
         rng: np.random.Generator | None = None,
         **cell_options: Any,
     ) -> None:
-        layers = _layers(cell, hidden_size, num_layers)
+        layers = layers_of(cell, hidden_size, num_layers)
         self.input_size = init.size("input_size", input_size)
         self.num_layers = len(layers)
         self.directions = 2 if bidirectional else 1
@@ -116,7 +117,8 @@ class Recurrent(Module):
             warnings.warn(message, UserWarning, stacklevel=user_frame()[1])
         if norm not in (None, *NORMS):
             raise ValueError(f"norm must be {', '.join(NORMS)} or None, got {norm!r}")
-        options = _options_of_each(dict.fromkeys(kind for kind, _ in layers), cell_options)
+        of_layer = inspect.signature(Recurrent.__init__).parameters
+        options = options_of_each(dict.fromkeys(kind for kind, _ in layers), cell_options, of_layer)
         rng = init.generator(rng)
         self.cells: list[Cell] = []
         self.norms: list[LayerNorm | RMSNorm] = []
@@ -173,6 +175,8 @@ class Recurrent(Module):
         context: Any = None,
         notes: bool = False,
     ) -> tuple[Tensor, State] | tuple[Tensor, State, dict[str, Any]]:
+        """xs (T,B,I) -> the outputs (T,B,D*H) and the last state, and with `notes=True` what the steps noted: see the
+        class."""
         self._check_cells()
         xs = self._checked(as_tensor(xs))
         context = self._context(context, xs.shape[1])
@@ -268,15 +272,29 @@ class Recurrent(Module):
 
     def initial_state(self, batch_size: int) -> State:
         """Where a sequence begins, as the layer takes and returns states: zeros, or what its cells say
-        (`Cell.initial_state`). To begin anew in some rows of a batch, take these there:
-
-            fresh = layer.initial_state(B)
-            state = tuple(ops.where(begins[:, None], f, s) for f, s in zip(fresh, state))    # begins (B,)
-
-        Raises ValueError for a batch size below 0, TypeError where a cell's own is not a Tensor for each state."""
+        (`Cell.initial_state`). Raises ValueError for a batch size below 0, TypeError where a cell's own is not a Tensor
+        for each state."""
         if isinstance(batch_size, bool) or not isinstance(batch_size, int | np.integer) or batch_size < 0:
             raise ValueError(f"batch_size must be a whole number of at least 0, got {batch_size!r}")
         return self._by_name([cell.beginning(int(batch_size)) for cell in self.cells])
+
+    def begun_anew(self, state: Any, rows: Any) -> State:
+        """A state as the layer returns it, in which a new sequence begins in some rows of the batch: `rows` (B,), a
+        boolean for each. Raises ValueError where they do not fit."""
+        begins = as_array(rows)
+        if begins.dtype.kind != "b" or begins.ndim != 1:
+            raise ValueError(f"rows must be booleans (B,), got {begins.dtype} of {begins.shape}")
+        fresh = self.initial_state(len(begins))
+
+        def chosen(new: Any, old: Any, axis: int) -> Any:
+            if isinstance(old, tuple):
+                return tuple(chosen(n, o, axis) for n, o in zip(new, old, strict=True))
+            if new.shape != old.shape:
+                raise ValueError(f"state must be that of {len(begins)} rows, of {new.shape}, got {old.shape}")
+            return ops.where(begins.reshape(*[1] * axis, -1, *[1] * (old.ndim - axis - 1)), new, old)
+
+        columns = zip(fresh, state, self.batch_axes, strict=True)
+        return tuple(chosen(new, old, axis) for new, old, axis in columns)
 
     def _by_name(self, states: list[State]) -> State:
         """The states of the cells as the layer returns them."""
@@ -456,45 +474,6 @@ class Recurrent(Module):
                 "cast one of them with astype"
             )
         return parts
-
-
-def _layers(cell: Any, hidden_size: Any, num_layers: int | None) -> list[tuple[type[Cell], Any]]:
-    """The class and the size of each layer."""
-    kinds = list(cell) if isinstance(cell, list | tuple) else [cell]
-    if not kinds or not all(isinstance(kind, type) and issubclass(kind, Cell) for kind in kinds):
-        raise TypeError(f"cell must be a class made with Cell, or a list of such, got {cell!r}")
-    sizes = list(hidden_size) if isinstance(hidden_size, Sequence) else [hidden_size]
-    if not sizes:
-        raise ValueError("hidden_size must be a size, or a list with one per layer, got an empty list")
-    for what, listed in (("hidden sizes", hidden_size), ("cells", cell)):
-        if isinstance(listed, Sequence) and num_layers not in (None, len(listed)):
-            raise ValueError(f"num_layers must be {len(listed)}, the number of {what}, got {num_layers}")
-    if isinstance(cell, Sequence) and isinstance(hidden_size, Sequence) and len(kinds) != len(sizes):
-        raise ValueError(f"hidden_size must have one size for each of the {len(kinds)} cells, got {len(sizes)}")
-    count = init.size("num_layers", num_layers or max(len(kinds), len(sizes)) if num_layers is None else num_layers)
-    kinds, sizes = (each * count if len(each) == 1 else each for each in (kinds, sizes))
-    return list(zip(kinds, sizes, strict=True))
-
-
-def _options_of_each(kinds: Collection[type[Cell]], given: dict[str, Any]) -> dict[type[Cell], dict[str, Any]]:
-    """Of the options for cells those that each class takes; where there is one class, all. Raises ValueError for an
-    option of a cell that is called as one of the layer's, which it could never be given."""
-    for kind in kinds:
-        check_constructor(kind)
-    names = {kind: inspect.signature(kind.setup).parameters for kind in kinds}
-    of_layer = inspect.signature(Recurrent.__init__).parameters
-    for kind, own in names.items():
-        if both := [name for name in [*own][1:] if name in of_layer and name != "cell_options"]:
-            told = f"an option {both[0]!r}, which is one of the layer's: give it another name"
-            raise ValueError(f"{kind.__name__}.setup has {told}{place_of(kind.setup)}")
-    if len(names) == 1:
-        return {kind: given for kind in names}
-    taken = {kind: {name: value for name, value in given.items() if name in own} for kind, own in names.items()}
-    if left := given.keys() - set().union(*taken.values()) - {"init"}:
-        classes = ", ".join(kind.__name__ for kind in names)
-        raise TypeError(f"none of {classes} has an option {sorted(left)[0]!r}")
-    every = {"init": given["init"]} if "init" in given else {}
-    return {kind: own | every for kind, own in taken.items()}
 
 
 def _joined(parts: list[Tensor]) -> Any:

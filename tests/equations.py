@@ -90,10 +90,10 @@ def given(cell: Cell, seed: int = 0, batch: int = B) -> tuple[F8, list[F8]]:
 
 
 def stepped(cell: Cell, x: F8, states: list[F8]) -> tuple[F8, ...]:
-    """The new states, and what is noted."""
+    """The new states, the output where the step returns it, and what is noted."""
     with notes_of_step(True) as notes:
-        new = cell.advance(Tensor(x), tuple(map(Tensor, states)))
-    return tuple(s.numpy() for s in (*new, *notes.values()))
+        new, y = cell.stepped(Tensor(x), tuple(map(Tensor, states)))
+    return tuple(s.numpy() for s in (*new, *(() if y is None else (y,)), *notes.values()))
 
 
 def close(ours: Any, theirs: Any, tolerance: float = 1e-12) -> None:
@@ -103,12 +103,12 @@ def close(ours: Any, theirs: Any, tolerance: float = 1e-12) -> None:
 
 
 def sequence(cell: Cell, xs: F8) -> list[tuple[F8, ...]]:
-    """The states after each step, from zeros."""
+    """What each step gives, from zeros: see `stepped`."""
     states = [s.numpy() for s in cell.initial_state(xs.shape[1])]
     found = []
     for x in xs:
-        states = list(stepped(cell, x, states))[: len(states)]
-        found.append(tuple(states))
+        found.append(stepped(cell, x, states))
+        states = [*found[-1][: len(states)]]
     return found
 
 

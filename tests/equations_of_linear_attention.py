@@ -44,7 +44,7 @@ def ba_2016_fast(
 
 
 @of(RWKV4Cell)
-def peng_2023(w: Weights, x: F8, h: F8, num: F8, den: F8, most: F8, before: F8) -> tuple[F8, ...]:
+def peng_2023(w: Weights, x: F8, num: F8, den: F8, most: F8, before: F8) -> tuple[F8, ...]:
     """With sums that are not stabilised. Of the new states only their product with exp(most) has a meaning; that the
     largest exponent is subtracted is compared on top."""
     r, k, v = (affine(w, name, w[f"mu.{name}"] * x + (1 - w[f"mu.{name}"]) * before) for name in "rkv")
@@ -53,7 +53,7 @@ def peng_2023(w: Weights, x: F8, h: F8, num: F8, den: F8, most: F8, before: F8) 
     fall = np.exp(w["w_log"])
     a, b = np.exp(-fall) * a + np.exp(k) * v, np.exp(-fall) * b + np.exp(k)
     largest = np.maximum(most - fall, k)
-    return logistic(r) * wkv, a / np.exp(largest), b / np.exp(largest), largest, x
+    return a / np.exp(largest), b / np.exp(largest), largest, x, logistic(r) * wkv
 
 
 def in_heads(values: F8, heads: int) -> list[F8]:

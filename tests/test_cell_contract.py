@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tinygrad_rnn import CellError, Parameter, Tensor, check_cell, ops
-from tinygrad_rnn.models import Cell, EncoderDecoder, LSTMCell, Recurrent
+from tinygrad_rnn import CellError, Parameter, Tensor, check_cell, ops, trace
+from tinygrad_rnn.models import Cell, EncoderDecoder, GRUCell, Linear, LSTMCell, Recurrent
+from tinygrad_rnn.models.variants import SRUCell
 
 HERE = Path(__file__).name
 XS = np.random.default_rng(0).standard_normal((4, 2, 2)).astype(np.float32)
@@ -86,6 +87,73 @@ def test_an_output_may_read_x_in_layers_and_directions_and_passes_the_battery() 
     assert check_cell(SkipsOver, show=False).passed
 
 
+class Sums(Cell):
+    """An output that is made of the states before the step, and is none itself."""
+
+    gates = "k:x"
+    state = "total"
+    kept = "total"
+    output = "y"
+
+    def step(self, x: Tensor, total: Tensor) -> Any:
+        k = self.k(x)
+        return total + k, ops.tanh(total + 2.0 * k)
+
+
+class SumsByAState(Cell):
+    gates = "k:x"
+    state = "y total"
+    kept = "y total"
+
+    def step(self, x: Tensor, y: Tensor, total: Tensor) -> Any:
+        k = self.k(x)
+        return ops.tanh(total + 2.0 * k), total + k
+
+
+@pytest.mark.parametrize("lengths", [None, [4, 1]])
+@pytest.mark.parametrize("options", [{}, {"zoneout": 0.5}, {"num_layers": 2, "bidirectional": True}])
+def test_what_a_step_returns_as_its_output_is_that_of_a_state_that_nobody_reads(lengths: Any, options: Any) -> None:
+    outputs, gradients = [], []
+    for kind in (Sums, SumsByAState):
+        layer = Recurrent(kind, 2, 3, rng=np.random.default_rng(1), **options)
+        xs = Tensor(XS, requires_grad=True)
+        ys, state = layer(xs, lengths=lengths)
+        assert len(state) == len(kind.state.split())
+        (ys * np.cos(np.arange(ys.size)).astype(np.float32).reshape(ys.shape)).sum().backward()
+        outputs.append(ys.numpy())
+        gradients.append([p.grad for p in (xs, *layer.parameters())])
+    np.testing.assert_array_equal(outputs[0], outputs[1])
+    for one, other in zip(*gradients, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
+
+
+def test_an_output_that_a_step_returns_passes_the_battery_is_traced_and_may_be_decoded_with() -> None:
+    assert check_cell(Sums, show=False).passed
+    layer = Recurrent(Sums, 2, 3)
+    with trace() as tr:
+        ys, _ = layer(XS)
+    np.testing.assert_array_equal(tr["0.forward.y"], ys.numpy())
+    model = EncoderDecoder(7, 6, 4, 4, cell=SRUCell, attention="additive")
+    assert np.isfinite(model.loss(np.ones((3, 2), int), [3, 2], np.zeros((2, 2), int), np.ones((2, 2), int)).item())
+
+
+class ReturnsNoOutput(Sums):
+    def step(self, x: Tensor, total: Tensor) -> Any:
+        return total + self.k(x)
+
+
+class NamesAState(Sums):
+    output = "total"
+
+    def step(self, x: Tensor, total: Tensor) -> Any:
+        return total, total
+
+
+def test_an_output_that_is_not_returned_or_has_a_states_name_is_told() -> None:
+    assert "step must return 2 values, its states (total) and its output y, got a Tensor" in layer_says(ReturnsNoOutput)
+    assert "which no state or gate has, got 'total'" in layer_says(NamesAState)
+
+
 def test_a_state_that_is_called_x_is_no_input() -> None:
     layer = Recurrent(OfAStateCalledX, 2, 3)
     _, states = layer(XS, (Tensor(np.ones((1, 2, 3), np.float32)), Tensor(np.ones((1, 2, 3), np.float32))))
@@ -143,6 +211,76 @@ def test_a_layers_initial_state_is_where_its_sequences_begin_and_resets_rows() -
     outputs = layer(XS, mixed)[0].numpy()
     np.testing.assert_allclose(outputs[:, 0], layer(XS)[0].numpy()[:, 0], rtol=1e-6)
     np.testing.assert_allclose(outputs[:, 1], layer(XS, carried)[0].numpy()[:, 1], rtol=1e-6)
+
+
+class Squares(Cell):
+    """A state that is a matrix, and one that is a row."""
+
+    gates = "n:x"
+    state = "h S"
+    kept = "S"
+
+    @property
+    def state_shapes(self) -> list[tuple[int, ...]]:
+        return [(self.hidden_size,), (self.hidden_size, self.hidden_size)]
+
+    def initial_state(self, batch_size: int) -> tuple[Tensor, ...]:
+        h, S = super().initial_state(batch_size)
+        return h + 0.25, S
+
+    def step(self, x: Tensor, h: Tensor, S: Tensor) -> Any:
+        h = ops.tanh(self.n(x) + ops.einsum("bi,bij->bj", h, S))
+        return h, S + h[:, :, None] * h[:, None, :]
+
+
+@pytest.mark.parametrize("hidden", [3, (3, 4)])
+def test_in_rows_that_begin_anew_a_state_is_the_initial_one_and_in_others_as_it_was(hidden: Any) -> None:
+    layer = Recurrent(Squares, 2, hidden, num_layers=2)
+    rows = np.array([True, False, True])
+    xs = np.random.default_rng(1).standard_normal((4, 3, 2)).astype(np.float32)  # as many rows as units
+    _, state = layer(xs)
+    anew = layer.begun_anew(state, rows)
+    ys, _ = layer(xs, anew)
+    for b in range(3):
+        alone = None if rows[b] else layer(xs[:, b : b + 1])[1]
+        np.testing.assert_allclose(ys.numpy()[:, b : b + 1], layer(xs[:, b : b + 1], alone)[0].numpy(), rtol=1e-5)
+    with pytest.raises(ValueError, match=r"rows must be booleans \(B,\), got float32 of \(3,\)"):
+        layer.begun_anew(state, [1, 0, 1])
+    with pytest.raises(ValueError, match="state must be that of 2 rows, of "):
+        layer.begun_anew(state, [True, False])
+
+
+class Holds(Cell):
+    def setup(self) -> None:
+        self.inner = GRUCell(self.input_size, self.hidden_size)
+
+    def step(self, x: Tensor, h: Tensor) -> Any:
+        return self.inner(x, h)
+
+
+def test_a_cell_within_a_cell_draws_from_the_generator_of_the_whole() -> None:
+    def weights(seed: int) -> list[Any]:
+        layer = Recurrent(Holds, 3, 3, num_layers=2, rng=np.random.default_rng(seed))
+        return [cell.inner.z.U.data for cell in layer.cells]
+
+    one, other = weights(1)
+    assert not np.allclose(one, other) and not np.allclose(one, weights(2)[0])
+    np.testing.assert_array_equal(one, weights(1)[0])
+    np.testing.assert_array_equal(GRUCell(3, 3).z.U.data, GRUCell(3, 3).z.U.data)
+
+
+def test_a_gate_may_read_rows_of_another_width() -> None:
+    class Wide(Cell):
+        def setup(self) -> None:
+            self.up = self.new_gate("up", "x", 7, bias=False)
+            self.n = self.new_gate("n", "xh", x_size=7)
+
+        def step(self, x: Tensor, h: Tensor) -> Any:
+            return ops.tanh(self.n(self.up(x), h))
+
+    assert {n: p.shape for n, p in Wide(2, 3).named_parameters()} == {
+        "up.U": (2, 7), "n.U": (7, 3), "n.W": (3, 3), "n.b": (3,)}  # fmt: skip
+    assert check_cell(Wide, show=False).passed
 
 
 @pytest.mark.parametrize("size", [-1, 2.0, True, "3"])
@@ -249,8 +387,106 @@ def test_what_a_class_declares_wrongly_is_told_with_the_line(cell: type[Cell], s
         assert said in sentence and f"({HERE}, line {method.__code__.co_firstlineno})" in sentence
 
 
+class SlipsInAProperty(Plain):
+    @property
+    def state_shapes(self) -> Any:
+        return [(self.haeds, 2)]
+
+
+class SlipsInAnOutputSize(Plain):
+    @property
+    def output_size(self) -> int:
+        return int(self.haeds)
+
+
+@pytest.mark.parametrize("cell", [SlipsInAProperty, SlipsInAnOutputSize])
+def test_a_slip_within_a_property_is_told_by_the_name_that_is_not_there(cell: type[Cell]) -> None:
+    assert f"{cell.__name__} has no attribute 'haeds'; its gates are n" in layer_says(cell)
+    assert f"{cell.__name__} has no attribute 'haeds'; its gates are n" in check_says(cell)
+
+
+class ReplacesItsStep(Plain):
+    def setup(self) -> None:
+        self.step = 0.1  # type: ignore  # what is wrong with it
+
+
+class ReplacesItsOutput(Plain):
+    def setup(self) -> None:
+        self.output = Linear(self.hidden_size, self.hidden_size)
+
+
+class ReplacesItsSize(Plain):
+    def setup(self) -> None:
+        self.size = 5  # type: ignore[misc]  # what is wrong with it
+
+
+class ReplacesItsState(Plain):
+    def setup(self) -> None:
+        self.state = 3  # type: ignore[assignment]  # what is wrong with it
+
+
+class ReplacesItsGate(Plain):
+    def setup(self) -> None:
+        self.n = 3
+
+
+@pytest.mark.parametrize(
+    ("cell", "said"),
+    [
+        (ReplacesItsStep, "'step' is a method of every cell"),
+        (ReplacesItsOutput, "'output' is a method of every cell"),
+        (ReplacesItsSize, "'size' is a property"),
+        (ReplacesItsState, "'state' is declared with names"),
+        (ReplacesItsGate, "'n' is a gate"),
+    ],
+)
+def test_what_setup_puts_in_the_place_of_a_part_is_told_with_the_line(cell: type[Cell], said: str) -> None:
+    sentence = f"{cell.__name__}: {said}, and cannot be set: give the attribute another name"
+    assert layer_says(cell) == sentence
+    assert sentence in check_says(cell) and f"line {cell.setup.__code__.co_firstlineno + 1})" in check_says(cell)
+
+
+class ReadsTheInputByAnotherName(Plain):
+    def output(self, u: Tensor, h: Tensor) -> Tensor:
+        return h
+
+
+def test_an_output_that_reads_the_input_is_told_what_to_call_it() -> None:
+    assert "output must be output(self, h), or output(self, x, h)" in layer_says(ReadsTheInputByAnotherName)
+
+
+class CountsInWholeNumbers(Plain):
+    state = "h t"
+
+    @property
+    def state_shapes(self) -> list[tuple[int, ...]]:
+        return [(self.hidden_size,), ()]
+
+    def initial_state(self, batch_size: int) -> tuple[Tensor, ...]:
+        return Tensor(np.zeros((batch_size, self.hidden_size))), Tensor(np.zeros(batch_size, np.int64))
+
+    def step(self, x: Tensor, h: Tensor, t: Tensor) -> Any:  # type: ignore[override]  # another number of states
+        return ops.tanh(self.n(x, h)) * (t < 2).astype(h.dtype)[:, None], t + 1
+
+
+def test_a_count_begins_as_a_number_of_the_cells_own_dtype() -> None:
+    _, (_, count) = Recurrent(CountsInWholeNumbers, 2, 3)(np.ones((5, 2, 2), np.float32))
+    assert count.dtype == np.float32
+    np.testing.assert_array_equal(count.numpy(), np.full((1, 2), 5.0))
+
+
+class TakesAwayABoolean(Plain):
+    def step(self, x: Tensor, h: Tensor) -> Tensor:
+        return ops.tanh(self.n(x, h)) * (1 - (x[:, :1] > 0))
+
+
+def test_a_boolean_in_arithmetic_is_told_how_to_be_cast() -> None:
+    assert "reads int64 at " in layer_says(TakesAwayABoolean)
+    assert "cast it with astype(x.dtype)" in layer_says(TakesAwayABoolean)
+
+
 def test_a_gate_that_is_not_there_is_told_with_those_that_are() -> None:
-    assert layer_says(AnotherGate) == "AnotherGate has no 'm': of its gates (n) none is called so"
+    assert layer_says(AnotherGate) == "AnotherGate has no attribute 'm'; its gates are n"
 
 
 # --- What methods return ---------------------------------------------------------------------------------------

@@ -40,7 +40,7 @@ def test_the_classic_cells_pass(cell: type[Cell]) -> None:
     report = check_cell(cell, 1, 2, show=False)
     assert report.passed
     assert {what for what, held in verdicts(report).items() if held is None} <= {"GPU = CPU"}
-    assert len(report.rows) == 18
+    assert len(report.rows) == 19
 
 
 @pytest.mark.slow
@@ -382,6 +382,23 @@ def test_unusual_cells_pass(cell: type[Cell], seeds: int) -> None:
         assert notes <= {"GPU = CPU", "another number of inputs and units"} | ({ZONEOUT} if cell is Delay else set())
 
 
+class DrawsInSetup(Cell):
+    gates = "n"
+
+    def setup(self) -> None:
+        self.P = Parameter(np.random.default_rng().standard_normal(self.hidden_size))
+
+    def step(self, x: Tensor, h: Tensor) -> Tensor:
+        return ops.tanh(self.n(x, h) + self.P)
+
+
+class LooksAtItsInput(Cell):
+    gates = "n"
+
+    def step(self, x: Tensor, h: Tensor) -> Tensor:
+        return ops.tanh(self.n(x, h)) if float(x.max()) > 0 else h
+
+
 @pytest.mark.parametrize(
     ("cell", "failing"),
     [
@@ -400,9 +417,14 @@ def test_unusual_cells_pass(cell: type[Cell], seeds: int) -> None:
         (Flat, "it can be built and run: TypeError: Flat.step must return h as a Tensor of float64 of (3, 3)"),
         (
             Shapeless,
-            "it can be built and run: TypeError: Shapeless.state_shapes must have a tuple for each of its states",
+            "it can be built and run: TypeError: Shapeless.state_shapes must have a tuple of whole numbers for each",
         ),
         (Optional, "it can be built and run: TypeError: Optional: its options are depth; missing a required"),
+        (
+            DrawsInSetup,
+            "the step depends on its arguments alone: parameter P begins otherwise in two cells of one seed",
+        ),
+        (LooksAtItsInput, "(note) compiled = plain loop, values and gradients: "),
     ],
 )
 def test_what_a_cell_must_not_do_fails_by_name(cell: type[Cell], failing: str) -> None:
@@ -412,6 +434,73 @@ def test_what_a_cell_must_not_do_fails_by_name(cell: type[Cell], failing: str) -
     else:
         with pytest.raises(CellError, match=re.escape(failing)):
             check_cell(cell, show=False)
+
+
+class Overflows(Cell):
+    gates = "n:x"
+
+    def step(self, x: Tensor, h: Tensor) -> Tensor:
+        e = ops.exp(self.n(x))
+        return 0.5 * h + e / (1 + e)
+
+
+class Steep(Cell):
+    gates = "n:x"
+
+    def step(self, x: Tensor, h: Tensor) -> Tensor:
+        a = ops.sigmoid(self.n(x))
+        return a * h + ops.sqrt(1 - a * a)
+
+
+@pytest.mark.parametrize(
+    ("cell", "said"),
+    [
+        (Overflows, "with inputs of 1000 results are not: the line is told by tg.detect_anomaly()"),
+        (Steep, "with inputs of 1000 the gradient is not, by the inputs, "),
+    ],
+)
+def test_what_is_not_finite_where_inputs_are_large_is_told_and_is_no_failure(cell: type[Cell], said: str) -> None:
+    assert figure(cell, "all is finite where inputs are large").startswith(f"None {said}")
+    assert figure(GRUCell, "all is finite where inputs are large") == "True with inputs of 1000"
+
+
+class Ring(Cell):
+    """States of the last steps, in places that are written in turn: what is read depends on a count, in jumps."""
+
+    gates = "n"
+    state = "h ring count"
+    kept = "ring count"
+
+    def setup(self) -> None:
+        self.places = np.arange(6.0)
+
+    @property
+    def state_shapes(self) -> list[tuple[int, ...]]:
+        return [(self.hidden_size,), (6, self.hidden_size), ()]
+
+    def step(self, x: Tensor, h: Tensor, ring: Tensor, count: Tensor) -> Any:
+        here = (self.places == (count % 6)[:, None])[..., None]
+        filled = (self.places < count[:, None])[..., None]
+        h = ops.tanh(self.n(x, h) + ops.where(filled, ring, 0.0).mean(axis=1))
+        return h, ops.where(here, h[:, None], ring), count + 1
+
+
+@tg.primitive
+def wrong_by_a_tenth(x: Any) -> Any:
+    return x
+
+
+wrong_by_a_tenth.vjp(lambda g, out, x: 1.1 * g)
+
+
+class WronglyByItsRing(Ring):
+    def step(self, x: Tensor, h: Tensor, ring: Tensor, count: Tensor) -> Any:
+        return super().step(x, h, wrong_by_a_tenth(ring), count)
+
+
+def test_a_state_that_counts_is_no_point_for_differences_and_the_others_are() -> None:
+    assert figure(Ring, "first derivatives = finite differences").endswith("; not by count, which counts")
+    assert "state ring" in figure(WronglyByItsRing, "first derivatives = finite differences")
 
 
 @pytest.mark.parametrize("cell", [Counting, Clocked])

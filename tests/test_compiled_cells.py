@@ -850,7 +850,7 @@ def test_a_layer_agrees_with_a_loop_over_its_cell_that_knows_no_scan(case: Case,
         ys = []
         for x in ops.unstack(xs):
             now = cell.advance(x, now)
-            ys.append(cell.output(*now))
+            ys.append(cell.put_out(x, now))
         results = [ops.stack(ys), *(s.reshape((1, *s.shape)) for s in now)]
         return [r.numpy() for r in results] + gradients(results, [xs, *(state or ()), *layer.parameters()])
 

@@ -134,7 +134,7 @@ def test_truncation_is_a_detached_state_between_parts(case: Case, k: int) -> Non
 
     def step(state: Any, x: Tensor) -> Any:
         new = cell.advance(x, state)
-        return new, cell.output(*new)
+        return new, cell.put_out(x, new)
 
     def gradients(outputs: list[Tensor]) -> list[Any]:
         total: Any = sum((y * y).sum() for y in outputs)

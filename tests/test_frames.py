@@ -104,6 +104,6 @@ def test_making_a_named_tuple_gives_no_names_to_a_steps_values() -> None:
 
     program, names = named_recording(step, Pair(zeros, zeros), Tensor(np.ones((4, 3))))
     assert [names[v] for v in (*program.states, *program.xs)] == ["state0", "state1", "x"]
-    assert names[program.new_states[1]] == "speed"  # the field that it is put into
+    assert names[program.new_states[1]] == "faster"  # as the step calls it, not the field that it is put into
     (last, _) = tg.scan(step, Pair(zeros, zeros), Tensor(np.ones((4, 3))))
     assert isinstance(last, Pair) and last.position.numpy().tolist() == [10.0, 10.0, 10.0]

@@ -24,15 +24,15 @@ LINEAR: dict[str, tuple[set[str], set[str]]] = {
     "mamba": ({"h"}, set()),
     "rg-lru": ({"h"}, set()),
     "gla": ({"S"}, set()),
-    "qrnn": ({"h", "c"}, {"n_before", "f_before", "o_before"}),
+    "qrnn": ({"c"}, {"n_before", "f_before", "o_before"}),
 }
 """By the name of a cell the states that are linear, and those that are known beforehand. (SRU's gates read theirs.)"""
 
 
 def found_in(cell: Cell) -> LinearRecurrence | None:
     def step(state: Any, x: Any) -> Any:
-        new = cell.advance(x, state)
-        return new, cell.put_out(x, new)
+        new, y = cell.stepped(x, state)
+        return new, cell.put_out(x, new, y)
 
     program, _, _ = record_step(step, cell.initial_state(B), Tensor(np.ones((2, B, I), np.float32)))
     found = linear_recurrence(program)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import tinygrad_rnn as tg
-from tinygrad_rnn import Tensor, ops, trace
+from tinygrad_rnn import Parameter, Tensor, ops, trace
 from tinygrad_rnn.loops.placeholders import CannotRecord
 from tinygrad_rnn.models import GRU, LSTM, RNN, Cell, LanguageModel, Recurrent
 from tinygrad_rnn.models.variants import AdaptiveTimeCell, MinGRUCell, MultiplicativeLSTMCell, PeepholeLSTMCell, RANCell
@@ -153,6 +153,62 @@ class Twice(Cell):
     def step(self, x: Tensor, h: Tensor) -> Tensor:
         h = ops.tanh(self.n(x, h))
         return ops.sigmoid(self.n(x, h))
+
+
+class InOne(Cell):
+    """Two gates as one sum, and attention whose query is a gate: what is squashed is no gate."""
+
+    def setup(self) -> None:
+        self.both, self.query = self.new_gate("both", "xh", 2 * self.hidden_size), self.new_gate("query")
+        self.keys = Parameter(np.eye(self.hidden_size)[:2])
+
+    def step(self, x: Tensor, h: Tensor) -> Tensor:
+        total, H = self.both(x, h), self.hidden_size
+        read = ops.softmax(self.query(x, h) @ self.keys.T, axis=-1) @ self.keys
+        return ops.sigmoid(total[:, :H]) * h + ops.tanh(total[:, H:] + read)
+
+
+def test_a_gate_that_is_cut_into_parts_or_asks_for_something_is_traced_as_its_sum() -> None:
+    model = made(of(InOne))
+    with trace() as tr:
+        model(Tensor(XS))
+    assert set(tr) == {"0.forward.both", "0.forward.query", "0.forward.h"}
+    cell = model.cells[0]
+    before = np.concatenate([np.zeros_like(tr["0.forward.h"][:1]), tr["0.forward.h"][:-1]])
+    for gate in (cell.both, cell.query):
+        expected = XS @ gate.U.data + gate.b.data + before @ gate.W.data
+        np.testing.assert_allclose(tr[f"0.forward.{gate.name}"], expected, rtol=1e-12, atol=1e-12)
+
+
+class Rounds(Cell):
+    def setup(self) -> None:
+        self.q = [self.new_gate("q") for _ in range(2)]
+
+    def step(self, x: Tensor, h: Tensor) -> Tensor:
+        for gate in self.q:
+            h = ops.tanh(gate(x, h))
+        return h
+
+
+class Nested(Cell):
+    gates = "n"
+
+    def setup(self) -> None:
+        self.inner = Rectified(self.input_size, self.hidden_size, dtype=self.dtype, rng=self.rng)
+
+    def step(self, x: Tensor, h: Tensor) -> Any:
+        return ops.tanh(self.n(x, self.inner.step(x, h)))
+
+
+@pytest.mark.parametrize(("cell", "gates"), [(Rounds, ("q.0", "q.1")), (Nested, ("n", "inner.n", "g"))])
+def test_gates_of_one_name_are_traced_by_the_path_that_their_parameters_have(cell: type[Cell], gates: Any) -> None:
+    model = made(of(cell))
+    with trace() as tr:
+        model(Tensor(XS))
+    assert {f"0.forward.{name}" for name in gates} <= set(tr)
+    names = [gate.name for gate in model.cells[0].all_gates()]
+    assert sorted(names) == sorted(gates)
+    assert {f"{name}.U" for name in gates} <= {p.name for p in model.parameters()}
 
 
 def test_a_gate_may_be_rectified_or_used_twice_or_never_be_a_sum() -> None:

@@ -260,3 +260,9 @@ def test_embedding_tables_have_functional_gradients_of_every_order() -> None:
     f = lambda t: ops.tanh(ops.take(t, [1, 1, -1])).sum()  # noqa: E731
     assert isinstance(grad(f)(table), Tensor)
     assert gradcheck(f, table, order=2)
+
+
+def test_a_tensor_in_the_place_of_the_function_is_told() -> None:
+    for ask in (grad, value_and_grad):
+        with pytest.raises(TypeError, match="grad: a function was expected, got a Tensor: grad\\(f\\)\\(x\\) is"):
+            ask(Tensor(1.0), 0)  # type: ignore[call-overload]  # what is wrong with it

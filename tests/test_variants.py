@@ -296,18 +296,18 @@ def feng_2024_lstm(w: Weights, x: F8, h: F8) -> tuple[F8, ...]:
 
 
 @of(SRUCell)
-def lei_2018(w: Weights, x: F8, h: F8, c: F8) -> tuple[F8, ...]:
+def lei_2018(w: Weights, x: F8, c: F8) -> tuple[F8, ...]:
     f = logistic(affine(w, "f", x) + w["f_own"] * c)  # eq. 1
     c_t = f * c + (1 - f) * affine(w, "n", x)  # eq. 2
     r = logistic(affine(w, "r", x) + w["r_own"] * c)  # eq. 3: the cell before this step
-    return r * c_t + (1 - r) * widened(w, x), c_t  # eq. 4
+    return c_t, r * c_t + (1 - r) * widened(w, x)  # eq. 4
 
 
 @of(QRNNCell)
-def bradbury_2017(w: Weights, x: F8, h: F8, c: F8, *before: F8) -> tuple[F8, ...]:
+def bradbury_2017(w: Weights, x: F8, c: F8, *before: F8) -> tuple[F8, ...]:
     z, f, o = (affine(w, name, x) + part for name, part in zip("nfo", before, strict=True))  # eq. 2
     c_t = logistic(f) * c + (1 - logistic(f)) * np.tanh(z)  # eq. 4
-    return logistic(o) * c_t, c_t, *(affine(w, f"next_{name}", x) for name in "nfo")
+    return c_t, *(affine(w, f"next_{name}", x) for name in "nfo"), logistic(o) * c_t
 
 
 @of(MemoryCell)
@@ -409,7 +409,7 @@ def test_the_qrnn_is_a_convolution_of_width_two_and_a_pooling() -> None:
     c = np.zeros((B, H))
     for t, found in enumerate(sequence(cell, xs)):
         c = logistic(f[t]) * c + (1 - logistic(f[t])) * np.tanh(z[t])
-        close(found[:2], (logistic(o[t]) * c, c))
+        close((found[0], found[-1]), (c, logistic(o[t]) * c))
 
 
 def test_the_phased_lstms_clock_is_the_time_over_the_period() -> None:

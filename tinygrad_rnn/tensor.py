@@ -143,7 +143,10 @@ class Tensor(Box):
 
     def __bool__(self) -> bool:
         if self.size != 1:
-            raise ValueError(f"the truth of a Tensor of shape {self.shape} is ambiguous; reduce it to one entry first")
+            raise ValueError(
+                f"the truth of a Tensor of shape {self.shape} is ambiguous: one entry is asked at a time; "
+                "to choose entry by entry there are ops.where, maximum and minimum"
+            )
         return bool(self.data.reshape(()))
 
     def __float__(self) -> float:

@@ -110,6 +110,9 @@ def value_and_grad(f: Function, argnums: int | tuple[int, ...] = 0) -> Callable[
     """A function that returns `f`'s value and its gradient: a Tensor, or a tuple where `argnums` is one.
 
     `f` must return a scalar Tensor. Raises ValueError or TypeError where it does not."""
+    if not callable(f):
+        told = "grad(f)(x) is the gradient of f at x, and x.grad after backward() that of a Tensor"
+        raise TypeError(f"grad: a function was expected, got a {type(f).__name__}: {told}")
     positions = argnums if isinstance(argnums, tuple) else (argnums,)
 
     def both(*tensors: Any) -> tuple[Tensor, Any]:

@@ -67,17 +67,18 @@ class SRUCell(Cell):
     may be scaled.)"""
 
     gates = "n:x f:x r:x"
-    state = "h c"
+    state = "c"
+    output = "h"
 
     def setup(self) -> None:
         self.f_own, self.r_own = (Parameter(np.zeros(self.hidden_size)) for _ in range(2))
         if self.input_size != self.hidden_size:
             self.k = self.new_gate("k", "x")
 
-    def step(self, x: Tensor, h: Tensor, c: Tensor) -> TwoStates:
+    def step(self, x: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
         f, r = sigmoid(self.f(x) + self.f_own * c), sigmoid(self.r(x) + self.r_own * c)
         c = f * c + (1 - f) * self.n(x)
-        return r * c + (1 - r) * (x if self.input_size == self.hidden_size else self.k(x)), c
+        return c, r * c + (1 - r) * (x if self.input_size == self.hidden_size else self.k(x))
 
 
 class QRNNCell(Cell):
@@ -86,16 +87,17 @@ class QRNNCell(Cell):
     biases.)"""
 
     gates = "n:x f:x o:x"
-    state = "h c n_before f_before o_before"
+    state = "c n_before f_before o_before"
     kept = "n_before f_before o_before"  # the input before, not a unit's memory
+    output = "h"
 
     def setup(self) -> None:
         self.next_n, self.next_f, self.next_o = (self.new_gate(name, "x") for name in ("next_n", "next_f", "next_o"))
 
-    def step(self, x: Tensor, h: Tensor, c: Tensor, n: Tensor, f: Tensor, o: Tensor) -> tuple[Tensor, ...]:
+    def step(self, x: Tensor, c: Tensor, n: Tensor, f: Tensor, o: Tensor) -> tuple[Tensor, ...]:
         n, f, o = tanh(self.n(x) + n), sigmoid(self.f(x) + f), sigmoid(self.o(x) + o)
         c = f * c + (1 - f) * n
-        return o * c, c, self.next_n(x), self.next_f(x), self.next_o(x)
+        return c, self.next_n(x), self.next_f(x), self.next_o(x), o * c
 
 
 class SCRNCell(Cell):

@@ -48,13 +48,14 @@ class FastWeightsCell(Cell):
 class RWKV4Cell(Cell):
     """Peng et al. 2023 (RWKV-4), time mixing, in the stable form of the appendix. r, k and v read a mixture of this
     input and the one before, by shares mu; h is sigmoid(r) times the mean of all v so far with the weights exp(k),
-    which fall by exp(w_log) in the exponent at every step; this one's is exp(u + k). States: h (B,H), the two sums num
-    and den (B,H) over exp(most), most (B,H), the input before (B,I). (The paper has no biases; w, u and mu begin as in
+    which fall by exp(w_log) in the exponent at every step; this one's is exp(u + k). States: the two sums num and den
+    (B,H) over exp(most), most (B,H), the input before (B,I). (The paper has no biases; w, u and mu begin as in
     its first layer. Around the cell: a norm before it; a matrix, a residual and the channel mixing behind it.)"""
 
     gates = "r:x k:x v:x"
-    state = "h num den most before"
-    kept = "num den most before"
+    state = "num den most before"
+    kept = state
+    output = "h"
 
     def setup(self) -> None:
         self.w_log = Parameter(8 * np.linspace(0, 1, self.hidden_size) ** 0.7 - 5)
@@ -64,13 +65,13 @@ class RWKV4Cell(Cell):
 
     @property
     def state_shapes(self) -> list[tuple[int, ...]]:
-        return [*[(self.hidden_size,)] * 4, (self.input_size,)]
+        return [*[(self.hidden_size,)] * 3, (self.input_size,)]
 
     def initial_state(self, batch_size: int) -> tuple[Tensor, ...]:
-        h, num, den, most, before = super().initial_state(batch_size)
-        return h, num, den, most + float(np.finfo(most.dtype).min) / 2, before  # below any k
+        num, den, most, before = super().initial_state(batch_size)
+        return num, den, most + float(np.finfo(most.dtype).min) / 2, before  # below any k
 
-    def step(self, x: Tensor, h: Tensor, num: Tensor, den: Tensor, most: Tensor, before: Tensor) -> tuple[Tensor, ...]:
+    def step(self, x: Tensor, num: Tensor, den: Tensor, most: Tensor, before: Tensor) -> tuple[Tensor, ...]:
         r, k, v = (getattr(self, name)(mu * x + (1 - mu) * before) for name, mu in self.mu.items())
         top = ops.maximum(most, self.u + k)
         old, new = exp(most - top), exp(self.u + k - top)
@@ -78,7 +79,7 @@ class RWKV4Cell(Cell):
         most = most - exp(self.w_log)
         top = ops.maximum(most, k)
         old, new = exp(most - top), exp(k - top)
-        return h, old * num + new * v, old * den + new, top, x
+        return old * num + new * v, old * den + new, top, x, h
 
 
 class _Heads(Cell):

@@ -13,6 +13,7 @@ Check = Callable[[Subject], str]
 """Returns the figure, and raises AssertionError where what is checked does not hold."""
 
 BEGINNING = "it can be built and run"
+COMPILED = "compiled = plain loop, values and gradients"
 
 CHECKS: dict[str, Check] = {
     "the step depends on its arguments alone": equality_checks.step_is_a_function,
@@ -20,8 +21,9 @@ CHECKS: dict[str, Check] = {
     "first derivatives = finite differences": derivative_checks.first_derivatives,
     "second derivatives = finite differences": derivative_checks.second_derivatives,
     "gradients stop nowhere": derivative_checks.gradients_go_through,
+    "all is finite where inputs are large": derivative_checks.large_inputs,
     "every parameter takes part": derivative_checks.parameters_take_part,
-    "compiled = plain loop, values and gradients": equality_checks.compiled_as_plain_loop,
+    COMPILED: equality_checks.compiled_as_plain_loop,
     "two halves with the carried state = the whole": equality_checks.halves_as_whole,
     "batch rows are independent": equality_checks.rows_alone,
     "padding changes nothing": equality_checks.padding_unseen,

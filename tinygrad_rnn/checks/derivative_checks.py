@@ -21,6 +21,8 @@ from tinygrad_rnn.tensor import Tensor
 
 FIRST, SECOND = 1e-6, 1e-6
 """Relative errors allowed of first and second derivatives against finite differences."""
+LARGE_INPUT = 1e3
+"""By which inputs are multiplied that are large."""
 
 
 def first_derivatives(subject: Subject) -> str:
@@ -36,7 +38,8 @@ def first_derivatives(subject: Subject) -> str:
         despite_kinks(subject, check)
     finally:
         subject.xs = kept
-    return figure
+    counting = subject.counting
+    return f"{figure}; not by {', '.join(counting)}, which counts" if counting else figure
 
 
 def second_derivatives(subject: Subject) -> str:
@@ -69,6 +72,22 @@ def _compared(
     return compare_with_differences(function_of(subject.layer), _by_told_name(subject), tolerance, which, declared)
 
 
+def large_inputs(subject: Subject) -> str:
+    """Values and gradients are numbers where inputs are large: an exponential, or a slope of a root, may not be."""
+    kept = subject.xs
+    try:
+        subject.xs = LARGE_INPUT * kept
+        results = [r.numpy() for r in subject.results_here(subject.layer)]
+        gradients = subject.gradients()
+    finally:
+        subject.xs = kept
+    if not all(np.isfinite(r).all() for r in results):
+        raise Remark(f"with inputs of {LARGE_INPUT:.0f} results are not: the line is told by tg.detect_anomaly()")
+    if wrong := [told(name) for name, g in gradients.items() if not np.isfinite(g).all()]:
+        raise Remark(f"with inputs of {LARGE_INPUT:.0f} the gradient is not, by {', '.join(wrong)}")
+    return f"with inputs of {LARGE_INPUT:.0f}"
+
+
 def gradients_go_through(subject: Subject) -> str:
     """Where a step stops gradients, that is said: it may be meant, and may not."""
     if lines := lines_of_stops(subject):
@@ -93,8 +112,8 @@ def _step_of(subject: Subject) -> Callable[[Any, Any], Any]:
     noise = noise_of(cell, BATCH, np.random.default_rng(0))
 
     def step(state: Any, x: Any) -> Any:
-        new = cell.advance(x, state, context, noise)
-        return new, cell.put_out(x, new)
+        new, y = cell.stepped(x, state, context, noise)
+        return new, cell.put_out(x, new, y)
 
     return step
 

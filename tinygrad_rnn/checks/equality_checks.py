@@ -36,6 +36,11 @@ _DIFFERS = "the step does something else each time it is called"
 def step_is_a_function(subject: Subject) -> str:
     """The same call gives the same result, whatever was called before, and in another layer."""
     other = subject.made()
+    drawn, again = subject.layer.state_dict(), other.state_dict()
+    for name in drawn:
+        alike = np.array_equal(drawn[name], again[name], equal_nan=True)
+        what = told(name_in_cell(name))
+        require(alike, f"{what} begins otherwise in two cells of one seed: in setup numbers are drawn with self.rng")
     with suspected(f"one row fails, and {BATCH} do not; is a number of rows written in the step?"):
         subject.called(other.cells[0], 1)
     for call in range(CALLS):

@@ -48,7 +48,7 @@ def recurrent_dropout_on_products(subject: Subject) -> str:
     names = {id(p): name for name, p in cell.named_parameters() if id(p) not in of_inputs}
     if past := _multipliers_past_masks(program, {id(mask) for mask in masks}, names):
         raise Remark(f"the step multiplies states by {', '.join(map(told, past))} past the gates, where no mask is put")
-    return f"{len(masks)} gates"
+    return f"{len(masks)} gate{'s' * (len(masks) > 1)}"
 
 
 def _multipliers_past_masks(program: Program, masks: set[int], names: dict[int, str]) -> list[str]:

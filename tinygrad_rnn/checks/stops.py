@@ -88,8 +88,8 @@ class Held:
         holding = self
 
         class Holding(cell):  # type: ignore[misc, valid-type]  # any class made with Cell
-            def advance(self, *given: Any) -> Any:
-                return holding.through(super().advance, given)
+            def stepped(self, *given: Any) -> Any:
+                return holding.through(super().stepped, given)
 
             def put_out(self, *given: Any) -> Any:
                 return holding.through(super().put_out, given)

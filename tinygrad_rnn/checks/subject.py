@@ -81,8 +81,8 @@ class Subject:
         context, noise = context_of(cell, batch, rng), noise_of(cell, batch, rng)
         given = [x, *state, *context, *(p.data for p in cell.parameters())]
         with no_grad(), unchanged(given, "the step writes into what it is given, or into a weight"):
-            new = cell.advance(Tensor(x), tuple(map(Tensor, state)), as_read(context), noise)
-            return [part.numpy().copy() for part in (*new, cell.put_out(Tensor(x), new))]
+            new, y = cell.stepped(Tensor(x), tuple(map(Tensor, state)), as_read(context), noise)
+            return [part.numpy().copy() for part in (*new, cell.put_out(Tensor(x), new, y))]
 
     def run(
         self, layer: Recurrent, xs: Any, start: Any = None, context: list[Any] | None = None, **options: Any
@@ -96,10 +96,20 @@ class Subject:
 
     # --- A number, and all that it depends on ---
 
+    @property
+    def counting(self) -> list[str]:
+        """The states under `kept` that hold whole numbers alone, and other ones than 0: there what a step makes of a
+        count jumps, and no difference is a derivative."""
+        cell = self.layer.cells[0]
+        named = zip(cell.states, self.start, strict=True)
+        return [name for name, s in named if name in cell.kept.split() and s.any() and (s == np.round(s)).all()]
+
     def named(self) -> dict[str, Any]:
         """All that the number depends on: the inputs, the states, the context, and every Parameter by its name in the
-        cell."""
-        states = {f"state {name}": s for name, s in zip(self.layer.cells[0].states, self.start, strict=True)}
+        cell. States that count are not among them."""
+        named = zip(self.layer.cells[0].states, self.start, strict=True)
+        counting = self.counting
+        states = {f"state {name}": s for name, s in named if name not in counting}
         context = {f"the context, part {i}": part for i, part in enumerate(self.context) if part.dtype.kind == "f"}
         parameters = {name_in_cell(name): p.data for name, p in self.layer.named_parameters()}
         return {"the inputs": self.xs} | states | context | parameters
@@ -124,7 +134,9 @@ class Subject:
         given = len(values) - len(names)
         layer = layer.with_values(dict(zip(names, values[given:], strict=True)))
         xs, *rest = values[:given]
-        start, read = rest[: len(self.start)], iter(rest[len(self.start) :])
+        counting, read = self.counting, iter(rest)
+        states = zip(layer.cells[0].states, self.start, strict=True)
+        start = [Tensor(s) if name in counting else next(read) for name, s in states]
         context = as_read([next(read) if part.dtype.kind == "f" else part for part in self.context])
         rng = np.random.default_rng(self.seed) if layer.cells[0].reads_noise else None
         outputs, last = layer(xs, tuple(start), rng=rng, context=context)

@@ -115,14 +115,14 @@ def ends_by_activation(program: Program, ends: list[Var]) -> tuple[dict[Equation
 
 
 def nearest_activation(program: Program, end: Var) -> Equation | None:
-    """The first activation after this value, not past a product of matrices or a state: behind those it squashes
-    something else."""
+    """The first activation after this value, not past a state, a product of matrices or anything else that is of
+    another shape: behind those it squashes something else, a part of it or what was found by it."""
     waiting = deque([end])
     seen = {end}
     while waiting:
         v = waiting.popleft()
         for e in program.equations:
-            if v not in e.reads or e.primitive is ops.matmul:
+            if v not in e.reads or e.primitive is ops.matmul or any(out.shape != end.shape for out in e.outs):
                 continue
             if e.primitive in ACTIVATIONS:
                 return e

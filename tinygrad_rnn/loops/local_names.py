@@ -20,12 +20,17 @@ from tinygrad_rnn.frames import owner
 @contextmanager
 def watched_locals(see: Callable[[str, Any], None]) -> Iterator[None]:
     """Within the block, calls `see(name, value)` for every local variable of each function that is entered or left in
-    this thread, but for the engine's own. A profiler that was in force is put back in the end; it misses the block."""
+    this thread, but for the engine's own; of one that another of the user's calls, not its parameters: to a helper all
+    is `x`. A profiler that was in force is put back in the end; it misses the block."""
 
     def look(frame: FrameType, event: str, _: Any) -> None:
         if event in ("call", "return") and owner(frame) != "engine":
+            caller, code = frame.f_back, frame.f_code
+            is_helper = caller is not None and owner(caller) != "engine"
+            parameters = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount] if is_helper else ()
             for name, value in frame.f_locals.items():
-                see(name, value)
+                if name not in parameters:
+                    see(name, value)
 
     before = sys.getprofile()
     sys.setprofile(look)
