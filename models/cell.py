@@ -95,11 +95,11 @@ class Cell(Module):
     ) -> None:
         if init not in SCHEMES:
             raise ValueError(f"init must be one of {', '.join(SCHEMES)}, got {init!r}")
+        check_declarations(type(self))
         self.input_size = _size("input_size", input_size)
         self.hidden_size = _size("hidden_size", hidden_size)
         self.rng: np.random.Generator | None = _generator(rng)
         self._scheme, self._dtype = init, dtype
-        check_declarations(type(self))
         for declared in self.gates.split():
             name, _, reads = declared.partition(":")
             setattr(self, name, self.new_gate(name, reads or "xh"))
@@ -141,7 +141,8 @@ class Cell(Module):
     if not TYPE_CHECKING:
 
         def __setattr__(self, name: str, value: Any) -> None:
-            check_attribute(self, name, value, Cell)
+            if vars(self).get("rng") is not None:  # while it is made
+                check_attribute(self, name, value, Cell)
             super().__setattr__(name, value)
 
         def __getattr__(self, name: str) -> Any:

@@ -155,7 +155,7 @@ def checked_rows(cell: Cell, name: str, shapes: Any, count: int | None = None) -
     if many and all(map(_is_shape, shapes)):
         return list(shapes)
     of_what = f"each of its states ({', '.join(cell.states)})" if name == "state_shapes" else "each Tensor"
-    raise TypeError(f"{type(cell).__name__}.{name} must have a tuple of whole numbers for {of_what}, got {shapes!r}")
+    raise TypeError(f"{type(cell).__name__}.{name} must have a tuple of numbers for {of_what}, got {shapes!r}")
 
 
 def checked_beginning(cell: Cell, batch_size: int, dtype: Any, states: Any) -> tuple[Tensor, ...]:

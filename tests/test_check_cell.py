@@ -417,7 +417,7 @@ class LooksAtItsInput(Cell):
         (Flat, "it can be built and run: TypeError: Flat.step must return h as a Tensor of float64 of (3, 3)"),
         (
             Shapeless,
-            "it can be built and run: TypeError: Shapeless.state_shapes must have a tuple of whole numbers for each",
+            "it can be built and run: TypeError: Shapeless.state_shapes must have a tuple of numbers for each",
         ),
         (Optional, "it can be built and run: TypeError: Optional: its options are depth; missing a required"),
         (

@@ -131,7 +131,7 @@ def test_noise_of_another_shape_is_refused() -> None:
         TypeError, match=r"draw_noise must return numbers of the shape \(5, 3, 4\), got float64 of \(3, 4\)"
     ):
         layer_of(OfAnotherShape)(XS, rng=generator())
-    with pytest.raises(TypeError, match=r"noise_shapes must have a tuple for each Tensor, got \(4,\)"):
+    with pytest.raises(TypeError, match=r"noise_shapes must have a tuple of numbers for each Tensor, got \(4,\)"):
         layer_of(ShapesAreNone)(XS, rng=generator())
 
 

@@ -80,7 +80,7 @@ def real_dtype(dtype: Any) -> np.dtype[Any]:
 def _unfit(array: Array, value: Any) -> TypeError:
     """What to say of an array that is none of real numbers; `value` is what it was made of."""
     if array.dtype.kind not in REAL:
-        made = "its .real and .imag, as two arrays," if array.dtype.kind == "c" else "np.asarray(x, dtype=float)"
+        made = "np.asarray(x).real or .imag, or both apart" if array.dtype.kind == "c" else "np.asarray(x, dtype=float)"
         found = f"dtype {array.dtype} from {type(value).__name__}: pass {made}"
         return TypeError(f"an array of real numbers or booleans was expected, got {found}")
     kind = f"{type(array).__module__.removesuffix('.core')}.{type(array).__qualname__}"

@@ -274,7 +274,7 @@ class Primitive(Generic[P]):
         if isinstance(value, np.generic):
             value = value.item()
         if isinstance(value, complex):
-            raise TypeError(f"{self.name}: a real number was expected, got {value!r}: pass its .real and .imag, as two")
+            raise TypeError(f"{self.name}: a real number was expected, got {value!r}: pass np.asarray(x).real or .imag")
         return value
 
     def _taken_down(self, recorder: OpRecorder, args: tuple[Any, ...], params: dict[str, Any]) -> Any:
