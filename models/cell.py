@@ -324,8 +324,5 @@ def _holds_array(value: Any) -> bool:
     return is_array(value) or (type(value) in (list, tuple) and any(map(_holds_array, value)))
 
 
-_size, _generator, _drawing_from = (
-    init.size,
-    init.generator,
-    init.drawing_from,
-)  # `init` is also the name of the constructor's option
+# `init` is also the name of the constructor's option.
+_size, _generator, _drawing_from = init.size, init.generator, init.drawing_from
