@@ -1,10 +1,11 @@
 """Every shipped cell: the time of a training step beside the LSTM's, and what it learns on four tasks, by `compare`.
 
-    python benchmarks/cells.py docs/cells.json --runs runs/cells        # an hour on two cores; goes on where it stopped
+    python benchmarks/cells.py docs/cells.json --runs runs/cells        # hours; goes on where it stopped
 
 Adding (Hochreiter & Schmidhuber 1997): the sum of two marked numbers, mean squared error. Dyck-(2,3) (Hewitt et al.
-2020): bits a bracket above the entropy. Copy: nats a symbol of what was read before a delay. Characters: nats a
-character of the manual that comes with Python. One width and one learning rate for all cells.
+2020): by what share the loss is above the entropy. Copy: nats a symbol of what is said again after a delay, and of the
+silence before. Characters: nats a character of the manual that comes with Python. One width and one learning rate for
+all cells.
 """
 
 from __future__ import annotations
@@ -40,6 +41,7 @@ WORKS: dict[str, tuple[str, dict[str, Any]]] = {
     ),
 }
 CHARACTERS = 100_000
+"""Of the manual."""
 
 
 def contestants() -> list[str]:

@@ -47,6 +47,8 @@ SIZES = {
     "mamba": {"hidden": 64, "batch": 16, "steps": 64},
 }
 """Unless told."""
+AIMED_AT = ("mingru", "sru")
+"""The cells that the targets are of."""
 
 
 @dataclass(frozen=True)
@@ -187,7 +189,7 @@ def main() -> int:
             ours = row["times"].get("ours", {}).get("median_ms")
             row["ratios"] = {name: ours / each["median_ms"] for name, each in row["times"].items() if ours}
             aimed = {name: PEERS[name].targets.get(threads) for name in row["times"]}
-            row["targets"] = aimed if cell in ("mingru", "sru") else {}
+            row["targets"] = aimed if cell in AIMED_AT else {}
             print_row(case, row)
             report["rows"].append(asdict(case) | row)
             if chosen.json:

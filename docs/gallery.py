@@ -57,13 +57,15 @@ def _introduction(about: dict[str, Any]) -> str:
     parts = [
         "Every cell by the name that the command line takes (``tinygrad-rnn train --cell janet``). *Time*: a training "
         "step of 64 steps with 128 units beside the LSTM's in the same round, the median and half of what lies between "
-        "the quartiles; as machine code, on one thread."
+        "the quartiles; as machine code, but for adaptive-time, which stays a plain loop; on one thread."
     ]
     tasks = {
         "adding": "*Adding*: the mean squared error of the sum of two marked numbers among {length}; who always "
         "says the mean has 0.167.",
-        "dyck": "*Dyck*: bits a bracket above the entropy, brackets of two kinds nested three deep at most.",
-        "copy": "*Copy*: nats a symbol of ten that were read before a delay of {length}.",
+        "dyck": "*Dyck*: by what share the loss is above the entropy, of brackets of two kinds nested three deep at "
+        "most; 0.02 is 2 %.",
+        "copy": "*Copy*: nats a symbol, the silence before them included, of ten symbols of eight kinds that are to be "
+        "said again after a delay of {length}.",
         "characters": "*Characters*: nats a character of the manual that comes with Python.",
     }
     parts += [said.format(**about[work]) for work, said in tasks.items() if work in about]
