@@ -16,6 +16,8 @@ from tinygrad_rnn.models.cells_by_name import CELLS
 
 HERE = Path(__file__).parent
 
+UNBROKEN = "\xa0"
+"""A space at which no line is broken."""
 BASIS = ("I H", "H²", "I", "H", "")
 SIZES = [(i, h) for i in (7, 11, 13, 17) for h in (12, 18, 24, 30)]
 
@@ -29,7 +31,7 @@ def formula(cell: type[Cell]) -> str:
     if not np.array_equal(np.array(rows) @ whole, counts):
         raise ValueError(f"the weights of {cell.__name__} are no polynomial in {', '.join(BASIS)}: {counts}")
     terms = [(f"{n} {name}" if n != 1 else name).strip() or "1" for n, name in zip(whole, BASIS, strict=True) if n]
-    return " + ".join(terms)
+    return " + ".join(term.replace(" ", UNBROKEN) for term in terms)
 
 
 def equations(cell: type[Cell]) -> str:
