@@ -120,4 +120,7 @@ def test_explain_says_so(capsys: pytest.CaptureFixture[str]) -> None:
     assert "h: linear in the state, entry by entry\n    h' = a h + c, with all of the input\n" in said("mingru")
     assert "re, im: linear in the state" in (text := said("lru")) and "re' = a re + b im + c, with all" in text
     assert "known beforehand, of the inputs alone: " in said("qrnn")
+    with tg.compiled("numpy"):
+        assert said("lru").count("in one pass over all of them") == 2  # forward and backward
+        assert "in one pass" not in said("lstm")
     assert "linear in the state" not in said("gru")

@@ -10,7 +10,8 @@ sink            splitting.py        cheap work on large values goes back into th
 gather          splitting.py        for machine code instead of both: all that is cheap goes into the loop
 merge           merging.py          products, sums and neighbouring gates become one each
 lay out         layout.py           where every value lies
-emit            emitting.py         the loop as straight-line NumPy, or
+emit            emitting.py         the loop as straight-line NumPy,
+                one_pass.py         long ones of little that is linear, whole sequences at once, or
                 machine/            as passes and products, in machine code
 """
 

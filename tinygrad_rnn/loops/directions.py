@@ -16,9 +16,10 @@ from tinygrad_rnn.loops.layout import Layout
 from tinygrad_rnn.loops.machine.lowering import can_be_lowered, is_cheap, is_small_product
 from tinygrad_rnn.loops.machine.schedule import scheduled
 from tinygrad_rnn.loops.merging import merge
+from tinygrad_rnn.loops.one_pass import can_be_one_pass
 from tinygrad_rnn.loops.places import Home
 from tinygrad_rnn.loops.program import Equation, Var
-from tinygrad_rnn.loops.splitting import gather, sink, split_step
+from tinygrad_rnn.loops.splitting import Parts, gather, sink, split_step
 from tinygrad_rnn.machine.refusal import NotInMachineCode
 from tinygrad_rnn.ops import zeros_like
 
@@ -92,12 +93,24 @@ def _loop_by(
             *(v for part in (parts.before, parts.loop, parts.after) for e in part for v in e.outs),
         }
         gather(parts, lambda e: is_cheap(e) or (is_small_product(e) and e.args[1] not in moving))
+    elif can_be_one_pass(parts.loop, carry):
+        home = _merged_but_for_the_loop(parts, ends, [*carry, *timed], kept, direction.home, numbers)
+        return Loop(parts, Layout(parts, carry, ends, timed, kept, home, direction.reverse), None, why_not, linear=True)
     else:
         fuse(parts, [*carry, *timed], kept)
         sink(parts, kept)
     home = merge(parts, ends, [*carry, *timed], kept, direction.home, numbers)
     layout = Layout(parts, carry, ends, timed, kept, home, direction.reverse)
     return Loop(parts, layout, scheduled(layout) if engine == "machine" else None, why_not)
+
+
+def _merged_but_for_the_loop(
+    parts: Parts, ends: list[Var], moving: list[Var], kept: set[Var], known: Home, numbers: Iterator[int]
+) -> Home:
+    """`merge`, of what comes before and after a loop that stays as it is."""
+    around = Parts(parts.once, parts.before, [], parts.after)
+    moving = [*moving, *(out for e in parts.loop for out in e.outs)]
+    return merge(around, ends, moving, {*kept, *(a for e in parts.loop for a in e.reads)}, known, numbers)
 
 
 def _handed_on(direction: Direction, numbers: Iterator[int]) -> tuple[list[Equation], list[Var]]:

@@ -10,6 +10,7 @@ from tinygrad_rnn.loops.batching import run_whole
 from tinygrad_rnn.loops.emitting import Emitted
 from tinygrad_rnn.loops.layout import Env, Layout
 from tinygrad_rnn.loops.machine.schedule import LoopSchedule
+from tinygrad_rnn.loops.one_pass import InOnePass
 from tinygrad_rnn.loops.program import Equation, Var
 from tinygrad_rnn.loops.splitting import Parts
 from tinygrad_rnn.machine.refusal import NotInMachineCode
@@ -18,11 +19,20 @@ from tinygrad_rnn.machine.refusal import NotInMachineCode
 class Loop:
     """A split and merged program."""
 
-    def __init__(self, parts: Parts, layout: Layout, schedule: LoopSchedule | None = None, why_not: str = "") -> None:
+    def __init__(
+        self,
+        parts: Parts,
+        layout: Layout,
+        schedule: LoopSchedule | None = None,
+        why_not: str = "",
+        linear: bool = False,
+    ) -> None:
         self.parts, self.layout, self.schedule = parts, layout, schedule
         """With a schedule it becomes machine code."""
         self.why_not = why_not
         """If it does not and was to, why."""
+        self.linear = linear
+        """Whether what it carries can be found in one pass."""
         self.body: Any = None
         """What runs the loop, once there is any: to read what a loop consists of takes no LLVM."""
 
@@ -30,7 +40,10 @@ class Loop:
         """Makes what runs the loop."""
         if self.body is None:  # (no cached_property, which holds a lock in Python 3.11 that a fork would inherit)
             try:
-                self.body = Emitted(self.layout) if self.schedule is None else _machine_loop(self.layout, self.schedule)
+                if self.schedule is None:
+                    self.body = InOnePass(self.layout) if self.linear else Emitted(self.layout)
+                else:
+                    self.body = _machine_loop(self.layout, self.schedule)
             except NotInMachineCode as error:
                 self.body, self.why_not = Emitted(self.layout), str(error)
 

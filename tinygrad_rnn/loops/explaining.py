@@ -15,6 +15,7 @@ from tinygrad_rnn.loops.executing import Loop
 from tinygrad_rnn.loops.lifting import lifted
 from tinygrad_rnn.loops.linear import linear_recurrence
 from tinygrad_rnn.loops.lookups import Lookup
+from tinygrad_rnn.loops.one_pass import STEPS_FROM
 from tinygrad_rnn.loops.placeholders import CannotRecord
 from tinygrad_rnn.loops.program import Equation, Program, Var
 from tinygrad_rnn.loops.reading_schedules import INFIX, as_entries, in_short
@@ -136,6 +137,8 @@ class _Explanation:
         ]
         lines += [f"    {line}" for line in self._loop(loop).rstrip().split("\n")]
         lines += [in_short(self.of_machine[loop])]
+        if loop.linear:
+            lines += [f"or, from {STEPS_FROM} steps on, in one pass over all of them, where that is faster"]
         lines += self._part("after the loop, for all T steps at once", parts.after)
         return lines
 
