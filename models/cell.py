@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import copy
 import inspect
-from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -290,13 +289,11 @@ class Cell(Module):
         return [gate for gate in within(self) if isinstance(gate, Gate)]
 
     def _tell_gates_apart(self) -> None:
-        """Gates of one name, in a list or in cells within this one, are called by the path to them, as their Parameters
-        are: in traces, messages and `explain`."""
-        gates = [(path, module) for path, module in modules_by_path(self) if isinstance(module, Gate)]
-        names = Counter(gate.name for _, gate in gates)
-        for path, gate in gates:
-            if names[gate.name] > 1:
-                gate.rename(path)
+        """Gates in a list, or in a cell within this one, are called by the path to them, as their Parameters are: in
+        traces, messages and `explain`."""
+        for path, module in modules_by_path(self):
+            if isinstance(module, Gate) and "." in path:
+                module.rename(path)
 
     def _keep_constants(self) -> None:
         """Makes Tensors of the arrays of floating-point numbers that `setup` left among the attributes, in lists and

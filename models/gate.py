@@ -81,7 +81,16 @@ class Gate(Module):
         other: Gate = replaced(self, {id(self.W): W})
         return other
 
+    def _unfit(self, what: str, weight: str, given: Tensor) -> ValueError:
+        """What to say of an argument that does not fit."""
+        if what not in self.reads:
+            return ValueError(f"gate {self.name!r} reads {self.reads} alone: it has no {weight}")
+        rows = f"{getattr(self, weight).shape[0]} features as {what}, got {given.shape}"
+        return ValueError(f"gate {self.name!r} reads {rows}; new_gate(..., {what}_size=) makes one that reads others")
+
     def _of_x(self, x: Tensor) -> Tensor:
+        if "x" not in self.reads or x.shape[-1:] != self.U.shape[:1]:
+            raise self._unfit("x", "U", x)
         return x @ self.U + self.b if self.bias else x @ self.U
 
     def _of_h(self, h: Tensor) -> Tensor:
@@ -90,6 +99,8 @@ class Gate(Module):
                 rows = f"{self.mask.shape[0]} rows, got {h.shape[0]}"
                 raise ValueError(f"gate {self.name!r}: with recurrent dropout it must read the whole batch of {rows}")
             h = h * self.mask
+        if "h" not in self.reads or h.shape[-1:] != self.W.shape[:1]:
+            raise self._unfit("h", "W", h)
         product = h @ self.W
         return product if self.c is None else product + self.c
 

@@ -485,6 +485,25 @@ def test_a_boolean_in_arithmetic_is_told_how_to_be_cast() -> None:
     assert "cast it with astype(x.dtype)" in layer_says(TakesAwayABoolean)
 
 
+class AsksForAHalf(Cell):
+    gates = "z:x"
+
+    def step(self, x: Tensor, h: Tensor) -> Any:
+        return ops.tanh(self.z.recurrent(h))
+
+
+class GivesAnotherWidth(Plain):
+    def step(self, x: Tensor, h: Tensor) -> Any:
+        return ops.tanh(self.n(ops.concatenate([x, x], axis=-1), h))
+
+
+def test_a_gate_that_is_given_what_it_does_not_read_is_told_by_name() -> None:
+    assert layer_says(AsksForAHalf) == "gate 'z' reads x alone: it has no W"
+    assert layer_says(GivesAnotherWidth) == (
+        "gate 'n' reads 2 features as x, got (2, 4); new_gate(..., x_size=) makes one that reads others"
+    )
+
+
 def test_a_gate_that_is_not_there_is_told_with_those_that_are() -> None:
     assert layer_says(AnotherGate) == "AnotherGate has no attribute 'm'; its gates are n"
 

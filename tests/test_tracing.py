@@ -200,7 +200,7 @@ class Nested(Cell):
         return ops.tanh(self.n(x, self.inner.step(x, h)))
 
 
-@pytest.mark.parametrize(("cell", "gates"), [(Rounds, ("q.0", "q.1")), (Nested, ("n", "inner.n", "g"))])
+@pytest.mark.parametrize(("cell", "gates"), [(Rounds, ("q.0", "q.1")), (Nested, ("n", "inner.n", "inner.g"))])
 def test_gates_of_one_name_are_traced_by_the_path_that_their_parameters_have(cell: type[Cell], gates: Any) -> None:
     model = made(of(cell))
     with trace() as tr:
