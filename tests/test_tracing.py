@@ -228,6 +228,56 @@ def test_a_gate_may_be_rectified_or_used_twice_or_never_be_a_sum() -> None:
     np.testing.assert_allclose(tr["0.forward.m.input"], expected, rtol=1e-12)
 
 
+class Repeated(Cell):
+    """A gate that is used several times, and that nothing squashes."""
+
+    gates = "f:h"
+
+    def setup(self, uses: int) -> None:
+        self.uses = uses
+
+    def step(self, x: Tensor, h: Tensor) -> Tensor:
+        for _ in range(self.uses):
+            h = h + 0.1 * x[:, :1] * self.f(h)
+        return h
+
+
+@pytest.mark.parametrize("uses", [1, 2, 3])
+def test_every_use_of_a_gate_that_nothing_squashes_is_its_sum(uses: int) -> None:
+    layer = made(of(Repeated), uses=uses)
+    with trace() as tr:
+        layer(Tensor(XS))
+    names = [f"0.forward.{name}" for name in ("f", "f.2", "f.3")[:uses]]
+    assert set(tr) == {*names, "0.forward.h"}
+    before = np.concatenate([np.zeros((1, B, H)), tr["0.forward.h"][:-1]])
+    for name in names:
+        expected = before @ layer.cells[0].f.W.data + layer.cells[0].f.b.data
+        np.testing.assert_allclose(tr[name], expected, rtol=1e-12, atol=1e-12)
+        before = before + 0.1 * XS[:, :, :1] * expected
+
+
+class Halves(Cell):
+    """Chang et al. 2019, equations 14 and 15: z has no matrix of its own."""
+
+    gates = "z:x n"
+
+    def step(self, x: Tensor, h: Tensor) -> Tensor:
+        n = self.n.with_recurrent(self.n.W - self.n.W.T)
+        product = n.recurrent(h)
+        return h + 0.1 * ops.sigmoid(self.z(x) + product) * ops.tanh(n.input(x) + product)
+
+
+def test_the_activation_of_a_gate_whose_half_another_one_reads_too_is_that_behind_both_halves() -> None:
+    layer = made(of(Halves))
+    with trace() as tr:
+        layer(Tensor(XS))
+    assert set(tr) == {f"0.forward.{name}" for name in ("z", "z.pre", "n", "n.pre", "h")}
+    n, before = layer.cells[0].n, np.concatenate([np.zeros((1, B, H)), tr["0.forward.h"][:-1]])
+    total = XS @ n.U.data + n.b.data + before @ (n.W.data - n.W.data.T)
+    np.testing.assert_allclose(tr["0.forward.n.pre"], total, rtol=1e-12, atol=1e-12)
+    np.testing.assert_allclose(tr["0.forward.n"], np.tanh(total), rtol=1e-12, atol=1e-12)
+
+
 def test_a_gate_without_an_activation_is_its_sum() -> None:
     layer = made(of(MinGRUCell))
     with trace() as tr:

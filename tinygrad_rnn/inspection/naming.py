@@ -7,6 +7,7 @@ ends are what it makes and does not read again itself, and its value is the near
 from __future__ import annotations
 
 from collections import deque
+from typing import Any
 
 import tinygrad_rnn.ops as ops
 from tinygrad_rnn.loops.program import Equation, Program, Var
@@ -37,7 +38,7 @@ def named_values(program: Program, states: list[str]) -> dict[str, Var]:
     gives n, n.pre, n.2, n.2.pre, h."""
     found: dict[str, Var] = {}
     for gate, equations in equations_of_gates(program).items():
-        found |= values_of_gate(program, gate_name(gate, states), ends_of(equations))
+        found |= values_of_gate(program, gate_name(gate, states), equations)
     found |= program.tags
     found |= dict(zip(states, program.new_states, strict=True))
     return found
@@ -48,16 +49,17 @@ def gate_name(gate: str, states: list[str]) -> str:
     return f"{gate}.gate" if gate in states else gate
 
 
-def values_of_gate(program: Program, name: str, ends: list[Var]) -> dict[str, Var]:
-    """What is traced of one gate: its activations; what is left without one stands for itself."""
-    squashed, bare = ends_by_activation(program, ends)
+def values_of_gate(program: Program, name: str, equations: list[Equation]) -> dict[str, Var]:
+    """What is traced of one gate: its activations; what is left without one, as the n of MinGRU, stands for itself."""
     found: dict[str, Var] = {}
-    for count, (activation, parts) in enumerate(squashed.items(), 1):
-        found |= activated(numbered(name, count), activation, parts)
-    if bare and len(ends) == 1:
-        found[name] = bare[0]  # the sum of a gate that nothing squashes, as that of MinGRU's n
-    elif len(bare) == 2 and not squashed:
-        found |= parted(program, name, bare)
+    for count, (activation, ends) in enumerate(ends_by_activation(program, equations), 1):
+        each = numbered(name, count)
+        if activation is not None:
+            found |= activated(each, activation, ends)
+        elif len(ends) == 1:
+            found[each] = ends[0]
+        else:
+            found |= parted(program, each, ends)
     return found
 
 
@@ -94,42 +96,59 @@ def equations_of_gates(program: Program) -> dict[str, list[Equation]]:
     return found
 
 
-def ends_of(equations: list[Equation]) -> list[Var]:
-    """What these equations make and do not read: a gate's sum, or its two parts, for every use of the gate."""
+def ends_by_activation(program: Program, equations: list[Equation]) -> list[tuple[Equation | None, list[Var]]]:
+    """What a gate ends in, by the activation that squashes it, in the order of the step: the parts of a sum by the one
+    that is behind them all. Those of a use that none squashes are together."""
+    found: dict[Any, tuple[Equation | None, list[Var]]] = {}
+    for ends in ends_by_use(program, equations):
+        behind = [activations_behind(program, end) for end in ends]
+        common = [a for a in behind[0] if all(a in others for others in behind)]
+        for end, activations in zip(ends, behind, strict=True):
+            nearest = next(iter(common or activations), None)
+            found.setdefault(nearest or ends[0], (nearest, []))[1].append(end)
+    return list(found.values())
+
+
+def ends_by_use(program: Program, equations: list[Equation]) -> list[list[Var]]:
+    """What these equations make and do not read: of every use of a gate its sum, or the two parts of it. Parts of one
+    use have no weights in common."""
     read = {v for e in equations for v in e.reads}
-    return [v for e in equations for v in e.outs if v not in read]
-
-
-def ends_by_activation(program: Program, ends: list[Var]) -> tuple[dict[Equation, list[Var]], list[Var]]:
-    """The ends by the activation that is nearest behind them, and those that have none. Parts of one sum meet in one
-    activation; the uses of a gate have one each."""
-    squashed: dict[Equation, list[Var]] = {}
-    bare = []
-    for end in ends:
-        activation = nearest_activation(program, end)
-        if activation is None:
-            bare.append(end)
+    moving = made_from(program, [*program.states, *program.xs])
+    weights: dict[Var, set[Var]] = {}  # by the values of the gate, those that they are made with
+    for e in equations:
+        made_with = {v for v in e.reads if v not in moving and v not in weights}
+        made_with.update(*(weights.get(v, ()) for v in e.reads))
+        weights |= dict.fromkeys(e.outs, made_with)
+    uses: list[list[Var]] = []
+    for end in (v for e in equations for v in e.outs if v not in read):
+        fitting = (use for use in uses if all(weights[end].isdisjoint(weights[other]) for other in use))
+        use = next(fitting, None)
+        if use is None:
+            uses.append([end])
         else:
-            squashed.setdefault(activation, []).append(end)
-    return squashed, bare
+            use.append(end)
+    return uses
 
 
-def nearest_activation(program: Program, end: Var) -> Equation | None:
-    """The first activation after this value, not past a state, a product of matrices or anything else that is of
-    another shape: behind those it squashes something else, a part of it or what was found by it."""
+def activations_behind(program: Program, end: Var) -> list[Equation]:
+    """The activations that come first after this value, the nearest before the others, not past a state, a product of
+    matrices or anything else that is of another shape: behind those they squash something else, a part of it or what
+    was found by it."""
     waiting = deque([end])
     seen = {end}
+    found = []
     while waiting:
         v = waiting.popleft()
         for e in program.equations:
             if v not in e.reads or e.primitive is ops.matmul or any(out.shape != end.shape for out in e.outs):
                 continue
             if e.primitive in ACTIVATIONS:
-                return e
+                found.append(e)
+                continue
             fresh = [out for out in e.outs if out not in seen and out not in program.new_states]
             seen.update(fresh)
             waiting += fresh
-    return None
+    return found
 
 
 def made_from(program: Program, sources: list[Var]) -> set[Var]:
