@@ -92,7 +92,7 @@ DATA: dict[str, tuple[Callable[[], object], str]] = {
         lambda: Tensor(X) + Parameter(BAD[1], name="b"),
         "argument 'y' of add holds NaN already, first at [1]: parameter b of shape (3,)",
     ),
-    "a number": (lambda: Parameter(X) - float("inf"), "argument 'y' of sub is the number inf"),
+    "a number": (lambda: Parameter(X) - float("nan"), "argument 'y' of sub is the number nan"),
     "one of many": (
         lambda: ops.concatenate([Parameter(X), Parameter(X), BAD]),
         "argument number 2 of concatenate holds NaN already, first at [1, 1]: an array of shape (2, 3)",
@@ -106,8 +106,8 @@ DATA: dict[str, tuple[Callable[[], object], str]] = {
         "argument 'W' of linear_cross_entropy_sum holds NaN already, first at [1, 1]: parameter W of shape (2, 3)",
     ),
     "a mask": (
-        lambda: ops.where(np.array([True, False]), Parameter(np.ones(2)), -np.inf),
-        "argument 'y' of where is the number -inf",
+        lambda: ops.where(np.array([True, False]), Parameter(np.ones(2)), np.nan),
+        "argument 'y' of where is the number nan",
     ),
 }
 
@@ -167,6 +167,20 @@ def test_a_gradient_that_fails_on_data_names_the_data_too() -> None:
     text = message(lambda: (np.array([np.inf]) ** exponent).sum().backward())
     assert text.startswith("argument 'x' of pow holds Inf already, first at [0]: an array of shape (1,)")
     assert "pow produced NaN in the gradient of its argument 1" in text
+
+
+@pytest.mark.parametrize("beginning", [np.full((2, 3), -np.inf), np.where(X > 3, -np.inf, X)])
+def test_an_infinity_that_was_given_is_none_and_a_nan_that_is_made_of_it_is(beginning: np.ndarray) -> None:
+    x = Parameter(X, name="x")
+    with detect_anomaly():
+        largest = ops.maximum(Tensor(beginning), x)
+        kept = ops.exp((Tensor(beginning) - largest) * 1.0)
+        weights = ops.softmax(ops.where(X > 2, x, -np.inf).reshape(6), axis=0)
+        (kept.sum() + weights[5]).backward()
+    assert np.isfinite(x.grad).all()
+    text = message(lambda: (Tensor(beginning) + x) * 0.0)
+    assert text.startswith("argument 'x' of mul holds Inf already, first at")
+    assert message(lambda: ops.exp(x * 1e3)).startswith("exp produced Inf")
 
 
 # --- Changed in place ------------------------------------------------------------------------------------------

@@ -28,6 +28,9 @@ def detect_anomaly() -> AbstractContextManager[None]:
     argument, what it is (a Parameter by its name), and the index of its first such entry. An array that the tape still
     needs and that was changed in place since is found too. Slow: for debugging.
 
+    An infinity that was given to an op as a number, or in an array that no gradient goes through (a mask's -inf, a
+    running maximum's beginning), is none, and neither is what ops make of it, until one makes NaN of it.
+
     Run the forward pass inside it as well: only then are lines and checksums known to the backward pass."""
     return watching(_Detector())
 
@@ -35,13 +38,17 @@ def detect_anomaly() -> AbstractContextManager[None]:
 class _Detector(Watcher):
     def __init__(self) -> None:
         self.sums: dict[Node, tuple[int, ...]] = {}
+        self.given: dict[int, Any] = {}
+        """By their ids the results that hold an infinity on purpose: it was given to an op."""
 
     def forward(
         self, node: Node | None, primitive: Primitive[Any], args: Any, parents: Any, out: Any, where: Where
     ) -> None:
         line = _user_line()
         bad = _not_finite(out)
-        if bad:
+        if bad == "Inf" and self._is_given(args, parents):
+            self.given |= {id(part): part for part in (out if isinstance(out, tuple | list) else (out,))}
+        elif bad:
             place = f"{_told(where)}, at {line}"
             if data := _data_at_fault(primitive, args, parents):
                 raise AnomalyError(f"{data}; {primitive.name} passed it on{place}")
@@ -49,6 +56,15 @@ class _Detector(Watcher):
         if node is not None:
             node.where = (*node.where, ("line", line))
             self.sums[node] = _checksums(node)
+
+    def _is_given(self, args: Any, parents: Any) -> bool:
+        """Whether an op was given an infinity on purpose."""
+        for value, parent in zip(args, parents, strict=True):
+            if isinstance(value, float) and math.isinf(value):
+                return True
+            if is_array(value) and (parent is None or id(value) in self.given) and _not_finite(value):
+                return True
+        return False
 
     def begin(self, seed: Any) -> None:
         bad = _not_finite(seed)
