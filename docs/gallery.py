@@ -81,7 +81,7 @@ def _introduction(about: dict[str, Any]) -> str:
 def _figure(work: str, found: list[float] | None) -> str:
     """A figure and its spread; nothing where there is none."""
     digits = FIGURES[work][1]
-    return "" if found is None else f"{found[0]:.{digits}f} ± {found[1]:.{digits}f}"
+    return "" if found is None else f"{found[0]:.{digits}f} ±{UNBROKEN}{found[1]:.{digits}f}"
 
 
 def write() -> None:

@@ -110,7 +110,7 @@ class Cell(Module):
             raise TypeError(f"{type(self).__name__}: its options are {names}; {error}") from None
         with _drawing_from(self.rng):
             self.setup(**options)
-        self.rng = None  # randomness is for the initial weights alone
+        vars(self)["rng"] = None  # randomness is for the initial weights alone
         self._tell_gates_apart()
         read = inspect.signature(self.step).parameters
         self.reads_context, self.reads_noise = ("context" in read, "noise" in read)

@@ -55,8 +55,8 @@ def check_declarations(cell: type[Cell]) -> None:
 
 
 def check_attribute(cell: Cell, name: str, value: Any, base: type[Cell]) -> None:
-    """Raises TypeError where an attribute is put in the place of what every cell has, of a property, or of a gate that
-    is no gate itself."""
+    """Raises TypeError where `setup` puts an attribute in the place of what every cell has, of a property, or of a gate
+    that is no gate itself."""
     own = type(cell)
     declared = inspect.getattr_static(own, name, None)
     what = ""
@@ -68,6 +68,8 @@ def check_attribute(cell: Cell, name: str, value: Any, base: type[Cell]) -> None
         what = "declared with names"
     elif name in declared_gates(own) and not callable(value):
         what = "a gate"
+    elif name in ("rng", "input_size", "hidden_size"):
+        what = "the constructor's"
     if what:
         raise TypeError(f"{own.__name__}: {name!r} is {what}, and cannot be set: give the attribute another name")
 

@@ -430,6 +430,16 @@ class ReplacesItsGate(Plain):
         self.n = 3
 
 
+class ReplacesItsGenerator(Plain):
+    def setup(self) -> None:
+        self.rng = np.random.default_rng(0)
+
+
+class ReplacesItsWidth(Plain):
+    def setup(self) -> None:
+        self.hidden_size = 2 * self.hidden_size
+
+
 @pytest.mark.parametrize(
     ("cell", "said"),
     [
@@ -438,6 +448,8 @@ class ReplacesItsGate(Plain):
         (ReplacesItsSize, "'size' is a property"),
         (ReplacesItsState, "'state' is declared with names"),
         (ReplacesItsGate, "'n' is a gate"),
+        (ReplacesItsGenerator, "'rng' is the constructor's"),
+        (ReplacesItsWidth, "'hidden_size' is the constructor's"),
     ],
 )
 def test_what_setup_puts_in_the_place_of_a_part_is_told_with_the_line(cell: type[Cell], said: str) -> None:

@@ -283,6 +283,36 @@ class Unfound(Cell):
         return ops.tanh(self.n(x, h) * self.scale)
 
 
+class MadeOfItsWeights(Cell):
+    gates = "n"
+
+    def setup(self) -> None:
+        self.logarithm = Parameter(np.zeros(self.hidden_size))
+        self.rate = -ops.exp(self.logarithm)
+
+    def step(self, x: Tensor, h: Tensor) -> Tensor:
+        return ops.tanh(self.n(x, h) * self.rate)
+
+
+class NoNumbers(Cell):
+    gates = "n"
+
+    def step(self, x: Tensor, h: Tensor) -> Tensor:
+        return ops.tanh(self.n(x, h)) + ops.log(h * h - 9)  # what makes none
+
+
+class OneMatrix(Cell):
+    """No gate reads its state, and a matrix multiplies it."""
+
+    gates = "n:x"
+
+    def setup(self) -> None:
+        self.M = Parameter(np.eye(self.hidden_size))
+
+    def step(self, x: Tensor, h: Tensor) -> Tensor:
+        return ops.tanh(self.n(x) + h @ self.M)
+
+
 class ForThree(Cell):
     gates = "n"
 
@@ -409,7 +439,11 @@ class LooksAtItsInput(Cell):
         (OfTheFirstBatch, "the step depends on its arguments alone: the same call gave two results"),
         (Keeping, "CannotRecord: the step keeps a Tensor of one call for another: make it a state"),
         (WrongWhereLarge, "first derivatives = finite differences: the derivative by parameter U of gate n"),
-        (Unfound, "every parameter takes part: a Tensor of the shape (3,) asks for a gradient and is no Parameter"),
+        (MadeOfItsWeights, "every parameter takes part: 'rate', a Tensor of the shape (3,) asks"),
+        (
+            Unfound,
+            "every parameter takes part: 'scale', a Tensor of the shape (3,) asks for a gradient and is no Parameter",
+        ),
         (ForThree, "another number of inputs and units: ValueError"),
         (WrongByItsCotangent, "second derivatives = finite differences: the second derivative by "),
         (WrongBeginning, "first derivatives = finite differences: the derivative by parameter h0"),
@@ -665,8 +699,18 @@ def test_what_recurrent_dropout_does_not_reach_is_told(way: str, missed: str | N
 
 
 def test_a_cell_whose_gates_read_no_state_has_no_recurrent_dropout_to_check() -> None:
-    assert figure(Bare, RECURRENT_DROPOUT) == "True no gate reads a state"
+    assert figure(Bare, RECURRENT_DROPOUT) == "True nothing multiplies a state"
+    told = figure(OneMatrix, RECURRENT_DROPOUT)
+    assert told == "None the step multiplies states by parameter M past the gates, where no mask is put"
     assert figure(LooksAtNumbers, RECURRENT_DROPOUT).startswith("None not tried: the step looks at the numbers")
+
+
+def test_a_step_that_makes_no_numbers_is_told_with_the_op_and_its_line_and_nothing_else() -> None:
+    with pytest.raises(CellError) as caught:
+        check_cell(NoNumbers, show=False)
+    said = str(caught.value)
+    assert said.startswith(f"NoNumbers: {BEGINNING}: its outputs are no numbers: log produced NaN in the forward pass")
+    assert said.endswith("# what makes none")
 
 
 def test_anything_but_a_cell_is_refused() -> None:

@@ -86,6 +86,12 @@ def test_rooms_for_users_are_attributes_of_the_package() -> None:
     assert printed(code).split() == [f"tinygrad_rnn.{room}" for room in ROOMS.split()]
 
 
+def test_a_name_that_is_in_another_room_is_told_with_the_room() -> None:
+    for name, place in {"Cell": "models.Cell", "tanh": "ops.tanh"}.items():
+        with pytest.raises(AttributeError, match=f"no attribute '{name}'; there is tinygrad_rnn.{place}$"):
+            getattr(tinygrad_rnn, name)
+
+
 def test_a_name_that_is_not_there_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match="no attribute 'battery'"):
         tinygrad_rnn.battery  # noqa: B018  (the access is what is tested)

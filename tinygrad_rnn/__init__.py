@@ -114,8 +114,14 @@ def __getattr__(name: str) -> Any:
     if name in _ROOMS:
         return import_module(f"{__name__}.{name}")
     if name not in _LATE:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        room = next((room for room in ("models", "ops") if not name.startswith("_") and _has(room, name)), None)
+        hint = f"; there is {__name__}.{room}.{name}" if room else ""
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}{hint}")
     return getattr(import_module(f"{__name__}.{_LATE[name]}"), name)
+
+
+def _has(room: str, name: str) -> bool:
+    return hasattr(import_module(f"{__name__}.{room}"), name)
 
 
 def __dir__() -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from inspect import getmembers_static
 from typing import Any
 
 import numpy as np
@@ -136,9 +137,11 @@ def parameters_take_part(subject: Subject) -> str:
     """A Parameter whose gradient is 0 throughout does not reach the output, or a state that is kept. And what asks for
     a gradient must be found as a Parameter, or it is neither trained nor saved."""
     if strays := _strays(subject):
+        stray = strays[0]
+        named = [f"{name!r}, " for name, value in getmembers_static(subject.layer.cells[0]) if value is stray]
         raise AssertionError(
-            f"a Tensor of the shape {strays[0].shape} asks for a gradient and is no Parameter among the cell's "
-            "attributes: it would be neither trained nor saved"
+            f"{''.join(named)}a Tensor of the shape {stray.shape} asks for a gradient and is no Parameter among the "
+            "cell's attributes: it would be neither trained nor saved (what is made of Parameters is made in the step)"
         )
     idle = {name_in_cell(name) for name, _ in subject.layer.named_parameters()}
     count = len(idle)

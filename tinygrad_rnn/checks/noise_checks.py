@@ -31,10 +31,9 @@ def zoneout_on_units(subject: Subject) -> str:
 def recurrent_dropout_on_products(subject: Subject) -> str:
     """Recurrent dropout is put where gates read a state: what the step multiplies by a matrix past them has none."""
     cell = subject.layer.cells[0]
-    if not any("h" in gate.reads for gate in cell.all_gates()):
-        return "no gate reads a state"
-    masks = [Tensor(np.ones((BATCH, gate.W.shape[0]))) for gate in cell.gates_to_mask()]
-    masked, context = cell.masked(masks), as_read(subject.context)
+    gates = [gate for gate in cell.all_gates() if "h" in gate.reads]
+    masks = [Tensor(np.ones((BATCH, gate.W.shape[0]))) for gate in gates]
+    masked, context = cell.masked(masks) if gates else cell, as_read(subject.context)
     noise = noise_of(cell, BATCH, np.random.default_rng(0))
 
     def step(state: Any, x: Any) -> Any:
@@ -48,7 +47,7 @@ def recurrent_dropout_on_products(subject: Subject) -> str:
     names = {id(p): name for name, p in cell.named_parameters() if id(p) not in of_inputs}
     if past := _multipliers_past_masks(program, {id(mask) for mask in masks}, names):
         raise Remark(f"the step multiplies states by {', '.join(map(told, past))} past the gates, where no mask is put")
-    return f"{len(masks)} gate{'s' * (len(masks) > 1)}"
+    return f"{len(masks)} gate{'s' * (len(masks) > 1)}" if masks else "nothing multiplies a state"
 
 
 def _multipliers_past_masks(program: Program, masks: set[int], names: dict[int, str]) -> list[str]:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from tinygrad_rnn.checks.anomaly import AnomalyError, detect_anomaly
 from tinygrad_rnn.checks.derivatives import curvatures, curved, weighed_sum
 from tinygrad_rnn.checks.rows import unchanged
 from tinygrad_rnn.loops.scanning import reasons
@@ -52,7 +53,20 @@ class Subject:
         self.context = context_of(cell, BATCH, self.rng)
         self.first_call = self.called(cell, BATCH)
         self.move()
+        self._require_numbers()
         return ""
+
+    def _require_numbers(self) -> None:
+        """Raises AssertionError, with the op and its line, where the outputs of small inputs are no numbers."""
+        if np.isfinite(self.run(self.layer, self.xs, self.start)[0]).all():
+            return
+        try:
+            with detect_anomaly():
+                self.run(self.layer, self.xs)  # from the beginning: where it has come to there may be none any more
+                self.run(self.layer, self.xs, self.start)
+        except AnomalyError as error:
+            raise AssertionError(f"its outputs are no numbers: {error}") from None
+        raise AssertionError("its outputs are no numbers")
 
     def made(self, dtype: Any = np.float64, cell: type[Cell] | None = None, **options: Any) -> Recurrent:
         """A layer of the cell, or of another class with its weights, every weight drawn anew."""
