@@ -269,6 +269,7 @@ def test_a_cell_within_a_cell_draws_from_the_generator_of_the_whole() -> None:
     np.testing.assert_array_equal(GRUCell(3, 3).z.U.data, GRUCell(3, 3).z.U.data)
 
 
+@pytest.mark.slow
 def test_a_gate_may_read_rows_of_another_width() -> None:
     class Wide(Cell):
         def setup(self) -> None:
@@ -295,6 +296,7 @@ class BeginsDifferently(Plain):
         return (Tensor(np.broadcast_to(rows, (batch_size, self.hidden_size)).copy()),)
 
 
+@pytest.mark.slow
 def test_a_state_that_begins_with_other_numbers_in_another_batch_is_told() -> None:
     assert "sequences begin alike in every batch: h begins with other numbers in a batch of 2" in check_says(
         BeginsDifferently
@@ -641,6 +643,7 @@ class ThreeUnits(Plain):
         return ops.tanh(self.n(x, h)).reshape((-1, 3))
 
 
+@pytest.mark.slow
 def test_a_number_of_rows_or_units_in_a_step_is_suspected() -> None:
     assert re.search(r"one row fails, and 3 do not; is a number of rows written in the step\?", check_says(ThreeRows))
     said = check_says(ThreeUnits)

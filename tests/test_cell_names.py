@@ -80,6 +80,7 @@ def test_options_stand_in_brackets_behind_the_name(text: str, name: str, options
     assert name_and_options(text) == (name, options)
 
 
+@pytest.mark.slow
 @given(st.dictionaries(st.sampled_from("abcd"), st.one_of(st.integers(), st.floats(-9, 9), st.text(), st.none())))
 def test_what_python_writes_is_read_back(options: dict[str, Any]) -> None:
     written = ", ".join(f"{name}={value!r}" for name, value in options.items())

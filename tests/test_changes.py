@@ -246,6 +246,7 @@ def test_what_was_noted_of_an_array_is_forgotten_with_it() -> None:
     assert noted._known == {}
 
 
+@pytest.mark.slow
 def test_training_does_not_lengthen_the_list() -> None:
     gc.collect()
     before = len(changes._known)

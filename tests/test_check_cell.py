@@ -58,6 +58,7 @@ def test_options_of_the_layer_are_refused(option: dict[str, Any]) -> None:
         check_cell(GRUCell, **option)
 
 
+@pytest.mark.slow
 def test_the_table_is_printed_unless_it_is_not_wanted(capsys: pytest.CaptureFixture[str]) -> None:
     report = check_cell(RNNCell)
     assert capsys.readouterr().out == f"{report}\n"
@@ -532,6 +533,7 @@ class WronglyByItsRing(Ring):
         return super().step(x, h, wrong_by_a_tenth(ring), count)
 
 
+@pytest.mark.slow
 def test_a_state_that_counts_is_no_point_for_differences_and_the_others_are() -> None:
     assert figure(Ring, "first derivatives = finite differences").endswith("; not by count, which counts")
     assert "state ring" in figure(WronglyByItsRing, "first derivatives = finite differences")

@@ -466,6 +466,7 @@ def test_without_matplotlib_there_is_no_picture_and_no_complaint(
     assert "loss.png" not in text and not (tmp_path / "loss.png").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "options",
     [
@@ -700,6 +701,7 @@ def popen(*args: object, **options: Any) -> subprocess.Popen[str]:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="no SIGINT for another process")
 def test_ctrl_c_saves_and_ends_with_a_summary_and_the_run_can_be_resumed(place: Path, tmp_path: Path) -> None:
     run = popen("train", "--text", place / "text.txt", "--lines", *SMALL, "--epochs", 10**6, "--out", tmp_path)
@@ -818,6 +820,7 @@ def wait_for_lines(log: Path, count: int) -> None:
         time.sleep(0.02)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="no signals for another process")
 def test_a_second_run_in_a_folder_ends_with_a_sentence_and_sigterm_ends_the_first_saved(
     place: Path, tmp_path: Path
@@ -1286,6 +1289,7 @@ def test_no_numbers_in_the_options_make_a_traceback(
 # --- Pipes and terminals ---------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="pipes close otherwise")
 def test_a_reader_who_has_seen_enough_is_no_error(words: Path) -> None:
     run = popen("generate", words, "--count", 3000)

@@ -345,6 +345,7 @@ def test_outputs_that_are_not_real_numbers_are_not_on_the_tape() -> None:
     assert not more.requires_grad and not which.requires_grad
 
 
+@pytest.mark.slow
 def test_the_cache_keeps_no_model_and_no_tape_alive() -> None:
     compiling._cache.clear()
     model = GRU(3, 41)

@@ -110,6 +110,7 @@ class RandomFeatures(Cell):
         return ops.tanh(self.n(h) + x @ self.R)
 
 
+@pytest.mark.slow
 def test_a_drawn_constant_that_is_not_saved_fails_the_battery_and_a_buffer_passes() -> None:
     assert check_cell(RandomFeatures, show=False).passed
     with pytest.raises(CellError, match="the cell holds numbers that are not in its Parameters or Buffers"):

@@ -81,6 +81,7 @@ def test_a_log_and_a_page_that_do_not_fit_are_named(run: Path, tmp_path: Path) -
         assert (found.exit_code, found.output) == (1, "Error: /dev/full: No space left on device\n")
 
 
+@pytest.mark.slow
 @needs_full
 def test_output_that_does_not_fit_is_called_so(run: Path) -> None:
     command = [sys.executable, "-m", "tinygrad_rnn", "inspect", str(run / "best.safetensors")]

@@ -184,6 +184,7 @@ def test_a_vocabulary_of_another_size_is_refused(last: Path, tmp_path: Path) -> 
         load_language_model(forged)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cell", sorted(CELLS))
 @pytest.mark.parametrize("tied", [None, False])
 def test_the_sizes_of_every_cell_are_its_own(cell: str, tied: bool | None) -> None:

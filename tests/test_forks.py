@@ -88,6 +88,7 @@ finally:
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there are no forks here")
 @pytest.mark.parametrize("program", [WHILE_LOCKS_ARE_HELD, WHILE_OTHERS_COMPILE], ids=["locks held", "compiling"])
 def test_a_child_that_is_forked_beside_a_thread_that_works_can_train(program: str) -> None:

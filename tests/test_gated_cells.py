@@ -160,6 +160,7 @@ NEW = """slstm mlstm cornn lem clockwork lmu mogrifier-lstm nas fastgrnn antisym
 mi-lstm""".split()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [1.0, 100.0])
 @pytest.mark.parametrize("name", NEW)
 def test_a_thousand_steps_leave_numbers_and_gradients_finite_however_large_the_inputs(name: str, size: float) -> None:

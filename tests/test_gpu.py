@@ -374,12 +374,14 @@ def through(layer: Recurrent, side: Side, **call: Any) -> Any:
     return outputs, state, xs.grad, of_model(layer)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("library")
 @pytest.mark.parametrize("name", [*CELLS])
 def test_a_cell_over_rows_of_different_lengths(name: str) -> None:
     agree(lambda side: through(layer_of(CELLS[name], side), side, lengths=LENGTHS))
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("library")
 @pytest.mark.parametrize("name", [*CELLS])
 def test_a_cell_that_is_evaluated(name: str) -> None:
@@ -403,6 +405,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("library")
 @pytest.mark.parametrize("cell", [RNNCell, GRUCell, LSTMCell])
 @pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS.keys())
@@ -886,6 +889,7 @@ TINY = "--embedding 4 --hidden 4 --batch-size 8 --layers 1 --lines --quiet --see
 THERE = "--device", "cuda"
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("library")
 def test_a_run_on_the_gpu_is_resumed_bit_for_bit_and_is_the_run_on_the_cpu(text: Path, tmp_path: Path) -> None:
     whole, parts, here = (tmp_path / name for name in ("whole", "parts", "here"))
@@ -900,6 +904,7 @@ def test_a_run_on_the_gpu_is_resumed_bit_for_bit_and_is_the_run_on_the_cpu(text:
         np.testing.assert_allclose(value, c[name], rtol=1e-3, atol=1e-5, err_msg=name)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("library")
 def test_a_run_moves_between_the_devices(text: Path, tmp_path: Path) -> None:
     command = "train", "--out", tmp_path, "--text", text, "--dtype", "float64", *TINY
@@ -924,6 +929,7 @@ def test_what_a_model_reads_for_its_page() -> None:
         np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("library")
 def test_commands_use_a_model_on_the_gpu(text: Path, tmp_path: Path) -> None:
     works("train", "--text", text, "--out", tmp_path, "--epochs", 1, "--dtype", "float64", *TINY)

@@ -177,6 +177,7 @@ class Learns(Cell):
         return W - 0.1 * tg.grad(lambda W: 0.5 * ops.square(ops.einsum("bi,bij->bj", k, W) - v).sum())(W)
 
 
+@pytest.mark.slow
 def test_a_cell_that_learns_within_its_step_passes_the_battery_and_is_the_delta_rule() -> None:
     report = check_cell(Learns, show=False)
     assert {row.what for row in report.rows if row.held is None} <= {"GPU = CPU", "zoneout is on units alone"}
@@ -316,6 +317,7 @@ def _stopped(x: Any) -> Any:
 _stopped.vjp(None)
 
 
+@pytest.mark.slow
 def test_a_rule_that_gives_no_gradient_is_no_stop() -> None:
     with pytest.raises(CellError, match="first derivatives = finite differences"):
         check_cell(NotAsDeclared, show=False)

@@ -61,6 +61,7 @@ def model_of(cell: str | type[Cell] = "gru") -> LanguageModel:
     return LanguageModel(9, 4, 6, cell=cell, dtype=np.float64, rng=np.random.default_rng(1))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cell", ["rnn", "gru", "lstm"])
 @pytest.mark.parametrize("marks", [True, False])
 def test_the_validation_of_streams_does_not_depend_on_how_many_there_are(marks: bool, cell: str) -> None:

@@ -251,6 +251,7 @@ def test_the_authors_trained_model_finds_its_own_sentences_likely() -> None:
     assert all(4.5 < n < 6.5 for n in nats), done.stdout  # an untrained model: 9
 
 
+@pytest.mark.slow
 @needs_the_example
 def test_the_example_of_the_trained_model_says_what_it_needs_where_it_has_no_file() -> None:
     done = run_example()

@@ -245,6 +245,7 @@ def test_a_sequence_of_ttt_linear_begins_with_a_matrix_that_is_learnt() -> None:
 # --- Long, and large ----------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scale", [1.0, 100.0])
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_thousand_steps_and_their_gradients_are_finite_in_single_precision(kind: type[Cell], scale: float) -> None:

@@ -113,6 +113,7 @@ def test_cuts_lie_at_whole_steps_and_leave_nothing_out(n: int, parts: int, step:
     assert max(sizes) - min(sizes) <= 1, "in steps, parts are alike"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [1, 2, 5])
 @pytest.mark.parametrize("ours", [True, False])
 def test_several_products_and_their_sum_are_shared_too(ours: bool, count: int, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -196,6 +197,7 @@ def test_which_function_is_faster_is_found_once_and_kept(tmp_path: Path, monkeyp
         choosing.products_found.cache_clear()
 
 
+@pytest.mark.slow
 def test_a_choice_in_force_holds_by_kind_for_this_thread_and_the_products_that_it_shares_out(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -232,6 +234,7 @@ def test_both_functions_are_timed_on_the_same_work() -> None:
 # --- The softmax -----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @given(
     st.integers(1, 5), st.sampled_from([1, 2, 15, 16, 17, 40, 2 * softmax.STRETCH + 19]), st.sampled_from(FLOATS),
     st.sampled_from([1.0, 30.0, 1e4]), st.integers(1, 3),

@@ -153,6 +153,7 @@ def _product(size: int, count: int, char: str) -> Any:
     return _products[key]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("lie", ["rows", "columns", "apart"])
 @pytest.mark.parametrize("char", "fd")
 @part_of_the_examples(0.3)

@@ -184,6 +184,7 @@ def test_second_derivatives_too_are_those_of_the_rows(cell: type[Cell], compiled
         close(g, sum(each))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cell", CELLS)
 @pytest.mark.parametrize("bidirectional", [False, True])
 def test_under_noise_gradients_of_padded_rows_are_those_of_finite_differences(

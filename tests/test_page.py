@@ -333,6 +333,7 @@ def test_a_short_step_is_joined_to_the_one_before_by_their_tokens() -> None:
     assert without_short_steps([]) == []
 
 
+@pytest.mark.slow
 def test_the_picture_of_the_losses_has_no_spike_there_either(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     figures = pytest.importorskip("matplotlib.figure")
     drawn: list[Any] = []

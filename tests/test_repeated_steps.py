@@ -118,6 +118,7 @@ def test_without_machine_code_nothing_is_compiled(engine: Any, monkeypatch: pyte
         RepeatedStep(step)(start(), Tensor(np.ones((2, 4))))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", [{"cell": "lstm", "num_layers": 2}, {"cell": "gru", "softmax": "two-level"}])
 def test_a_model_generates_the_same(options: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     found = []

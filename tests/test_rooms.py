@@ -9,6 +9,7 @@ import re
 import sys
 from collections import defaultdict
 from collections.abc import Iterator
+from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from itertools import pairwise
 from pathlib import Path
@@ -74,8 +75,13 @@ def targets(statement: Import) -> list[str]:
     return [name if name in MODULES else statement.module for name in whole]
 
 
+@cache
+def imported(name: str) -> list[tuple[str, str]]:
+    return [(target, place) for statement, place in statements(TREES[name]) for target in targets(statement)]
+
+
 def imports(name: str, *places: str) -> list[str]:
-    return [target for statement, place in statements(TREES[name]) if place in places for target in targets(statement)]
+    return [target for target, place in imported(name) if place in places]
 
 
 def own(found: list[str]) -> set[str]:

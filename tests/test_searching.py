@@ -166,6 +166,7 @@ def test_a_search_finds_options_that_are_then_compared_and_is_not_made_twice(pla
     assert times == {path: path.stat().st_mtime_ns for path in Path("out/search").rglob("round-*.json")}
 
 
+@pytest.mark.slow
 def test_the_command_searches_and_takes_several_ranges_behind_one_option(place: Path) -> None:
     words = "compare gru rnn --task sums.py:Sums --seeds 1 --jobs 1 --trials 2 --set epochs=2 batch-size=16"
     result = CliRunner().invoke(main, [*words.split(), "--search", "lr=1e-3..1e-1:log", "hidden=2..5", "--out", "out"])

@@ -176,6 +176,7 @@ def test_a_thousand_steps_and_their_gradients_are_finite_in_single_precision(kin
 # --- How they begin -----------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("r_min", "r_max", "max_phase"), [(0.0, 1.0, 2 * np.pi), (0.5, 0.9, 1.0), (0.99, 0.999, 0.3)])
 def test_the_factors_of_a_linear_recurrent_unit_begin_evenly_in_their_ring(
     r_min: float, r_max: float, max_phase: float

@@ -110,6 +110,7 @@ def _wrong(x: Any) -> Any:
 _wrong.vjp(lambda g, out, x: g * x)  # it is 2 x
 
 
+@pytest.mark.slow
 def test_derivatives_are_checked_on_the_way_that_only_noise_takes() -> None:
     with pytest.raises(tg.CellError, match="first derivatives"):
         check_cell(WrongWithNoise, show=False)

@@ -147,6 +147,7 @@ def test_a_language_model_is_gone_on_with_as_one(place: Path, tmp_path: Path) ->
     works("train", "language", "--resume", last, "--epochs", 2, "--out", tmp_path / "run", "--quiet")
 
 
+@pytest.mark.slow
 def test_the_parts_may_be_files_of_their_own(place: Path, tmp_path: Path) -> None:
     data, other = place / "text.tsv", place / "other.tsv"
     line = ["train", "classify", "--data", data, *SMALL, "--out"]
@@ -308,6 +309,7 @@ def test_predict_answers_what_comes_before_a_line_on_which_the_task_fails(place:
     assert [json.loads(line)["output"] for line in result.stdout.splitlines()] == [None, [0, 1], None]
 
 
+@pytest.mark.slow
 def test_predict_answers_before_the_next_line_is_typed(classifier: Path) -> None:
     line = [sys.executable, "-m", "tinygrad_rnn", "predict", str(classifier)]
     with subprocess.Popen(line, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as running:
@@ -366,6 +368,7 @@ def test_inspect_shows_what_is_in_the_checkpoint_of_a_task(classifier: Path) -> 
     assert "step      6  accuracy" in text and ", valid_nats " in text
 
 
+@pytest.mark.slow
 def test_the_example_learns_and_answers(tmp_path: Path) -> None:
     """As the file says itself; a few steps of it."""
     works("train", f"{BRACKETS}:Brackets", "--epochs", 1, "--hidden", 4, "--out", tmp_path / "run", "--quiet")

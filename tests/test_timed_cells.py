@@ -65,6 +65,7 @@ def test_their_energy_stays_where_there_is_next_to_no_friction() -> None:
     np.testing.assert_allclose(energy(y, z, 0.1, 2.7), energy(y, z, 0.1, 2.7)[:1].repeat(501, 0), rtol=1e-11)
 
 
+@pytest.mark.slow
 def test_in_short_steps_an_oscillator_is_the_solution_of_its_equation() -> None:
     """y'' = - gamma y - epsilon y', of which a damped sine is the solution."""
     gamma, epsilon, dt = 2.7, 0.8, 1e-4

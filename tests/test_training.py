@@ -276,6 +276,7 @@ def trained_on(train_ids: np.ndarray[Any, Any], steps: int, lr: float, **options
     return model
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cell", ["rnn", "gru", "lstm"])
 def test_a_periodic_text_costs_nothing_once_it_is_learnt(cell: str) -> None:
     """Its period has each token twice, with different ones after it: only the state can tell."""
@@ -294,6 +295,7 @@ def chain(length: int, seed: int) -> tuple[np.ndarray[Any, Any], float]:
     return np.array(ids), nats / (length - 1)
 
 
+@pytest.mark.slow
 def test_a_markov_chain_is_learnt_down_to_its_entropy_and_not_below() -> None:
     learnt, _ = chain(6000, 1)
     asked, entropy = chain(3000, 2)
@@ -414,14 +416,9 @@ RESUMED: dict[str, dict[str, Any]] = {
 
 QUICK = {
     "rmsprop, streams",
-    "rmsprop, tied",
     "sgd, lstm of two layers",
-    "momentum, sentences",
-    "adadelta, cosine",
     "adam, sentences, decayed",
     "evaluated within epochs",
-    "a rate so high that it is halved",
-    "characters",
     "two-level softmax, sentences",
 }
 
@@ -563,6 +560,7 @@ def told_before(text: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
     return told(settings_of(text, epochs=2), tmp_path_factory.mktemp("base"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CHANGES)
 def test_every_setting_makes_a_difference(name: str, text: Path, tmp_path: Path, told_before: Any) -> None:
     assert told(settings_of(text, **{"epochs": 2, name: CHANGES[name]}), tmp_path) != told_before

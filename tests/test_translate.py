@@ -276,6 +276,7 @@ def test_without_sacrebleu_they_say_what_to_install_and_with_it_words_are_scored
 # --- As it is typed --------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_it_trains_evaluates_and_predicts_as_it_is_typed(files: Path, tmp_path: Path) -> None:
     small = "--hidden 4 --embedding 3 --epochs 1 --quiet --batch-size 8".split()
     data = "--data", files / "all.en", "--target", files / "all.de"
