@@ -231,10 +231,19 @@ def test_a_gate_may_be_rectified_or_used_twice_or_never_be_a_sum() -> None:
 class Repeated(Cell):
     """A gate that is used several times, and that nothing squashes."""
 
-    gates = "f:h"
+    gates = "f"
 
     def setup(self, uses: int) -> None:
         self.uses = uses
+
+    def step(self, x: Tensor, h: Tensor) -> Tensor:
+        for _ in range(self.uses):
+            h = h + 0.1 * x[:, :1] * self.f(x, h)
+        return h
+
+
+class RepeatedWithoutInputs(Repeated):
+    gates = "f:h"
 
     def step(self, x: Tensor, h: Tensor) -> Tensor:
         for _ in range(self.uses):
@@ -242,16 +251,18 @@ class Repeated(Cell):
         return h
 
 
+@pytest.mark.parametrize("cell", [Repeated, RepeatedWithoutInputs])
 @pytest.mark.parametrize("uses", [1, 2, 3])
-def test_every_use_of_a_gate_that_nothing_squashes_is_its_sum(uses: int) -> None:
-    layer = made(of(Repeated), uses=uses)
+def test_every_use_of_a_gate_that_nothing_squashes_is_its_sum(uses: int, cell: type[Cell]) -> None:
+    layer = made(of(cell), uses=uses)
+    f = layer.cells[0].f
     with trace() as tr:
         layer(Tensor(XS))
     names = [f"0.forward.{name}" for name in ("f", "f.2", "f.3")[:uses]]
     assert set(tr) == {*names, "0.forward.h"}
     before = np.concatenate([np.zeros((1, B, H)), tr["0.forward.h"][:-1]])
     for name in names:
-        expected = before @ layer.cells[0].f.W.data + layer.cells[0].f.b.data
+        expected = before @ f.W.data + f.b.data + (XS @ f.U.data if "x" in f.reads else 0)
         np.testing.assert_allclose(tr[name], expected, rtol=1e-12, atol=1e-12)
         before = before + 0.1 * XS[:, :, :1] * expected
 

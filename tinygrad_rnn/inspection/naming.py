@@ -100,7 +100,7 @@ def ends_by_activation(program: Program, equations: list[Equation]) -> list[tupl
     """What a gate ends in, by the activation that squashes it, in the order of the step: the parts of a sum by the one
     that is behind them all. Those of a use that none squashes are together."""
     found: dict[Any, tuple[Equation | None, list[Var]]] = {}
-    for ends in ends_by_use(program, equations):
+    for ends in ends_by_use(equations):
         behind = [activations_behind(program, end) for end in ends]
         common = [a for a in behind[0] if all(a in others for others in behind)]
         for end, activations in zip(ends, behind, strict=True):
@@ -109,19 +109,17 @@ def ends_by_activation(program: Program, equations: list[Equation]) -> list[tupl
     return list(found.values())
 
 
-def ends_by_use(program: Program, equations: list[Equation]) -> list[list[Var]]:
+def ends_by_use(equations: list[Equation]) -> list[list[Var]]:
     """What these equations make and do not read: of every use of a gate its sum, or the two parts of it. Parts of one
-    use have no weights in common."""
+    use are made of different weights, and of different values."""
     read = {v for e in equations for v in e.reads}
-    moving = made_from(program, [*program.states, *program.xs])
-    weights: dict[Var, set[Var]] = {}  # by the values of the gate, those that they are made with
+    sources: dict[Var, set[Var]] = {}  # of each value of the gate, what it is made of that is none
     for e in equations:
-        made_with = {v for v in e.reads if v not in moving and v not in weights}
-        made_with.update(*(weights.get(v, ()) for v in e.reads))
-        weights |= dict.fromkeys(e.outs, made_with)
+        made_of = set[Var]().union(*(sources.get(v, {v}) for v in e.reads))
+        sources |= dict.fromkeys(e.outs, made_of)
     uses: list[list[Var]] = []
     for end in (v for e in equations for v in e.outs if v not in read):
-        fitting = (use for use in uses if all(weights[end].isdisjoint(weights[other]) for other in use))
+        fitting = (use for use in uses if all(sources[end].isdisjoint(sources[other]) for other in use))
         use = next(fitting, None)
         if use is None:
             uses.append([end])
