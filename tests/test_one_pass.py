@@ -19,14 +19,17 @@ LINEAR = ("mingru", "minlstm", "lru", "s4d", "mamba", "rg-lru", "qrnn", "sru")
 
 
 def values(layer: Recurrent, xs: Any, lengths: Any = None) -> list[Any]:
-    """Outputs, states and all gradients."""
+    """Outputs, states and all gradients; and outputs and states of a pass that has none."""
     leaf = Tensor(xs, requires_grad=True)
     for p in layer.parameters():
         p.grad = None
     ys, state = layer(leaf, lengths=lengths)
     weights = np.random.default_rng(2).standard_normal(ys.shape)
     (ys * weights).sum().backward()
-    return [ys.numpy(), *(s.numpy() for s in state), leaf.grad, *(p.grad for p in layer.parameters())]
+    with tg.no_grad():
+        evaluated, last = layer(xs, lengths=lengths)
+    found = [*(a.numpy() for a in (ys, *state, evaluated, *last)), leaf.grad]
+    return [*found, *(p.grad for p in layer.parameters())]
 
 
 def in_one_pass(monkeypatch: pytest.MonkeyPatch, steps_from: int = 1) -> list[int]:
