@@ -69,6 +69,17 @@ def test_values_and_gradients_are_those_of_the_plain_loop(
         np.testing.assert_allclose(a, b, rtol=1e-8, atol=1e-9)
 
 
+@pytest.mark.parametrize("steps", [2, 8, 9])
+def test_the_last_state_may_be_all_that_is_asked_for(steps: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    passes = in_one_pass(monkeypatch)
+    xs, decay = np.random.default_rng(0).standard_normal((steps, 2)), Tensor(np.array([0.5, 0.9]))
+    with tg.no_grad(), tg.compiled("numpy"):
+        last, _ = tg.scan(lambda s, x: (decay * s + x, x), Tensor(np.ones(2)), Tensor(xs))
+    assert passes == [steps]
+    powers = decay.numpy() ** np.arange(steps, -1, -1)[:, None]
+    np.testing.assert_allclose(last.numpy(), (powers * np.concatenate([np.ones((1, 2)), xs])).sum(axis=0))
+
+
 class Grows(Cell):
     def setup(self) -> None:
         self.factor = Parameter(np.full(self.hidden_size, 1e30))
