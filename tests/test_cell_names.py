@@ -150,7 +150,7 @@ def test_a_language_model_may_have_a_cell_with_options_but_not_with_those_of_the
 
 @pytest.mark.slow
 def test_check_takes_options_too(place: Path) -> None:
-    assert "gates n n0 n1" in works("check", "own.py:Deep(depth=2)")
+    assert "gates n more.0 more.1" in works("check", "own.py:Deep(depth=2)")
     assert "checks passed" in works("check", "gru(reset=before)")
 
 
