@@ -496,8 +496,8 @@ def test_repr_tells_values_shape_dtype_and_place() -> None:
     assert repr(Parameter([1.0])).startswith("Parameter([1.], shape=(1,), dtype=float32")
     t = leaf()
     product = t * 2.0
-    assert "on the tape: mul #" in repr(product)
-    assert "on the tape: unstack #" in repr(ops.unstack(t)[0])
+    assert repr(product).endswith("on the tape: mul)")
+    assert "on the tape: unstack" in repr(ops.unstack(t)[0])
     product.sum().backward()
     assert repr(product).endswith("freed from the tape)")
     assert len(repr(Tensor(np.zeros((1000, 1000))))) < 500

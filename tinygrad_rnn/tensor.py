@@ -181,7 +181,7 @@ class Tensor(Box):
             place = ", freed from the tape"
         else:
             made_by = self.node.primitive or self.node.parents[0].primitive
-            place = f", on the tape: {made_by.name} #{self.node.number}"
+            place = f", on the tape: {made_by.name}"
         return f"{type(self).__name__}({text}, shape={self.shape}, dtype={self.dtype}{place})"
 
     def _repr_html_(self) -> str:

@@ -8,7 +8,8 @@ there is to be automated, and how easily it goes wrong.
 """
 
 import numpy as np
-from grammar import WORDS, corpus, entropy
+
+from tinygrad_rnn.data.relative_clauses import WORDS, corpus, entropy
 
 # %%
 # What a language model does

@@ -24,14 +24,15 @@ rng = np.random.default_rng(0)
 # 1, 2, 3... steps before. A **trace** takes down every state of a layer, and its gradient.
 
 
-def reach(layer: Recurrent, xs: Tensor) -> np.ndarray:
-    """The norm of the gradient at the states, the last first: (T,)."""
+def reach(layer: Recurrent, xs: Tensor) -> dict[str, np.ndarray]:
+    """By the name of a state the norm of the gradient at it, the last step first: (T,)."""
     with tg.trace() as tr:
         outputs, _ = layer(xs)
     outputs[-1].sum().backward()
-    states = [tr.gradients[f"0.forward.{name}"] for name in layer.cells[0].states]
-    norms: np.ndarray = np.linalg.norm(np.concatenate(states, axis=2), axis=(1, 2))
-    return norms[::-1]
+    gradients = {
+        name: tr.gradients[f"0.forward.{name}"] for name in layer.cells[0].states
+    }
+    return {name: np.linalg.norm(g, axis=(1, 2))[::-1] for name, g in gradients.items()}
 
 
 # %%
@@ -61,11 +62,11 @@ for radius, color in ((0.8, "#2b6a99"), (1.0, "#555555"), (1.15, "#b5452c")):
     W = linear.cells[0].n.W.data
     W[...] = rng.standard_normal(W.shape)
     W *= radius / np.abs(np.linalg.eigvals(W)).max()
-    norms = reach(linear, data[:60])
+    norms = reach(linear, data[:60])["h"]
     axes.semilogy(norms, color=color, label=f"largest eigenvalue {radius}")
     axes.semilogy(norms[20] * radius ** (np.arange(60) - 20.0), ":", color=color)
 axes.set(xlabel="steps back", ylabel="norm of the gradient")
-axes.legend()
+figure.legend(loc="outside lower center", ncols=3, frameon=False)
 plt.show()
 
 # %%
@@ -86,14 +87,20 @@ assert 1 < norm <= bound * (1 + 1e-12)
 # Gates, and how W begins
 # -----------------------
 # The same measurement for whole cells, untrained, on the same data. The distance at which a
-# hundredth of the gradient is left is how far a cell can see: its effective memory.
+# hundredth of the gradient is left is how far a cell can see: its effective memory. An LSTM has
+# two states: the output ``h``, which every step makes anew, and ``c``, which it keeps. What
+# counts is the one that is kept.
+
+
+def steps_to_a_hundredth(norms: np.ndarray) -> int:
+    """The steps until a hundredth is left, T where more is."""
+    below = np.flatnonzero(norms < norms[0] / 100)
+    return int(below[0]) if len(below) else len(norms)
 
 
 def memory(layer: Recurrent, xs: Tensor) -> int:
-    """Steps until a hundredth of the gradient is left, T where more is."""
-    norms = reach(layer, xs)
-    below = np.flatnonzero(norms < norms[0] / 100)
-    return int(below[0]) if len(below) else len(norms)
+    """How far back the gradient reaches at the last state of the cell: c where there is one."""
+    return steps_to_a_hundredth([*reach(layer, xs).values()][-1])
 
 
 layers = {
@@ -107,26 +114,48 @@ layers = {
 }
 W = layers["RNN, W decayed"].cells[0].n.W
 decay = SGD([W], lr=0.1, weight_decay=0.01)
-for _ in range(100):  # weight decay, and nothing else: a tenth of W goes
+size = np.linalg.norm(W.data, 2)
+for _ in range(100):  # weight decay, and nothing else
     W.grad = np.zeros(W.shape)
     decay.step()
+print(f"the decay leaves {np.linalg.norm(W.data, 2) / size:.2f} of W")
 
-figure, axes = plt.subplots(figsize=(8, 4.4), layout="constrained")
+figure, axes = plt.subplots(figsize=(8, 4.8), layout="constrained")
 for i, (name, layer) in enumerate(layers.items()):
-    norms = reach(layer, data)
-    axes.semilogy(norms / norms[0], ("-", "--", ":", "-.")[i % 4], label=name)
+    for state, norms in reach(layer, data).items():
+        each = f"{name}: {state}" if "LSTM" in name else name
+        style = "--" if name.startswith("RNN") else ":" if state == "h" else "-"
+        axes.semilogy(norms / norms[0], style, color=f"C{i}", label=each)
     print(f"{name:24} a hundredth is left after {memory(layer, data):3} steps")
 axes.set(xlabel="steps back", ylabel="share of the gradient", ylim=(1e-8, 1e3))
-axes.legend(loc="upper center", ncols=2)
+figure.legend(loc="outside lower center", ncols=3, frameon=False)
 plt.show()
 
 # %%
 # A uniform ``W`` shrinks the gradient fastest. An orthogonal one keeps its norm, so that only
 # the slope of tanh is lost; ReLU has slope 1 or 0, and loses the units that are at 0. Weight
-# decay, which is good against fitting noise, costs memory: 0.9 at every step. The forget gate
-# of an LSTM begins at sigmoid(bias): 0.73, or 0.993, which hardly loses anything. Its line
-# *rises* in the end: a gate that stands open is no protection against exploding.
+# decay, which is good against fitting noise, costs memory: what is left of ``W`` is a factor at
+# every step. ``h`` of an LSTM falls at once: a new one is made at each step. ``c`` hardly does
+# where the forget gate is open, and its line may *rise* in the end: a gate that stands open is no
+# protection against exploding.
 #
+# The forget gate begins at sigmoid(bias). If ``c`` were kept by that gate alone, the gradient
+# would be multiplied by ``f`` at each step. It is not alone: ``c`` also makes ``h``, which makes
+# the gates and the candidate of the next step, and what comes back on that way adds to it.
+
+layer = layers["LSTM, forget bias 1"]
+with tg.trace() as tr:
+    layer(data)[0][-1].sum().backward()
+forget, at_the_end = tr["0.forward.f"], tr.gradients["0.forward.c"][-1]
+alone = at_the_end * np.cumprod([np.ones_like(at_the_end), *forget[:0:-1]], axis=0)
+steps = steps_to_a_hundredth(np.linalg.norm(alone, axis=(1, 2)))
+print(
+    f"f is {forget.mean():.2f}: a hundredth of what it keeps alone is left after {steps} steps"
+)
+print(f"and of the gradient by c after {memory(layer, data)}")
+assert steps < memory(layer, data)
+
+# %%
 # A task that needs it: adding
 # ----------------------------
 # A sequence of 100 random numbers, two of which are marked; what is their sum? (Hochreiter &
@@ -170,17 +199,25 @@ for layer in (RNN(2, 32), GRU(2, 32), LSTM(2, 32)):
     axes.semilogy(smooth, label=f"{name}: {error:.4f} after {len(losses)} steps")
 axes.axhline(1 / 6, color="#888888", linestyle=":")
 axes.set(xlabel="step", ylabel="mean squared error")
-axes.legend()
+figure.legend(loc="outside lower center", ncols=3, frameon=False)
 plt.show()
 assert results["LSTM"] < 0.01 and results["GRU"] < 0.01 and results["RNN"] > 0.14
 
 # %%
-# Before training, the GRU sees no further than the plain network: its gate ``z`` is about 1/2,
-# and half of the gradient is lost at each step. But a gate can *learn* to stay open, and then the
-# whole sequence is in sight (200 is all we looked at). A plain network has nothing to open: of
-# seven such runs with other numbers six ended with 11 to 29 steps, one, by chance, with all 200,
-# and none learned to add. (Stanford's course cs224n speaks of about 7 steps for a plain network
-# and 100 for an LSTM.)
+# Before training, the GRU sees no further than the plain network. Its gate ``z`` is about 1/2: half
+# of the gradient stays where it is, and half is turned by the orthogonal ``W`` of the candidate.
+# Two halves at right angles are together the root of 1/2, and that much is kept at each step:
+
+norms = reach(layers["GRU"], data)["h"]
+print(
+    f"kept {(norms[15] / norms[5]) ** 0.1:.2f} a step, the root of 1/2 is {0.5**0.5:.2f}"
+)
+assert abs((norms[15] / norms[5]) ** 0.1 - 0.5**0.5) < 0.03
+
+# %%
+# But a gate can *learn* to stay open, and then the whole sequence is in sight (200 is all we looked
+# at). A plain network has nothing to open. (Stanford's course cs224n speaks of about 7 steps for a
+# plain network and 100 for an LSTM.)
 #
 # Exploding, and the belt for it
 # ------------------------------
@@ -201,4 +238,4 @@ for limit in (np.inf, 1.0):
 # %%
 # Without clipping the first step is the last that is taken: it throws the weights so far that
 # the second loss is no number. A gradient that is not finite is never applied, so nothing
-# moves again. Clipped, the run lives. Its loss is near 0.167: it has learned to say 1, no more.
+# moves again. Clipped, the run lives, and may go on to learn.

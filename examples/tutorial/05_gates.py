@@ -11,10 +11,10 @@ left of them when they are held open.
 
 import matplotlib.pyplot as plt
 import numpy as np
-from grammar import WORDS, corpus
 
 import tinygrad_rnn as tg
 from tinygrad_rnn import Tensor, ops
+from tinygrad_rnn.data.relative_clauses import WORDS, corpus
 from tinygrad_rnn.models import GRU, LSTM, RNN, LanguageModel, Recurrent
 from tinygrad_rnn.optim import Adam
 

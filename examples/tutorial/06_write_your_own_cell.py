@@ -12,10 +12,10 @@ import time
 
 import matplotlib.pyplot as plt
 import numpy as np
-from grammar import WORDS, corpus, entropy
 
 import tinygrad_rnn as tg
 from tinygrad_rnn import Tensor, ops
+from tinygrad_rnn.data.relative_clauses import WORDS, corpus, entropy
 from tinygrad_rnn.models import Cell, GRUCell, LanguageModel, LSTMCell, Recurrent
 from tinygrad_rnn.ops import sigmoid, tanh
 from tinygrad_rnn.optim import Adam
@@ -114,9 +114,10 @@ print(f"the entropy    {entropy():.3f}")
 # %%
 # Look at it
 # ----------
-# The cell tagged what it keeps, so the trace has it by that name.
+# The cell tagged what it keeps, so the trace has it by that name. The stream had no START, so the
+# model is not shown one here either.
 
-sentence = max(corpus(30), key=len)[:-1]
+sentence = max(corpus(30), key=len)[1:-1]
 with tg.trace() as tr, tg.no_grad():
     model(sentence[:, None])
 tr.plot("0.forward.keep", columns=[WORDS[i] for i in sentence])
@@ -154,7 +155,7 @@ for number, label in enumerate(dict.fromkeys(run.label for run in compared.outco
             reach, color=f"C{number}", label=label if reach is runs[0] else None
         )
 axes.set(xlabel="steps before", ylabel="norm of the gradient")
-axes.legend(frameon=False)
+figure.legend(loc="outside lower center", ncols=3, frameon=False)
 plt.show()
 
 # %%

@@ -6,6 +6,8 @@ A loop over time in Python, with a tape entry for each op of each step, is what 
 not what runs. This chapter shows what the scan made of a cell, and why it may.
 """
 
+import re
+import textwrap
 import time
 import warnings
 
@@ -84,6 +86,11 @@ assert worst < 1e-4
 # step. Then the plain loop runs, and a warning says why, with the line.
 
 
+def in_short(message: str) -> str:
+    """In lines that fit the page, and without the folder that a file is in."""
+    return textwrap.fill(re.sub(r"at \S+[/\\]", "at ", message), 88)
+
+
 class Impatient(Cell):
     """Squashes only what is large."""
 
@@ -97,7 +104,7 @@ class Impatient(Cell):
 with warnings.catch_warnings(record=True) as told:
     warnings.simplefilter("always")
     Recurrent(Impatient, 6, 64)(xs)
-print(told[0].message)
+print(in_short(str(told[0].message)))
 
 # %%
 # What is above would be a bad cell anyhow: whether a row of the batch is squashed depends on the
@@ -123,4 +130,4 @@ for cell in (Impatient, Patient):
         tg.check_cell(cell, show=False)
         print(f"{cell.__name__}: passed")
     except tg.CellError as error:
-        print(error)
+        print(in_short(str(error)))

@@ -120,7 +120,7 @@ def _source_of(node: Node | None, value: Any) -> str:
     if isinstance(node, Output):
         node = node.parents[0]
     if node is not None:
-        return f"the result of {_op_of(node)}, number {node.number}, from before detect_anomaly()"
+        return f"the result of {_op_of(node)} from before detect_anomaly()"
     return f"an array of shape {value.shape} that is no result of an op on the tape"
 
 

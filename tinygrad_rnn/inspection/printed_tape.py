@@ -19,7 +19,8 @@ DRAWN, WIDE = 40, 8
 
 class Tape:
     """The list of ops that a result was made by, oldest first (Wengert 1964): `print(Tape(loss))` shows a line for
-    each: number, op, operands, shape, dtype, bytes, and where known the layer, gate and time step and the name.
+    each: its number, from 1, the op, its operands, shape, dtype and bytes, and where known the layer, gate and time
+    step and the name.
 
     `Tape(loss, collapse=True)` shows a run of equal time steps as its first and a count. `to_dot()` gives a graph in
     the DOT language of Graphviz. Raises ValueError for a Tensor off the tape, FreedTapeError for a freed one.
@@ -31,6 +32,9 @@ class Tape:
             raise ValueError("Tape: a Tensor on the tape was expected; nothing was recorded for this one")
         self.nodes = _reachable(result.node)
         self.collapse = collapse
+        shown = (node for node in self.nodes if not isinstance(node, Output))
+        self.numbers = {node: number for number, node in enumerate(shown, 1)}
+        """Of every node but the parts of an op's several results."""
         self.leaves = {
             parent: value
             for node in self.nodes
@@ -58,11 +62,10 @@ class Tape:
     __repr__ = __str__
 
     def _rows(self) -> Iterator[tuple[str, ...]]:
-        shown = [node for node in self.nodes if not isinstance(node, Output)]
         if not self.collapse:
-            yield from map(self._row, shown)
+            yield from map(self._row, self.numbers)
             return
-        steps = [list(run) for _, run in groupby(shown, key=_step)]
+        steps = [list(run) for _, run in groupby(self.numbers, key=_step)]
         for key, run in groupby(steps, key=_pattern):
             same = list(run)
             if key is None or len(same) == 1:
@@ -86,47 +89,59 @@ class Tape:
         several = isinstance(out, tuple)
         one = out[0] if several else out
         return (
-            str(node.number),
+            str(self.numbers[node]),
             _op(node),
-            _operands(node),
+            self._operands(node),
             f"{len(out)} x {one.shape}" if several else str(one.shape),
             str(one.dtype),
             f"{_bytes(out):,}",
-            _name(node) if isinstance(node, Leaf) else _place(node),
+            self._name(node) if isinstance(node, Leaf) else _place(node),
         )
+
+    def _operands(self, node: Node) -> str:
+        words = []
+        for parent, value in zip(node.parents, node.args, strict=True):
+            if parent is not None:
+                source, part = _source(parent)
+                words.append(f"#{self.numbers[source]}" + ("" if part is None else f"[{part}]"))
+            elif is_array(value):
+                words.append(f"{value.dtype}{list(value.shape)}")
+            elif value is not None:
+                words.append(repr(value) if len(repr(value)) < 30 else type(value).__name__)
+        return ", ".join(words + [f"{key}={value!r}" for key, value in node.params.items() if value is not None])
+
+    def _name(self, node: Node) -> str:
+        return node.name or f"leaf #{self.numbers[node]}" if isinstance(node, Leaf) else ""
 
     def _repr_html_(self) -> str:
         """In a notebook: the graph where it is small, and the list."""
-        shown = [node for node in self.nodes if not isinstance(node, Output)]
         rows = list(self._rows())
         listed = table(("#", "op", "operands", "shape", "dtype", "bytes", "where"), rows)
-        if len(shown) > DRAWN or max(len(node.parents) for node in shown) > WIDE:
+        if len(self.numbers) > DRAWN or max(len(node.parents) for node in self.numbers) > WIDE:
             return listed
         nodes, edges = [], []
-        for node in shown:
+        for node, number in self.numbers.items():
             row = self._row(node)
             leaf = isinstance(node, Leaf)
-            nodes.append((node.number, _name(node) if leaf else f"{row[1]} #{node.number}", row[3], leaf))
-            edges += [(_source(parent)[0].number, node.number) for parent in node.parents if parent is not None]
+            nodes.append((number, self._name(node) if leaf else f"{row[1]} #{number}", row[3], leaf))
+            edges += [(self.numbers[_source(parent)[0]], number) for parent in node.parents if parent is not None]
         return f"<div>{graph(nodes, edges)}</div><details><summary>{len(self)} ops</summary>{listed}</details>"
 
     def to_dot(self) -> str:
         """The graph for Graphviz: ops as ellipses, leaves as boxes, an arrow from each operand to its op."""
         lines = ["digraph tape {", "  rankdir=BT;", '  node [fontname="monospace", fontsize=10];']
-        for node in self.nodes:
-            if isinstance(node, Output):
-                continue
+        for node, number in self.numbers.items():
             leaf = node.primitive is None
             text = (
-                _name(node).replace("\\", "\\\\").replace('"', '\\"') if leaf else f"{_op(node)} #{node.number}"
+                self._name(node).replace("\\", "\\\\").replace('"', '\\"') if leaf else f"{_op(node)} #{number}"
             ) + f"\\n{self._row(node)[3]}"
             shape = 'box, style=filled, fillcolor="#e8f0fe"' if leaf else "ellipse"
-            lines.append(f'  n{node.number} [shape={shape}, label="{text}"];')
+            lines.append(f'  n{number} [shape={shape}, label="{text}"];')
             for parent in node.parents:
                 if parent is not None:
                     source, part = _source(parent)
                     label = f' [label="{part}"]' if part is not None else ""
-                    lines.append(f"  n{source.number} -> n{node.number}{label};")
+                    lines.append(f"  n{self.numbers[source]} -> n{number}{label};")
         return "\n".join([*lines, "}"])
 
 
@@ -166,23 +181,6 @@ def _op(node: Node) -> str:
     if isinstance(node, Alias):
         return "variable"
     return node.primitive.name if node.primitive is not None else "leaf"
-
-
-def _operands(node: Node) -> str:
-    words = []
-    for parent, value in zip(node.parents, node.args, strict=True):
-        if parent is not None:
-            source, part = _source(parent)
-            words.append(f"#{source.number}" + ("" if part is None else f"[{part}]"))
-        elif is_array(value):
-            words.append(f"{value.dtype}{list(value.shape)}")
-        elif value is not None:
-            words.append(repr(value) if len(repr(value)) < 30 else type(value).__name__)
-    return ", ".join(words + [f"{key}={value!r}" for key, value in node.params.items() if value is not None])
-
-
-def _name(node: Node) -> str:
-    return node.name or f"leaf #{node.number}" if isinstance(node, Leaf) else ""
 
 
 def _place(node: Node) -> str:
