@@ -1,5 +1,5 @@
-"""Runs the tutorial's notebooks, which the build has made, each alone in an empty folder: `python docs/run_notebooks.py`,
-or with the beginnings of the names of some, `01 05`."""
+"""Runs the notebooks of the tutorial, which the build has made, each alone in an empty folder:
+`python docs/run_notebooks.py`, or with the beginnings of the names of some, `01 05`."""
 
 from __future__ import annotations
 
