@@ -124,7 +124,7 @@ figure, axes = plt.subplots(figsize=(8, 4.8), layout="constrained")
 for i, (name, layer) in enumerate(layers.items()):
     for state, norms in reach(layer, data).items():
         each = f"{name}: {state}" if "LSTM" in name else name
-        style = "--" if name.startswith("RNN") else ":" if state == "h" else "-"
+        style = "--" if name.startswith("RNN") else ":" if each.endswith(": h") else "-"
         axes.semilogy(norms / norms[0], style, color=f"C{i}", label=each)
     print(f"{name:24} a hundredth is left after {memory(layer, data):3} steps")
 axes.set(xlabel="steps back", ylabel="share of the gradient", ylim=(1e-8, 1e3))
