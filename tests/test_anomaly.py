@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
 
-from tinygrad_rnn import AnomalyError, Parameter, Tensor, compiled, detect_anomaly, grad, ops
+from tinygrad_rnn import AnomalyError, Parameter, Tensor, compiled, detect_anomaly, grad, no_grad, ops
 from tinygrad_rnn.models import LSTM
 
 
@@ -169,7 +170,7 @@ def test_a_gradient_that_fails_on_data_names_the_data_too() -> None:
     assert "pow produced NaN in the gradient of its argument 1" in text
 
 
-@pytest.mark.parametrize("beginning", [np.full((2, 3), -np.inf), np.where(X > 3, -np.inf, X)])
+@pytest.mark.parametrize("beginning", [np.full((2, 3), -np.inf), np.where(X > 3, -np.inf, 0.0)])
 def test_an_infinity_that_was_given_is_none_and_a_nan_that_is_made_of_it_is(beginning: np.ndarray) -> None:
     x = Parameter(X, name="x")
     with detect_anomaly():
@@ -181,6 +182,19 @@ def test_an_infinity_that_was_given_is_none_and_a_nan_that_is_made_of_it_is(begi
     text = message(lambda: (Tensor(beginning) + x) * 0.0)
     assert text.startswith("argument 'x' of mul holds Inf already, first at")
     assert message(lambda: ops.exp(x * 1e3)).startswith("exp produced Inf")
+
+
+@pytest.mark.parametrize("recorded", [True, False])
+def test_an_infinity_among_data_or_weights_is_told(recorded: bool) -> None:
+    data = np.where(X == 4, np.inf, X)
+    for work in (lambda: Tensor(data) * Parameter(X), lambda: X * Parameter(data)):
+        with nullcontext() if recorded else no_grad():
+            assert "of mul holds Inf already, first at [1, 1]" in message(work)
+
+
+def test_a_nan_behind_an_infinity_that_was_given_is_told_wherever_it_stands() -> None:
+    mask = np.array([[-np.inf, 0.0], [-np.inf, -np.inf]])
+    assert "NaN" in message(lambda: ops.unstack(Tensor(mask) * np.array([[1.0, 1.0], [0.0, 1.0]])))
 
 
 # --- Changed in place ------------------------------------------------------------------------------------------

@@ -28,8 +28,9 @@ def detect_anomaly() -> AbstractContextManager[None]:
     argument, what it is (a Parameter by its name), and the index of its first such entry. An array that the tape still
     needs and that was changed in place since is found too. Slow: for debugging.
 
-    An infinity that was given to an op as a number, or in an array that no gradient goes through (a mask's -inf, a
-    running maximum's beginning), is none, and neither is what ops make of it, until one makes NaN of it.
+    An infinity that was given on purpose is none, and neither is what ops make of it, until one makes NaN of it: as a
+    number, or in an array that no gradient goes through and that holds one other number at most (a mask of 0 and -inf,
+    a running maximum's beginning). One among data is told.
 
     Run the forward pass inside it as well: only then are lines and checksums known to the backward pass."""
     return watching(_Detector())
@@ -58,13 +59,16 @@ class _Detector(Watcher):
             self.sums[node] = _checksums(node)
 
     def _is_given(self, args: Any, parents: Any) -> bool:
-        """Whether an op was given an infinity on purpose."""
+        """Whether an op was given an infinity on purpose, and none that was not."""
+        found = False
         for value, parent in zip(args, parents, strict=True):
             if isinstance(value, float) and math.isinf(value):
-                return True
-            if is_array(value) and (parent is None or id(value) in self.given) and _not_finite(value):
-                return True
-        return False
+                found = True
+            elif is_array(value) and _not_finite(value):
+                if id(value) not in self.given and (parent is not None or not _is_a_mask(value)):
+                    return False
+                found = True
+        return found
 
     def begin(self, seed: Any) -> None:
         bad = _not_finite(seed)
@@ -129,15 +133,24 @@ def _op_of(node: Node) -> str:
     return node.primitive.name if node.primitive else "an op"
 
 
+def _is_a_mask(value: Any) -> bool:
+    """Whether an array holds infinities and one other number at most."""
+    others = value[xp(value).isfinite(value)]
+    return len(others) == 0 or bool((others == others[0]).all())
+
+
 def _not_finite(value: Any) -> str:
     """ "NaN", "Inf" or nothing."""
+    found = ""
     for part in value if isinstance(value, tuple | list) else (value,):
         numbers = _array_in(part)
         if numbers is None:  # a result that nothing used
             continue
         if numbers.dtype.kind == "f" and not bool(xp(numbers).isfinite(numbers).all()):
-            return "NaN" if bool(xp(numbers).isnan(numbers).any()) else "Inf"
-    return ""
+            if bool(xp(numbers).isnan(numbers).any()):
+                return "NaN"
+            found = "Inf"
+    return found
 
 
 def _array_in(part: Any) -> Any:

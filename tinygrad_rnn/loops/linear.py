@@ -67,13 +67,19 @@ def _sum_of(e: Equation, parts: Sequence[Sums]) -> Sums:
     moving = [a for a, part in zip(e.reads, parts, strict=True) if part != _ALONE]
     if not moving:
         return _ALONE
-    if any(part is None for part in parts) or any(a.shape != e.outs[0].shape for a in moving):
-        return None  # an entry that goes to another place is none of this kind
+    if any(part is None for part in parts) or not is_linear_in(e, moving):
+        return None
+    return _ALONE.union(*(part for part in parts if part is not None))
+
+
+def is_linear_in(e: Equation, moving: Sequence[Var]) -> bool:
+    """Whether the result of an op is a sum of multiples of these of its arguments, entry by entry."""
+    if any(a.shape != e.outs[0].shape for a in moving):
+        return False  # an entry that goes to another place is none of this kind
     once = len(moving) == 1
-    linear = (
+    return (
         e.primitive in (ops.add, ops.sub, ops.neg)
         or (e.primitive is ops.mul and once)
         or (e.primitive is ops.div and once and moving[0] is e.args[0])
         or (e.primitive is ops.where and e.args[0] not in moving)
     )
-    return _ALONE.union(*(part for part in parts if part is not None)) if linear else None

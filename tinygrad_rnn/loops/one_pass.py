@@ -23,6 +23,7 @@ from tinygrad_rnn.backend import Array, xp
 from tinygrad_rnn.loops.emitting import Emitted
 from tinygrad_rnn.loops.kernels import copy
 from tinygrad_rnn.loops.layout import Env, Layout
+from tinygrad_rnn.loops.linear import is_linear_in
 from tinygrad_rnn.loops.program import Equation, Var
 
 STEPS_FROM = 512
@@ -43,16 +44,11 @@ def can_be_one_pass(equations: Sequence[Equation], carry: Sequence[Var]) -> bool
         read = [a for a in e.reads if a in moving]
         if e.primitive not in _RULES or len(e.outs) > 1 or e.outs[0].dtype.kind != "f":
             return False
-        if any(a.shape != e.outs[0].shape or a.dtype != e.outs[0].dtype for a in read):
+        if not read or e.primitive is ops.zeros_like:
+            continue
+        if any(a.dtype != e.outs[0].dtype for a in read) or not (e.primitive is copy or is_linear_in(e, read)):
             return False
-        if e.primitive is ops.mul and len(read) > 1:
-            return False
-        if e.primitive is ops.div and (len(read) > 1 or (read and e.args[0] not in read)):
-            return False
-        if e.primitive is ops.where and e.args[0] in read:
-            return False
-        if read and e.primitive is not ops.zeros_like:
-            moving.update(e.outs)
+        moving.update(e.outs)
     return True
 
 
