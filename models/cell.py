@@ -26,6 +26,7 @@ from tinygrad_rnn.models.contract import (
     reads_x,
     without_output,
 )
+from tinygrad_rnn.models.equations import equations_as_html
 from tinygrad_rnn.models.gate import SCHEMES, Gate
 from tinygrad_rnn.models.module import Module, modules_by_path, replaced, within
 from tinygrad_rnn.models.notes import write_note
@@ -262,6 +263,10 @@ class Cell(Module):
             raise TypeError(f"{type(self).__name__}: {expected}, got {len(state)}")
         new = self.advance(x, state or self.beginning(len(x)), context, noise)
         return new if len(new) > 1 else new[0]
+
+    def _repr_html_(self) -> str:
+        """In a notebook: its equations, from its recorded step, and its Parameters."""
+        return equations_as_html(self) + super()._repr_html_()
 
     def masked(self, masks: Sequence[Tensor]) -> Cell:
         """This cell, sharing its weights, with a mask on what each of its `gates_to_mask` reads: one for each, (B,R)

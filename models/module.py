@@ -195,6 +195,11 @@ def _everything(thing: Any, kinds: tuple[type, ...]) -> Iterator[tuple[str, Any]
                 waiting += reversed(parts)
 
 
+def constants_by_path(thing: Any) -> Iterator[tuple[str, Tensor]]:
+    """Every Tensor that is not trained, once, under the path to it."""
+    return ((path, value) for path, value in _everything(thing, (*_HOLDERS, Tensor)) if _is_constant(value))
+
+
 def within(thing: Any) -> Iterator[Module]:
     """Every Module in attributes, lists and dicts, `thing` too, each once."""
     return (value for value in _within(thing, _HOLDERS) if isinstance(value, Module))

@@ -53,6 +53,8 @@ __all__ = [
     "CellError",
     "CellReport",
     "ChangedInPlaceError",
+    "Derivation",
+    "DerivationError",
     "DeviceUnavailable",
     "FreedTapeError",
     "GradientError",
@@ -65,6 +67,7 @@ __all__ = [
     "check_cell",
     "compare",
     "compiled",
+    "derive",
     "detect_anomaly",
     "explain",
     "grad",
@@ -98,12 +101,18 @@ if TYPE_CHECKING:
     from tinygrad_rnn.checks.cell_report import CellReport as CellReport
     from tinygrad_rnn.checks.cell_report import check_cell as check_cell
     from tinygrad_rnn.comparison.comparing import compare as compare
+    from tinygrad_rnn.derivation.both_steps import DerivationError as DerivationError
+    from tinygrad_rnn.derivation.deriving import Derivation as Derivation
+    from tinygrad_rnn.derivation.deriving import derive as derive
 
 _LATE = {
     "CellError": "checks.cell_report",
     "CellReport": "checks.cell_report",
+    "Derivation": "derivation.deriving",
+    "DerivationError": "derivation.both_steps",
     "check_cell": "checks.cell_report",
     "compare": "comparison.comparing",
+    "derive": "derivation.deriving",
 }
 """Names whose modules are imported when they are first asked for: the engine does without models and tasks."""
 _ROOMS = ("baselines", "data", "loops", "metrics", "models", "optim", "tasks", "training")

@@ -12,9 +12,10 @@ from tinygrad_rnn.checks.derivatives import gradient_along
 from tinygrad_rnn.checks.differences import KinkError, compare_with_differences
 from tinygrad_rnn.checks.rows import Remark
 from tinygrad_rnn.checks.stops import Held, LinesOfStops
-from tinygrad_rnn.checks.subject import BATCH, Subject, as_read, name_in_cell, noise_of, told
+from tinygrad_rnn.checks.subject import BATCH, Subject, name_in_cell, noise_of, told
 from tinygrad_rnn.loops.placeholders import CannotRecord
 from tinygrad_rnn.loops.recorder import record_step
+from tinygrad_rnn.models.contexts import as_read
 from tinygrad_rnn.models.recurrent import Recurrent
 from tinygrad_rnn.surroundings import recording
 from tinygrad_rnn.tape import Box

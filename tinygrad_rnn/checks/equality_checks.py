@@ -14,8 +14,6 @@ from tinygrad_rnn.checks.subject import (
     BATCH,
     STEPS,
     Subject,
-    as_read,
-    context_of,
     name_in_cell,
     reasons_noted,
     told,
@@ -23,6 +21,7 @@ from tinygrad_rnn.checks.subject import (
 from tinygrad_rnn.loops import compiled
 from tinygrad_rnn.models import checkpoint
 from tinygrad_rnn.models.cell import Cell
+from tinygrad_rnn.models.contexts import as_read, context_of
 from tinygrad_rnn.models.recurrent import Recurrent
 from tinygrad_rnn.tensor import Tensor
 from tinygrad_rnn.transforms import grad

@@ -8,10 +8,11 @@ import numpy as np
 
 import tinygrad_rnn.ops as ops
 from tinygrad_rnn.checks.rows import Remark
-from tinygrad_rnn.checks.subject import BATCH, Subject, as_read, noise_of, told
+from tinygrad_rnn.checks.subject import BATCH, Subject, noise_of, told
 from tinygrad_rnn.loops.placeholders import CannotRecord
 from tinygrad_rnn.loops.program import Equation, Program
 from tinygrad_rnn.loops.recorder import record_step
+from tinygrad_rnn.models.contexts import as_read
 from tinygrad_rnn.ops.products import _einsum
 from tinygrad_rnn.tensor import Tensor
 

@@ -15,10 +15,11 @@ from tinygrad_rnn.checks.rows import unchanged
 from tinygrad_rnn.loops.scanning import reasons
 from tinygrad_rnn.loops.trees import flat
 from tinygrad_rnn.models.cell import Cell
+from tinygrad_rnn.models.contexts import as_read, context_of
 from tinygrad_rnn.models.contract import checked_rows
 from tinygrad_rnn.models.recurrent import Recurrent
 from tinygrad_rnn.surroundings import no_grad
-from tinygrad_rnn.tensor import Tensor, as_tensor
+from tinygrad_rnn.tensor import Tensor
 from tinygrad_rnn.transforms import grad
 
 STEPS, BATCH = 4, 3
@@ -166,38 +167,12 @@ class Subject:
         return {name: g.numpy() for name, g in zip(named, found, strict=True)}
 
 
-def context_of(cell: Cell, batch: int, rng: np.random.Generator) -> list[Any]:
-    """What a step of the cell reads beside x and the states, drawn for so many rows. Raises TypeError where the cell
-    does not tell."""
-    if not cell.needs_context and not cell.context_shapes:
-        return []
-    if not cell.context_shapes:
-        told = "context_shapes must have the shape of a row of each Tensor of the context that its step reads"
-        raise TypeError(f"{type(cell).__name__}.{told}, got {cell.context_shapes!r}")
-    return [_drawn(rng, batch, each) for each in cell.context_shapes]
-
-
 def noise_of(cell: Cell, batch: int, rng: np.random.Generator) -> Any:
     """Noise for one step of so many rows, as a step reads it; None where it reads none."""
     if not cell.reads_noise:
         return None
     shapes = checked_rows(cell, "noise_shapes", cell.noise_shapes)
     return as_read([np.asarray(cell.draw_noise(rng, (1, batch, *shape)))[0] for shape in shapes])
-
-
-def _drawn(rng: np.random.Generator, batch: int, told: Any) -> Any:
-    shape, dtype = told if len(told) == 2 and isinstance(told[0], tuple) else (told, np.float64)
-    drawn = rng.standard_normal((batch, *shape))
-    if np.dtype(dtype).kind != "b":
-        return drawn if np.dtype(dtype).kind == "f" else (abs(drawn) < 1).astype(dtype)
-    drawn.reshape(batch, -1)[:, :1] = 1  # of a mask at least one entry holds
-    return drawn > 0
-
-
-def as_read(context: list[Any]) -> Any:
-    """The context as a step reads it: None, a Tensor, or a tuple of them."""
-    parts = tuple(map(as_tensor, context))
-    return None if not parts else parts[0] if len(parts) == 1 else parts
 
 
 def _weighed(results: list[Tensor]) -> Tensor:

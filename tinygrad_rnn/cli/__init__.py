@@ -3,6 +3,7 @@
 from tinygrad_rnn.cli import (
     check_command,
     compare_command,
+    derive_command,
     evaluate_command,
     generate_command,
     inspect_command,
@@ -15,6 +16,7 @@ from tinygrad_rnn.cli.group import main as main
 for _command in (
     check_command.check_command,
     compare_command.compare_command,
+    derive_command.derive_command,
     evaluate_command.evaluate_command,
     generate_command.generate_command,
     inspect_command.inspect_command,

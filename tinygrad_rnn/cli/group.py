@@ -16,6 +16,7 @@ from tinygrad_rnn.backend import DeviceUnavailable
 from tinygrad_rnn.checks.cell_report import CellError
 from tinygrad_rnn.cli.saying import TYPED, command_with
 from tinygrad_rnn.data.messages import TextError, printable
+from tinygrad_rnn.derivation.both_steps import DerivationError
 from tinygrad_rnn.models.checkpoint import CheckpointError
 from tinygrad_rnn.training.examples import TaskError
 from tinygrad_rnn.training.options import OptionError
@@ -43,7 +44,7 @@ def _in_one_sentence(error: Exception) -> Exception:
         return click.ClickException(f"{error}; the command that runs it: {command_with(error.kind, error.name)}")
     if isinstance(error, OptionError):
         return click.UsageError(str(error))
-    if isinstance(error, TextError | CheckpointError | DeviceUnavailable | CellError | TaskError):
+    if isinstance(error, TextError | CheckpointError | DeviceUnavailable | CellError | DerivationError | TaskError):
         return click.ClickException(str(error))
     if found := blame(error):
         return click.ClickException(f"the {found[0]} failed: {found[1]}")

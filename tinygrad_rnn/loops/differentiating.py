@@ -31,7 +31,8 @@ class Backward:
     g_xs: list[Var | None]
     g_captured: list[Var | None]
     gradients: dict[Var, Var]
-    """The values of the forward step by their gradients."""
+    """The values of the forward step by their gradients; of several that have the same, a sum and its parts, the one
+    that was made last."""
 
 
 def differentiate(
@@ -71,7 +72,7 @@ def differentiate(
         g_states=[found(v) for v in program.states],
         g_xs=[found(v) if v in wanted else None for v in program.xs],
         g_captured=[found(v) if v in wanted else None for v in program.captured],
-        gradients={same.get(g.var, g.var): v for v, g in grads.items() if isinstance(g, Placeholder)},
+        gradients={same.get(g.var, g.var): v for v, g in reversed(grads.items()) if isinstance(g, Placeholder)},
     )
 
 

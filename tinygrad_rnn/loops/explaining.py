@@ -23,7 +23,10 @@ from tinygrad_rnn.loops.scanning import Heard, listener
 from tinygrad_rnn.loops.segments import BLOCK_BYTES
 from tinygrad_rnn.loops.totals import Term
 from tinygrad_rnn.loops.value_names import Names, called, identifiers, name_compiled, named_recording
-from tinygrad_rnn.ops.indexing import Slot, _getitem
+from tinygrad_rnn.loops.written.latex import LaTeX
+from tinygrad_rnn.loops.written.notation import index_text
+from tinygrad_rnn.loops.written.shown import step_lines
+from tinygrad_rnn.ops.indexing import _getitem
 
 _WIDTH = 100
 
@@ -37,12 +40,13 @@ def explain(function: Callable[..., Any], *args: Any, form: str | None = None, *
         explain(layer, xs)                  # a layer, or a whole model
         explain(scan, step, state, xs)      # a step of your own
         explain(layer, xs, form="entries")  # the loops of machine code, entry by entry, as a textbook has them
+        explain(layer, xs, form="latex")    # the step alone, as equations for TeX
 
     Values have the names that the step gives them; dx is the gradient of x, [i f o] a stack of three values, and those
     that have no name in the step are t1, t2, ... Raises ValueError where `function` scans nothing, and for another
     `form`."""
-    if form not in (None, "entries"):
-        raise ValueError(f'explain: form must be "entries" or None, got {form!r}')
+    if form not in (None, "entries", "latex"):
+        raise ValueError(f'explain: form must be "entries", "latex" or None, got {form!r}')
     heard: Heard = []
     token = listener.set(heard)
     try:
@@ -61,6 +65,10 @@ def explain(function: Callable[..., Any], *args: Any, form: str | None = None, *
             continue
         if program.key not in told:
             told.add(program.key)
+            if form == "latex":
+                lines, symbols = step_lines(program, names)
+                print(f"\\[\n{LaTeX(symbols).equations(lines)}\n\\]")
+                continue
             print(_Explanation(program, names, form == "entries").text())
 
 
@@ -201,7 +209,7 @@ class _Explanation:
         if e.primitive is ops.neg:
             return f"-{args[0]}"
         if e.primitive is _getitem:
-            return f"{args[0]}[{_index(e.args[1], args[2:])}]"
+            return f"{args[0]}[{index_text(e.args[1], args[2:])}]"
         if e.primitive is ops.swapaxes and len(e.reads[0].shape) == 2:
             return f"{args[0]}ᵀ"
         if e.primitive is contracted:
@@ -225,18 +233,6 @@ def _both_loops(program: Program, engine: Engine) -> tuple[Loop, BackwardLoop]:
     if compiled.backward is None:
         raise RuntimeError("explain needs a program with its backward loop")
     return compiled.forward, compiled.backward
-
-
-def _index(index: Any, arrays: list[str]) -> str:
-    def one(part: Any) -> str:
-        if isinstance(part, Slot):
-            return arrays[part.number]
-        if not isinstance(part, slice):
-            return "..." if part is Ellipsis else repr(part)
-        ends = ["" if end is None else str(end) for end in (part.start, part.stop)]
-        return ":".join(ends) + ("" if part.step is None else f":{part.step}")
-
-    return ", ".join(map(one, index if isinstance(index, tuple) else (index,)))
 
 
 def _rule(title: str) -> str:

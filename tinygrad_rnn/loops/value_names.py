@@ -24,7 +24,7 @@ from tinygrad_rnn.loops.kernels import KERNELS
 from tinygrad_rnn.loops.local_names import watched_locals
 from tinygrad_rnn.loops.placeholders import Placeholder
 from tinygrad_rnn.loops.program import Program, Var
-from tinygrad_rnn.loops.recorder import record_step
+from tinygrad_rnn.loops.recorder import Recorder, record_step
 from tinygrad_rnn.loops.trees import flat
 from tinygrad_rnn.loops.unrolling import Step
 
@@ -44,9 +44,9 @@ def is_made_up(name: str) -> bool:
 # --- As recorded -----------------------------------------------------------------------------------------------
 
 
-def named_recording(step: Step, state: Any, xs: Any) -> tuple[Program, Names]:
+def named_recording(step: Step, state: Any, xs: Any, recorder: Recorder | None = None) -> tuple[Program, Names]:
     """The recorded step, and what its values are called, each by a name of its own: first of all as in the functions
-    of the step. Raises CannotRecord."""
+    of the step. `recorder` takes it down, where that is to be another one. Raises CannotRecord."""
     names: Names = {}
     taken: set[str] = set()
 
@@ -63,7 +63,7 @@ def named_recording(step: Step, state: Any, xs: Any) -> tuple[Program, Names]:
                 call(leaf.var, name if len(leaves) == 1 else f"{name}{i}")
 
     with watched_locals(see):
-        program, _, _ = record_step(step, state, xs)
+        program, _, _ = record_step(step, state, xs, recorder)
     for var, operand in zip(program.captured, program.operands, strict=True):
         call(var, _weight_name(operand))
     for vars_, name in ((program.states, "s"), (program.xs, "x")):

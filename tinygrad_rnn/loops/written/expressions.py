@@ -1,0 +1,186 @@
+"""Equations in single assignment become few lines: what is read once is written into the line that reads it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import tinygrad_rnn.ops as ops
+from tinygrad_rnn.loops.program import Equation, Var
+from tinygrad_rnn.tape import Primitive
+
+Value = Any
+"""A Var, which is called by its name, a `Call`, or a number or another option."""
+
+
+@dataclass(frozen=True, eq=False)
+class Call:
+    """What a value is made by: an op and what it is given."""
+
+    primitive: Primitive[Any]
+    args: tuple[Value, ...]
+    params: dict[str, Any]
+    shape: tuple[int, ...]
+
+    @property
+    def values(self) -> Iterator[Value]:
+        """The Vars and Calls among its arguments."""
+        return (a for a in self.args if isinstance(a, Var | Call))
+
+
+@dataclass(frozen=True, eq=False)
+class Line:
+    """A value, or several that one op makes, and what makes them; `made` is a Var where a value has two names."""
+
+    outs: tuple[Var, ...]
+    made: Value
+
+
+def lines_of(equations: Iterable[Equation], apart: Callable[[Var], bool], made: dict[Var, Value]) -> list[Line]:
+    """A line for each value that stands `apart`; the others are written into what reads them. `made` holds what is to
+    be written in the place of values of earlier equations, and gets that of these."""
+    lines = []
+    for e in equations:
+        args = tuple(made.get(a, a) if isinstance(a, Var) else a for a in e.args)
+        call = Call(e.primitive, args, e.params, e.outs[0].shape)
+        if len(e.outs) > 1 or apart(e.outs[0]):
+            lines.append(Line(e.outs, call))
+        else:
+            made[e.outs[0]] = call
+    return lines
+
+
+def leaves(value: Value) -> Iterator[Var]:
+    """The Vars that it is made of, as often as they occur."""
+    waiting = [value]
+    while waiting:
+        found = waiting.pop()
+        if isinstance(found, Var):
+            yield found
+        elif isinstance(found, Call):
+            waiting += found.values
+
+
+def substituted(value: Value, others: dict[Var, Value]) -> Value:
+    """The value with others in the place of some Vars."""
+    if isinstance(value, Var):
+        return others.get(value, value)
+    if not isinstance(value, Call) or others.keys().isdisjoint(leaves(value)):
+        return value
+    return replace(value, args=tuple(substituted(a, others) for a in value.args))
+
+
+def uses(equations: Iterable[Equation]) -> Counter[Var]:
+    """How often each value is read."""
+    return Counter(a for e in equations for a in e.reads)
+
+
+def needed(equations: Sequence[Equation], wanted: Iterable[Var]) -> list[Equation]:
+    """The equations without those of which nothing that is wanted is made."""
+    live, found = set(wanted), []
+    for e in reversed(equations):
+        if not live.isdisjoint(e.outs):
+            live.update(e.reads)
+            found.append(e)
+    return found[::-1]
+
+
+# --- As one would write it -------------------------------------------------------------------------------------
+
+Term = tuple[bool, Value]
+"""A part of a sum, and whether it is taken away."""
+
+
+def terms(value: Value) -> list[Term]:
+    """The parts of a sum, in their order; a value that is none is its only part. What several of them begin with is
+    written once: g a - g b is g (a - b)."""
+    return _factored(_terms(value))
+
+
+def _terms(value: Value) -> list[Term]:
+    if isinstance(value, Call):
+        if value.primitive is ops.add:
+            return [*_terms(value.args[0]), *_terms(value.args[1])]
+        if value.primitive is ops.sub:
+            return [*_terms(value.args[0]), *((not minus, each) for minus, each in _terms(value.args[1]))]
+        if value.primitive is ops.neg:
+            return [(not minus, each) for minus, each in _terms(value.args[0])]
+        if value.primitive is ops.mul:  # -a b is -(a b)
+            minus, parts = _signed_factors(value)
+            if minus:
+                return [(True, _product(parts, value.shape))]
+        if value.primitive is ops.matmul:
+            signed = [_signed(a) for a in value.args]
+            if any(minus for minus, _ in signed):
+                whole = replace(value, args=tuple(a for _, a in signed))
+                return [(signed[0][0] ^ signed[1][0], whole)]
+    return [(False, value)]
+
+
+def factors(value: Value) -> list[Value]:
+    """The factors of a product entry by entry; a value that is none is its only factor."""
+    if isinstance(value, Call):
+        if value.primitive is ops.mul:
+            return [each for a in value.args for each in factors(a)]
+        if value.primitive in (ops.add, ops.sub):
+            ((minus, whole), *others) = terms(value)
+            if not minus and not others:
+                return factors(whole)
+    return [value]
+
+
+def _signed_factors(value: Value) -> tuple[bool, list[Value]]:
+    minus, found = False, []
+    for each in factors(value):
+        if isinstance(each, Call) and each.primitive is ops.neg and len(_terms(each)) == 1:
+            ((sign, inner),) = _terms(each)
+            minus ^= sign
+            found += factors(inner)
+        else:
+            found.append(each)
+    return minus, found
+
+
+def _signed(value: Value) -> Term:
+    """A value that is one term as that; a sum as it is."""
+    found = _terms(value) if isinstance(value, Call) and value.primitive is ops.neg else []
+    return found[0] if len(found) == 1 else (False, value)
+
+
+def _product(parts: Sequence[Value], shape: tuple[int, ...]) -> Value:
+    product = parts[0]
+    for each in parts[1:]:
+        product = Call(ops.mul, (product, each), {}, shape)
+    return product
+
+
+def _sum(parts: Sequence[Term], shape: tuple[int, ...]) -> Value:
+    minus, total = parts[0]
+    if minus:
+        total = Call(ops.neg, (total,), {}, shape)
+    for minus, each in parts[1:]:
+        total = Call(ops.sub if minus else ops.add, (total, each), {}, shape)
+    return total
+
+
+def _factored(parts: list[Term]) -> list[Term]:
+    """Products that begin with the same Var, as one product by a sum."""
+    groups: dict[Any, list[Term]] = {}
+    for i, (minus, value) in enumerate(parts):
+        found = factors(value)
+        key = (found[0], value.shape) if len(found) > 1 and isinstance(found[0], Var) else i
+        groups.setdefault(key, []).append((minus, value))
+    result: list[Term] = []
+    for key, group in groups.items():
+        if len(group) == 1:
+            result += group
+            continue
+        first, shape = key
+        rest = [(minus, _product(factors(value)[1:], shape)) for minus, value in group]
+        rest.sort(key=lambda term: term[0])  # what is taken away comes last
+        minus = rest[0][0]
+        rest = [(sign ^ minus, value) for sign, value in rest]
+        result.append((minus, Call(ops.mul, (first, _sum(rest, shape)), {}, shape)))
+    return sorted(result, key=lambda term: term[0]) if result[0][0] else result

@@ -1,0 +1,126 @@
+"""What the notations of mathematics have in common: how numbers lie is left out (new axes, reshaping, broadcasting),
+and so is along which axis something is summed, as in print."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+import tinygrad_rnn.ops as ops
+from tinygrad_rnn.loops.program import Var
+from tinygrad_rnn.loops.written.expressions import Call, Line
+from tinygrad_rnn.loops.written.notation import ALONE, PRODUCT, SUM, TERM, Notation, Piece, index_text
+from tinygrad_rnn.ops.indexing import Slot
+from tinygrad_rnn.tape import Primitive
+
+_LYING = {"broadcast_to", "alias", "detached", "expand_dims", "squeeze", "reshape", "straight_through", "moveaxis"}
+_SHAPED = {"axis", "keepdims", "shape"}
+"""Options of how numbers lie."""
+SIGNS = {"==": "=", "!=": "≠", "<=": "≤", ">=": "≥"}
+"""Comparisons in print, by Python's signs."""
+
+
+class Mathematics(Notation):
+    """Expressions as print has them."""
+
+    @abstractmethod
+    def function(self, name: str, given: Sequence[str]) -> str:
+        """A function of what it is given."""
+
+    @abstractmethod
+    def total(self, text: str, over: str) -> str:
+        """The sum over something, or over whatever is clear."""
+
+    @abstractmethod
+    def entry(self, text: str, index: str) -> str:
+        """A part of a value."""
+
+    @abstractmethod
+    def choice(self, condition: str, yes: str, no: str) -> Piece:
+        """One or the other."""
+
+    @abstractmethod
+    def root(self, text: str, piece: Piece) -> Piece:
+        """The square root."""
+
+    @abstractmethod
+    def magnitude(self, text: str) -> str:
+        """The absolute value."""
+
+    @abstractmethod
+    def equations(self, lines: Sequence[Line], over: str = "") -> str:
+        """All lines, their signs of equality below each other; what they make is summed over something, where that is
+        told, and over the rows with it."""
+
+    def right(self, line: Line, over: str) -> str:
+        """What a line makes, summed where that is told."""
+        made = line.made
+        if not over or not isinstance(made, Var | Call):
+            return self.written(made, SUM)
+        if isinstance(made, Call) and made.primitive is ops.sum_to:
+            made = made.args[0]
+        return self.total(self.written(made, PRODUCT), over)
+
+    def number(self, value: Any) -> str:
+        if isinstance(value, float) and value.is_integer() and abs(value) < 1e6:
+            return str(int(value))
+        return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+    def call(self, primitive: Primitive[Any], given: dict[str, Any], value: Call) -> Piece:
+        name = primitive.name
+        if changes_no_number(primitive, value.args):
+            return self.piece(value.args[0])
+        if name == "astype":
+            return self.function("trunc", [given["x"]]), ALONE
+        if name in ("sum_to", "sum"):
+            return self.total(self.written(value.args[0], PRODUCT), ""), TERM
+        if name == "einsum":
+            return self._summed_products(value)
+        if name == "where":
+            return self.choice(given["condition"], *(self.written(a, SUM) for a in value.args[1:]))
+        if name == "sqrt":
+            return self.root(given["x"], self.piece(value.args[0]))
+        if name == "abs":
+            return self.magnitude(given["x"]), ALONE
+        if name == "getitem":
+            return self.entry(self.written(value.args[0], ALONE), index_text(given["index"], given["arrays"])), ALONE
+        parts = [
+            text
+            for key, a in given.items()
+            for text in (a if isinstance(a, list) else [] if a is None or key in _SHAPED else [self._option(a)])
+        ]
+        return self.function(name, parts), ALONE
+
+    def _option(self, value: Any) -> str:
+        """An argument: written out already, or an option."""
+        if isinstance(value, tuple) and any(isinstance(part, slice | Slot | type(...)) for part in value):
+            return index_text(value, [])
+        return value if isinstance(value, str) else self.number(value)
+
+    def _summed_products(self, value: Call) -> Piece:
+        """An einsum, without the letter of the rows where every operand has it first."""
+        subscripts, *operands = value.args
+        inputs, result = subscripts.split("->")
+        axes = [*inputs.split(","), result]
+        if all(each[:1] == result[:1] for each in axes) and result:
+            axes = [each[1:] for each in axes]
+        parts = [
+            self.entry(self.written(a, ALONE), ",".join(letters)) if letters else self.written(a, PRODUCT)
+            for a, letters in zip(operands, axes[:-1], strict=True)
+        ]
+        over = sorted({letter for each in axes[:-1] for letter in each} - set(axes[-1]))
+        product = self.matrix_product(parts)
+        return (self.total(product, ",".join(over)), TERM) if over else (product, PRODUCT)
+
+
+def changes_no_number(primitive: Primitive[Any], args: Sequence[Any]) -> bool:
+    """Whether an op changes how numbers lie, or what a gradient does, and not the numbers."""
+    if primitive.name == "astype":
+        return np.dtype(args[1]).kind not in "iu"
+    if primitive.name in ("getitem", "scatter"):
+        index = args[1] if isinstance(args[1], tuple) else (args[1],)
+        return all(part is None or part is Ellipsis or part == slice(None) for part in index)
+    return primitive.name in _LYING

@@ -1,0 +1,217 @@
+"""Expressions in some notation: what they have in common is how tightly each part holds together, and so where brackets
+stand; how a part is spelled, a notation says."""
+
+from __future__ import annotations
+
+import inspect
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any
+
+import tinygrad_rnn.ops as ops
+from tinygrad_rnn.loops.program import Var
+from tinygrad_rnn.loops.written.expressions import Call, Value, factors, terms
+from tinygrad_rnn.loops.written.symbols import Symbol, Symbols
+from tinygrad_rnn.ops.indexing import Slot
+from tinygrad_rnn.tape import Primitive
+
+COMPARED, SUM, TERM, PRODUCT, SIGNED, POWER, ALONE = range(7)
+"""How tightly what is written holds together: a comparison, a sum, a product entry by entry, one of matrices, a number
+with a sign, a power, and what is one thing."""
+
+
+class Spelled(str):
+    """What an op is given, written out; other strings are options."""
+
+    __slots__ = ()
+
+
+Piece = tuple[str, int]
+"""What is written, and how tightly it holds together."""
+
+COMPARISONS: dict[str, str] = {
+    "equal": "==", "not_equal": "!=", "less": "<", "less_equal": "<=", "greater": ">", "greater_equal": ">=",
+}  # fmt: skip
+"""By the names of ops."""
+
+
+class Notation(ABC):
+    """How the parts of an expression are spelled. What a method is given is spelled already, in brackets where it has
+    to be."""
+
+    def __init__(self, symbols: Symbols) -> None:
+        self.symbols = symbols
+
+    # --- What a notation says ---
+
+    @abstractmethod
+    def name(self, symbol: Symbol) -> str:
+        """A value by its name."""
+
+    @abstractmethod
+    def number(self, value: Any) -> str:
+        """A number or another option."""
+
+    @abstractmethod
+    def bracketed(self, text: str) -> str:
+        """In brackets."""
+
+    @abstractmethod
+    def signed(self, parts: Sequence[tuple[bool, str]]) -> str:
+        """A sum of parts, of which some are taken away."""
+
+    @abstractmethod
+    def product(self, parts: Sequence[str]) -> str:
+        """Entry by entry."""
+
+    @abstractmethod
+    def matrix_product(self, parts: Sequence[str]) -> str:
+        """Of matrices."""
+
+    @abstractmethod
+    def quotient(self, above: Piece, below: Piece) -> Piece:
+        """One over the other."""
+
+    @abstractmethod
+    def power(self, base: Piece, exponent: Piece) -> str:
+        """One to the power of the other."""
+
+    @abstractmethod
+    def transposed(self, text: str, axes: int) -> str:
+        """A matrix with its rows as columns, or where it has more than two axes each of those that it holds."""
+
+    @abstractmethod
+    def compared(self, sign: str, left: str, right: str) -> str:
+        """A comparison; `sign` is Python's."""
+
+    @abstractmethod
+    def call(self, primitive: Primitive[Any], given: dict[str, Any], value: Call) -> Piece:
+        """Any other op, with what it is given by the names of its arguments: spelled values, and options as they are.
+        A list stands where any number of them may."""
+
+    # --- What all have in common ---
+
+    def written(self, value: Value, least: int = COMPARED) -> str:
+        """An expression, in brackets where it holds together less than that."""
+        return self.within(self.piece(value), least)
+
+    def within(self, piece: Piece, least: int) -> str:
+        """A piece, in brackets where it holds together less than that."""
+        text, tight = piece
+        return text if tight >= least else self.bracketed(text)
+
+    def piece(self, value: Value) -> Piece:
+        """An expression, and how tightly it holds together."""
+        if isinstance(value, Var):
+            return self.name(self.symbols[value]), ALONE
+        if not isinstance(value, Call):
+            return self.number(value), SIGNED if isinstance(value, int | float) and value < 0 else ALONE
+        if value.primitive in _SUMS:
+            return self._sum(value)
+        if value.primitive is ops.mul:
+            return self._product(value)
+        special = _SPECIAL.get(value.primitive)
+        if special is not None:
+            return special(self, value)
+        if value.primitive.name in COMPARISONS:
+            left, right = (self.written(a, SUM) for a in value.args)
+            return self.compared(COMPARISONS[value.primitive.name], left, right), COMPARED
+        if is_transposition(value):
+            return self.transposed(self.written(value.args[0], POWER), len(value.shape)), POWER
+        return self.call(value.primitive, self._given(value), value)
+
+    def _sum(self, value: Call) -> Piece:
+        parts = [(minus, self.written(part, TERM)) for minus, part in terms(value)]
+        if len(parts) == 1 and not parts[0][0]:
+            return self.piece(terms(value)[0][1])
+        return self.signed(parts), SIGNED if len(parts) == 1 else SUM
+
+    def _product(self, value: Call) -> Piece:
+        ((minus, whole),) = terms(value) if len(terms(value)) == 1 else ((False, value),)
+        found = factors(whole)
+        if len(found) == 2 and found[0] is found[1]:
+            text = self.power(self.piece(found[0]), ("2", ALONE)), POWER
+        elif len(found) == 1:
+            text = self.piece(found[0])
+        else:
+            numbers = [a for a in found if not isinstance(a, Var | Call)]
+            rest = [a for a in found if isinstance(a, Var | Call)]
+            text = self.product([self.written(a, PRODUCT) for a in (*numbers, *_squares(rest))]), TERM
+        return (self.signed([(True, self.within(text, TERM))]), SIGNED) if minus else text
+
+    def _square(self, value: Call) -> Piece:
+        return self.power(self.piece(value.args[0]), ("2", ALONE)), POWER
+
+    def _power(self, value: Call) -> Piece:
+        return self.power(self.piece(value.args[0]), self.piece(value.args[1])), POWER
+
+    def _quotient(self, value: Call) -> Piece:
+        return self.quotient(self.piece(value.args[0]), self.piece(value.args[1]))
+
+    def _reciprocal(self, value: Call) -> Piece:
+        return self.quotient((self.number(1), ALONE), self.piece(value.args[0]))
+
+    def _matrix_product(self, value: Call) -> Piece:
+        ((minus, whole),) = terms(value)
+        if minus:
+            return self.signed([(True, self.written(whole, TERM))]), SIGNED
+        left, right = self.written(value.args[0], PRODUCT), self.written(value.args[1], POWER)
+        return self.matrix_product([left, right]), PRODUCT
+
+    def _given(self, value: Call) -> dict[str, Any]:
+        """What the op is given, by the names that it has for it."""
+
+        def part(a: Any) -> Any:
+            return Spelled(self.written(a)) if isinstance(a, Var | Call) else a
+
+        bound = inspect.signature(value.primitive.forward).bind(*value.args, **value.params)
+        bound.apply_defaults()
+        kinds = inspect.signature(value.primitive.forward).parameters
+        several = inspect.Parameter.VAR_POSITIONAL
+        return {
+            name: list(map(part, given)) if kinds[name].kind is several else part(given)
+            for name, given in bound.arguments.items()
+        }
+
+
+def _squares(parts: Sequence[Value]) -> list[Value]:
+    """The factors, with a square for two that are one after the other and the same."""
+    found: list[Value] = []
+    for each in parts:
+        if found and found[-1] is each and isinstance(each, Var):
+            found[-1] = Call(ops.square, (each,), {}, each.shape)
+        else:
+            found.append(each)
+    return found
+
+
+_SUMS = {ops.add, ops.sub, ops.neg}
+_SPECIAL = {
+    ops.square: Notation._square,
+    ops.pow: Notation._power,
+    ops.div: Notation._quotient,
+    ops.reciprocal: Notation._reciprocal,
+    ops.matmul: Notation._matrix_product,
+}
+
+
+def is_transposition(value: Call) -> bool:
+    """Whether it gives a matrix, or several of them, with rows as columns."""
+    if value.primitive is ops.swapaxes:
+        n = len(value.shape)
+        return n >= 2 and {int(a) % n for a in value.args[1:3]} == {n - 2, n - 1}
+    return value.primitive is ops.transpose and len(value.shape) == 2 and (len(value.args) < 2 or value.args[1] is None)
+
+
+def index_text(index: Any, arrays: Sequence[str]) -> str:
+    """What stands in the brackets of x[...]."""
+
+    def one(part: Any) -> str:
+        if isinstance(part, Slot):
+            return arrays[part.number]
+        if not isinstance(part, slice):
+            return "..." if part is Ellipsis else repr(part)
+        ends = ["" if end is None else str(end) for end in (part.start, part.stop)]
+        return ":".join(ends) + ("" if part.step is None else f":{part.step}")
+
+    return ", ".join(map(one, index if isinstance(index, tuple) else (index,)))

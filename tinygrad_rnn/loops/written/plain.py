@@ -1,0 +1,75 @@
+"""Equations as plain text: i = σ(x U_i + b_i + h W_i), c' = f ⊙ c + i ⊙ g."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from tinygrad_rnn.loops.written.expressions import Line
+from tinygrad_rnn.loops.written.mathematics import SIGNS, Mathematics
+from tinygrad_rnn.loops.written.notation import ALONE, POWER, PRODUCT, TERM, Piece
+from tinygrad_rnn.loops.written.symbols import Symbol
+
+_MARKS = {"value": "", "sum": "a_", "gradient": "∂", "delta": "δ", "later": "∂⁺"}
+_FUNCTIONS = {"sigmoid": "σ", "normal_distribution": "Φ", "maximum": "max", "minimum": "min"}
+
+
+class Plain(Mathematics):
+    """For a terminal. h is a state before the step, and h' the one after it."""
+
+    def name(self, symbol: Symbol) -> str:
+        number = (f"_{symbol.version}" if symbol.name else symbol.version) if symbol.version else ""
+        of = f"_{symbol.of}" if symbol.of else ""
+        return f"{_MARKS[symbol.kind]}{symbol.name or 't'}{number}{of}{chr(39) if symbol.when == 'new' else ''}"
+
+    def bracketed(self, text: str) -> str:
+        return f"({text})"
+
+    def signed(self, parts: Sequence[tuple[bool, str]]) -> str:
+        (minus, first), *rest = parts
+        return ("−" if minus else "") + first + "".join((" − " if m else " + ") + text for m, text in rest)
+
+    def product(self, parts: Sequence[str]) -> str:
+        numbers = [text for text in parts if re.fullmatch(r"[\d.]+(e-?\d+)?", text)]
+        return " ".join([*numbers, " ⊙ ".join(parts[len(numbers) :])])
+
+    def matrix_product(self, parts: Sequence[str]) -> str:
+        return " ".join(parts)
+
+    def quotient(self, above: Piece, below: Piece) -> Piece:
+        return f"{self.within(above, PRODUCT)} / {self.within(below, POWER)}", TERM
+
+    def power(self, base: Piece, exponent: Piece) -> str:
+        raised = {"2": "²", "3": "³"}.get(exponent[0], f"^{self.within(exponent, ALONE)}")
+        return f"{self.within(base, ALONE)}{raised}"
+
+    def transposed(self, text: str, axes: int) -> str:
+        return f"{text}ᵀ"
+
+    def compared(self, sign: str, left: str, right: str) -> str:
+        return f"{left} {SIGNS.get(sign, sign)} {right}"
+
+    def function(self, name: str, given: Sequence[str]) -> str:
+        return f"{_FUNCTIONS.get(name, name)}({', '.join(given)})"
+
+    def total(self, text: str, over: str) -> str:
+        return f"Σ_{over} {text}" if over else f"Σ {text}"
+
+    def entry(self, text: str, index: str) -> str:
+        return f"{text}[{index}]"
+
+    def choice(self, condition: str, yes: str, no: str) -> Piece:
+        return f"({yes} if {condition} else {no})", ALONE
+
+    def root(self, text: str, piece: Piece) -> Piece:
+        return f"√{self.within(piece, ALONE)}", POWER
+
+    def magnitude(self, text: str) -> str:
+        return f"|{text}|"
+
+    def equations(self, lines: Sequence[Line], over: str = "") -> str:
+        lefts = [", ".join(self.name(self.symbols[v]) for v in line.outs) for line in lines]
+        widest = max(map(len, lefts), default=0)
+        return "\n".join(
+            f"{left:<{widest}} = {self.right(line, over)}" for left, line in zip(lefts, lines, strict=True)
+        )
