@@ -123,7 +123,7 @@ def scatter_add(x: Any, index: Any, updates: Any) -> Tensor:
     """`x` with `updates` added at `index`: what `x[index] += updates` means, as a new array, except that an
     index named twice receives both."""
     if not hasattr(updates, "shape"):  # numbers and lists take the dtype of `x`
-        updates = xp(x.data if isinstance(x, Box) else x).asarray(updates, dtype=x.dtype)
+        updates = (x.xp if isinstance(x, Box) else xp(x)).asarray(updates, dtype=x.dtype)
     return add(x, scatter(updates, index, tuple(x.shape)))
 
 

@@ -410,5 +410,5 @@ def test_machine_code_is_explained_without_llvm(
 def test_the_form_is_explain_s_own_and_one_that_there_is() -> None:
     forms: list[Any] = ["entry", "", 3, True]
     for form in forms:
-        with pytest.raises(ValueError, match=f'explain: form must be "entries" or None, got {form!r}'):
+        with pytest.raises(ValueError, match=f'explain: form must be "entries", "latex" or None, got {form!r}'):
             tg.explain(GRU(5, 4), XS, form=form)

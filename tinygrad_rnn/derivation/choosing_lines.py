@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tinygrad_rnn.derivation.both_steps import BothSteps
 from tinygrad_rnn.loops.program import Var
@@ -79,11 +79,11 @@ def _short_gradients(both: BothSteps, lines: list[Line]) -> list[Line]:
     short: dict[Var, Value] = {}
     found = []
     for line in lines:
-        (g, *others), made = line.outs, substituted(line.made, short)
+        g, made = line.outs[0], substituted(line.made, short)
         of = both.backward.gradients.get(g)
         is_short = of is not None and of not in kept and g not in ends and counts[g] == 1 and g in deltas
-        if is_short and not others and len(terms(made)) == 1:
+        if is_short and not line.several and len(terms(made)) == 1:
             short[g] = made
         else:
-            found.append(Line(line.outs, made))
+            found.append(replace(line, made=made))
     return found

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_rnn.derivation.both_steps import BothSteps
+from tinygrad_rnn.derivation.both_steps import ROWS, BothSteps
 from tinygrad_rnn.derivation.choosing_lines import Lines, chosen_lines
 from tinygrad_rnn.derivation.numpy_notation import HELPERS, NumPy
 from tinygrad_rnn.loops.program import Var
@@ -29,8 +29,10 @@ class _Module:
         self.both, self.lines, self.program = both, lines, both.program
         self.numpy = NumPy(lines.symbols, both.program.xs)
         self.states = [self.name(v) for v in self.program.states]
-        self.weights = {path: self.name(v) for path, v in both.weights.items()}
+        self.read = both.weights | {lines.symbols[v].name: v for v in both.context}
+        self.weights = {path: self.name(v) for path, v in self.read.items()}
         self.constants = {self.name(v): value for v, value in both.constants.items()}
+        self.saved = [self.name(v) for v in dict.fromkeys([*both.program.xs, *lines.saved])]
         self.later = [self.name(v) for v in both.backward.g_new_states]
 
     def name(self, var: Var) -> str:
@@ -41,7 +43,7 @@ class _Module:
         functions = [self._forward(), self._backward()]
         helpers = [source for name, source in HELPERS.items() if name in self.numpy.helpers]
         imports = ["import math", ""] if any("math." in source for source in helpers) else []
-        known = [f"{name} = {_literal(value)}" for name, value in self.constants.items()]
+        known = [line for name, value in self.constants.items() for line in _broken(f"{name} = ", _literal(value))]
         head = "\n".join([self._introduction(), "", *imports, "import numpy as np", "", self._weights(), *known])
         return "\n\n\n".join([head, *helpers, *functions]) + "\n"
 
@@ -64,8 +66,8 @@ class _Module:
         return "\n".join(lines)
 
     def _weights(self) -> str:
-        cell_shapes = {path: p.shape for path, p in self.both.cell.named_parameters()}
-        rows = [f'    "{path}": {tuple(cell_shapes[path])},' for path in self.weights]
+        shapes = {path: tuple("B" if n == ROWS else n for n in v.shape) for path, v in self.read.items()}
+        rows = [f'    "{path}": {shape!r},'.replace("'", '"') for path, shape in shapes.items()]
         return "\n".join(
             ["WEIGHTS = {", *rows, "}", '"""Their shapes, by the names that `forward` wants them under."""']
         )
@@ -90,7 +92,7 @@ class _Module:
             "ys, saved = [], []",
             f"for {self.name(self.program.xs[0])} in xs:",
             *_indented(self._lines(self.lines.forward, True)),
-            f"    saved.append(({_tuple([self.name(v) for v in self.lines.saved])}))",
+            f"    saved.append(({_tuple(self.saved)}))",
             f"    ys.append({self.name(self.program.ys[0])})",
             f"    {', '.join(self.states)} = {', '.join(new for new, _ in handed)}",
             f"return np.stack(ys), ({_tuple(self.states)}), saved",
@@ -112,12 +114,12 @@ class _Module:
             "dweights = {name: np.zeros_like(weights[name]) for name in WEIGHTS}",
             "dxs = [None] * len(saved)",
             "for t in reversed(range(len(saved))):",
-            f"    {_tuple([self.name(v) for v in self.lines.saved])} = saved[t]",
+            f"    {_tuple(self.saved)} = saved[t]",
             f"    {self.name(g_y)} = dys[t]",
             *_indented(self._lines(self.lines.backward, False)),
             f"    dxs[t] = {self._gradient(backward.g_xs[0], last, f'np.zeros_like({x})')}",
         ]
-        for path, var in self.both.weights.items():
+        for path, var in self.read.items():
             if of_weights.get(var) is not None:
                 body += _indented(_broken(f'dweights["{path}"] += ', self._gradient(of_weights[var], last, "0")))
         before = [self._state_gradient(i) for i in range(len(self.states))]
@@ -145,7 +147,7 @@ class _Module:
             if of is not None and of != before:
                 found.append(f"# {of.file}, line {of.number}: {of.text}")
                 before = of
-            names = ", ".join(map(self.name, line.outs))
+            names = (_tuple if line.several else ", ".join)([*map(self.name, line.outs)])
             found += _broken(f"{names} = ", self.numpy.written(line.made))
         return found
 
@@ -166,12 +168,10 @@ def _wrapped_text(text: str) -> list[str]:
 
 
 def _broken(left: str, right: str) -> list[str]:
-    """A line, or several where it is long: broken at the sums outside of all brackets."""
+    """A line, or several where it is long: broken at the sums outside of all brackets, or where there is room."""
     if len(left) + len(right) <= WIDTH - 8:
         return [left + right]
-    parts = _at_the_top(right)
-    if len(parts) == 1:
-        return [left + right]
+    parts = [line for part in _at_the_top(right) for line in textwrap.wrap(part, WIDTH - 16, break_long_words=False)]
     return [f"{left}(", *_indented(parts), ")"]
 
 

@@ -69,6 +69,7 @@ _FORMS = {
     "elu": "np.where({x} > 0, {x}, {alpha} * np.expm1(np.minimum({x}, 0)))",
     "straight_through": "{hard}",
     "step_along": "{x} * ({step} / np.where({length} == 0, 1, {length}))",
+    "over_nothing": "np.where({x} > 0, np.inf, np.nan)",
     "unstack": "np.moveaxis({x}, {axis}, 0)",
     "alias": "{x}",
     "detached": "{x}",

@@ -32,10 +32,11 @@ class Call:
 
 @dataclass(frozen=True, eq=False)
 class Line:
-    """A value, or several that one op makes, and what makes them; `made` is a Var where a value has two names."""
+    """A value, or `several` that one op makes, and what makes them; `made` is a Var where a value has two names."""
 
     outs: tuple[Var, ...]
     made: Value
+    several: bool = False
 
 
 def lines_of(equations: Iterable[Equation], apart: Callable[[Var], bool], made: dict[Var, Value]) -> list[Line]:
@@ -45,8 +46,8 @@ def lines_of(equations: Iterable[Equation], apart: Callable[[Var], bool], made: 
     for e in equations:
         args = tuple(made.get(a, a) if isinstance(a, Var) else a for a in e.args)
         call = Call(e.primitive, args, e.params, e.outs[0].shape)
-        if len(e.outs) > 1 or apart(e.outs[0]):
-            lines.append(Line(e.outs, call))
+        if e.several or apart(e.outs[0]):
+            lines.append(Line(e.outs, call, e.several))
         else:
             made[e.outs[0]] = call
     return lines

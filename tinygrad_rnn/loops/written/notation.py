@@ -214,4 +214,7 @@ def index_text(index: Any, arrays: Sequence[str]) -> str:
         ends = ["" if end is None else str(end) for end in (part.start, part.stop)]
         return ":".join(ends) + ("" if part.step is None else f":{part.step}")
 
-    return ", ".join(map(one, index if isinstance(index, tuple) else (index,)))
+    if index == ():
+        return "()"
+    parts = index if isinstance(index, tuple) else (index,)
+    return ", ".join(map(one, parts)) + ("," if isinstance(index, tuple) and len(parts) == 1 else "")
