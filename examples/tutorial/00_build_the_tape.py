@@ -170,7 +170,7 @@ assert found[one] == 10_000
 
 # %%
 # The list cures both. A number is made after everything that it reads. So on the way back, when
-# its turn comes, **all that read it have had ours**: its answer is complete, and is handed on
+# its turn comes, **all that read it have had theirs**: its answer is complete, and is handed on
 # once. There is nothing to search, nothing to mark as seen, nothing to recurse into: the order in
 # which things happened is all that is needed.
 #
@@ -250,9 +250,7 @@ out, arrays, options, rules = tape[-1]
 g = Array(np.ones((4, 2)))
 for a, rule in zip(arrays, rules, strict=True):
     share = rule(g, out, *arrays)
-    print(
-        f"it has read an array {a.value.shape}, whose gradient is {share.value.shape}"
-    )
+    print(f"it has read an array {a.value.shape}; its gradient is {share.value.shape}")
 assert share.value.shape != bias.value.shape
 
 # %%
@@ -385,11 +383,7 @@ def worst_of(f: Operation, shapes: list[tuple[int, ...]]) -> float:
 
 
 worst = {name: worst_of(f, shapes) for name, (f, shapes) in checks.items()}
-print(
-    f"{len(worst)} operations; the worst, {max(worst, key=worst.__getitem__)}, is",
-    end=" ",
-)
-print(f"{max(worst.values()):.0e} from what is seen")
+print(f"{len(worst)} operations: {max(worst.values()):.0e} from what is seen, at most")
 assert max(worst.values()) < 1e-6
 
 # %%
@@ -442,11 +436,9 @@ assert max(worst.values()) < 1e-6
 # each. A tenth of the names is kept apart, to be tested on.
 
 MODULES = (
-    "argparse ast calendar configparser csv difflib doctest email.message functools"
-)
-MODULES += " inspect ipaddress logging mailbox optparse pathlib pickle random shutil"
-MODULES += (
-    " statistics tarfile textwrap threading tokenize typing unittest.mock zipfile"
+    "argparse ast calendar configparser csv difflib doctest email.message functools "
+    "inspect ipaddress logging mailbox optparse pathlib pickle random shutil statistics "
+    "tarfile textwrap threading tokenize typing unittest.mock zipfile"
 )
 LETTERS = ".abcdefghijklmnopqrstuvwxyz_"
 
@@ -456,13 +448,9 @@ def names_in(module: str) -> Iterator[str]:
     source = inspect.getsource(importlib.import_module(module))
     for node in ast.walk(ast.parse(source)):
         for kind in ("name", "arg", "attr"):
-            name = getattr(node, kind, None)
-            if (
-                isinstance(name, str)
-                and len(name) > 2
-                and set(name) <= set(LETTERS[1:])
-            ):
-                yield name.strip("_")
+            name = str(getattr(node, kind, "")).strip("_")
+            if len(name) > 2 and set(name) <= set(LETTERS[1:]):
+                yield name
 
 
 def row_of(names: list[str]) -> np.ndarray:
@@ -484,19 +472,17 @@ print(f"{len(unseen)} to be tested on: {', '.join(unseen[:4])}...")
 # came, on average. Less is better.
 
 train, test = row_of(learned), row_of(unseen)
-counts = np.ones(
-    (len(LETTERS), len(LETTERS))
-)  # one for each pair, so that none is impossible
+V = len(LETTERS)
+counts = np.ones((V, V))  # of pairs; none is impossible
 np.add.at(counts, (train[:-1], train[1:]), 1)
 single, pairs = counts.sum(0) / counts.sum(), counts / counts.sum(1, keepdims=True)
 bars = {
-    "uniform": np.log(len(LETTERS)),
+    "uniform": np.log(V),
     "unigram": -np.log(single[test[1:]]).mean(),
     "bigram": -np.log(pairs[test[:-1], test[1:]]).mean(),
 }
-print(
-    ", ".join(f"{name} {nats:.3f}" for name, nats in bars.items()), "nats a character"
-)
+told = ", ".join(f"{name} {nats:.3f}" for name, nats in bars.items())
+print(f"{told} nats a character")
 
 # %%
 # A recurrent network
@@ -511,12 +497,12 @@ print(
 # step, and what is used several times has the sum of its shares. That is all of backpropagation
 # through time.
 
-V, H, T, B = len(LETTERS), 64, 12, 32
+H, T, B = 64, 12, 32
 shapes = {"U": (V, H), "W": (H, H), "b": (H,), "out": (H, V), "bias": (V,)}
-weights = {
-    name: rng.uniform(-1, 1, shape) / np.sqrt(H) for name, shape in shapes.items()
+network = {
+    name: Array(rng.uniform(-1, 1, shape) / np.sqrt(H))
+    for name, shape in shapes.items()
 }
-network = {name: Array(value) for name, value in weights.items()}
 
 
 def loss_of(characters: np.ndarray) -> Array:
@@ -623,7 +609,7 @@ def our_loss_of(characters: np.ndarray) -> Tensor:
 our_loss_of(characters).backward()
 for (name, parameter), mine in zip(ours.items(), yours, strict=True):
     gradient = parameter.grad
-    if isinstance(gradient, tg.RowSparse):  # 18 below
+    if isinstance(gradient, tg.RowSparse):  # see 18, below
         gradient = gradient.dense()
     apart = np.abs(gradient - mine.value).max() / np.abs(mine.value).max()
     print(f"{name:4}: {apart:.0e} apart")
