@@ -426,7 +426,7 @@ assert max(worst.values()) < 1e-6
 
 # %%
 # That is the engine: ``op``, ``Array``, ``gradients``, ``fitted``, and a line or two for each
-# operation, some seventy lines in all. The rest of the page uses it.
+# operation, some sixty lines in all. The rest of the page uses it.
 #
 # Names to learn from
 # -------------------
