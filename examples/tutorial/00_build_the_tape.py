@@ -699,7 +699,7 @@ point_at(6, engine.Joint.__call__, "out, saved = self.forward(needs")
 # 16. This is your ``fitted``...
 # 17. ...and a gradient has the dtype of its array, too: ours calculates in float32 if told.
 # 18. The gradient of a table is kept as the rows that were looked up (**row-sparse**). Yours is a
-#    table of zeros for every look-up.
+#     table of zeros for every look-up.
 # 19. Somebody may watch: ``tg.detect_anomaly`` tells which entry made the first NaN.
 
 point_at(7, Walk.run, "node = heappop(waiting)[1]")

@@ -85,12 +85,9 @@ for unit in np.flatnonzero((f < 0.1).sum(axis=0) == 1):
 counter = f.min(axis=0).argmax()
 with_place = np.corrcoef(np.arange(len(c)), np.abs(c[:, counter]))[0, 1]
 print(
-    f"unit {counter} keeps {f[:, counter].min():.2f} or more at every word; the",
-    end=" ",
+    f"unit {counter} keeps {f[:, counter].min():.2f} of its cell or more at every word,"
 )
-print(
-    f"size of its cell goes with the number of the word, correlation {with_place:.2f}"
-)
+print(f"and the size of its cell goes with their number: correlation {with_place:.2f}")
 assert with_place > 0.8
 
 # %%
