@@ -84,10 +84,9 @@ for unit in np.flatnonzero((f < 0.1).sum(axis=0) == 1):
     print(f"unit {unit} empties itself at {WORDS[sentence[place]]!r} alone")
 counter = f.min(axis=0).argmax()
 with_place = np.corrcoef(np.arange(len(c)), np.abs(c[:, counter]))[0, 1]
-print(
-    f"unit {counter} keeps {f[:, counter].min():.2f} of its cell or more at every word,"
-)
-print(f"and the size of its cell goes with their number: correlation {with_place:.2f}")
+least = f[:, counter].min()
+print(f"unit {counter} keeps {least:.2f} of its cell, or more, at every word,")
+print(f"and the size of it goes with their number: correlation {with_place:.2f}")
 assert with_place > 0.8
 
 # %%
