@@ -92,36 +92,28 @@ assert abs(found[w] - difference) < 1e-9
 # Here is the tape as a drawing. Values came from left to right; what is in orange, the answers,
 # came back from right to left, and what stands on the arrows are the slopes.
 
-places = {
-    x: (0, 2),
-    w: (0, 1),
-    b: (0, 0),
-    tape[3]: (1, 1.5),
-    s: (2, 0.75),
-    y: (3, 0.75),
-}
-names = {x: "x", w: "w", b: "b", tape[3]: "w x", s: "s = w x + b", y: "y = s s"}
-figure, axes = plt.subplots(figsize=(7, 3.4), layout="constrained")
-for number, (across, up) in places.items():
-    for i, (parent, slope) in enumerate(number.parents):
-        begin, apart = places[parent], 0.16 * (2 * i - 1) * (parent is s)
-        axes.annotate(
-            "",
-            (across - 0.3, up + apart),
-            (begin[0] + 0.3, begin[1] + apart),
-            arrowprops={"arrowstyle": "->", "color": "#888888"},
-        )
-        middle = (begin[0] + across) / 2, (begin[1] + up) / 2 + apart
-        axes.text(
-            *middle, f"{slope:g}", ha="center", va="center", backgroundcolor="white"
-        )
-    label = f"{names[number]}\n{number.value:g}"
-    box = {"boxstyle": "round", "facecolor": "#dbe7f5", "edgecolor": "#666677"}
-    axes.text(across, up, label, ha="center", va="center", bbox=box, fontsize=11)
-    answer = f"{found[number]:g}"
-    axes.text(across, up - 0.42, answer, ha="center", color="#c2570c", fontsize=11)
+product = tape[3]
+places = {x: (0, 2), w: (0, 1), b: (0, 0), product: (1, 1.5), s: (2, 1), y: (3, 1)}
+names = {x: "x", w: "w", b: "b", product: "w x", s: "s = w x + b", y: "y = s s"}
+figure, axes = plt.subplots(figsize=(6.4, 3.2), layout="constrained")
 axes.set(xlim=(-0.4, 3.4), ylim=(-0.6, 2.4))
 axes.axis("off")
+style: dict[str, Any] = {"ha": "center", "va": "center", "fontsize": 11}
+box = {"boxstyle": "round", "facecolor": "#dbe7f5", "edgecolor": "#666677"}
+boxes = {}
+for number, (across, up) in places.items():
+    text = f"{names[number]}\n{number.value:g}"
+    boxes[number] = axes.text(across, up, text, bbox=box, **style).get_bbox_patch()
+    axes.text(across, up - 0.4, f"{found[number]:g}", color="#c2570c", **style)
+for number, (across, up) in places.items():
+    for side, (parent, slope) in zip((-0.5, 0.5), number.parents, strict=False):
+        begin, bent = places[parent], side * (parent is s)  # s is read twice
+        arrow = {"arrowstyle": "->", "color": "#888888", "shrinkA": 0, "shrinkB": 0}
+        arrow |= {"connectionstyle": f"arc3,rad={bent}"}
+        arrow |= {"patchA": boxes[parent], "patchB": boxes[number]}
+        axes.annotate("", (across, up), begin, arrowprops=arrow)
+        at = (begin[0] + across) / 2, (begin[1] + up) / 2 - bent
+        axes.text(at[0], at[1], f"{slope:g}", backgroundcolor="white", **style)
 plt.show()
 
 # %%
@@ -536,7 +528,7 @@ STEPS, fixed = 700, pieces(test, 300)
 usual = {name: np.zeros(shape) for name, shape in shapes.items()}
 losses, tested = [], []
 for step in range(STEPS + 1):
-    if step % 100 == 0:
+    if step in (0, 10, 20, 50, 100, 200, 400, STEPS):
         tested.append((step, loss_of(fixed).value.item()))
         print(f"step {step:3}: {tested[-1][1]:.3f} nats a character, of names not seen")
     tape.clear()
@@ -554,7 +546,7 @@ axes.plot(*zip(*tested, strict=True), "o-", color="#1f4e79", label="names not se
 for name, nats in bars.items():
     axes.axhline(nats, color="#888888", linestyle=":")
     axes.annotate(name, (STEPS, nats), va="bottom", ha="right")
-axes.set(xlabel="step", ylabel="nats per character")
+axes.set(xlabel="step", ylabel="nats per character", ylim=(2, 3.5))
 figure.legend(loc="outside lower center", ncols=2, frameon=False)
 plt.show()
 assert abs(tested[0][1] - bars["uniform"]) < 0.1
@@ -623,20 +615,20 @@ for (name, parameter), mine in zip(ours.items(), yours, strict=True):
 # error and not a number.
 
 p, q = Array(3.0), Array(2.0)
-product = p * q
+times = p * q
 q.value = q.value * 10
-(wrong,) = gradients(product, p)
+(wrong,) = gradients(times, p)
 print(f"yours: d (p q) / d p at q = 2 is {wrong.value:.0f}")
 
 a, c = Parameter(3.0, name="a"), Parameter(2.0, name="c")
-product_of_ours = a * c
+our_times = a * c
 c.data = c.data * 10
-product_of_ours.backward()
+our_times.backward()
 print(f"ours:  {a.grad:.0f}")
 assert wrong.value == 20 and a.grad == 2
 
 try:
-    product_of_ours.backward()
+    our_times.backward()
 except tg.FreedTapeError as error:
     print(textwrap.fill(f"a second walk: {error}", 80))
 
