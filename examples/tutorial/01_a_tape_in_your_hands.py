@@ -5,7 +5,8 @@
 A gradient says how much a result would change if an input changed a little. For a formula with
 two inputs one can work it out with pencil and paper; a network has thousands of inputs, and its
 formula is whatever your program happened to do. So let the program write down what it does, and
-work out the gradient from what is written. That list is the **tape**.
+work out the gradient from what is written. That list is the **tape**. (Chapter 0 builds one; here
+it is used.)
 """
 
 import numpy as np
@@ -37,7 +38,9 @@ print(f"y = {y.item():.4f}, loss = {loss.item():.4f}")
 # shall ask about, then a line for each op: its number, its name, and what it read, which is a
 # number from a line above or (``float32[]``) a plain array, such as ``x``.
 
-print(tg.Tape(loss))
+print(listed := tg.Tape(loss))
+ops_by_line = [line.split()[1] for line in str(listed).splitlines()[2:]]
+assert ops_by_line == "leaf leaf mul add tanh sub pow".split()
 
 # %%
 # The walk back
@@ -76,6 +79,7 @@ v = Tensor(3.0, requires_grad=True)
 twice = v * v + v  # v is read three times
 twice.backward()
 print(f"d (v v + v) / d v at 3 = {v.grad}  (3 + 3 + 1)")
+assert v.grad == 3 + 3 + 1
 
 # %%
 # Do not believe, check
@@ -96,3 +100,5 @@ print("first and second derivatives agree with finite differences")
 first = tg.grad(lambda v: v**4)  # 4 v^3
 second = tg.grad(first)  # 12 v^2
 print(f"at 2: {first(Tensor(2.0)).item():.0f} and {second(Tensor(2.0)).item():.0f}")
+assert first(Tensor(2.0)).item() == 4 * 2**3
+assert second(Tensor(2.0)).item() == 12 * 2**2

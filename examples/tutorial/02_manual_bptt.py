@@ -101,11 +101,11 @@ def bptt(
 
 model, sentences = RNN(len(WORDS), 24, np.random.default_rng(1)), corpus(300)
 print(f"loss {model.loss(sentences):.3f}, log V = {np.log(len(WORDS)):.3f}")
+assert abs(model.loss(sentences) - np.log(len(WORDS))) < 0.1
 
 # %%
 # **The gradient.** Move every weight a little, both ways, and compare. This must be done with a
-# walk that is not truncated; the loop above is short, and has at least five places where an
-# index can be one off.
+# walk that is not truncated; the loop above is short, and every index in it could be one off.
 
 x, y = sentences[1][:-1], sentences[1][1:]
 for name, gradient in zip("UVW", bptt(model, x, y, truncate=len(x)), strict=True):

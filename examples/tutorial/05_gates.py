@@ -75,9 +75,21 @@ plt.show()
 # %%
 # Above the input and the forget gate, below the output gate and the cell ``c``. Look for units
 # whose forget gate is dark at one kind of word only: they empty themselves there. Others keep
-# nearly all, and their cell grows with every word: they count how far the sentence has come.
+# nearly all, and their cell grows from word to word: they count how far the sentence has come.
 # Nobody told them to.
-#
+
+f, c = (tr[f"0.forward.{name}"][:-1, 0] for name in "fc")  # up to the full stop
+for unit in np.flatnonzero((f < 0.1).sum(axis=0) == 1):
+    (place,) = np.flatnonzero(f[:, unit] < 0.1)
+    print(f"unit {unit} empties itself at {WORDS[sentence[place]]!r} alone")
+counter = f.min(axis=0).argmax()
+with_place = np.corrcoef(np.arange(len(c)), np.abs(c[:, counter]))[0, 1]
+least = f[:, counter].min()
+print(f"unit {counter} keeps {least:.2f} of its cell, or more, at every word,")
+print(f"and the size of it goes with their number: correlation {with_place:.2f}")
+assert with_place > 0.8
+
+# %%
 # How long is a memory?
 # ---------------------
 # A unit whose forget gate stays at ``f`` keeps ``f`` of its content at each step: after ``tau =
@@ -88,9 +100,16 @@ constants = -1 / np.log(tr["0.forward.f"][:, 0]).mean(axis=0)
 print("time constants in steps:", " ".join(f"{each:.1f}" for each in sorted(constants)))
 
 # %%
-# An LSTM begins with a forget bias of 1: f = sigmoid(1) = 0.73, which is 3.2 steps. With a bias
-# of 5 it begins at 0.993, which is 149 steps (chapter 4).
-#
+# An LSTM begins with a forget bias of 1. A larger one gives it a longer memory to begin with
+# (chapter 4).
+
+for bias in (1, 5):
+    begin = 1 / (1 + np.exp(-bias))
+    print(
+        f"bias {bias}: f begins at {begin:.3f}, which is {-1 / np.log(begin):.1f} steps"
+    )
+
+# %%
 # Gates held open
 # ---------------
 # What is left of a gated cell whose gates are fixed? A GRU whose reset gate is 1 and whose

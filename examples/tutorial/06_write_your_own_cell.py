@@ -109,6 +109,7 @@ for cell in ("gru", NeighbourCell):
         losses.append(loss.item())
     name = cell if isinstance(cell, str) else cell.__name__
     print(f"{name:14} {np.mean(losses[-20:]):.3f} nats per token")
+    assert np.mean(losses[-20:]) < 1.05 * entropy()
 print(f"the entropy    {entropy():.3f}")
 
 # %%
