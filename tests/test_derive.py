@@ -28,7 +28,7 @@ from tinygrad_rnn.derivation.numpy_notation import HELPERS, NumPy
 from tinygrad_rnn.loops.differentiating import differentiate
 from tinygrad_rnn.loops.program import Var
 from tinygrad_rnn.loops.recorder import record_step
-from tinygrad_rnn.loops.written.expressions import Call, lines_of
+from tinygrad_rnn.loops.written.expressions import lines_of
 from tinygrad_rnn.loops.written.symbols import Symbol
 from tinygrad_rnn.models import Cell, GRUCell, LSTMCell, RNNCell
 from tinygrad_rnn.models.cells_by_name import CELLS
@@ -353,9 +353,9 @@ def calculated(text: str, values: dict[str, Any]) -> Any:
     return eval(python, names | {name: getattr(np, name) for name in ("tanh", "exp", "maximum", "sqrt")})
 
 
-IN_PRINT = """rnn gru lstm peephole-lstm coupled-lstm lstm-nig lstm-nfg lstm-nog lstm-niaf lstm-noaf lstm-np projected-lstm
-    multiplicative-lstm mgu mut1 mut2 mut3 ugrnn janet ran highway-rnn lem cornn mogrifier-lstm mi-lstm antisymmetric-rnn
-    fastgrnn""".split()
+IN_PRINT = """rnn gru lstm peephole-lstm coupled-lstm lstm-nig lstm-nfg lstm-nog lstm-niaf lstm-noaf lstm-np
+    projected-lstm multiplicative-lstm mgu mut1 mut2 mut3 ugrnn janet ran highway-rnn lem cornn mogrifier-lstm mi-lstm
+    antisymmetric-rnn fastgrnn""".split()
 """Cells whose values are all (B,...) and whose weights are matrices and rows: print leaves out how others lie."""
 
 
@@ -413,9 +413,10 @@ def test_explain_prints_a_step_for_tex(capsys: pytest.CaptureFixture[str]) -> No
 
 
 def test_what_is_no_cell_and_what_has_no_equations_is_refused() -> None:
-    for wrong in (3, int, "lstm", tg.models.GRU(2, 3)):
+    wrongs: list[Any] = [3, int, "lstm", tg.models.GRU(2, 3)]
+    for wrong in wrongs:
         with pytest.raises(TypeError, match="a cell or a class made with Cell was expected"):
-            tg.derive(wrong)  # type: ignore[arg-type]  (what it refuses)
+            tg.derive(wrong)
     with pytest.raises(TypeError, match="options are for a class"):
         tg.derive(GRUCell(2, 3), reset="before")
     with pytest.raises(

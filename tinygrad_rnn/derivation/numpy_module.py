@@ -77,12 +77,7 @@ class _Module:
     def _unpacked(self) -> list[str]:
         if not self.weights:
             return []
-        names = _tuple([*self.weights.values()])
-        if len(names) > WIDTH - 50:
-            names = "\n".join(
-                ["(", *textwrap.wrap(names, WIDTH - 16, initial_indent="    ", subsequent_indent="    "), ")"]
-            )
-        return f"{names} = (weights[name] for name in WEIGHTS)".split("\n")
+        return _unpacking([*self.weights.values()], "(weights[name] for name in WEIGHTS)")
 
     def _forward(self) -> str:
         given = ", ".join(["weights", "xs", *self.states])
@@ -92,7 +87,7 @@ class _Module:
             "ys, saved = [], []",
             f"for {self.name(self.program.xs[0])} in xs:",
             *_indented(self._lines(self.lines.forward, True)),
-            f"    saved.append(({_tuple(self.saved)}))",
+            *_indented(_broken("saved.append((", f"{_tuple(self.saved)}))")),
             f"    ys.append({self.name(self.program.ys[0])})",
             f"    {', '.join(self.states)} = {', '.join(new for new, _ in handed)}",
             f"return np.stack(ys), ({_tuple(self.states)}), saved",
@@ -114,10 +109,10 @@ class _Module:
             "dweights = {name: np.zeros_like(weights[name]) for name in WEIGHTS}",
             "dxs = [None] * len(saved)",
             "for t in reversed(range(len(saved))):",
-            f"    {_tuple(self.saved)} = saved[t]",
+            *_indented(_unpacking(self.saved, "saved[t]")),
             f"    {self.name(g_y)} = dys[t]",
             *_indented(self._lines(self.lines.backward, False)),
-            f"    dxs[t] = {self._gradient(backward.g_xs[0], last, f'np.zeros_like({x})')}",
+            *_indented(_broken("dxs[t] = ", self._gradient(backward.g_xs[0], last, f"np.zeros_like({x})"))),
         ]
         for path, var in self.read.items():
             if of_weights.get(var) is not None:
@@ -145,7 +140,9 @@ class _Module:
         for line in lines:
             of = self.both.source.get(line.outs[0]) if forward else None
             if of is not None and of != before:
-                found.append(f"# {of.file}, line {of.number}: {of.text}")
+                found.append(
+                    textwrap.shorten(f"# {of.file}, line {of.number}: {of.text}", WIDTH - 8, placeholder=" ...")
+                )
                 before = of
             names = (_tuple if line.several else ", ".join)([*map(self.name, line.outs)])
             found += _broken(f"{names} = ", self.numpy.written(line.made))
@@ -157,6 +154,14 @@ class _Module:
 
 def _tuple(names: Sequence[str]) -> str:
     return ", ".join(names) + ("," if len(names) == 1 else "")
+
+
+def _unpacking(names: Sequence[str], source: str) -> list[str]:
+    """The line that gives these names, or several."""
+    text = _tuple(names)
+    if len(text) + len(source) <= WIDTH - 11:
+        return [f"{text} = {source}"]
+    return ["(", *_indented(textwrap.wrap(text, WIDTH - 16)), f") = {source}"]
 
 
 def _indented(lines: Iterable[str]) -> list[str]:

@@ -12,7 +12,17 @@ import numpy as np
 from tinygrad_rnn.derivation.both_steps import ROWS, DerivationError
 from tinygrad_rnn.loops.program import Var
 from tinygrad_rnn.loops.written.expressions import Call
-from tinygrad_rnn.loops.written.notation import ALONE, PRODUCT, SIGNED, TERM, Notation, Piece, Spelled, index_text
+from tinygrad_rnn.loops.written.notation import (
+    ALONE,
+    PRODUCT,
+    SIGNED,
+    TERM,
+    Notation,
+    Piece,
+    Several,
+    Spelled,
+    index_text,
+)
 from tinygrad_rnn.loops.written.symbols import Symbol, Symbols
 from tinygrad_rnn.tape import Primitive
 
@@ -108,6 +118,8 @@ class NumPy(Notation):
     def number(self, value: Any) -> str:
         if isinstance(value, tuple):
             return f"({', '.join(map(self.number, value))}{',' if len(value) == 1 else ''})"
+        if isinstance(value, list):
+            return f"np.array({value!r})"
         if isinstance(value, float) and not np.isfinite(value):
             return f"np.{value}" if value >= 0 or value != value else "-np.inf"
         if isinstance(value, int) and not isinstance(value, bool) and value and value % ROWS == 0:
@@ -160,10 +172,10 @@ class NumPy(Notation):
         """What stands between the brackets: values and what comes before them as they are, options by name."""
         parts: list[str] = []
         for key, a in given.items():
-            if isinstance(a, list):
+            if isinstance(a, Several):
                 together = name in ("stack", "concatenate")
                 parts += [f"[{', '.join(a)}]"] if together else a
-            elif isinstance(a, Spelled) or key in _BY_PLACE:
+            elif isinstance(a, Spelled) or (key in _BY_PLACE and name not in HELPERS):
                 parts.append(a if isinstance(a, Spelled) else self.number(a))
             elif a is not None and a is not False:
                 parts.append(f"{key}={self.number(a)}")

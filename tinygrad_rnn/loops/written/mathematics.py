@@ -12,7 +12,7 @@ import numpy as np
 import tinygrad_rnn.ops as ops
 from tinygrad_rnn.loops.program import Var
 from tinygrad_rnn.loops.written.expressions import Call, Line
-from tinygrad_rnn.loops.written.notation import ALONE, PRODUCT, SUM, TERM, Notation, Piece, index_text
+from tinygrad_rnn.loops.written.notation import ALONE, PRODUCT, SUM, TERM, Notation, Piece, Several, index_text
 from tinygrad_rnn.ops.indexing import Slot
 from tinygrad_rnn.tape import Primitive
 
@@ -90,7 +90,7 @@ class Mathematics(Notation):
         parts = [
             text
             for key, a in given.items()
-            for text in (a if isinstance(a, list) else [] if a is None or key in _SHAPED else [self._option(a)])
+            for text in (a if isinstance(a, Several) else [] if a is None or key in _SHAPED else [self._option(a)])
         ]
         return self.function(name, parts), ALONE
 

@@ -26,6 +26,10 @@ class Spelled(str):
     __slots__ = ()
 
 
+class Several(list[Spelled]):
+    """What stands where an op takes any number of values."""
+
+
 Piece = tuple[str, int]
 """What is written, and how tightly it holds together."""
 
@@ -86,8 +90,7 @@ class Notation(ABC):
 
     @abstractmethod
     def call(self, primitive: Primitive[Any], given: dict[str, Any], value: Call) -> Piece:
-        """Any other op, with what it is given by the names of its arguments: spelled values, and options as they are.
-        A list stands where any number of them may."""
+        """Any other op, with what it is given by the names of its arguments: values spelled out, options as they are."""
 
     # --- What all have in common ---
 
@@ -169,7 +172,7 @@ class Notation(ABC):
         kinds = inspect.signature(value.primitive.forward).parameters
         several = inspect.Parameter.VAR_POSITIONAL
         return {
-            name: list(map(part, given)) if kinds[name].kind is several else part(given)
+            name: Several(map(part, given)) if kinds[name].kind is several else part(given)
             for name, given in bound.arguments.items()
         }
 

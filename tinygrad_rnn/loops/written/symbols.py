@@ -42,18 +42,23 @@ ACTIVATIONS = {
 
 
 class _Calling:
-    """Gives each Var a symbol that no other has."""
+    """Gives each Var a symbol that no other has: a state after the step may be called as the one before it, and nothing
+    else in the step as a state."""
 
     def __init__(self) -> None:
         self.found: Symbols = {}
         self.taken: set[Symbol] = set()
 
     def call(self, var: Var, symbol: Symbol) -> None:
-        while symbol in self.taken:
+        while self._place(symbol) in self.taken:
             symbol = replace(symbol, version=symbol.version + 1)
         if var not in self.found:
             self.found[var] = symbol
-            self.taken.add(symbol)
+            self.taken.add(self._place(symbol))
+
+    @staticmethod
+    def _place(symbol: Symbol) -> Symbol:
+        return symbol if symbol.when == "new" else replace(symbol, when="now")
 
 
 def symbols_of(program: Program, names: Names, operands: Iterable[Var]) -> tuple[Symbols, set[Var]]:
