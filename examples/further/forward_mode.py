@@ -308,7 +308,10 @@ table = {}
 for H, T in ((4, 16), (8, 16), (16, 16), (32, 16), (8, 64), (8, 256)):
     W = rng.standard_normal((H, H)) / np.sqrt(H)
     sequence, state = rng.standard_normal((T, H)), rng.standard_normal(H)
-    (ours, work, carried), (theirs, each, kept) = rtrl(W, sequence, state), bptt(W, sequence, state)
+    (ours, work, carried), (theirs, each, kept) = (
+        rtrl(W, sequence, state),
+        bptt(W, sequence, state),
+    )
     assert np.abs(ours - theirs).max() < 1e-12 * max(1, np.abs(theirs).max())
     table[H, T] = work, each, carried, kept
     print(f"{H:3} {T:4} {work:12,} {each:12,} {carried:11,} {kept:8,}")
