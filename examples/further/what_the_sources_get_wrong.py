@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from html import escape
+from textwrap import fill
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -30,40 +31,19 @@ from tinygrad_rnn.data.relative_clauses import CHOICES, CLAUSE, WORDS, corpus, e
 from tinygrad_rnn.models import GRU, RNN, LanguageModel, Recurrent
 from tinygrad_rnn.optim import Adam, RMSprop, clip_by_norm, clip_by_value
 
-
-class Conventions:
-    """The table that this page ends with."""
-
-    def __init__(self) -> None:
-        self.rows: list[tuple[str, ...]] = []
-
-    def add(self, name: str, source: str, theirs: str, ours: str, number: str) -> None:
-        """Notes one, and says its number."""
-        print(number)
-        self.rows.append((name, source, theirs, ours, number))
-
-    def shown(self) -> Conventions:
-        """Itself, for a notebook or a page to draw."""
-        return self
-
-    def _repr_html_(self) -> str:
-        head = ("", "source", "theirs", "ours", "the difference")
-        lines = [_row("th", head), *(_row("td", row) for row in self.rows)]
-        table = f'<table class="docutils">{"".join(lines)}</table>'
-        return f'<div class="table-wrapper">{table}</div>'
-
-
-def _row(tag: str, cells: tuple[str, ...]) -> str:
-    return "<tr>" + "".join(f"<{tag}>{escape(c)}</{tag}>" for c in cells) + "</tr>"
-
-
-table = Conventions()
 rng = np.random.default_rng(0)
 xs = Tensor(rng.standard_normal((30, 4, 3)))
+conventions: list[tuple[str, ...]] = []
+
+
+def note(name: str, source: str, theirs: str, ours: str, number: str) -> None:
+    """For the table at the end; the number is said at once."""
+    print(number)
+    conventions.append((name, source, theirs, ours, number))
 
 
 def drawn(seed: int = 1, **options: str | bool) -> Recurrent:
-    """A GRU whose weights and biases, the same for all options, are drawn from N(0, 1/2)."""
+    """A GRU with weights and biases from N(0, 1/2), the same whatever the options."""
     layer = GRU(3, 8, dtype=np.float64, **options)
     weights = np.random.default_rng(seed)
     for name, parameter in sorted(layer.named_parameters()):
@@ -96,7 +76,7 @@ distance = apart(outputs(keep), outputs(write))
 for part in (write.cells[0].z.U, write.cells[0].z.W, write.cells[0].z.b):
     part.data *= -1
 assert apart(outputs(keep), outputs(write)) < 1e-14
-table.add(
+note(
     "GRU: what z = 1 does",
     "Chung et al. 2014, Lasagne",
     "writes the candidate",
@@ -111,10 +91,10 @@ table.add(
 # documentation of Keras, in the third version of Cho et al.; ``n = tanh(x U + r * (h W))`` in
 # PyTorch, cuDNN, Flax and Lasagne, which says why: all products of a step are then one. Keras has
 # both, ``reset_after``. Its text calls *before* the default; the default is *after*. *We:* after;
-# ``GRU(reset="before")`` is the other. No change of weights makes one of the other.
+# ``GRU(reset="before")`` is the other. Here no change of weights makes one of the other.
 
 distance = apart(outputs(drawn()), outputs(drawn(reset="before")))
-table.add(
+note(
     "GRU: where r acts",
     "Cho et al. 2014, WildML 4",
     "before the product with W",
@@ -136,7 +116,7 @@ c = rng.normal(0, np.sqrt(0.5), 8)
 inside.cells[0].n.c.data[...] = c
 added.cells[0].n.b.data += c
 distance = apart(outputs(inside), outputs(added))
-table.add(
+note(
     "GRU: second bias of n",
     "PyTorch, Keras",
     "r * (h W + c)",
@@ -158,7 +138,7 @@ from_soft, from_soft_too, between = (
     np.abs(one - other).max()
     for one, other in ((theano, soft), (sixth, soft), (theano, sixth))
 )
-table.add(
+note(
     "hard sigmoid",
     "PyTorch, JAX, Keras 3",
     "a / 6 + 0.5, clipped",
@@ -193,7 +173,7 @@ for part in "UWb":
     getattr(cell.z, part).data[...] = getattr(other.r, part).data
     getattr(cell.r, part).data[...] = getattr(other.z, part).data
 far, farther = (apart(outputs(right), outputs(each)) for each in (turned, swapped))
-table.add(
+note(
     "layout of weights",
     "WildML, PyTorch; Keras",
     "columns; gates stacked r z n or z r n",
@@ -216,7 +196,7 @@ v = rng.standard_normal(100)
 powers = (np.linalg.matrix_power(each, 20) for each in (W, Q))
 left, left_of_ours = (np.linalg.norm(v @ p) / np.linalg.norm(v) for p in powers)
 assert abs(left_of_ours - 1) < 1e-5 and 1 / 3 < left * 3**10 < 3
-table.add(
+note(
     "initial W (an error)",
     "WildML 2; PyTorch's layers",
     "within 1/sqrt(n), as recommended",
@@ -232,7 +212,7 @@ table.add(
 # stored value; ``LSTM(forget_bias=0.0)`` is the other.
 
 kept, kept_of_ours = (1 / (1 + np.exp(-bias)) ** 10 for bias in (0.0, 1.0))
-table.add(
+note(
     "LSTM: forget bias",
     "Flax, Lasagne; about so PyTorch",
     "0",
@@ -261,7 +241,7 @@ nats = ops.softmax_cross_entropy(at.reshape((1, 2)), np.array([1]))
 nats.backward()
 assert np.isnan(of_best) and np.isinf(of_other) and nats.item() == 800
 assert np.array_equal(at.grad, [1, -1])
-table.add(
+note(
     "log of the softmax",
     "chapter 2; WildML; Keras on chances",
     "exp, then log; with the largest subtracted; clipped at 1e-7",
@@ -305,7 +285,7 @@ for ids, printed in ((X10, "404.392681"), (X17, "89.886271")):
     given = forward(ids[:-1])[1][range(len(ids) - 1), ids[1:]]
     assert f"{-np.log(given).sum():.6f}" == printed
 rates = [0.005 * (len(ids) - 1) for ids in (X10, X17)]
-table.add(
+note(
     "loss that is differentiated",
     "WildML 2",
     "the sum, though the mean is shown",
@@ -318,10 +298,10 @@ table.add(
 # Which tokens a perplexity counts
 # --------------------------------
 # *They:* WildML counts the end of a sentence among what is predicted, the beginning not, and
-# the unknown word as a word. Others leave the end out, or average over sentences first. *We:*
-# every token that is predicted, the end too, each once; ``evaluate`` says how many were
-# unknown, and the perplexity without them. For the best possible model of chapter 2's grammar,
-# whose end can be foreseen:
+# the unknown word as a word. *We:* the same, every token that is predicted once; ``evaluate``
+# says how many were unknown, and the perplexity without them. Leave the end out, or average
+# over sentences first, and the number is another one. For the best possible model of chapter 2's
+# grammar, whose ends can be foreseen:
 
 det, noun, verb = (np.log(len(each)) for each in CHOICES)
 short = 2 * (det + noun) + verb - np.log(1 - CLAUSE)
@@ -330,12 +310,12 @@ mean, tokens = (1 - CLAUSE) * short + CLAUSE * long, 7 + 4 * CLAUSE
 assert np.isclose(mean / tokens, entropy())
 of_sentences = (1 - CLAUSE) * short / 7 + CLAUSE * long / 11
 found = [np.exp(each) for each in (entropy(), mean / (tokens - 1), of_sentences)]
-table.add(
+note(
     "perplexity",
-    "various",
-    "without the end; mean over sentences",
-    "every predicted token, each once",
-    f"{found[1]:.2f}; {found[2]:.2f}; ours {found[0]:.2f}: the same model on the same text",
+    "WildML 2",
+    "of every predicted token, the end too",
+    "the same",
+    f"{found[0]:.2f}; without the end {found[1]:.2f}, of a mean over sentences {found[2]:.2f}",
 )
 
 # %%
@@ -363,7 +343,7 @@ with tg.no_grad():
         loss, state = model.loss(window[:-1], window[1:], state=state)
         carried.append(loss.item())
         fresh.append(model.loss(window[:-1], window[1:])[0].item())
-table.add(
+note(
     "state of the next window",
     "PyTorch, Keras, where none is given",
     "zero",
@@ -440,29 +420,30 @@ exact, one_less, windows, sweep = (
 )
 
 # %%
-# (The first three norms of the first, third and last line are those that WildML's programs
-# give, to eight digits.)
+# The norms in the first, the third and the last line are those of WildML's programs, to eight
+# digits.
 
-table.add(
+note(
     "truncating (off by one)",
     "WildML 2",
     "from every output, at most 4 steps: 5",
-    "the whole; each from a detached state",
+    "the whole; from detached states",
     f"dW is {exact:.4f} from the whole with 5, {one_less:.4f} with 4",
 )
-table.add(
+note(
     "truncating in windows",
     "cs224n",
     "windows, the state carried",
     "the whole; truncate=5",
-    f"dW is {windows:.3f} from the whole: {windows / exact:.0f} times as far as from every output",
+    f"dW is {windows:.4f} from the whole: {windows / exact:.0f} times as far as with 5 from "
+    "every output",
 )
-table.add(
+note(
     "truncating (an error)",
     "WildML 2, its Theano version",
     "the last 4 steps of a sentence",
-    "does not exist",
-    f"dW is {sweep:.2f} from the whole; {T - 4} of {T} words teach nothing",
+    "not offered",
+    f"dW is {sweep:.4f} from the whole; {T - 4} of {T} words teach nothing",
 )
 
 # %%
@@ -498,7 +479,7 @@ for clip in ("norm", "value"):
     turns.append(degrees([parameter.grad for parameter in parameters]))
 turns.append(degrees([g * min(1, 0.3 / np.linalg.norm(g)) for g in whole]))
 assert turns[0] < 1e-4
-table.add(
+note(
     "clipping",
     "Demystifying 10; Keras's clipnorm",
     "by value; each array by its own norm",
@@ -529,7 +510,7 @@ for name, options in kinds.items():
     firsts[name] = -p.data
     print(f"{name:22} {-p.data[0]:7.4f} {-p.data[1]:8.4f}")
 times = firsts["PyTorch"][1] / firsts["WildML, Lasagne, ours"][1]
-table.add(
+note(
     "RMSprop's epsilon",
     "PyTorch",
     "1e-8 outside the root, decay 0.99",
@@ -570,8 +551,8 @@ try:
 except tg.GradientError as error:
     complaint = str(error)
 assert "relative error" in complaint
-print(complaint)
-table.add(
+print(fill(complaint, 72))
+note(
     "gradient check (an error)",
     "WildML 2",
     "0.01, and a NaN passes",
@@ -592,14 +573,14 @@ w = Parameter(1.5 * np.linalg.qr(rng.standard_normal((16, 16)))[0])
 jacobian = tg.jacobian(lambda s: ops.tanh(s @ w))(Tensor(np.zeros(16))).numpy()
 steepest = np.linalg.norm(jacobian, 2)
 assert steepest > 1
-table.add(
+note(
     "a step's Jacobian (an error)",
     "WildML 3",
     "its norm is at most 1",
     "at most that of W",
     f"{steepest:.2f}, at the zero state, of a W with norm 1.5",
 )
-table.add(
+note(
     "LSTM with its gates held (inexact)",
     "WildML 4",
     "almost the plain network",
@@ -611,4 +592,30 @@ table.add(
 # All of them
 # -----------
 
-table.shown()
+
+class Table:
+    """Rows of texts, for a notebook or a page to draw."""
+
+    def __init__(self, rows: list[tuple[str, ...]]) -> None:
+        self.rows = rows
+
+    def _repr_html_(self) -> str:
+        rows = "".join(self._row(row) for row in self.rows)
+        return (
+            f'<div class="table-wrapper"><table class="docutils">{rows}</table></div>'
+        )
+
+    def _row(self, row: tuple[str, ...]) -> str:
+        style, tag = "text-align: left; vertical-align: top; padding: 0.25em", "td"
+        if row is self.rows[0]:
+            tag = "th"
+        widths = [6] * (len(row) - 1) + [13]
+        cells = (
+            f'<{tag} style="{style}; min-width: {width}em">{escape(cell)}</{tag}>'
+            for cell, width in zip(row, widths, strict=True)
+        )
+        return f"<tr>{''.join(cells)}</tr>"
+
+
+head = ("convention", "source", "theirs", "ours", "the difference")
+Table([head, *conventions])
