@@ -186,7 +186,7 @@ note(
 # ------------
 # *They:* WildML draws uniformly within ``1/sqrt(n)``, as a way that Glorot and Bengio (2010)
 # recommend. **That is a mistake:** it is the usual way that they argue against (their eq. 1);
-# they recommend ``sqrt(6/(n+m))`` (eq. 16). PyTorch's recurrent layers begin so to this day. A
+# they recommend ``sqrt(6/(n+m))`` (eq. 16). PyTorch's recurrent layers begin so too. A
 # square ``W`` of that kind shrinks what goes through it to ``1/sqrt(3)``. *We:* Glorot for U,
 # orthogonal for W; ``init="wildml"`` is theirs.
 
@@ -355,8 +355,8 @@ note(
 # How far back
 # ------------
 # *They:* WildML walks back from **every** output, through at most ``bptt_truncate`` steps, says
-# a comment. It is one more: from ``max(0, t - k)`` to ``t`` there are k + 1. cs224n and most
-# programs cut the text into **windows**, hand the state on, and walk back to the cut. WildML's
+# a comment. It is one more: from ``max(0, t - k)`` to ``t`` there are k + 1. In cs224n (lecture
+# 6) the text is cut into **windows**; the state is handed on, the walk ends at the cut. WildML's
 # Theano version stops the *one* walk through the sentence after k steps, with
 # ``truncate_gradient=k``. **That is a mistake:** only the last four words are learnt from, and by
 # ``V`` too. Its check could not see it: the sentence that is checked has four words. (Part 4
@@ -403,21 +403,10 @@ by_wildml = {
 for expected, ours in by_wildml.items():
     assert " ".join(f"{np.linalg.norm(each):.8f}" for each in ours) == expected
 four = X10[:5]
-checked = zip(
-    gradients(four, lambda t: 0, range(4)),
-    gradients(four, lambda t: len(four) - 1 - 4, range(4)),
-    strict=True,
-)
-assert all(np.array_equal(one, other) for one, other in checked)
-exact, one_less, windows, sweep = (
-    apart(whole[2], walks[name][2])
-    for name in (
-        "from every output, 5 steps",
-        "from every output, 4 steps",
-        "windows of 5 steps",
-        "the last 4 steps alone",
-    )
-)
+of_four = gradients(four, lambda t: 0, range(4))
+in_one_sweep = gradients(four, lambda t: len(four) - 5, range(len(four) - 5, 4))
+assert all(map(np.array_equal, of_four, in_one_sweep))
+one_less, exact, windows, sweep = (apart(whole[2], dW) for _, _, dW in walks.values())
 
 # %%
 # The norms in the first, the third and the last line are those of WildML's programs, to eight
@@ -460,12 +449,11 @@ parameters = [Parameter(each.copy()) for each in (U, V, W)]
 
 def degrees(clipped: list[np.ndarray]) -> float:
     """By how much the whole gradient is turned."""
-    pairs = list(zip(whole, clipped, strict=True))
-    inner = sum(float((g * c).sum()) for g, c in pairs)
-    lengths = [
-        np.sqrt(sum(float((x * x).sum()) for x in each)) for each in (whole, clipped)
-    ]
-    return float(np.degrees(np.arccos(min(1.0, inner / lengths[0] / lengths[1]))))
+    before, after = (
+        np.concatenate([part.ravel() for part in parts]) for parts in (whole, clipped)
+    )
+    lengths = np.linalg.norm(before) * np.linalg.norm(after)
+    return float(np.degrees(np.arccos(min(1.0, before @ after / lengths))))
 
 
 turns = []
