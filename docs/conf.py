@@ -1,4 +1,4 @@
-"""Sphinx: the tutorial's programs become pages, and the results of runs tables. Without a network:
+"""Sphinx: the programs of the tutorial and beside it become pages, and the results of runs tables. Without a network:
 `python -m sphinx -W docs docs/build/html`."""
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ html_css_files = ["wide.css"]
 html_show_copyright = False
 
 sphinx_gallery_conf = {
-    "examples_dirs": "../examples/tutorial",
-    "gallery_dirs": "tutorial",
-    "filename_pattern": r"/\d\d_",
+    "examples_dirs": ["../examples/tutorial", "../examples/further"],
+    "gallery_dirs": ["tutorial", "further"],
+    "filename_pattern": r"\.py$",
     "abort_on_example_error": True,
     "within_subsection_order": "FileNameSortKey",
     "show_memory": False,

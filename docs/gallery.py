@@ -13,6 +13,7 @@ import numpy as np
 
 from tinygrad_rnn.models import Cell
 from tinygrad_rnn.models.cells_by_name import CELLS
+from tinygrad_rnn.models.equations import equations_as_html
 
 HERE = Path(__file__).parent
 
@@ -38,6 +39,12 @@ def equations(cell: type[Cell]) -> str:
     """The source of its step, without the annotations."""
     source = textwrap.dedent(inspect.getsource(cell.step))
     return re.sub(r"^def step\(self, (.*?)\) -> .*:$", _bare, source, count=1, flags=re.MULTILINE).rstrip()
+
+
+def mathematics(cell: type[Cell]) -> list[str]:
+    """The equations of its recorded step, as MathML; nothing where what it does depends on numbers."""
+    found = equations_as_html(cell(8, 16))
+    return [".. raw:: html", "", f"    {found}", ""] if found else []
 
 
 def _bare(match: re.Match[str]) -> str:
@@ -103,7 +110,7 @@ def write() -> None:
     for name, cell in CELLS.items():
         said = inspect.getdoc(cell) or ""
         lines += ["", f".. _cell-{name}:", "", name, "-" * len(name), ""]
-        lines += [f"``{cell.__name__}``. {_plain(said)}", "", ".. code-block:: python", ""]
+        lines += [f"``{cell.__name__}``. {_plain(said)}", "", *mathematics(cell), ".. code-block:: python", ""]
         lines += [f"    {line}".rstrip() for line in equations(cell).split("\n")]
     (HERE / "cells.rst").write_text("\n".join(lines) + "\n", encoding="utf-8")
 

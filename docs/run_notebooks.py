@@ -1,5 +1,5 @@
-"""Runs the notebooks of the tutorial, which the build has made, each alone in an empty folder:
-`python docs/run_notebooks.py`, or with the beginnings of the names of some, `01 05`."""
+"""Runs the notebooks of the tutorial and beside it, which the build has made, each alone in an empty folder:
+`python docs/run_notebooks.py`, or with the beginnings of the names of some, `01 forward`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory
 import nbformat
 from nbclient import NotebookClient
 
-MADE = Path(__file__).parent / "tutorial"
+MADE = [Path(__file__).parent / gallery for gallery in ("tutorial", "further")]
 
 
 def run(path: Path) -> None:
@@ -22,9 +22,11 @@ def run(path: Path) -> None:
 
 def main(beginnings: tuple[str, ...]) -> None:
     """Those whose names begin so, or all."""
-    paths = [path for path in sorted(MADE.glob("*.ipynb")) if path.name.startswith(beginnings or "")]
+    notebooks = [path for folder in MADE for path in sorted(folder.glob("*.ipynb"))]
+    paths = [path for path in notebooks if path.name.startswith(beginnings or "")]
     if not paths:
-        sys.exit(f"run_notebooks: {MADE} has no such notebooks; python -m sphinx docs docs/build/html makes them")
+        places = " and ".join(map(str, MADE))
+        sys.exit(f"run_notebooks: no such notebooks in {places}; python -m sphinx docs docs/build/html makes them")
     for path in paths:
         run(path)
         print(f"{path.name} runs")

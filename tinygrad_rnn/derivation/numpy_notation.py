@@ -57,12 +57,18 @@ def scatter(updates, index, shape):
     found = np.zeros(shape, updates.dtype)
     np.add.at(found, index, updates)
     return found''',
+    "take_along_axis": """\
+def take_along_axis(a, indices, axis=None):
+    a, axis = (a.ravel(), 0) if axis is None else (a, axis)
+    places = list(np.indices(a.shape, sparse=True))
+    places[axis] = np.asarray(indices, int)
+    return a[tuple(places)]""",
     "add_along_axis": '''\
 def add_along_axis(updates, indices, axis, shape):
     """Zeros of this shape with the updates added where the indices say along the axis."""
     found = np.zeros(shape, updates.dtype)
-    places = list(np.indices(indices.shape, sparse=True))
-    places[axis] = indices
+    places = list(np.indices(shape, sparse=True))
+    places[axis] = np.asarray(indices, int)
     np.add.at(found, tuple(places), updates)
     return found''',
     "norm": """\
@@ -89,7 +95,7 @@ _FORMS = {
 _NUMPY = set(
     """abs sign floor floor_divide mod maximum minimum clip exp expm1 log log1p sin cos tanh sqrt sum mean max min
     cumsum argmax where logical_and logical_or logical_not zeros_like reshape transpose swapaxes expand_dims squeeze
-    flip moveaxis pad stack concatenate split broadcast_to take take_along_axis einsum""".split()
+    flip moveaxis pad stack concatenate split broadcast_to take einsum""".split()
 )
 """Ops that NumPy has by the same name, with the same arguments."""
 

@@ -14,6 +14,7 @@ from tinygrad_rnn.loops.written.symbols import Symbol
 
 _LETTERS = dict(zip(GREEK, "αβγδεζηθκλμνξπρστφχψω", strict=True))
 _FUNCTIONS = {"sigmoid": "σ", "normal_distribution": "Φ", "maximum": "max", "minimum": "min"}
+_ALIGNED = [f'style="text-align: {side}; padding: 0.2em 0.1em"' for side in ("right", "center", "left")]
 _NUMBER = re.compile(r"<mn>[^<]*</mn>")
 
 
@@ -102,10 +103,10 @@ class MathML(Mathematics):
         rows = []
         for line in lines:
             left = _mo(",").join(self.name(self.symbols[v]) for v in line.outs)
-            cells = (left, _mo("="), self.right(line, over))
-            rows.append("<mtr>" + "".join(f"<mtd>{_row(cell)}</mtd>" for cell in cells) + "</mtr>")
-        style = 'columnalign="right center left" style="math-style: normal; text-align: left"'
-        return f'<math display="block"><mtable {style}>{"".join(rows)}</mtable></math>'
+            cells = zip(_ALIGNED, (left, _mo("="), self.right(line, over)), strict=True)
+            rows.append(f"<mtr>{''.join(f'<mtd {style}>{_row(cell)}</mtd>' for style, cell in cells)}</mtr>")
+        table = f"<mtable>{''.join(rows)}</mtable>"
+        return f'<div style="overflow-x: auto"><math displaystyle="true">{table}</math></div>'
 
 
 def _below(part: str) -> str:

@@ -90,7 +90,7 @@ class Notation(ABC):
 
     @abstractmethod
     def call(self, primitive: Primitive[Any], given: dict[str, Any], value: Call) -> Piece:
-        """Any other op, with what it is given by the names of its arguments: values spelled out, options as they are."""
+        """Any other op, with what it is given by the names of its arguments: values written out, options as such."""
 
     # --- What all have in common ---
 
