@@ -31,6 +31,8 @@ def of_the_readme(names: Names) -> None:
 
 def of_your_cells(names: Names) -> None:
     assert names["h"].shape == (2, 3, 8) and names["c"].shape == (1, 3, 8)
+    steps = names["tg"].derive(names["MGUCell"]).text.partition("The step")[2].partition("The gradients")[0]
+    assert textwrap.indent(steps.rstrip(), "    ", lambda line: bool(line.strip())) in page("docs/your_cells.rst")
     assert names["notes"]["energy"].shape == (1, 5, 3) and len(names["found"].outcomes) == 2
 
 
@@ -40,7 +42,7 @@ def of_tagging(names: Names) -> None:
 
 PAGES: dict[str, tuple[int, Callable[[Names], None]]] = {
     "README.md": (4, of_the_readme),
-    "docs/your_cells.rst": (9, of_your_cells),
+    "docs/your_cells.rst": (10, of_your_cells),
     "docs/tasks/tag.rst": (1, of_tagging),
 }
 """By the page how many blocks it has, and what they leave."""

@@ -8,12 +8,15 @@ the last digits. Then we look at what the hand-written loops were adding up, and
 cuts.
 """
 
+from typing import Any
+
 import matplotlib.pyplot as plt
 import numpy as np
 
 import tinygrad_rnn as tg
 from tinygrad_rnn import Parameter, Tensor, ops
 from tinygrad_rnn.data.relative_clauses import WORDS, corpus
+from tinygrad_rnn.models import Cell
 from tinygrad_rnn.optim import SGD
 
 # %%
@@ -186,3 +189,56 @@ test = corpus(200, seed=1)
 with tg.no_grad():
     nats = sum(loss(x).item() for x in test) / sum(len(x) - 1 for x in test)
 print(f"after two passes: {nats:.3f} nats per token")
+
+# %%
+# What autodiff replaced, written out by it
+# -----------------------------------------
+# The walk that you no longer write can be had in writing. ``derive`` takes a **cell**, which is a
+# step with its weights (chapter 6 is about them), and finds the equations of its backward step by
+# the rules of the tape. ``s'`` is the state after the step, and ``∂⁺s'`` what comes to it from
+# later steps.
+
+
+class Elman(Cell):
+    """The step of this chapter; what it reads is the row of U."""
+
+    state = "s"
+
+    def setup(self) -> None:
+        self.W = Parameter(W.data, name="W")
+
+    def step(self, x: Tensor, s: Tensor) -> Tensor:
+        return ops.tanh(x + s @ self.W)
+
+
+derivation = tg.derive(Elman, 24, 24)
+print(derivation)
+
+# %%
+# ``delta`` of chapter 2's loop is ``δs'`` here. And this is a program of it, in NumPy alone: the
+# loop that chapter 2 wrote by hand, written by the tape. On the command line
+# ``tinygrad-rnn derive mycells.py:MyCell`` writes it into a file, for any cell of your own.
+
+print(derivation.source)
+
+# %%
+# Does it agree with the one by hand? It is handed the gradient by its outputs, which chapter 2's
+# loop had too: the error, through ``V``.
+
+program: dict[str, Any] = {}
+exec(derivation.source, program)
+by_u, _, by_w = bptt(sentence[:-1], sentence[1:], truncate=len(sentence))
+xs = U.data[sentence[:-1]][:, None]  # (T,B,H), with one row
+states, _, saved = program["forward"]({"W": W.data}, xs, np.zeros((1, 24)))
+chances = np.exp(states @ V.data)
+error = chances / chances.sum(axis=-1, keepdims=True)
+error[np.arange(len(xs)), 0, sentence[1:]] -= 1
+weights, dxs, _ = program["backward"](
+    {"W": W.data}, saved, error @ V.data.T, np.zeros((1, 24))
+)
+rows = np.zeros_like(by_u)
+np.add.at(rows, sentence[:-1], dxs[:, 0])
+for name, derived, by_hand in (("W", weights["W"], by_w), ("U", rows, by_u)):
+    difference = np.abs(derived - by_hand).max() / np.abs(by_hand).max()
+    print(f"d{name}: {difference:.1e} from chapter 2's")
+    assert difference < 1e-12

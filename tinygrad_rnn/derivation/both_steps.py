@@ -19,7 +19,7 @@ from tinygrad_rnn.loops.program import Equation, Program, Var
 from tinygrad_rnn.loops.recorder import Recorder
 from tinygrad_rnn.loops.written.expressions import needed
 from tinygrad_rnn.loops.written.shown import without_lying
-from tinygrad_rnn.loops.written.symbols import Symbol, Symbols, symbols_of
+from tinygrad_rnn.loops.written.symbols import Symbol, SymbolOf, symbols_of
 from tinygrad_rnn.models.cell import Cell
 from tinygrad_rnn.models.contexts import context_of
 from tinygrad_rnn.models.equations import recorded_step
@@ -27,7 +27,7 @@ from tinygrad_rnn.models.module import constants_by_path
 from tinygrad_rnn.tape import Primitive
 from tinygrad_rnn.tensor import Parameter, Tensor
 
-ROWS = 1009
+RECORDED_ROWS = 1009
 """How many rows a recording has: a prime that no size of a cell is likely to be, so that it is known for B wherever it
 stands in a shape."""
 
@@ -72,7 +72,7 @@ class BothSteps:
     """Of the step, those that its states or its output need."""
     backward: Backward
     backward_equations: list[Equation]
-    symbols: Symbols
+    symbols: SymbolOf
     told: set[Var]
     """The values that the step itself names, and the states and inputs."""
     weights: dict[str, Var]
@@ -86,10 +86,10 @@ class BothSteps:
 
 def both_steps(cell: Cell) -> BothSteps:
     """Records the step of a cell and its backward step. Raises DerivationError."""
-    context = [Tensor(part) for part in context_of(cell, ROWS, np.random.default_rng(0))]
+    context = [Tensor(part) for part in context_of(cell, RECORDED_ROWS, np.random.default_rng(0))]
     recorder = _LineRecorder()
     try:
-        program, names = recorded_step(cell, ROWS, context, recorder)
+        program, names = recorded_step(cell, RECORDED_ROWS, context, recorder)
     except CannotRecord as error:
         raise DerivationError(f"{type(cell).__name__} has no one backward step: {error}") from None
     source = {out: line for e, line in zip(recorder.equations, recorder.lines, strict=True) for out in e.outs}
@@ -165,7 +165,7 @@ def _differentiated(program: Program, operands: set[Var]) -> Backward:
     return differentiate(program, wanted, active, (True,) * (len(program.new_states) + len(program.ys)))
 
 
-def _call_gradients(symbols: Symbols, program: Program, backward: Backward) -> None:
+def _call_gradients(symbols: SymbolOf, program: Program, backward: Backward) -> None:
     """Adds the symbols of gradients, in place."""
     states = [symbols[v] for v in program.states]
     for seed, symbol in zip(backward.g_new_states, states, strict=True):

@@ -7,9 +7,17 @@ from dataclasses import dataclass, replace
 
 from tinygrad_rnn.derivation.both_steps import BothSteps
 from tinygrad_rnn.loops.program import Var
-from tinygrad_rnn.loops.written.expressions import Line, Value, leaves, lines_of, substituted, terms, uses
+from tinygrad_rnn.loops.written.expressions import (
+    EquationLine,
+    Operand,
+    leaves,
+    lines_of,
+    signed_terms,
+    substituted,
+    uses,
+)
 from tinygrad_rnn.loops.written.shown import made_in_a_moment
-from tinygrad_rnn.loops.written.symbols import Symbols, numbered
+from tinygrad_rnn.loops.written.symbols import SymbolOf, with_numbers
 
 
 @dataclass(frozen=True, eq=False)
@@ -17,12 +25,12 @@ class Lines:
     """The lines of a step, and those of its backward step; apart those of the gradients that nothing else in the step
     reads: of x, and of weights, which are summed over time."""
 
-    forward: list[Line]
-    backward: list[Line]
-    apart: list[Line]
+    forward: list[EquationLine]
+    backward: list[EquationLine]
+    apart: list[EquationLine]
     saved: list[Var]
     """The values of the step that the backward step reads."""
-    symbols: Symbols
+    symbols: SymbolOf
 
 
 def chosen_lines(both: BothSteps, functions_again: bool) -> Lines:
@@ -30,7 +38,7 @@ def chosen_lines(both: BothSteps, functions_again: bool) -> Lines:
     whatever else is read more than once, but for what is made of a single value in a moment, 1 - z or, where
     `functions_again` says so, tanh(c): that is written again."""
     shown = _shown(both, functions_again)
-    written: dict[Var, Value] = {}
+    written: dict[Var, Operand] = {}
     forward = lines_of(both.equations, shown.__contains__, written)
     backward = _short_gradients(both, lines_of(both.backward_equations, shown.__contains__, written))
     weights = {g: i for i, g in enumerate(both.backward.g_captured) if g is not None}
@@ -44,7 +52,7 @@ def chosen_lines(both: BothSteps, functions_again: bool) -> Lines:
         [line for line in backward if line not in apart],
         apart,
         [v for v in readable if v in kept],
-        numbered(both.symbols, (v for line in (*forward, *backward, *apart) for v in line.outs)),
+        with_numbers(both.symbols, (v for line in (*forward, *backward, *apart) for v in line.outs)),
     )
 
 
@@ -69,20 +77,20 @@ def _shown(both: BothSteps, functions_again: bool) -> set[Var]:
     return shown
 
 
-def _short_gradients(both: BothSteps, lines: list[Line]) -> list[Line]:
+def _short_gradients(both: BothSteps, lines: list[EquationLine]) -> list[EquationLine]:
     """The lines of a backward step in which the gradient of z is written into what is made of it, that of the sum that
     goes into z, where it is one product and nothing else reads it."""
     counts = Counter(v for line in lines for v in leaves(line.made))
     kept = {*both.program.new_states, *both.program.ys}
     ends = {*both.backward.g_states, *both.backward.g_xs, *both.backward.g_captured}
     deltas = {v for line in lines if both.symbols[line.outs[0]].kind == "delta" for v in leaves(line.made)}
-    short: dict[Var, Value] = {}
+    short: dict[Var, Operand] = {}
     found = []
     for line in lines:
         g, made = line.outs[0], substituted(line.made, short)
         of = both.backward.gradients.get(g)
         is_short = of is not None and of not in kept and g not in ends and counts[g] == 1 and g in deltas
-        if is_short and not line.several and len(terms(made)) == 1:
+        if is_short and not line.several and len(signed_terms(made)) == 1:
             short[g] = made
         else:
             found.append(replace(line, made=made))

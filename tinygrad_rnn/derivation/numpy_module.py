@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_rnn.derivation.both_steps import ROWS, BothSteps
+from tinygrad_rnn.derivation.both_steps import RECORDED_ROWS, BothSteps
 from tinygrad_rnn.derivation.choosing_lines import Lines, chosen_lines
 from tinygrad_rnn.derivation.numpy_notation import HELPERS, NumPy
 from tinygrad_rnn.loops.program import Var
-from tinygrad_rnn.loops.written.expressions import Line
+from tinygrad_rnn.loops.written.expressions import EquationLine
 
-WIDTH = 110
+PROGRAM_WIDTH = 110
 
 
 def numpy_module(both: BothSteps) -> str:
@@ -56,17 +56,17 @@ class _Module:
             f'"""{type(cell).__name__}, and its backpropagation through time, in NumPy alone.',
             "",
             *textwrap.wrap(
-                f"Made by tinygrad_rnn of its step. x (B,{cell.input_size}) is what it reads, its states are {states}; "
-                f"B is the number of rows. dz is the gradient of a loss by z, delta_z that by the sum which goes into "
-                f"z, and dh_next what comes to the new h from later steps.",
-                WIDTH,
+                f"Made by tinygrad_rnn of its step. It reads x (B,{cell.input_size}) and its states, {states}; B is "
+                "the number of rows. d before a name is the gradient of a loss by that value, delta_ that by the sum "
+                f"which goes into its activation, and {', '.join(self.later)} what comes to the new states from later steps.",
+                PROGRAM_WIDTH,
             ),
             '"""',
         ]
         return "\n".join(lines)
 
     def _weights(self) -> str:
-        shapes = {path: tuple("B" if n == ROWS else n for n in v.shape) for path, v in self.read.items()}
+        shapes = {path: tuple("B" if n == RECORDED_ROWS else n for n in v.shape) for path, v in self.read.items()}
         rows = [f'    "{path}": {shape!r},'.replace("'", '"') for path, shape in shapes.items()]
         return "\n".join(
             ["WEIGHTS = {", *rows, "}", '"""Their shapes, by the names that `forward` wants them under."""']
@@ -134,14 +134,14 @@ class _Module:
         g = self.both.backward.g_states[i]
         return f"np.zeros_like({self.later[i]})" if g is None else self.name(g)
 
-    def _lines(self, lines: Iterable[Line], forward: bool) -> list[str]:
+    def _lines(self, lines: Iterable[EquationLine], forward: bool) -> list[str]:
         found = []
         before = None
         for line in lines:
             of = self.both.source.get(line.outs[0]) if forward else None
             if of is not None and of != before:
                 found.append(
-                    textwrap.shorten(f"# {of.file}, line {of.number}: {of.text}", WIDTH - 8, placeholder=" ...")
+                    textwrap.shorten(f"# {of.file}, line {of.number}: {of.text}", PROGRAM_WIDTH - 8, placeholder=" ...")
                 )
                 before = of
             names = (_tuple if line.several else ", ".join)([*map(self.name, line.outs)])
@@ -158,10 +158,10 @@ def _tuple(names: Sequence[str]) -> str:
 
 def _unpacking(names: Sequence[str], source: str) -> list[str]:
     """The line that gives these names, or several."""
-    text = _tuple(names)
-    if len(text) + len(source) <= WIDTH - 11:
+    text = _tuple(names) if len(names) > 1 else f"({_tuple(names)})"
+    if len(text) + len(source) <= PROGRAM_WIDTH - 11:
         return [f"{text} = {source}"]
-    return ["(", *_indented(textwrap.wrap(text, WIDTH - 16)), f") = {source}"]
+    return ["(", *_indented(textwrap.wrap(text, PROGRAM_WIDTH - 16)), f") = {source}"]
 
 
 def _indented(lines: Iterable[str]) -> list[str]:
@@ -169,14 +169,16 @@ def _indented(lines: Iterable[str]) -> list[str]:
 
 
 def _wrapped_text(text: str) -> list[str]:
-    return textwrap.wrap(text, WIDTH - 4)
+    return textwrap.wrap(text, PROGRAM_WIDTH - 4)
 
 
 def _broken(left: str, right: str) -> list[str]:
     """A line, or several where it is long: broken at the sums outside of all brackets, or where there is room."""
-    if len(left) + len(right) <= WIDTH - 8:
+    if len(left) + len(right) <= PROGRAM_WIDTH - 8:
         return [left + right]
-    parts = [line for part in _at_the_top(right) for line in textwrap.wrap(part, WIDTH - 16, break_long_words=False)]
+    parts = [
+        line for part in _at_the_top(right) for line in textwrap.wrap(part, PROGRAM_WIDTH - 16, break_long_words=False)
+    ]
     return [f"{left}(", *_indented(parts), ")"]
 
 
@@ -190,7 +192,7 @@ def _at_the_top(text: str) -> list[str]:
             start = i + 1
     lines = [""]
     for term in [*terms, text[start:]]:
-        if lines[-1] and len(lines[-1]) + len(term) > WIDTH - 16:
+        if lines[-1] and len(lines[-1]) + len(term) > PROGRAM_WIDTH - 16:
             lines.append("")
         lines[-1] = f"{lines[-1]} {term}".strip()
     return lines

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_rnn.derivation.both_steps import ROWS, DerivationError
+from tinygrad_rnn.derivation.both_steps import RECORDED_ROWS, DerivationError
 from tinygrad_rnn.loops.program import Var
 from tinygrad_rnn.loops.written.expressions import Call
 from tinygrad_rnn.loops.written.notation import (
@@ -18,12 +18,12 @@ from tinygrad_rnn.loops.written.notation import (
     SIGNED,
     TERM,
     Notation,
-    Piece,
     Several,
     Spelled,
+    Spelling,
     index_text,
 )
-from tinygrad_rnn.loops.written.symbols import Symbol, Symbols
+from tinygrad_rnn.loops.written.symbols import Symbol, SymbolOf
 from tinygrad_rnn.tape import Primitive
 
 HELPERS = {
@@ -106,7 +106,7 @@ RESERVED = {"np", "math", "x", "xs", "t", "ys", "dys", "dxs", "saved", "weights"
 class NumPy(Notation):
     """As a program. `helpers` are the functions that it came to use."""
 
-    def __init__(self, symbols: Symbols, inputs: Sequence[Var]) -> None:
+    def __init__(self, symbols: SymbolOf, inputs: Sequence[Var]) -> None:
         super().__init__(symbols)
         self.helpers: set[str] = set()
         self._names: dict[Symbol, str] = {symbols[v]: "x" for v in inputs}
@@ -128,8 +128,8 @@ class NumPy(Notation):
             return f"np.array({value!r})"
         if isinstance(value, float) and not np.isfinite(value):
             return f"np.{value}" if value >= 0 or value != value else "-np.inf"
-        if isinstance(value, int) and not isinstance(value, bool) and value and value % ROWS == 0:
-            return "len(x)" if value == ROWS else f"{value // ROWS} * len(x)"
+        if isinstance(value, int) and not isinstance(value, bool) and value and value % RECORDED_ROWS == 0:
+            return "len(x)" if value == RECORDED_ROWS else f"{value // RECORDED_ROWS} * len(x)"
         return repr(value)
 
     def bracketed(self, text: str) -> str:
@@ -145,10 +145,10 @@ class NumPy(Notation):
     def matrix_product(self, parts: Sequence[str]) -> str:
         return " @ ".join(parts)
 
-    def quotient(self, above: Piece, below: Piece) -> Piece:
+    def quotient(self, above: Spelling, below: Spelling) -> Spelling:
         return f"{self.within(above, PRODUCT)} / {self.within(below, SIGNED)}", TERM
 
-    def power(self, base: Piece, exponent: Piece) -> str:
+    def power(self, base: Spelling, exponent: Spelling) -> str:
         return f"{self.within(base, ALONE)}**{self.within(exponent, SIGNED)}"
 
     def transposed(self, text: str, axes: int) -> str:
@@ -157,7 +157,7 @@ class NumPy(Notation):
     def compared(self, sign: str, left: str, right: str) -> str:
         return f"{left} {sign} {right}"
 
-    def call(self, primitive: Primitive[Any], given: dict[str, Any], value: Call) -> Piece:
+    def call(self, primitive: Primitive[Any], given: dict[str, Any], value: Call) -> Spelling:
         name = primitive.name
         if name in ("getitem", "scatter"):
             return self._indexed(name, given, value), ALONE

@@ -11,7 +11,7 @@ import tinygrad_rnn.ops as ops
 from tinygrad_rnn.loops.program import Equation, Var
 from tinygrad_rnn.tape import Primitive
 
-Value = Any
+Operand = Any
 """A Var, which is called by its name, a `Call`, or a number or another option."""
 
 
@@ -20,26 +20,28 @@ class Call:
     """What a value is made by: an op and what it is given."""
 
     primitive: Primitive[Any]
-    args: tuple[Value, ...]
+    args: tuple[Operand, ...]
     params: dict[str, Any]
     shape: tuple[int, ...]
 
     @property
-    def values(self) -> Iterator[Value]:
+    def values(self) -> Iterator[Operand]:
         """The Vars and Calls among its arguments."""
         return (a for a in self.args if isinstance(a, Var | Call))
 
 
 @dataclass(frozen=True, eq=False)
-class Line:
+class EquationLine:
     """A value, or `several` that one op makes, and what makes them; `made` is a Var where a value has two names."""
 
     outs: tuple[Var, ...]
-    made: Value
+    made: Operand
     several: bool = False
 
 
-def lines_of(equations: Iterable[Equation], apart: Callable[[Var], bool], made: dict[Var, Value]) -> list[Line]:
+def lines_of(
+    equations: Iterable[Equation], apart: Callable[[Var], bool], made: dict[Var, Operand]
+) -> list[EquationLine]:
     """A line for each value that stands `apart`; the others are written into what reads them. `made` holds what is to
     be written in the place of values of earlier equations, and gets that of these."""
     lines = []
@@ -47,13 +49,13 @@ def lines_of(equations: Iterable[Equation], apart: Callable[[Var], bool], made: 
         args = tuple(made.get(a, a) if isinstance(a, Var) else a for a in e.args)
         call = Call(e.primitive, args, e.params, e.outs[0].shape)
         if e.several or apart(e.outs[0]):
-            lines.append(Line(e.outs, call, e.several))
+            lines.append(EquationLine(e.outs, call, e.several))
         else:
             made[e.outs[0]] = call
     return lines
 
 
-def leaves(value: Value) -> Iterator[Var]:
+def leaves(value: Operand) -> Iterator[Var]:
     """The Vars that it is made of, as often as they occur."""
     waiting = [value]
     while waiting:
@@ -64,7 +66,7 @@ def leaves(value: Value) -> Iterator[Var]:
             waiting += found.values
 
 
-def substituted(value: Value, others: dict[Var, Value]) -> Value:
+def substituted(value: Operand, others: dict[Var, Operand]) -> Operand:
     """The value with others in the place of some Vars."""
     if isinstance(value, Var):
         return others.get(value, value)
@@ -90,17 +92,17 @@ def needed(equations: Sequence[Equation], wanted: Iterable[Var]) -> list[Equatio
 
 # --- As one would write it -------------------------------------------------------------------------------------
 
-Term = tuple[bool, Value]
+SignedTerm = tuple[bool, Operand]
 """A part of a sum, and whether it is taken away."""
 
 
-def terms(value: Value) -> list[Term]:
+def signed_terms(value: Operand) -> list[SignedTerm]:
     """The parts of a sum, in their order; a value that is none is its only part. What several of them begin with is
     written once: g a - g b is g (a - b)."""
     return _factored(_terms(value))
 
 
-def _terms(value: Value) -> list[Term]:
+def _terms(value: Operand) -> list[SignedTerm]:
     if isinstance(value, Call):
         if value.primitive is ops.add:
             return [*_terms(value.args[0]), *_terms(value.args[1])]
@@ -120,19 +122,19 @@ def _terms(value: Value) -> list[Term]:
     return [(False, value)]
 
 
-def factors(value: Value) -> list[Value]:
+def factors(value: Operand) -> list[Operand]:
     """The factors of a product entry by entry; a value that is none is its only factor."""
     if isinstance(value, Call):
         if value.primitive is ops.mul:
             return [each for a in value.args for each in factors(a)]
         if value.primitive in (ops.add, ops.sub):
-            ((minus, whole), *others) = terms(value)
+            ((minus, whole), *others) = signed_terms(value)
             if not minus and not others:
                 return factors(whole)
     return [value]
 
 
-def _signed_factors(value: Value) -> tuple[bool, list[Value]]:
+def _signed_factors(value: Operand) -> tuple[bool, list[Operand]]:
     minus, found = False, []
     for each in factors(value):
         if isinstance(each, Call) and each.primitive is ops.neg and len(_terms(each)) == 1:
@@ -144,20 +146,20 @@ def _signed_factors(value: Value) -> tuple[bool, list[Value]]:
     return minus, found
 
 
-def _signed(value: Value) -> Term:
+def _signed(value: Operand) -> SignedTerm:
     """A value that is one term as that; a sum as it is."""
     found = _terms(value) if isinstance(value, Call) and value.primitive is ops.neg else []
     return found[0] if len(found) == 1 else (False, value)
 
 
-def _product(parts: Sequence[Value], shape: tuple[int, ...]) -> Value:
+def _product(parts: Sequence[Operand], shape: tuple[int, ...]) -> Operand:
     product = parts[0]
     for each in parts[1:]:
         product = Call(ops.mul, (product, each), {}, shape)
     return product
 
 
-def _sum(parts: Sequence[Term], shape: tuple[int, ...]) -> Value:
+def _sum(parts: Sequence[SignedTerm], shape: tuple[int, ...]) -> Operand:
     minus, total = parts[0]
     if minus:
         total = Call(ops.neg, (total,), {}, shape)
@@ -166,14 +168,14 @@ def _sum(parts: Sequence[Term], shape: tuple[int, ...]) -> Value:
     return total
 
 
-def _factored(parts: list[Term]) -> list[Term]:
+def _factored(parts: list[SignedTerm]) -> list[SignedTerm]:
     """Products that begin with the same Var, as one product by a sum."""
-    groups: dict[Any, list[Term]] = {}
+    groups: dict[Any, list[SignedTerm]] = {}
     for i, (minus, value) in enumerate(parts):
         found = factors(value)
         key = (found[0], value.shape) if len(found) > 1 and isinstance(found[0], Var) else i
         groups.setdefault(key, []).append((minus, value))
-    result: list[Term] = []
+    result: list[SignedTerm] = []
     for key, group in groups.items():
         if len(group) == 1:
             result += group

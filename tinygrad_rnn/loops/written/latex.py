@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from tinygrad_rnn.loops.written.expressions import Line
+from tinygrad_rnn.loops.written.expressions import EquationLine
 from tinygrad_rnn.loops.written.mathematics import Mathematics
-from tinygrad_rnn.loops.written.notation import ALONE, COMPARED, PRODUCT, Piece
+from tinygrad_rnn.loops.written.notation import ALONE, COMPARED, PRODUCT, Spelling
 from tinygrad_rnn.loops.written.symbols import Symbol
 
 GREEK = (
@@ -55,10 +55,10 @@ class LaTeX(Mathematics):
     def matrix_product(self, parts: Sequence[str]) -> str:
         return r" \, ".join(parts)
 
-    def quotient(self, above: Piece, below: Piece) -> Piece:
+    def quotient(self, above: Spelling, below: Spelling) -> Spelling:
         return rf"\frac{{{above[0]}}}{{{below[0]}}}", PRODUCT
 
-    def power(self, base: Piece, exponent: Piece) -> str:
+    def power(self, base: Spelling, exponent: Spelling) -> str:
         return f"{{{self.within(base, ALONE)}}}^{{{exponent[0]}}}"
 
     def transposed(self, text: str, axes: int) -> str:
@@ -78,10 +78,10 @@ class LaTeX(Mathematics):
     def entry(self, text: str, index: str) -> str:
         return f"{text}[{index}]"
 
-    def choice(self, condition: str, yes: str, no: str) -> Piece:
+    def choice(self, condition: str, yes: str, no: str) -> Spelling:
         return rf"\begin{{cases}}{yes} & {condition} \\ {no} & \text{{otherwise}}\end{{cases}}", COMPARED
 
-    def root(self, text: str, piece: Piece) -> Piece:
+    def root(self, text: str, piece: Spelling) -> Spelling:
         return rf"\sqrt{{{text}}}", ALONE
 
     def magnitude(self, text: str) -> str:
@@ -91,7 +91,7 @@ class LaTeX(Mathematics):
         text = super().number(value)
         return re.sub(r"^(-?[\d.]+)e([+-])0*(\d+)$", lambda m: rf"{m[1]} \cdot 10^{{{m[2].strip('+')}{m[3]}}}", text)
 
-    def equations(self, lines: Sequence[Line], over: str = "") -> str:
+    def equations(self, lines: Sequence[EquationLine], over: str = "") -> str:
         rows = [
             rf"  {', '.join(self.name(self.symbols[v]) for v in line.outs)} &= {self.right(line, over)}"
             for line in lines

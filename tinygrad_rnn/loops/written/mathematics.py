@@ -11,8 +11,8 @@ import numpy as np
 
 import tinygrad_rnn.ops as ops
 from tinygrad_rnn.loops.program import Var
-from tinygrad_rnn.loops.written.expressions import Call, Line
-from tinygrad_rnn.loops.written.notation import ALONE, PRODUCT, SUM, TERM, Notation, Piece, Several, index_text
+from tinygrad_rnn.loops.written.expressions import Call, EquationLine
+from tinygrad_rnn.loops.written.notation import ALONE, PRODUCT, SUM, TERM, Notation, Several, Spelling, index_text
 from tinygrad_rnn.ops.indexing import Slot
 from tinygrad_rnn.tape import Primitive
 
@@ -39,11 +39,11 @@ class Mathematics(Notation):
         """A part of a value."""
 
     @abstractmethod
-    def choice(self, condition: str, yes: str, no: str) -> Piece:
+    def choice(self, condition: str, yes: str, no: str) -> Spelling:
         """One or the other."""
 
     @abstractmethod
-    def root(self, text: str, piece: Piece) -> Piece:
+    def root(self, text: str, piece: Spelling) -> Spelling:
         """The square root."""
 
     @abstractmethod
@@ -51,11 +51,11 @@ class Mathematics(Notation):
         """The absolute value."""
 
     @abstractmethod
-    def equations(self, lines: Sequence[Line], over: str = "") -> str:
+    def equations(self, lines: Sequence[EquationLine], over: str = "") -> str:
         """All lines, their signs of equality below each other; what they make is summed over something, where that is
         told, and over the rows with it."""
 
-    def right(self, line: Line, over: str) -> str:
+    def right(self, line: EquationLine, over: str) -> str:
         """What a line makes, summed where that is told."""
         made = line.made
         if not over or not isinstance(made, Var | Call):
@@ -69,7 +69,7 @@ class Mathematics(Notation):
             return str(int(value))
         return f"{value:.6g}" if isinstance(value, float) else str(value)
 
-    def call(self, primitive: Primitive[Any], given: dict[str, Any], value: Call) -> Piece:
+    def call(self, primitive: Primitive[Any], given: dict[str, Any], value: Call) -> Spelling:
         name = primitive.name
         if changes_no_number(primitive, value.args):
             return self.piece(value.args[0])
@@ -100,7 +100,7 @@ class Mathematics(Notation):
             return index_text(value, [])
         return value if isinstance(value, str) else self.number(value)
 
-    def _summed_products(self, value: Call) -> Piece:
+    def _summed_products(self, value: Call) -> Spelling:
         """An einsum, without the letter of the rows where every operand has it first."""
         subscripts, *operands = value.args
         inputs, result = subscripts.split("->")

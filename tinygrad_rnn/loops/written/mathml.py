@@ -6,10 +6,10 @@ import re
 from collections.abc import Sequence
 from html import escape
 
-from tinygrad_rnn.loops.written.expressions import Line
+from tinygrad_rnn.loops.written.expressions import EquationLine
 from tinygrad_rnn.loops.written.latex import GREEK, base, subscript
 from tinygrad_rnn.loops.written.mathematics import SIGNS, Mathematics
-from tinygrad_rnn.loops.written.notation import ALONE, COMPARED, PRODUCT, Piece
+from tinygrad_rnn.loops.written.notation import ALONE, COMPARED, PRODUCT, Spelling
 from tinygrad_rnn.loops.written.symbols import Symbol
 
 _LETTERS = dict(zip(GREEK, "αβγδεζηθκλμνξπρστφχψω", strict=True))
@@ -65,10 +65,10 @@ class MathML(Mathematics):
     def matrix_product(self, parts: Sequence[str]) -> str:
         return _row('<mspace width="0.17em"/>'.join(parts))
 
-    def quotient(self, above: Piece, below: Piece) -> Piece:
+    def quotient(self, above: Spelling, below: Spelling) -> Spelling:
         return f"<mfrac>{_row(above[0])}{_row(below[0])}</mfrac>", PRODUCT
 
-    def power(self, base: Piece, exponent: Piece) -> str:
+    def power(self, base: Spelling, exponent: Spelling) -> str:
         raised = exponent[0] if exponent[0].startswith("<") else f"<mn>{exponent[0]}</mn>"
         return f"<msup>{_row(self.within(base, ALONE))}{_row(raised)}</msup>"
 
@@ -88,18 +88,18 @@ class MathML(Mathematics):
     def entry(self, text: str, index: str) -> str:
         return _row(text, _mo("["), index if "<" in index else f"<mi>{escape(index)}</mi>", _mo("]"))
 
-    def choice(self, condition: str, yes: str, no: str) -> Piece:
+    def choice(self, condition: str, yes: str, no: str) -> Spelling:
         rows = [(yes, condition), (no, "<mtext>otherwise</mtext>")]
         cells = "".join(f"<mtr><mtd>{_row(a)}</mtd><mtd>{_row(b)}</mtd></mtr>" for a, b in rows)
         return _row(_mo("{"), f'<mtable columnalign="left left">{cells}</mtable>'), COMPARED
 
-    def root(self, text: str, piece: Piece) -> Piece:
+    def root(self, text: str, piece: Spelling) -> Spelling:
         return f"<msqrt>{text}</msqrt>", ALONE
 
     def magnitude(self, text: str) -> str:
         return _row(_mo("|"), text, _mo("|"))
 
-    def equations(self, lines: Sequence[Line], over: str = "") -> str:
+    def equations(self, lines: Sequence[EquationLine], over: str = "") -> str:
         rows = []
         for line in lines:
             left = _mo(",").join(self.name(self.symbols[v]) for v in line.outs)

@@ -10,8 +10,8 @@ from typing import Any
 
 import tinygrad_rnn.ops as ops
 from tinygrad_rnn.loops.program import Var
-from tinygrad_rnn.loops.written.expressions import Call, Value, factors, terms
-from tinygrad_rnn.loops.written.symbols import Symbol, Symbols
+from tinygrad_rnn.loops.written.expressions import Call, Operand, factors, signed_terms
+from tinygrad_rnn.loops.written.symbols import Symbol, SymbolOf
 from tinygrad_rnn.ops.indexing import Slot
 from tinygrad_rnn.tape import Primitive
 
@@ -30,10 +30,10 @@ class Several(list[Spelled]):
     """What stands where an op takes any number of values."""
 
 
-Piece = tuple[str, int]
+Spelling = tuple[str, int]
 """What is written, and how tightly it holds together."""
 
-COMPARISONS: dict[str, str] = {
+SIGNS_OF_COMPARISONS: dict[str, str] = {
     "equal": "==", "not_equal": "!=", "less": "<", "less_equal": "<=", "greater": ">", "greater_equal": ">=",
 }  # fmt: skip
 """By the names of ops."""
@@ -43,7 +43,7 @@ class Notation(ABC):
     """How the parts of an expression are spelled. What a method is given is spelled already, in brackets where it has
     to be."""
 
-    def __init__(self, symbols: Symbols) -> None:
+    def __init__(self, symbols: SymbolOf) -> None:
         self.symbols = symbols
 
     # --- What a notation says ---
@@ -73,11 +73,11 @@ class Notation(ABC):
         """Of matrices."""
 
     @abstractmethod
-    def quotient(self, above: Piece, below: Piece) -> Piece:
+    def quotient(self, above: Spelling, below: Spelling) -> Spelling:
         """One over the other."""
 
     @abstractmethod
-    def power(self, base: Piece, exponent: Piece) -> str:
+    def power(self, base: Spelling, exponent: Spelling) -> str:
         """One to the power of the other."""
 
     @abstractmethod
@@ -89,21 +89,21 @@ class Notation(ABC):
         """A comparison; `sign` is Python's."""
 
     @abstractmethod
-    def call(self, primitive: Primitive[Any], given: dict[str, Any], value: Call) -> Piece:
+    def call(self, primitive: Primitive[Any], given: dict[str, Any], value: Call) -> Spelling:
         """Any other op, with what it is given by the names of its arguments: values written out, options as such."""
 
     # --- What all have in common ---
 
-    def written(self, value: Value, least: int = COMPARED) -> str:
+    def written(self, value: Operand, least: int = COMPARED) -> str:
         """An expression, in brackets where it holds together less than that."""
         return self.within(self.piece(value), least)
 
-    def within(self, piece: Piece, least: int) -> str:
+    def within(self, piece: Spelling, least: int) -> str:
         """A piece, in brackets where it holds together less than that."""
         text, tight = piece
         return text if tight >= least else self.bracketed(text)
 
-    def piece(self, value: Value) -> Piece:
+    def piece(self, value: Operand) -> Spelling:
         """An expression, and how tightly it holds together."""
         if isinstance(value, Var):
             return self.name(self.symbols[value]), ALONE
@@ -116,21 +116,21 @@ class Notation(ABC):
         special = _SPECIAL.get(value.primitive)
         if special is not None:
             return special(self, value)
-        if value.primitive.name in COMPARISONS:
+        if value.primitive.name in SIGNS_OF_COMPARISONS:
             left, right = (self.written(a, SUM) for a in value.args)
-            return self.compared(COMPARISONS[value.primitive.name], left, right), COMPARED
+            return self.compared(SIGNS_OF_COMPARISONS[value.primitive.name], left, right), COMPARED
         if is_transposition(value):
             return self.transposed(self.written(value.args[0], POWER), len(value.shape)), POWER
         return self.call(value.primitive, self._given(value), value)
 
-    def _sum(self, value: Call) -> Piece:
-        parts = [(minus, self.written(part, TERM)) for minus, part in terms(value)]
+    def _sum(self, value: Call) -> Spelling:
+        parts = [(minus, self.written(part, TERM)) for minus, part in signed_terms(value)]
         if len(parts) == 1 and not parts[0][0]:
-            return self.piece(terms(value)[0][1])
+            return self.piece(signed_terms(value)[0][1])
         return self.signed(parts), SIGNED if len(parts) == 1 else SUM
 
-    def _product(self, value: Call) -> Piece:
-        ((minus, whole),) = terms(value) if len(terms(value)) == 1 else ((False, value),)
+    def _product(self, value: Call) -> Spelling:
+        ((minus, whole),) = signed_terms(value) if len(signed_terms(value)) == 1 else ((False, value),)
         found = factors(whole)
         if len(found) == 2 and found[0] is found[1]:
             text = self.power(self.piece(found[0]), ("2", ALONE)), POWER
@@ -142,20 +142,20 @@ class Notation(ABC):
             text = self.product([self.written(a, PRODUCT) for a in (*numbers, *_squares(rest))]), TERM
         return (self.signed([(True, self.within(text, TERM))]), SIGNED) if minus else text
 
-    def _square(self, value: Call) -> Piece:
+    def _square(self, value: Call) -> Spelling:
         return self.power(self.piece(value.args[0]), ("2", ALONE)), POWER
 
-    def _power(self, value: Call) -> Piece:
+    def _power(self, value: Call) -> Spelling:
         return self.power(self.piece(value.args[0]), self.piece(value.args[1])), POWER
 
-    def _quotient(self, value: Call) -> Piece:
+    def _quotient(self, value: Call) -> Spelling:
         return self.quotient(self.piece(value.args[0]), self.piece(value.args[1]))
 
-    def _reciprocal(self, value: Call) -> Piece:
+    def _reciprocal(self, value: Call) -> Spelling:
         return self.quotient((self.number(1), ALONE), self.piece(value.args[0]))
 
-    def _matrix_product(self, value: Call) -> Piece:
-        ((minus, whole),) = terms(value)
+    def _matrix_product(self, value: Call) -> Spelling:
+        ((minus, whole),) = signed_terms(value)
         if minus:
             return self.signed([(True, self.written(whole, TERM))]), SIGNED
         left, right = self.written(value.args[0], PRODUCT), self.written(value.args[1], POWER)
@@ -177,9 +177,9 @@ class Notation(ABC):
         }
 
 
-def _squares(parts: Sequence[Value]) -> list[Value]:
+def _squares(parts: Sequence[Operand]) -> list[Operand]:
     """The factors, with a square for two that are one after the other and the same."""
-    found: list[Value] = []
+    found: list[Operand] = []
     for each in parts:
         if found and found[-1] is each and isinstance(each, Var):
             found[-1] = Call(ops.square, (each,), {}, each.shape)

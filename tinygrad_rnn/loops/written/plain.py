@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from tinygrad_rnn.loops.written.expressions import Line
+from tinygrad_rnn.loops.written.expressions import EquationLine
 from tinygrad_rnn.loops.written.mathematics import SIGNS, Mathematics
-from tinygrad_rnn.loops.written.notation import ALONE, POWER, PRODUCT, TERM, Piece
+from tinygrad_rnn.loops.written.notation import ALONE, POWER, PRODUCT, TERM, Spelling
 from tinygrad_rnn.loops.written.symbols import Symbol
 
 _MARKS = {"value": "", "sum": "a_", "gradient": "∂", "delta": "δ", "later": "∂⁺"}
@@ -36,10 +36,10 @@ class Plain(Mathematics):
     def matrix_product(self, parts: Sequence[str]) -> str:
         return " ".join(parts)
 
-    def quotient(self, above: Piece, below: Piece) -> Piece:
+    def quotient(self, above: Spelling, below: Spelling) -> Spelling:
         return f"{self.within(above, PRODUCT)} / {self.within(below, POWER)}", TERM
 
-    def power(self, base: Piece, exponent: Piece) -> str:
+    def power(self, base: Spelling, exponent: Spelling) -> str:
         raised = {"2": "²", "3": "³"}.get(exponent[0], f"^{self.within(exponent, ALONE)}")
         return f"{self.within(base, ALONE)}{raised}"
 
@@ -58,16 +58,16 @@ class Plain(Mathematics):
     def entry(self, text: str, index: str) -> str:
         return f"{text}[{index}]"
 
-    def choice(self, condition: str, yes: str, no: str) -> Piece:
+    def choice(self, condition: str, yes: str, no: str) -> Spelling:
         return f"({yes} if {condition} else {no})", ALONE
 
-    def root(self, text: str, piece: Piece) -> Piece:
+    def root(self, text: str, piece: Spelling) -> Spelling:
         return f"√{self.within(piece, ALONE)}", POWER
 
     def magnitude(self, text: str) -> str:
         return f"|{text}|"
 
-    def equations(self, lines: Sequence[Line], over: str = "") -> str:
+    def equations(self, lines: Sequence[EquationLine], over: str = "") -> str:
         lefts = [", ".join(self.name(self.symbols[v]) for v in line.outs) for line in lines]
         widest = max(map(len, lefts), default=0)
         return "\n".join(

@@ -33,9 +33,9 @@ class Symbol:
         return replace(self, kind="delta" if self.kind == "sum" else "gradient")
 
 
-Symbols = dict[Var, Symbol]
+SymbolOf = dict[Var, Symbol]
 
-ACTIVATIONS = {
+ACTIVATION_OPS = {
     ops.sigmoid, ops.tanh, ops.relu, ops.hard_sigmoid, ops.softplus, ops.leaky_relu, ops.elu, ops.log_sigmoid
 }  # fmt: skip
 """Ops whose argument has no name of its own: it is what goes into z."""
@@ -46,7 +46,7 @@ class _Calling:
     else in the step as a state."""
 
     def __init__(self) -> None:
-        self.found: Symbols = {}
+        self.found: SymbolOf = {}
         self.taken: set[Symbol] = set()
 
     def call(self, var: Var, symbol: Symbol) -> None:
@@ -61,7 +61,7 @@ class _Calling:
         return symbol if symbol.when == "new" else replace(symbol, when="now")
 
 
-def symbols_of(program: Program, names: Names, operands: Iterable[Var]) -> tuple[Symbols, set[Var]]:
+def symbols_of(program: Program, names: Names, operands: Iterable[Var]) -> tuple[SymbolOf, set[Var]]:
     """A symbol for every value of a recorded step, and for each of the operands, by the names that `named_recording`
     found; and the values that the step itself names."""
     calling = _Calling()
@@ -91,7 +91,7 @@ def _call_sums(program: Program, names: Names, calling: _Calling) -> None:
     """What goes into an activation is called by what comes out; that, where the step does not name it, by the gate.
     So is a gate's sum that goes elsewhere."""
     for e in program.equations:
-        if e.primitive in ACTIVATIONS and isinstance(e.args[0], Var):
+        if e.primitive in ACTIVATION_OPS and isinstance(e.args[0], Var):
             into, out = e.args[0], e.outs[0]
             if out not in calling.found and names.get(into, "").endswith(".sum"):
                 calling.call(out, Symbol(names[into].removesuffix(".sum")))
@@ -106,8 +106,8 @@ def _call_sums(program: Program, names: Names, calling: _Calling) -> None:
                 calling.call(out, symbol)
 
 
-def numbered(symbols: Symbols, shown: Iterable[Var]) -> Symbols:
-    """The same with the values that have no name, and are shown, numbered in their order: t1, t2, ..., and what is
+def with_numbers(symbols: SymbolOf, shown: Iterable[Var]) -> SymbolOf:
+    """The same with the values that have no name, and are shown, with_numbers in their order: t1, t2, ..., and what is
     called by them with them."""
     versions: dict[int, int] = {}
     for var in shown:
