@@ -45,6 +45,8 @@ def loss(sentence: np.ndarray, truncate: int | None = None) -> Tensor:
 # There is no gradient to write. ``backward()`` walks the tape, through all the steps. (Of ``U``
 # only the rows of the words that came have a gradient. It is kept **row-sparse**, as just these
 # rows, and ``dense()`` fills in the zeros.)
+#
+# The two ways side by side, in motion: :doc:`/unrolled`.
 
 
 def bptt(x: np.ndarray, y: np.ndarray, truncate: int) -> tuple[np.ndarray, ...]:
