@@ -78,6 +78,12 @@ plt.show()
 # nearly all, and their cell grows with every word: they count how far the sentence has come.
 # Nobody told them to.
 #
+# The same numbers over the text: a word is as red as the forget gate of a unit is open once the
+# word is read, for the four units that change most.
+
+tr.over([WORDS[i] for i in sentence], "0.forward.f")
+
+# %%
 # How long is a memory?
 # ---------------------
 # A unit whose forget gate stays at ``f`` keeps ``f`` of its content at each step: after ``tau =
