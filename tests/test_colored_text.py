@@ -23,19 +23,25 @@ def parsed(text: ColoredText) -> Any:
     return ElementTree.fromstring(text._repr_html_())
 
 
+def lines(text: ColoredText) -> list[Any]:
+    """The text, once for each unit."""
+    _, grid = parsed(text)
+    return list(grid)[1::2]
+
+
 def grounds(text: ColoredText) -> list[list[str]]:
     """The colours of each line."""
     return [
-        [re.findall(r"background:(.*?);", span.attrib["style"])[0] for span in row.iter("span")]
-        for row in parsed(text).iter("tr")
+        [re.findall(r"background:(.*?);", span.attrib["style"])[0] for span in line.iter("span")]
+        for line in lines(text)
     ]
 
 
 @given(st.lists(st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Cs"]), min_size=1), min_size=1))
 def test_the_text_is_there_whole_once_for_each_unit(tokens: list[str]) -> None:
     text = ColoredText(tokens, np.ones((len(tokens), 2)), units=[1, 0], between=" | ")
-    for row in parsed(text).iter("tr"):
-        assert "".join(row.find("td").itertext()) == " | ".join(tokens)
+    assert ["".join(line.itertext()) for line in lines(text)] == 2 * [" | ".join(tokens)]
+    assert [each.text for each in list(parsed(text)[1])[::2]] == ["unit 1", "unit 0"]
 
 
 def test_a_share_goes_from_pale_to_red() -> None:
@@ -51,7 +57,7 @@ def test_what_is_no_share_goes_from_blue_to_red_by_the_largest_that_is_shown() -
     ]
     text = ColoredText(WORDS, values, "0.forward.c", units=[1])
     assert grounds(text) == [["rgba(178,24,43,0.650)"] * 2 + ["#e6c700"]]
-    assert "".join(parsed(text).find("div").itertext()) == "0.forward.c, from -9 9"
+    assert "".join(parsed(text).find("div").itertext()) == "0.forward.c, from -9 to 9"
 
 
 def test_a_token_tells_its_value_and_a_line_break_is_seen() -> None:

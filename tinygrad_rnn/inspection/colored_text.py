@@ -15,6 +15,8 @@ FEW = 4
 _STRONGEST = 0.65
 """How much of the ground a colour covers at most: text stays to be read on light and on dark."""
 
+_GRID = "display:grid;grid-template-columns:max-content 1fr;align-items:baseline;column-gap:1em;line-height:1.9"
+
 
 class ColoredText:
     """`values` (T,H) of the units of a gate or a state after each of T tokens, over the text: for each of `units`, the
@@ -54,16 +56,12 @@ class ColoredText:
         share = bool((shown >= 0).all() and (shown <= 1).all())
         most = 1.0 if share else float(finite.max(initial=0.0)) or 1.0
         rows = "".join(
-            f'<tr><th scope="row" style="text-align:right;vertical-align:top;font-weight:400;white-space:nowrap">'
-            f'unit {unit}</th><td style="text-align:left;line-height:1.9">{self._line(column, most)}</td></tr>'
+            f"<div>unit {unit}</div><div>{self._line(column, most)}</div>"
             for unit, column in zip(self.units, shown.T, strict=True)
         )
         ends = ("0", f"{most:.3g}") if share else (f"-{most:.3g}", f"{most:.3g}")
-        scale = f"{_mark(ends[0], 0.0 if share else -1.0)} {_mark(ends[1], 1.0)}"
-        return (
-            f'<div style="overflow-x:auto"><div><b>{escape(self.name)}</b>, from {scale}</div>'
-            f'<table style="border-collapse:collapse">{rows}</table></div>'
-        )
+        scale = f"{_mark(ends[0], 0.0 if share else -1.0)} to {_mark(ends[1], 1.0)}"
+        return f'<div><div><b>{escape(self.name)}</b>, from {scale}</div><div style="{_GRID}">{rows}</div></div>'
 
     def _line(self, column: HostArray, most: float) -> str:
         pairs = zip(self.tokens, column.tolist(), strict=True)

@@ -115,7 +115,7 @@ def surface_map(
     except ImportError:
         raise ModuleNotFoundError(WITHOUT) from None
     figure, axes = plt.subplots(figsize=(8, 5), layout="constrained")
-    drawn = axes.pcolormesh(across, up, np.ma.masked_invalid(values), shading="nearest", cmap="Blues_r")
+    drawn = axes.pcolormesh(across, up, np.ma.masked_invalid(values), shading="nearest", cmap="Blues")
     figure.colorbar(drawn, ax=axes, label="loss")
     for (name, path), color in zip(paths.items(), cycle(_PATHS), strict=False):
         axes.plot(*path.T, color=color, linewidth=1.4, label=name)
@@ -128,7 +128,7 @@ def surface_map(
     return figure
 
 
-_PATHS = ("#d62728", "#ff9f1c", "#2ca02c", "#9467bd")
+_PATHS = ("#d62728", "#1a1a1a", "#0b7a3e", "#7b3fa0")
 
 
 def loss_curve(
