@@ -351,10 +351,10 @@ def decay() -> str:
             drawing.labels.append(text(x, y + 4, f"h{low(t)}"))
             if share:
                 filled = f'<circle cx="{x}" cy="{y}" r="17" fill="#d9822b" fill-opacity="{0.7 * share:.3f}"/>'
-                drawing.add("backward", beat, filled + text(x, y + 34, share_of(share)))
+                drawing.add("backward", beat, filled + text(x, y + 34, share_of(share)), (x - 19, y - 17))
             if share and t and t not in cuts:
                 passed = f'<g class="backward" style="stroke-width:{1 + 7 * shares[t - 1]:.2f}">'
-                drawing.add("backward", beat + 1, f"{passed}{arrow(x - 18, y, X[t - 1] + 20, y)}</g>")
+                drawing.add("backward", beat + 1, f"{passed}{arrow(x - 18, y, X[t - 1] + 20, y)}</g>", (x - 33, y - 8))
             if t in cuts:
                 drawing.still.append(
                     f'<g class="cut"><path stroke-dasharray="4 3" d="M{x - 33} {y - 28}V{y + 36}"/></g>'

@@ -94,6 +94,29 @@ def test_drawing_changes_no_gradient_and_frees_nothing() -> None:
     assert [p.grad for p in (w, b)] == found
 
 
+@pytest.mark.parametrize("engine", ["machine", "numpy", False])
+def test_the_backward_pass_after_a_drawing_is_what_it_is_without(engine: Any) -> None:
+    rng = np.random.default_rng(0)
+    xs, table = Tensor(rng.standard_normal((6, 2, 3))), rng.standard_normal((9, 3))
+
+    def gradients(drawn: bool) -> list[Any]:
+        w, u, e = Parameter(rng_of(1, (3, 3)), name="w"), Parameter(rng_of(2, (3, 3))), Parameter(table)
+        with tg.compiled(engine):
+            _, ys = tg.scan(lambda h, x: (tanh(x @ u + h @ w),) * 2, Tensor(np.zeros((2, 3))), xs)
+            loss = (ys * ys).sum() + ops.softmax_cross_entropy(ys[-1] @ ops.take(e, [1, 2, 1]), [0, 1])
+            html = tg.Tape(loss)._repr_html_() if drawn else ""
+            assert ("∂" in html) == drawn
+            loss.backward()
+        return [w.grad, u.grad, e.grad.dense()]
+
+    for without, after in zip(gradients(False), gradients(True), strict=True):
+        np.testing.assert_array_equal(after, without)
+
+
+def rng_of(seed: int, shape: tuple[int, ...]) -> np.ndarray[Any, Any]:
+    return np.random.default_rng(seed).standard_normal(shape)
+
+
 def test_an_embedding_and_several_results_of_an_op_have_their_gradients() -> None:
     table = Parameter(np.ones((9, 2)), name="table")
     first, second = ops.split(ops.take(table, np.array([1, 1])), [1])

@@ -137,7 +137,7 @@ def test_whoever_asks_for_less_motion_has_all_of_it_with_the_order_in_numbers(
         for count in (each for each in group.iter("text") if each.attrib.get("class") == "count"):
             assert int(count.text or 0) == int(group.attrib["class"].split("beat")[1]) + 1
     counts = {int(each.text or 0) for each in tree.iter("text") if each.attrib.get("class") == "count"}
-    assert counts == {*range(1, {"by_hand": 31, "tape": 31, "scan": 15, "decay": 1}[name])}
+    assert counts == {*range(1, {"by_hand": 31, "tape": 31, "scan": 15, "decay": 10}[name])}
 
 
 @pytest.mark.parametrize("name", DRAWINGS)
