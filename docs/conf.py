@@ -9,7 +9,7 @@ import warnings
 from pathlib import Path
 
 # In processes of their own: what they import is no part of what the chapters run in.
-for made in ("gallery.py", "results.py"):
+for made in ("gallery.py", "results.py", "unrolled.py"):
     subprocess.run([sys.executable, Path(__file__).with_name(made)], check=True)
 
 project = "tinygrad_rnn"

@@ -26,6 +26,7 @@ from tinygrad_rnn.checks.subject import Subject
 from tinygrad_rnn.cli import main
 from tinygrad_rnn.data import bucketed, stream
 from tinygrad_rnn.data.vocabulary import Vocabulary
+from tinygrad_rnn.inspection.surfaces import loss_surface
 from tinygrad_rnn.models import (
     AdditiveAttention,
     AttentionPooling,
@@ -813,6 +814,16 @@ def test_a_model_moves_and_keeps_its_numbers(library: Any, tmp_path: Path) -> No
     assert model.to("cpu").device == "cpu"
     assert model.to("cuda").astype(np.float32).device == "cuda"
     assert repr(model) and model._repr_html_() and repr(model.output_bias)
+
+
+def test_a_tape_on_the_gpu_is_drawn_with_its_gradients_and_a_loss_over_a_plane_computed(library: Any) -> None:
+    here, there = Parameter(np.arange(6.0).reshape(2, 3), name="w"), Parameter(np.zeros(1), name="w")
+    there.data = backend.to_device(here.data, "cuda")
+    pictures = [tg.Tape((ops.tanh(w) * w).sum())._repr_html_() for w in (here, there)]
+    assert pictures[0] == pictures[1] and "∂ 2 x 3, norm" in pictures[0]
+    plane, steps = ([np.ones((2, 3))], [np.eye(2, 3)]), np.linspace(-1, 1, 3)
+    values = [loss_surface((w * w).sum, [w], plane, steps, steps).values for w in (here, there)]
+    np.testing.assert_allclose(values[0], values[1])
 
 
 def test_a_parameter_on_the_gpu_gets_its_gradient_there(library: Any) -> None:

@@ -1,18 +1,15 @@
-"""What a notebook shows of a Tensor, a Tape and a model."""
+"""What a notebook shows of a Tensor and a model."""
 
 from __future__ import annotations
 
-import re
 from typing import Any
 from xml.etree import ElementTree
 
 import numpy as np
 import pytest
 
-import tinygrad_rnn as tg
-from tinygrad_rnn import Parameter, Tensor, ops, pictures
-from tinygrad_rnn.models import GRU, LanguageModel
-from tinygrad_rnn.ops import tanh
+from tinygrad_rnn import Parameter, Tensor, pictures
+from tinygrad_rnn.models import LanguageModel
 
 
 def parsed(html: str) -> Any:
@@ -76,55 +73,6 @@ def test_a_tensor_is_a_heat_map_with_its_name_and_shape(dtype: Any) -> None:
     assert "<b>Parameter</b> z.&lt;U&gt; (2, 3) float64" in html
     assert f"<b>Tensor</b>  (2, 3) {np.dtype(dtype)}" in html
     assert len(fills(html)) == 12
-
-
-def test_a_small_tape_is_drawn_every_node_below_those_that_it_comes_from() -> None:
-    w, x = Tensor(np.ones((2, 3)), requires_grad=True), Tensor(np.ones((4, 2)))
-    loss = ((tanh(x @ w) + w.sum(axis=0)) ** 2).mean()
-    tree = parsed(tg.Tape(loss)._repr_html_())
-    boxes = {
-        text.text: float(rect.attrib["y"])
-        for rect, text in zip(tree.iter("rect"), list(tree.iter("text"))[::2], strict=True)
-    }
-    names = [re.sub(r" #\d+", "", str(name)) for name in boxes]
-    assert sorted(names) == ["add", "leaf", "matmul", "mean", "pow", "sum", "tanh"]
-    arrows = [path.attrib["d"] for path in tree.iter("path") if "marker-end" in path.attrib]
-    assert len(arrows) == 7
-    assert len(list(tree.iter("tr"))) == 1 + 7
-
-
-def test_an_arrow_goes_to_the_next_row_or_around_the_boxes_between() -> None:
-    a = Parameter(1.0, name="a")
-    tree = parsed(tg.Tape(tanh(tanh(a)) + a)._repr_html_())
-    boxes = [{k: float(rect.attrib[k]) for k in ("x", "y", "width", "height")} for rect in tree.iter("rect")]
-    paths = [path.attrib["d"] for path in tree.iter("path") if "marker-end" in path.attrib]
-    straight = [re.findall(r"[\d.]+,([\d.]+)", path) for path in paths if "H" not in path]
-    assert len(straight) == 3 and all(float(start) < float(end) for start, end in straight)
-    (around,) = [path for path in paths if "H" in path]
-    side = float(around.split("H")[1].split()[0])
-    assert all(side > box["x"] + box["width"] for box in boxes)
-
-
-def test_a_large_tape_is_a_list() -> None:
-    x = Tensor(1.0, requires_grad=True)
-    y = x
-    for _ in range(50):
-        y = tanh(y)
-    html = tg.Tape(y)._repr_html_()
-    assert "svg" not in html
-    assert html.count("<tr>") == 52
-
-
-def test_several_results_of_one_op_are_one_box() -> None:
-    x = Tensor(np.ones((2, 3)), requires_grad=True)
-    first, second = ops.split(x, [1])
-    tree = parsed(tg.Tape(first.sum() * second.sum())._repr_html_())
-    assert len(list(tree.iter("rect"))) == 5
-
-
-def test_an_op_of_many_operands_is_a_list() -> None:
-    outputs, _ = GRU(3, 2)(Tensor(np.ones((4, 1, 3), np.float32)))
-    assert "svg" not in tg.Tape(outputs.sum())._repr_html_()
 
 
 def test_a_model_is_a_table_of_its_parameters() -> None:

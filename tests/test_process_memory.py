@@ -37,7 +37,7 @@ OF_FEW_ARGUMENTS = {
     "tinygrad_rnn.machine.target.registers",  # none
     "tinygrad_rnn.data.pieces._piecewise",  # none
     "tinygrad_rnn.data.tokens._word_tokenizer",  # none
-    "tinygrad_rnn.inspection.page._asset",  # the files that come with the package
+    "tinygrad_rnn.inspection.bundled_files.bundled",  # the files that come with the package
     "tinygrad_rnn.loops.kernels._sigmoids_numbers",  # dtypes
 }
 

@@ -62,6 +62,12 @@ d_w = d_product * x.item()  # line 3: a product hands each the other
 print(f"by hand: d loss / d w = {d_w:.6f}, d loss / d b = {d_b:.6f}")
 
 # %%
+# In a notebook, as here, a tape that is shown is drawn: each op with its value, and below it the
+# gradient. The slider goes through it: forward, an op after the other, then the walk back.
+
+tg.Tape(loss)
+
+# %%
 # ``backward()`` is this walk, and nothing more. What it finds for ``w`` and ``b`` is put in
 # their ``.grad``.
 

@@ -73,6 +73,8 @@ class RNN:
 # *directly*, and through ``s[t-1]``, and through ``s[t-2]``... So from each output we walk back
 # through the steps, and add up what each has to say about ``U`` and ``W``. ``truncate`` stops
 # the walk after so many steps back, to save time.
+#
+# All of this, in motion: :doc:`/unrolled`.
 
 
 def bptt(

@@ -84,6 +84,8 @@ assert np.isclose(plain(sentence).item(), loss(sentence).item(), rtol=1e-12)
 # There is no gradient to write. ``backward()`` walks the tape, through all the steps. Beside it
 # stands chapter 2's, by hand. (Of ``U`` only the rows of the words that came have a gradient. It
 # is kept **row-sparse**, as just these rows, and ``dense()`` fills in the zeros.)
+#
+# The two ways side by side, in motion: :doc:`/unrolled`.
 
 
 def bptt(x: np.ndarray, y: np.ndarray, truncate: int) -> tuple[np.ndarray, ...]:

@@ -7,11 +7,14 @@ make almost anything either nothing or enormous. Here we measure it: why it must
 change, and what else helps.
 """
 
+from itertools import pairwise
+
 import matplotlib.pyplot as plt
 import numpy as np
 
 import tinygrad_rnn as tg
 from tinygrad_rnn import Parameter, Tensor, ops
+from tinygrad_rnn.inspection.surfaces import loss_surface
 from tinygrad_rnn.models import GRU, LSTM, RNN, Cell, Linear, Recurrent
 from tinygrad_rnn.optim import SGD, Adam, Optimizer, clip_by_norm
 
@@ -239,3 +242,56 @@ for limit in (np.inf, 1.0):
 # Without clipping the first step is the last that is taken: it throws the weights so far that
 # the second loss is no number. A gradient that is not finite is never applied, so nothing
 # moves again. Clipped, the run lives, and may go on to learn.
+#
+# What does a gradient that explodes look like from above? Take the smallest network that has one:
+# a single unit, ``x' = w sigmoid(x) + b``, that runs for 50 steps and is to end at 0.7 (after
+# Pascanu, Mikolov & Bengio 2013, figure 6). It has two weights, so its loss can be drawn as a map.
+
+w, b = Parameter(np.array(0.0), name="w"), Parameter(np.array(0.0), name="b")
+
+
+def missed() -> Tensor:
+    """How far from 0.7 the unit ends, squared."""
+
+    def step(x: Tensor, _: Tensor) -> tuple[Tensor, tuple[()]]:
+        return w * ops.sigmoid(x) + b, ()
+
+    x, _ = tg.scan(step, Tensor(np.array(0.5)), Tensor(np.zeros(50)))
+    return (ops.sigmoid(x) - 0.7) ** 2
+
+
+paths: dict[str, list[list[np.ndarray]]] = {}
+for name, limit in (("the gradient as it is", np.inf), ("clipped at 0.2", 0.2)):
+    w.data, b.data = np.array(6.5), np.array(-2.5)
+    sgd, path = SGD([w, b], lr=0.5), [[w.numpy().copy(), b.numpy().copy()]]
+    for _ in range(300):
+        sgd.zero_grad()
+        missed().backward()
+        clip_by_norm([w, b], limit)
+        sgd.step()
+        path.append([w.numpy().copy(), b.numpy().copy()])
+    paths[name] = path
+    taken = [float(np.linalg.norm(np.subtract(*pair))) for pair in pairwise(path)]
+    longest, usual = max(taken), np.median(taken)
+    print(
+        f"{name}: longest step {longest:.2f}, usual one {usual:.2f}, loss {missed().item():.4f}"
+    )
+    if limit == np.inf:
+        assert longest > 10 * usual
+    else:
+        assert longest < 0.11 and missed().item() < 0.01
+
+axes_of_w_and_b = (1.0, 0.0), (0.0, 1.0)
+w_values, b_values = np.linspace(3.5, 7, 56), np.linspace(-3.6, 0.5, 42)
+surface = loss_surface(
+    missed, [w, b], axes_of_w_and_b, w_values, b_values, center=(0.0, 0.0)
+)
+surface.plot(paths, ("w", "b"))
+plt.show()
+
+# %%
+# The loss is nearly flat on both sides of a wall. Below it the unit comes to rest at a small
+# value, above it at a large one, and on the wall a hair's breadth decides: there the gradient is
+# many times what it is elsewhere. Both ways run down the slope to the foot of the wall, and along
+# it. Sooner or later a step touches it, and whoever takes the gradient as it is, is thrown across
+# the map. Clipped, the way goes on where it was.

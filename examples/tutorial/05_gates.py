@@ -90,6 +90,12 @@ print(f"and the size of it goes with their number: correlation {with_place:.2f}"
 assert with_place > 0.8
 
 # %%
+# The same numbers over the text: a word is as red as the forget gate of a unit is open once the
+# word is read, for the four units that change most.
+
+tr.over([WORDS[i] for i in sentence], "0.forward.f")
+
+# %%
 # How long is a memory?
 # ---------------------
 # A unit whose forget gate stays at ``f`` keeps ``f`` of its content at each step: after ``tau =

@@ -9,7 +9,7 @@ from tinygrad_rnn.derivation.both_steps import BothSteps
 from tinygrad_rnn.loops.program import Var
 from tinygrad_rnn.loops.written.expressions import (
     EquationLine,
-    Operand,
+    WrittenValue,
     leaves,
     lines_of,
     signed_terms,
@@ -38,7 +38,7 @@ def chosen_lines(both: BothSteps, functions_again: bool) -> Lines:
     whatever else is read more than once, but for what is made of a single value in a moment, 1 - z or, where
     `functions_again` says so, tanh(c): that is written again."""
     shown = _shown(both, functions_again)
-    written: dict[Var, Operand] = {}
+    written: dict[Var, WrittenValue] = {}
     forward = lines_of(both.equations, shown.__contains__, written)
     backward = _short_gradients(both, lines_of(both.backward_equations, shown.__contains__, written))
     weights = {g: i for i, g in enumerate(both.backward.g_captured) if g is not None}
@@ -84,7 +84,7 @@ def _short_gradients(both: BothSteps, lines: list[EquationLine]) -> list[Equatio
     kept = {*both.program.new_states, *both.program.ys}
     ends = {*both.backward.g_states, *both.backward.g_xs, *both.backward.g_captured}
     deltas = {v for line in lines if both.symbols[line.outs[0]].kind == "delta" for v in leaves(line.made)}
-    short: dict[Var, Operand] = {}
+    short: dict[Var, WrittenValue] = {}
     found = []
     for line in lines:
         g, made = line.outs[0], substituted(line.made, short)

@@ -58,7 +58,8 @@ class _Module:
             *textwrap.wrap(
                 f"Made by tinygrad_rnn of its step. It reads x (B,{cell.input_size}) and its states, {states}; B is "
                 "the number of rows. d before a name is the gradient of a loss by that value, delta_ that by the sum "
-                f"which goes into its activation, and {', '.join(self.later)} what comes to the new states from later steps.",
+                f"which goes into its activation, and {', '.join(self.later)} what comes to the new states from later "
+                "steps.",
                 PROGRAM_WIDTH,
             ),
             '"""',

@@ -6,14 +6,13 @@ import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
 from html import escape
-from importlib.resources import files
 from typing import Any
 
 import numpy as np
 
 from tinygrad_rnn.backend import HostArray
+from tinygrad_rnn.inspection.bundled_files import bundled
 from tinygrad_rnn.inspection.charts import Curves, curves
 
 
@@ -55,7 +54,7 @@ def render_page(
     data = json.dumps(_data(reading, between), ensure_ascii=False, allow_nan=False)
     script = (
         f'<script type="application/json" id="data">{data.replace("<", chr(92) + "u003c")}</script>'
-        f"<script>{_asset('page.js')}</script>"
+        f"<script>{bundled('page.js')}</script>"
     )
     return facts_and_sections(title, about, sections, script)
 
@@ -74,7 +73,7 @@ def facts_and_sections(
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{escape(title)}</title><style>{_asset('page.css')}</style></head><body><main><h1>{escape(title)}</h1>"
+        f"<title>{escape(title)}</title><style>{bundled('page.css')}</style></head><body><main><h1>{escape(title)}</h1>"
         f"<dl>{facts}</dl>{body}</main>{script}</body></html>"
     )
 
@@ -104,11 +103,6 @@ _CHOICES = """<div class="modes" role="group" aria-label="what the colours show"
 <div id="scale"></div>
 <p id="text" role="listbox" aria-label="the text; arrow keys move" tabindex="0"></p>
 <p id="said" aria-live="polite"></p>"""
-
-
-@cache
-def _asset(name: str) -> str:
-    return (files("tinygrad_rnn.inspection") / "assets" / name).read_text(encoding="utf-8")
 
 
 def _mean(reading: Reading) -> str:

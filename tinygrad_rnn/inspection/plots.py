@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from tinygrad_rnn.backend import Array
+from tinygrad_rnn.backend import Array, HostArray
 from tinygrad_rnn.disk import named_errors
 from tinygrad_rnn.inspection.short_steps import without_short_steps
 from tinygrad_rnn.inspection.views import Chart, HeatMap, View
@@ -102,6 +103,32 @@ def heat_maps(values: Mapping[str, Array], columns: Sequence[str] | None = None)
         else:
             place.set_xticks(range(len(columns)), columns, rotation=60)
     return figure
+
+
+def surface_map(
+    across: HostArray, up: HostArray, values: HostArray, paths: Mapping[str, HostArray], titles: tuple[str, str]
+) -> Any:
+    """A matplotlib Figure of values (M,N) over a plane, across (N,) and up (M,), and on it paths (K,2) by name, from a
+    dot to a cross. Raises ModuleNotFoundError where there is no matplotlib."""
+    try:
+        import matplotlib.pyplot as plt  # noqa: PLC0415  (optional)
+    except ImportError:
+        raise ModuleNotFoundError(WITHOUT) from None
+    figure, axes = plt.subplots(figsize=(8, 5), layout="constrained")
+    drawn = axes.pcolormesh(across, up, np.ma.masked_invalid(values), shading="nearest", cmap="Blues")
+    figure.colorbar(drawn, ax=axes, label="loss")
+    for (name, path), color in zip(paths.items(), cycle(_PATHS), strict=False):
+        axes.plot(*path.T, color=color, linewidth=1.4, label=name)
+        axes.plot(*path[0], "o", color=color)
+        axes.plot(*path[-1], "X", color=color, markersize=9, markeredgecolor="white")
+    axes.set(xlabel=titles[0], ylabel=titles[1])
+    axes.set(xlim=(across.min(), across.max()), ylim=(up.min(), up.max()))
+    if paths:
+        figure.legend(loc="outside lower center", ncols=3, frameon=False)
+    return figure
+
+
+_PATHS = ("#d62728", "#1a1a1a", "#0b7a3e", "#7b3fa0")
 
 
 def loss_curve(

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import groupby
 from typing import Any
 
 from tinygrad_rnn.backend import is_array
-from tinygrad_rnn.pictures import graph, table
+from tinygrad_rnn.inspection.stepped_tape import SteppedTape, origin
+from tinygrad_rnn.pictures import table
 from tinygrad_rnn.surroundings import Where
 from tinygrad_rnn.tape import Alias, FreedTapeError, Leaf, Node, Output
 from tinygrad_rnn.tensor import Tensor
 
-DRAWN, WIDE = 40, 8
+DRAWN, WIDE = 60, 8
 """Nodes that a notebook draws at most, and operands of one of them: beyond, the list says more."""
+
+
+HEAD = ("#", "op", "operands", "shape", "dtype", "bytes", "where")
 
 
 class Tape:
@@ -47,7 +51,7 @@ class Tape:
         return sum(1 for node in self.nodes if node.primitive is not None)
 
     def __str__(self) -> str:
-        rows = [("#", "op", "operands", "shape", "dtype", "bytes", "where"), *self._rows()]
+        rows = [HEAD, *self._rows()]
         widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
         right = (0, 5)
         lines = [
@@ -62,6 +66,7 @@ class Tape:
     __repr__ = __str__
 
     def _rows(self) -> Iterator[tuple[str, ...]]:
+        _check_alive(self.nodes)
         if not self.collapse:
             yield from map(self._row, self.numbers)
             return
@@ -102,7 +107,7 @@ class Tape:
         words = []
         for parent, value in zip(node.parents, node.args, strict=True):
             if parent is not None:
-                source, part = _source(parent)
+                source, part = origin(parent)
                 words.append(f"#{self.numbers[source]}" + ("" if part is None else f"[{part}]"))
             elif is_array(value):
                 words.append(f"{value.dtype}{list(value.shape)}")
@@ -114,18 +119,16 @@ class Tape:
         return node.name or f"leaf #{self.numbers[node]}" if isinstance(node, Leaf) else ""
 
     def _repr_html_(self) -> str:
-        """In a notebook: the graph where it is small, and the list."""
-        rows = list(self._rows())
-        listed = table(("#", "op", "operands", "shape", "dtype", "bytes", "where"), rows)
+        """In a notebook: the graph where it is small, with values and gradients, to be gone through; and the list."""
+        listed = table(HEAD, self._rows())
         if len(self.numbers) > DRAWN or max(len(node.parents) for node in self.numbers) > WIDE:
             return listed
-        nodes, edges = [], []
-        for node, number in self.numbers.items():
-            row = self._row(node)
-            leaf = isinstance(node, Leaf)
-            nodes.append((number, self._name(node) if leaf else f"{row[1]} #{number}", row[3], leaf))
-            edges += [(self.numbers[_source(parent)[0]], number) for parent in node.parents if parent is not None]
-        return f"<div>{graph(nodes, edges)}</div><details><summary>{len(self)} ops</summary>{listed}</details>"
+        names = {
+            node: self._name(node) if isinstance(node, Leaf) else f"{_op(node)} #{number}"
+            for node, number in self.numbers.items()
+        }
+        drawn = SteppedTape(self.nodes, self.numbers, names, self.leaves).html()
+        return f"{drawn}<details><summary>{len(self)} ops</summary>{listed}</details>"
 
     def to_dot(self) -> str:
         """The graph for Graphviz: ops as ellipses, leaves as boxes, an arrow from each operand to its op."""
@@ -139,10 +142,15 @@ class Tape:
             lines.append(f'  n{number} [shape={shape}, label="{text}"];')
             for parent in node.parents:
                 if parent is not None:
-                    source, part = _source(parent)
+                    source, part = origin(parent)
                     label = f' [label="{part}"]' if part is not None else ""
                     lines.append(f"  n{self.numbers[source]} -> n{number}{label};")
         return "\n".join([*lines, "}"])
+
+
+def _check_alive(nodes: Iterable[Node]) -> None:
+    if any(node.parents is None for node in nodes):
+        raise FreedTapeError("Tape: a backward() has freed this tape; look at it before, or pass retain=True")
 
 
 def _reachable(root: Node) -> list[Node]:
@@ -150,8 +158,7 @@ def _reachable(root: Node) -> list[Node]:
     stack = [root]
     while stack:
         node = stack.pop()
-        if node.parents is None:
-            raise FreedTapeError("Tape: a backward() has freed this tape; look at it before, or pass retain=True")
+        _check_alive([node])
         for parent in node.parents:
             if parent is not None and parent not in seen:
                 seen.add(parent)
@@ -171,10 +178,6 @@ def _pattern(nodes: list[Node]) -> Any:
     """Equal for time steps of one loop that do the same; None outside of loops."""
     step = _step(nodes[0])
     return None if step is None else (step[:-1], [(_op(node), _bytes(node.out)) for node in nodes])
-
-
-def _source(node: Node) -> tuple[Node, int | None]:
-    return (node.parents[0], node.index) if isinstance(node, Output) else (node, None)
 
 
 def _op(node: Node) -> str:

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_rnn.backend import HostArray, to_host, xp
+from tinygrad_rnn.inspection.colored_text import ColoredText
 from tinygrad_rnn.inspection.naming import LOGARITHM, named_values
 from tinygrad_rnn.inspection.plots import heat_maps
 from tinygrad_rnn.loops.placeholders import CannotRecord, Placeholder
@@ -59,6 +60,10 @@ class Trace(Mapping[str, HostArray]):
     def __repr__(self) -> str:
         return "\n".join(f"{name:24} {value.shape}" for name, value in self.items()) or "an empty Trace"
 
+    def _ipython_key_completions_(self) -> list[str]:
+        """What `tr["` is completed with in IPython and in notebooks."""
+        return list(self)
+
     @property
     def gradients(self) -> Values:
         """By the same names, arrays of the same shapes. Raises RuntimeError before `backward()`."""
@@ -102,6 +107,20 @@ class Trace(Mapping[str, HostArray]):
         chosen = names or [name for name in self if not name.endswith((".pre", LOGARITHM))]
         arrays = {name: self[name][:, row] for name in chosen}
         return heat_maps({name: array.reshape(len(array), -1) for name, array in arrays.items()}, columns)
+
+    def over(
+        self,
+        tokens: Sequence[str],
+        name: str,
+        units: Sequence[int] | None = None,
+        row: int = 0,
+        between: str = " ",
+    ) -> ColoredText:
+        """A picture for a notebook: the text of `tokens` (T), coloured by units of one of these arrays, the four that
+        change most unless told, for one row of the batch; `between` is what stands between two tokens. A state of more
+        axes has the K numbers of each unit one after another."""
+        values = self[name][:, row]
+        return ColoredText(tokens, values.reshape(len(values), -1), name, units, between)
 
     # --- Filling it ---
 

@@ -11,7 +11,7 @@ import tinygrad_rnn.ops as ops
 from tinygrad_rnn.loops.program import Equation, Var
 from tinygrad_rnn.tape import Primitive
 
-Operand = Any
+WrittenValue = Any
 """A Var, which is called by its name, a `Call`, or a number or another option."""
 
 
@@ -20,12 +20,12 @@ class Call:
     """What a value is made by: an op and what it is given."""
 
     primitive: Primitive[Any]
-    args: tuple[Operand, ...]
+    args: tuple[WrittenValue, ...]
     params: dict[str, Any]
     shape: tuple[int, ...]
 
     @property
-    def values(self) -> Iterator[Operand]:
+    def values(self) -> Iterator[WrittenValue]:
         """The Vars and Calls among its arguments."""
         return (a for a in self.args if isinstance(a, Var | Call))
 
@@ -35,12 +35,12 @@ class EquationLine:
     """A value, or `several` that one op makes, and what makes them; `made` is a Var where a value has two names."""
 
     outs: tuple[Var, ...]
-    made: Operand
+    made: WrittenValue
     several: bool = False
 
 
 def lines_of(
-    equations: Iterable[Equation], apart: Callable[[Var], bool], made: dict[Var, Operand]
+    equations: Iterable[Equation], apart: Callable[[Var], bool], made: dict[Var, WrittenValue]
 ) -> list[EquationLine]:
     """A line for each value that stands `apart`; the others are written into what reads them. `made` holds what is to
     be written in the place of values of earlier equations, and gets that of these."""
@@ -55,7 +55,7 @@ def lines_of(
     return lines
 
 
-def leaves(value: Operand) -> Iterator[Var]:
+def leaves(value: WrittenValue) -> Iterator[Var]:
     """The Vars that it is made of, as often as they occur."""
     waiting = [value]
     while waiting:
@@ -66,7 +66,7 @@ def leaves(value: Operand) -> Iterator[Var]:
             waiting += found.values
 
 
-def substituted(value: Operand, others: dict[Var, Operand]) -> Operand:
+def substituted(value: WrittenValue, others: dict[Var, WrittenValue]) -> WrittenValue:
     """The value with others in the place of some Vars."""
     if isinstance(value, Var):
         return others.get(value, value)
@@ -92,17 +92,17 @@ def needed(equations: Sequence[Equation], wanted: Iterable[Var]) -> list[Equatio
 
 # --- As one would write it -------------------------------------------------------------------------------------
 
-SignedTerm = tuple[bool, Operand]
+SignedTerm = tuple[bool, WrittenValue]
 """A part of a sum, and whether it is taken away."""
 
 
-def signed_terms(value: Operand) -> list[SignedTerm]:
+def signed_terms(value: WrittenValue) -> list[SignedTerm]:
     """The parts of a sum, in their order; a value that is none is its only part. What several of them begin with is
     written once: g a - g b is g (a - b)."""
     return _factored(_terms(value))
 
 
-def _terms(value: Operand) -> list[SignedTerm]:
+def _terms(value: WrittenValue) -> list[SignedTerm]:
     if isinstance(value, Call):
         if value.primitive is ops.add:
             return [*_terms(value.args[0]), *_terms(value.args[1])]
@@ -122,7 +122,7 @@ def _terms(value: Operand) -> list[SignedTerm]:
     return [(False, value)]
 
 
-def factors(value: Operand) -> list[Operand]:
+def factors(value: WrittenValue) -> list[WrittenValue]:
     """The factors of a product entry by entry; a value that is none is its only factor."""
     if isinstance(value, Call):
         if value.primitive is ops.mul:
@@ -134,7 +134,7 @@ def factors(value: Operand) -> list[Operand]:
     return [value]
 
 
-def _signed_factors(value: Operand) -> tuple[bool, list[Operand]]:
+def _signed_factors(value: WrittenValue) -> tuple[bool, list[WrittenValue]]:
     minus, found = False, []
     for each in factors(value):
         if isinstance(each, Call) and each.primitive is ops.neg and len(_terms(each)) == 1:
@@ -146,20 +146,20 @@ def _signed_factors(value: Operand) -> tuple[bool, list[Operand]]:
     return minus, found
 
 
-def _signed(value: Operand) -> SignedTerm:
+def _signed(value: WrittenValue) -> SignedTerm:
     """A value that is one term as that; a sum as it is."""
     found = _terms(value) if isinstance(value, Call) and value.primitive is ops.neg else []
     return found[0] if len(found) == 1 else (False, value)
 
 
-def _product(parts: Sequence[Operand], shape: tuple[int, ...]) -> Operand:
+def _product(parts: Sequence[WrittenValue], shape: tuple[int, ...]) -> WrittenValue:
     product = parts[0]
     for each in parts[1:]:
         product = Call(ops.mul, (product, each), {}, shape)
     return product
 
 
-def _sum(parts: Sequence[SignedTerm], shape: tuple[int, ...]) -> Operand:
+def _sum(parts: Sequence[SignedTerm], shape: tuple[int, ...]) -> WrittenValue:
     minus, total = parts[0]
     if minus:
         total = Call(ops.neg, (total,), {}, shape)

@@ -10,7 +10,7 @@ from typing import Any
 
 import tinygrad_rnn.ops as ops
 from tinygrad_rnn.loops.program import Var
-from tinygrad_rnn.loops.written.expressions import Call, Operand, factors, signed_terms
+from tinygrad_rnn.loops.written.expressions import Call, WrittenValue, factors, signed_terms
 from tinygrad_rnn.loops.written.symbols import Symbol, SymbolOf
 from tinygrad_rnn.ops.indexing import Slot
 from tinygrad_rnn.tape import Primitive
@@ -94,7 +94,7 @@ class Notation(ABC):
 
     # --- What all have in common ---
 
-    def written(self, value: Operand, least: int = COMPARED) -> str:
+    def written(self, value: WrittenValue, least: int = COMPARED) -> str:
         """An expression, in brackets where it holds together less than that."""
         return self.within(self.piece(value), least)
 
@@ -103,7 +103,7 @@ class Notation(ABC):
         text, tight = piece
         return text if tight >= least else self.bracketed(text)
 
-    def piece(self, value: Operand) -> Spelling:
+    def piece(self, value: WrittenValue) -> Spelling:
         """An expression, and how tightly it holds together."""
         if isinstance(value, Var):
             return self.name(self.symbols[value]), ALONE
@@ -177,9 +177,9 @@ class Notation(ABC):
         }
 
 
-def _squares(parts: Sequence[Operand]) -> list[Operand]:
+def _squares(parts: Sequence[WrittenValue]) -> list[WrittenValue]:
     """The factors, with a square for two that are one after the other and the same."""
-    found: list[Operand] = []
+    found: list[WrittenValue] = []
     for each in parts:
         if found and found[-1] is each and isinstance(each, Var):
             found[-1] = Call(ops.square, (each,), {}, each.shape)

@@ -10,7 +10,7 @@ import tinygrad_rnn.ops as ops
 from tinygrad_rnn.loops.program import Equation, Program, Var
 from tinygrad_rnn.loops.recorder import reading
 from tinygrad_rnn.loops.value_names import Names
-from tinygrad_rnn.loops.written.expressions import EquationLine, Operand, lines_of, needed, uses
+from tinygrad_rnn.loops.written.expressions import EquationLine, WrittenValue, lines_of, needed, uses
 from tinygrad_rnn.loops.written.mathematics import changes_no_number
 from tinygrad_rnn.loops.written.symbols import ACTIVATION_OPS, Symbol, SymbolOf, symbols_of, with_numbers
 
@@ -77,7 +77,7 @@ def in_order(
     return found
 
 
-def _alias(symbols: SymbolOf, symbol: Symbol, made: Operand) -> EquationLine:
+def _alias(symbols: SymbolOf, symbol: Symbol, made: WrittenValue) -> EquationLine:
     """A line for another name of a value."""
     alias = Var(-len(symbols), (), np.dtype(float))
     symbols[alias] = symbol
