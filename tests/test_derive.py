@@ -28,7 +28,8 @@ from tinygrad_rnn.derivation.numpy_notation import HELPERS, NumPy
 from tinygrad_rnn.loops.differentiating import differentiate
 from tinygrad_rnn.loops.program import Var
 from tinygrad_rnn.loops.recorder import record_step
-from tinygrad_rnn.loops.written.expressions import lines_of
+from tinygrad_rnn.loops.written.expressions import Call, lines_of
+from tinygrad_rnn.loops.written.plain import Plain
 from tinygrad_rnn.loops.written.symbols import Symbol
 from tinygrad_rnn.models import Cell, GRUCell, LSTMCell, RNNCell
 from tinygrad_rnn.models.cells_by_name import CELLS
@@ -108,9 +109,12 @@ def agree(found: Sequence[Any], expected: Sequence[Any], tolerance: float = 1e-1
 
 
 @pytest.mark.parametrize("name", WRITTEN)
-def test_the_program_of_every_shipped_cell_gives_the_numbers_of_the_tape(name: str) -> None:
+def test_the_program_of_every_shipped_cell_gives_the_numbers_of_the_tape_and_its_equations_are_well_formed(
+    name: str,
+) -> None:
     cell = cell_of(CELLS[name])
-    source = tg.derive(cell).source
+    derivation = tg.derive(cell)
+    source = derivation.source
     imported = {
         alias.name for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Import) for alias in node.names
     }
@@ -121,6 +125,11 @@ def test_the_program_of_every_shipped_cell_gives_the_numbers_of_the_tape(name: s
         sequence = Work(cell, steps, rows)
         expected = sequence.by_tape()
         agree(sequence.by_program(program), expected)
+    latex = derivation.latex
+    assert latex.count("{") == latex.count("}") and latex.count(r"\left") == latex.count(r"\right")
+    assert latex.count(r"\begin") == latex.count(r"\end") and "1009" not in latex + derivation.text
+    xml.dom.minidom.parseString(derivation.html)
+    assert "<script" not in derivation.html and "http" not in derivation.html
 
 
 @pytest.mark.parametrize(
@@ -234,6 +243,7 @@ WITHOUT_A_FORM = {"linear_cross_entropy", "softmax_cross_entropy", "binary_cross
 """Losses and noise, which no step has."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(TABLE.keys() - WITHOUT_A_FORM))
 @settings(part_of_the_examples(0.4))
 @given(data=st.data())
@@ -353,6 +363,56 @@ def calculated(text: str, values: dict[str, Any]) -> Any:
     return eval(python, names | {name: getattr(np, name) for name in ("tanh", "exp", "maximum", "sqrt")})
 
 
+LEAVES = {name: np.random.default_rng(i).uniform(-1, 1, (3, 3)) for i, name in enumerate("abc")}
+LETTERS = {name: Var(i, (3, 3), np.dtype(float)) for i, name in enumerate(LEAVES)}
+
+
+def made(op: Any, *args: Any) -> Call:
+    return Call(op, args, {}, (3, 3))
+
+
+def trees() -> st.SearchStrategy[Any]:
+    """Expressions of three matrices and of numbers."""
+    leaf = st.sampled_from([*LETTERS.values()])
+    numbers = st.sampled_from([2, 0.5, -1.5])
+
+    def larger(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+        two = st.sampled_from([ops.add, ops.sub, ops.mul, ops.matmul])
+        return (
+            st.builds(made, two, inner, inner)
+            | st.builds(lambda a, b: made(ops.div, a, made(ops.add, made(ops.square, b), 1)), inner, inner)
+            | st.builds(lambda a: made(ops.div, 0.5, made(ops.mul, made(ops.exp, a), made(ops.exp, a))), leaf)
+            | st.builds(made, st.sampled_from([ops.neg, ops.square, ops.tanh]), inner)
+            | st.builds(lambda a: made(ops.swapaxes, a, -1, -2), inner)
+            | st.builds(made, st.sampled_from([ops.add, ops.sub, ops.mul]), inner, numbers)
+            | st.builds(made, st.sampled_from([ops.add, ops.sub, ops.mul]), numbers, inner)
+            | st.builds(
+                lambda g, a, b, op: made(op, made(ops.mul, g, a), made(ops.mul, g, b)),
+                leaf,
+                inner,
+                inner,
+                st.sampled_from([ops.add, ops.sub]),
+            )
+        )
+
+    return st.recursive(leaf, larger, max_leaves=8)
+
+
+def by_ops(value: Any) -> Any:
+    if isinstance(value, Call):
+        return value.primitive.forward(*map(by_ops, value.args), **value.params)
+    return next((LEAVES[name] for name, var in LETTERS.items() if var is value), value)
+
+
+@settings(part_of_the_examples(20.0))
+@given(trees())
+def test_brackets_and_signs_stand_where_they_must(tree: Any) -> None:
+    symbols = {var: Symbol(name) for name, var in LETTERS.items()}
+    expected = by_ops(tree)
+    agree([eval(NumPy(symbols, []).written(tree), {"np": np} | LEAVES)], [expected], 1e-10)
+    agree([calculated(Plain(symbols).written(tree), LEAVES)], [expected], 1e-10)
+
+
 IN_PRINT = """rnn gru lstm peephole-lstm coupled-lstm lstm-nig lstm-nfg lstm-nog lstm-niaf lstm-noaf lstm-np
     projected-lstm multiplicative-lstm mgu mut1 mut2 mut3 ugrnn janet ran highway-rnn lem cornn mogrifier-lstm mi-lstm
     antisymmetric-rnn fastgrnn""".split()
@@ -382,16 +442,6 @@ def test_the_printed_equations_calculated_as_they_stand_give_the_tape_s_numbers(
     agree([*printed.values(), values["∂x"]], [*states, d_x[0]])
     agree([values[f"∂⁺{state}"] for state in cell.states], gradients[: len(states)])
     assert ys.shape[0] == 1
-
-
-@pytest.mark.parametrize("name", WRITTEN)
-def test_equations_for_tex_and_for_pages_are_well_formed(name: str) -> None:
-    derivation = tg.derive(CELLS[name], 8, 16)
-    latex = derivation.latex
-    assert latex.count("{") == latex.count("}") and latex.count(r"\left") == latex.count(r"\right")
-    assert latex.count(r"\begin") == latex.count(r"\end") and "1009" not in latex + derivation.text
-    xml.dom.minidom.parseString(derivation.html)
-    assert "<script" not in derivation.html and "http" not in derivation.html
 
 
 def test_a_notebook_shows_the_equations_of_a_cell_and_its_weights() -> None:

@@ -141,6 +141,9 @@ def _signed_factors(value: WrittenValue) -> tuple[bool, list[WrittenValue]]:
             ((sign, inner),) = _terms(each)
             minus ^= sign
             found += factors(inner)
+        elif isinstance(each, int | float) and each < 0:
+            minus ^= True
+            found.append(-each)
         else:
             found.append(each)
     return minus, found

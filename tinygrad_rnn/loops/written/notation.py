@@ -120,7 +120,7 @@ class Notation(ABC):
             left, right = (self.written(a, SUM) for a in value.args)
             return self.compared(SIGNS_OF_COMPARISONS[value.primitive.name], left, right), COMPARED
         if is_transposition(value):
-            return self.transposed(self.written(value.args[0], POWER), len(value.shape)), POWER
+            return self.transposed(self.written(value.args[0], ALONE), len(value.shape)), POWER
         return self.call(value.primitive, self._given(value), value)
 
     def _sum(self, value: Call) -> Spelling:

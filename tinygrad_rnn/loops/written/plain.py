@@ -22,6 +22,9 @@ class Plain(Mathematics):
         of = f"_{symbol.of}" if symbol.of else ""
         return f"{_MARKS[symbol.kind]}{symbol.name or 't'}{number}{of}{chr(39) if symbol.when == 'new' else ''}"
 
+    def number(self, value: object) -> str:
+        return re.sub("^-", "−", super().number(value))
+
     def bracketed(self, text: str) -> str:
         return f"({text})"
 
