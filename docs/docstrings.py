@@ -1,0 +1,105 @@
+"""Docstrings as reStructuredText: single backquotes are code, and links where they name what the reference has.
+
+A docstring is written to be read where it stands: stars are stars, a block that is indented is code, and arguments
+stand in sections (Args, Returns, Raises, Example) that Sphinx's napoleon reads after this.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+PACKAGE = "tinygrad_rnn"
+SECTION = re.compile(r"(Args|Attributes|Returns|Raises|Yields|Example|Note):$")
+NAMED = re.compile(r"\.\. (?:auto(?:function|class|exception)|py:data|currentmodule):: +(\S+)")
+SPAN = re.compile(r"(?P<quotes>`+)(?P<code>.+?)(?P=quotes)|(?P<special>[*|\\]|(?<=\w)_(?![\w`]))", re.DOTALL)
+
+
+def named(pages: Path) -> Iterator[str]:
+    """The full names of what the pages in a folder have, in their order."""
+    for page in sorted(pages.glob("*.rst")):
+        module = ""
+        for line in page.read_text(encoding="utf-8").splitlines():
+            if found := NAMED.match(line):
+                if "currentmodule" in line:
+                    module = found[1]
+                else:
+                    yield f"{module}.{found[1]}"
+
+
+def links(pages: Path) -> dict[str, str]:
+    """By how a docstring may call them, the full names: ops.tanh, tg.grad. A bare name is one of the package's own, or
+    is spelled so that it means nothing else."""
+    found: dict[str, str] = {}
+    for name in named(pages):
+        room, short = name.split(".")[1:-1], name.split(".")[-1]
+        found[name] = found[".".join([*room[-1:], short])] = name
+        if not room:
+            found[f"tg.{short}"] = name
+        if not room or "_" in short or short != short.lower():
+            found.setdefault(short, name)
+    return found
+
+
+def as_rst(text: str, own: dict[str, str], parameters: frozenset[str] = frozenset()) -> str:
+    """A docstring as reStructuredText; of names that are its own `parameters` none is a link."""
+
+    def marked(match: re.Match[str]) -> str:
+        if match["special"]:
+            return "\\" + match["special"]
+        code = " ".join(match["code"].split())
+        name = own.get(code.removesuffix("()"))
+        return f":py:obj:`{code} <{name}>`" if name and code not in parameters else f"``{code}``"
+
+    parts = []
+    for is_code, lines in _parts(text.split("\n")):
+        part = "\n".join(lines)
+        parts.append(part if is_code else SPAN.sub(marked, part))
+    return "\n".join(parts)
+
+
+def _parts(lines: list[str]) -> Iterator[tuple[bool, list[str]]]:
+    """Runs of lines that are code, or are not. Before a block that is indented, its mark."""
+    base, blank, kept, code = 0, True, [], 0
+    for line in lines:
+        indent = len(line) - len(line.lstrip())
+        if not line.strip():
+            blank = True
+            kept.append(line)
+            continue
+        if code and indent < code:
+            yield True, kept
+            kept, code = [], 0
+        if not code:
+            base = 4 if SECTION.match(line) else 0 if not indent else base
+            prompt = line.lstrip().startswith(">>>")
+            if prompt or (blank and indent >= base + 4):
+                yield False, kept
+                kept = [] if prompt else [" " * base + "::", ""]
+                code = indent
+        elif blank and indent == code and line.lstrip()[:3] not in (">>>", "...") and kept[0].lstrip()[:3] == ">>>":
+            yield True, kept  # words after an example
+            kept, code = [], 0
+        blank = False
+        kept.append(line)
+    yield bool(code), kept
+
+
+def setup(app: Any) -> dict[str, Any]:
+    """Tells Sphinx."""
+    own = links(Path(app.srcdir) / "reference")
+
+    def mark(app: Any, what: str, name: str, thing: Any, options: Any, lines: list[str]) -> None:
+        try:
+            parameters = frozenset(inspect.signature(thing).parameters)
+        except (TypeError, ValueError):
+            parameters = frozenset()
+        here = ".".join(name.split(".")[:-1])
+        near = {full.split(".")[-1]: full for full in own.values() if full.rpartition(".")[0] == here}
+        lines[:] = as_rst("\n".join(lines), own | near | {name.split(".")[-1]: ""}, parameters).split("\n")
+
+    app.connect("autodoc-process-docstring", mark, priority=400)  # before napoleon, at 500
+    return {"parallel_read_safe": True}

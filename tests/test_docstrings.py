@@ -1,0 +1,54 @@
+"""Examples in docstrings: each is run, and those who look a name up find one."""
+
+from __future__ import annotations
+
+import doctest
+import inspect
+from importlib import import_module
+from typing import Any
+
+import numpy as np
+import pytest
+from reference_names import NAMES
+
+import tinygrad_rnn
+from tinygrad_rnn import Parameter, Tensor, baselines, data, metrics, models, ops, optim, tasks, training
+
+OPTIONS = doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS
+
+
+def found(name: str) -> Any:
+    """What a full name stands for."""
+    module, _, last = name.rpartition(".")
+    return getattr(import_module(module), last)
+
+
+def documented(name: str) -> dict[str, str]:
+    """The docstrings of a public name, and of its own methods, by name."""
+    thing = found(name)
+    texts = {name: inspect.getdoc(thing) or ""}
+    for method, value in vars(thing).items() if isinstance(thing, type) else ():
+        if callable(value) or isinstance(value, property | classmethod | staticmethod):
+            texts[f"{name}.{method}"] = inspect.getdoc(value) or ""
+    return texts
+
+
+def known() -> dict[str, Any]:
+    """The names that docs/reference/index.rst says examples begin with."""
+    rooms = {room.__name__.rpartition(".")[2]: room for room in (baselines, data, metrics, models, ops, optim)}
+    rooms |= {"tasks": tasks, "training": training}
+    return {"np": np, "tg": tinygrad_rnn, "Tensor": Tensor, "Parameter": Parameter, **rooms}
+
+
+def run(name: str, text: str) -> str:
+    """Runs the examples of a docstring; what is said of those that fail."""
+    test = doctest.DocTestParser().get_doctest(text, known() | {"rng": np.random.default_rng(0)}, name, name, 0)
+    said: list[str] = []
+    doctest.DocTestRunner(optionflags=OPTIONS, verbose=False).run(test, out=said.append)
+    return "".join(said)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_examples_of_a_public_name_run_and_give_what_they_say(name: str) -> None:
+    for place, text in documented(name).items():
+        assert run(place, text) == ""
