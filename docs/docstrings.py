@@ -99,7 +99,7 @@ def setup(app: Any) -> dict[str, Any]:
             parameters = frozenset()
         here = ".".join(name.split(".")[:-1])
         near = {full.split(".")[-1]: full for full in own.values() if full.rpartition(".")[0] == here}
-        lines[:] = as_rst("\n".join(lines), own | near | {name.split(".")[-1]: ""}, parameters).split("\n")
+        lines[:] = as_rst("\n".join(lines), own | near | {name.rsplit(".", maxsplit=1)[-1]: ""}, parameters).split("\n")
 
     app.connect("autodoc-process-docstring", mark, priority=400)  # before napoleon, at 500
     return {"parallel_read_safe": True}

@@ -48,7 +48,11 @@ def run(name: str, text: str) -> str:
     return "".join(said)
 
 
-@pytest.mark.parametrize("name", NAMES)
+SLOW = ["tinygrad_rnn.check_cell"]
+EACH = [pytest.param(name, marks=pytest.mark.slow if name in SLOW else ()) for name in NAMES]
+
+
+@pytest.mark.parametrize("name", EACH)
 def test_examples_of_a_public_name_run_and_give_what_they_say(name: str) -> None:
     for place, text in documented(name).items():
         assert run(place, text) == ""

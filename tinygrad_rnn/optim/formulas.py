@@ -17,8 +17,8 @@ from tinygrad_rnn.optim.optimizer import Optimizer
 class SGD(Optimizer):
     """p -= lr * g, stochastic gradient descent.
 
-    With momentum v = momentum * v + g, p -= lr * v (Polyak 1964); Nesterov's form looks ahead,
-    p -= lr * (g + momentum * v) (Sutskever et al. 2013, as PyTorch writes it).
+    With momentum v = momentum * v + g, p -= lr * v (Polyak 1964); Nesterov's form looks ahead, p -= lr * (g + momentum
+    * v) (Sutskever et al. 2013, as PyTorch writes it).
 
     Args:
         parameters, weight_decay: as in `Optimizer`.
