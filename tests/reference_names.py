@@ -8,5 +8,6 @@ from typing import Any
 
 DOCS = Path(__file__).parents[1] / "docs"
 PROGRAM: dict[str, Any] = runpy.run_path(str(DOCS / "docstrings.py")) if DOCS.is_dir() else {}
+PAGES = sorted((DOCS / "reference").glob("*.rst"))
 NAMES: list[str] = list(PROGRAM["named"](DOCS / "reference")) if PROGRAM else []
 """Full names, in the order of the pages; none where there are no docs beside the tests."""

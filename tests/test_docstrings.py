@@ -5,11 +5,12 @@ from __future__ import annotations
 import doctest
 import inspect
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from reference_names import NAMES
+from reference_names import NAMES, PAGES
 
 import tinygrad_rnn
 from tinygrad_rnn import Parameter, Tensor, baselines, data, metrics, models, ops, optim, tasks, training
@@ -56,3 +57,8 @@ EACH = [pytest.param(name, marks=pytest.mark.slow if name in SLOW else ()) for n
 def test_examples_of_a_public_name_run_and_give_what_they_say(name: str) -> None:
     for place, text in documented(name).items():
         assert run(place, text) == ""
+
+
+@pytest.mark.parametrize("page", PAGES, ids=[page.stem for page in PAGES])
+def test_examples_of_a_page_run_and_give_what_they_say(page: Path) -> None:
+    assert run(page.name, page.read_text(encoding="utf-8")) == ""

@@ -719,7 +719,7 @@ def _detached(x: Array) -> Array:
 
 @primitive
 def broadcast_to(x: Array, shape: tuple[int, ...]) -> Array:
-    """Repeats `x` along new leading axes and axes of size 1 (NumPy's rules), without a copy."""
+    """Repeats `x` along new leading axes and axes of size 1 (NumPy's rules), without a copy: (H,) to (T,B,H)."""
     return xp(x).broadcast_to(x, shape)
 
 
@@ -728,7 +728,7 @@ broadcast_to.vjp(lambda g, out, x, shape: g)  # the walk un-broadcasts
 
 @primitive
 def sum_to(x: Array, shape: tuple[int, ...]) -> Array:
-    """Sums over the axes that broadcasting `shape` to `x.shape` would have repeated: its adjoint."""
+    """Sums over the axes that broadcasting `shape` to `x.shape` would have repeated, its adjoint: (T,B,H) to (H,)."""
     extra = x.ndim - len(shape)
     stretched = tuple(i + extra for i, n in enumerate(shape) if n == 1 and x.shape[i + extra] != 1)
     axes = (*range(extra), *stretched)
