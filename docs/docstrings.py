@@ -52,7 +52,8 @@ def as_rst(text: str, own: dict[str, str], parameters: frozenset[str] = frozense
             return "\\" + match["special"]
         code = " ".join(match["code"].split())
         name = own.get(code.removesuffix("()"))
-        return f":py:obj:`{code} <{name}>`" if name and code not in parameters else f"``{code}``"
+        role = f":py:obj:`{code} <{name}>`" if name and code not in parameters else f"``{code}``"
+        return role + ("\\ " if match.string[match.end() :][:1].isalnum() else "")  # `y`s
 
     parts = []
     for is_code, lines in _parts(text.split("\n")):
@@ -88,6 +89,15 @@ def _parts(lines: list[str]) -> Iterator[tuple[bool, list[str]]]:
     yield bool(code), kept
 
 
+def with_colons(document: Any) -> None:
+    """An argument, a colon, what it is: for the two hyphens that Sphinx puts between them."""
+    from docutils import nodes  # noqa: PLC0415  (there where Sphinx is)
+
+    for text in [*document.findall(nodes.Text)]:
+        if text.startswith(" -- ") and isinstance(text.parent.parent, nodes.field_body | nodes.list_item):
+            text.parent.replace(text, nodes.Text(": " + text.removeprefix(" -- ")))
+
+
 def setup(app: Any) -> dict[str, Any]:
     """Tells Sphinx."""
     own = links(Path(app.srcdir) / "reference")
@@ -98,8 +108,11 @@ def setup(app: Any) -> dict[str, Any]:
         except (TypeError, ValueError):
             parameters = frozenset()
         here = ".".join(name.split(".")[:-1])
-        near = {full.split(".")[-1]: full for full in own.values() if full.rpartition(".")[0] == here}
+        near = {full.rpartition(".")[2]: full for full in own.values() if full.rpartition(".")[0] == here}
+        if what == "property":  # to napoleon "A name: what it is" would be a type and what it is
+            lines[:0] = ["..", ""]
         lines[:] = as_rst("\n".join(lines), own | near | {name.rsplit(".", maxsplit=1)[-1]: ""}, parameters).split("\n")
 
     app.connect("autodoc-process-docstring", mark, priority=400)  # before napoleon, at 500
+    app.connect("doctree-read", lambda app, document: with_colons(document))
     return {"parallel_read_safe": True}

@@ -36,7 +36,8 @@ class Trace(Mapping[str, HostArray]):
     - "0.forward.h" is the state that each step left (a gate of a state's name is "0.forward.h.gate");
     - what a cell named with `tag`, or noted, stands beside them;
     - a second recurrent network in the same model is "1/0.forward.z", and so on;
-    - a gate that a step uses twice is "z" and "z.2"; the parts of one that are never added are "z.input" and "z.recurrent";
+    - a gate that a step uses twice is "z" and "z.2"; the parts of one that are never added are "z.input" and
+      "z.recurrent";
     - one in log space, log_sigmoid of its sum, is "z.log", and "z" is what that is the logarithm of.
 
     `gradients` holds, after `backward()`, the derivative of the loss by each of them.
