@@ -49,7 +49,7 @@ def run(name: str, text: str) -> str:
     return "".join(said)
 
 
-SLOW = ["tinygrad_rnn.check_cell"]
+SLOW = [f"tinygrad_rnn.{name}" for name in ("check_cell", "tasks.train", "baselines.TagNgrams")]
 EACH = [pytest.param(name, marks=pytest.mark.slow if name in SLOW else ()) for name in NAMES]
 
 
