@@ -4,24 +4,17 @@ from __future__ import annotations
 
 import doctest
 import inspect
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from reference_names import NAMES, PAGES
+from reference_names import NAMES, PAGES, found
 
 import tinygrad_rnn
 from tinygrad_rnn import Parameter, Tensor, baselines, data, metrics, models, ops, optim, tasks, training
 
 OPTIONS = doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS
-
-
-def found(name: str) -> Any:
-    """What a full name stands for."""
-    module, _, last = name.rpartition(".")
-    return getattr(import_module(module), last)
 
 
 def documented(name: str) -> dict[str, str]:
