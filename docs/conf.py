@@ -16,6 +16,7 @@ for made in ("gallery.py", "results.py", "commands.py"):
 project = "tinygrad_rnn"
 extensions = ["sphinx.ext.autodoc", "docstrings", "sphinx.ext.napoleon", "sphinx_gallery.gen_gallery"]
 smartquotes = False
+default_role = "name"  # single backquotes: code, and a link to what the reference has
 add_module_names = False
 toc_object_entries_show_parents = "hide"
 python_maximum_signature_line_length = 80

@@ -1,7 +1,8 @@
-"""Docstrings as reStructuredText: single backquotes are code, and links where they name what the reference has.
+"""What Sphinx needs for the reference: single backquotes are code, and links where they name what the reference has.
 
 A docstring is written to be read where it stands: stars are stars, a block that is indented is code, and arguments
-stand in sections (Args, Returns, Raises, Example) that Sphinx's napoleon reads after this.
+stand in sections (Args, Returns, Raises, Example) that Sphinx's napoleon reads after this. On pages single backquotes
+are the same, and `.. overview::` lists the names that each page of the reference has.
 """
 
 from __future__ import annotations
@@ -18,9 +19,9 @@ NAMED = re.compile(r"\.\. (?:auto(?:function|class|exception)|py:data|currentmod
 SPAN = re.compile(r"(?P<quotes>`+)(?P<code>.+?)(?P=quotes)|(?P<special>[*|\\]|(?<=\w)_(?![\w`]))", re.DOTALL)
 
 
-def named(pages: Path) -> Iterator[str]:
+def named(pages: Path, which: str = "*.rst") -> Iterator[str]:
     """The full names of what the pages in a folder have, in their order."""
-    for page in sorted(pages.glob("*.rst")):
+    for page in sorted(pages.glob(which)):
         module = ""
         for line in page.read_text(encoding="utf-8").splitlines():
             if found := NAMED.match(line):
@@ -98,21 +99,65 @@ def with_colons(document: Any) -> None:
             text.parent.replace(text, nodes.Text(": " + text.removeprefix(" -- ")))
 
 
+def breakable(document: Any) -> None:
+    """Long names in a table of names may go on in the next line, after a dot or an underscore."""
+    from docutils import nodes  # noqa: PLC0415
+
+    tables = (table for table in document.findall(nodes.table) if "names" in table["classes"])
+    for text in [
+        text for table in tables for name in table.findall(nodes.literal) for text in name.findall(nodes.Text)
+    ]:
+        parts = re.split(r"(?<=[._])(?=\w)", text)
+        pieces = [piece for part in parts for piece in (nodes.raw("", "<wbr>", format="html"), nodes.Text(part))]
+        text.parent.replace(text, pieces[1:])
+
+
+def overview(pages: Path) -> str:
+    """A list of the pages, in the order of the index, each with links to its names."""
+    order = re.findall(r"^   (\w+)$", (pages / "index.rst").read_text(encoding="utf-8"), re.MULTILINE)
+    lines = []
+    for page in order:
+        names = named(pages, f"{page}.rst")
+        shown = " ".join(f":py:obj:`{name.rpartition('.')[2]} <{name}>`" for name in names)
+        lines.append(f"* :doc:`{page}`" + (f": {shown}" if shown else ""))
+    return "\n".join(lines)
+
+
 def setup(app: Any) -> dict[str, Any]:
     """Tells Sphinx."""
-    own = links(Path(app.srcdir) / "reference")
+    from docutils import nodes  # noqa: PLC0415  (there where Sphinx is)
+    from sphinx.domains.python import PyXRefRole  # noqa: PLC0415
+    from sphinx.util.docutils import SphinxDirective, SphinxRole  # noqa: PLC0415
+
+    pages = Path(app.srcdir) / "reference"
+    own = links(pages)
+
+    class Name(SphinxRole):
+        def run(self) -> Any:
+            name = own.get(self.text)
+            if name is None:
+                return [nodes.literal(self.rawtext, self.text)], []
+            place = (self.lineno, self.inliner)
+            return PyXRefRole()("py:obj", self.rawtext, f"{self.text} <{name}>", *place)
+
+    class Overview(SphinxDirective):
+        def run(self) -> list[Any]:
+            return self.parse_text_to_nodes(overview(pages))
 
     def mark(app: Any, what: str, name: str, thing: Any, options: Any, lines: list[str]) -> None:
         try:
             parameters = frozenset(inspect.signature(thing).parameters)
         except (TypeError, ValueError):
             parameters = frozenset()
-        here = ".".join(name.split(".")[:-1])
+        here, _, last = name.rpartition(".")
         near = {full.rpartition(".")[2]: full for full in own.values() if full.rpartition(".")[0] == here}
         if what == "property":  # to napoleon "A name: what it is" would be a type and what it is
             lines[:0] = ["..", ""]
-        lines[:] = as_rst("\n".join(lines), own | near | {name.rsplit(".", maxsplit=1)[-1]: ""}, parameters).split("\n")
+        lines[:] = as_rst("\n".join(lines), own | near | {last: ""}, parameters).split("\n")
 
+    app.add_role("name", Name())
+    app.add_directive("overview", Overview)
     app.connect("autodoc-process-docstring", mark, priority=400)  # before napoleon, at 500
     app.connect("doctree-read", lambda app, document: with_colons(document))
+    app.connect("doctree-read", lambda app, document: breakable(document))
     return {"parallel_read_safe": True}

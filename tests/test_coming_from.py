@@ -33,7 +33,7 @@ KNOWN: dict[str, Any] = {
 }
 """What the page calls things, and where they are."""
 
-NAME = re.compile(r"``([A-Za-z_][\w.]*)")
+NAME = re.compile(r"(?<!`)`{1,2}([A-Za-z_][\w.]*)")
 ROW = re.compile(r"   \* - (.*?)\n     - (.*?)\n     - (.*?)(?=\n   \* - |\n\n)", re.DOTALL)
 
 if not PAGE.is_file():

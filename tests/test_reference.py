@@ -68,6 +68,11 @@ def test_a_docstring_becomes_restructured_text(text: str, expected: str) -> None
     assert PROGRAM["as_rst"](text, PROGRAM["links"](DOCS / "reference")) == expected
 
 
+def test_the_overview_has_every_name() -> None:
+    text = PROGRAM["overview"](DOCS / "reference")
+    assert [name for name in NAMES if f"<{name}>`" not in text] == []
+
+
 def test_a_parameter_is_no_link() -> None:
     own = PROGRAM["links"](DOCS / "reference")
     assert PROGRAM["as_rst"]("`scan`", own, frozenset({"scan"})) == "``scan``"
@@ -77,6 +82,7 @@ CONF = """import sys
 sys.path.insert(0, {docs!r})
 extensions = ["sphinx.ext.autodoc", "docstrings", "sphinx.ext.napoleon"]
 napoleon_use_param = False
+default_role = "name"
 suppress_warnings = ["ref.doc", "toc.not_readable"]  # links to the rest of the documentation
 """
 
