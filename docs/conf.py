@@ -24,6 +24,7 @@ autodoc_member_order = "bysource"
 autodoc_typehints = "none"  # shapes say more, and stand with the arguments
 autodoc_preserve_defaults = True
 napoleon_numpy_docstring = False
+napoleon_custom_sections = [("Attributes", "params_style")]
 napoleon_use_param = False  # "query, keys: ..." is one entry
 html_theme = "furo"
 html_title = "tinygrad_rnn"

@@ -73,10 +73,10 @@ class AdditiveAttention(Attention):
 
     Example:
         >>> attention = models.AdditiveAttention(2, 3, 4)
-        >>> query, memory = Tensor(np.ones((1, 2), np.float32)), Tensor(np.ones((1, 5, 3), np.float32))
-        >>> found, weights = attention(query, memory, mask=np.array([[True, True, False, False, False]]))
+        >>> query, memory = Tensor(np.ones((1, 2))), Tensor(np.ones((1, 5, 3)))
+        >>> found, weights = attention(query, memory, mask=np.arange(5)[None] < 2)
         >>> weights.numpy()
-        array([[0.5, 0.5, 0. , 0. , 0. ]], dtype=float32)
+        array([[0.5, 0.5, 0. , 0. , 0. ]])
     """
 
     def __init__(
@@ -107,7 +107,8 @@ class DotAttention(Attention):
     as `AdditiveAttention` is.
 
     Example:
-        >>> found, weights = models.DotAttention()(Tensor([[0.0, 9.0]]), Tensor([[[1.0, 0.0], [0.0, 1.0]]]))
+        >>> query, memory = Tensor([[0.0, 9.0]]), Tensor([[[1.0, 0.0], [0.0, 1.0]]])
+        >>> found, weights = models.DotAttention()(query, memory)
         >>> weights
         Tensor([[1.2339e-04, 9.9988e-01]], shape=(1, 2), dtype=float32)
     """
@@ -131,7 +132,7 @@ class GeneralAttention(Attention):
 
     Example:
         >>> attention = models.GeneralAttention(2, 3)
-        >>> found, weights = attention(Tensor(np.ones((1, 2), np.float32)), Tensor(np.ones((1, 5, 3), np.float32)))
+        >>> found, weights = attention(Tensor(np.ones((1, 2))), Tensor(np.ones((1, 5, 3))))
         >>> found.shape, weights.shape
         ((1, 3), (1, 5))
     """

@@ -39,11 +39,11 @@ class Cell(Module):
     """Base of all cells. A subclass names its gates and its states and writes `step`:
 
         class MyCell(Cell):
-            gates = "z n"              # self.z(x, h) and self.n(x, h) are then affine sums, with weights of their own;
-                                       # "z:x" declares a gate that reads x alone, self.z(x), and "z:h" one of h
-            state = "h"                # the default; the first state is the output
+            gates = "z n"          # self.z(x, h) and self.n(x, h): affine sums, each with weights of its own
+                                   # ("z:x": one that reads x alone, self.z(x); "z:h": one of h)
+            state = "h"            # the default; the first state is the output
 
-            def step(self, x, h):      # (B,I), (B,H) -> the next state, or a tuple of all of them
+            def step(self, x, h):  # (B,I), (B,H) -> the next state, or a tuple of all of them
                 z = sigmoid(self.z(x, h))
                 return (1 - z) * tanh(self.n(x, h)) + z * h
 

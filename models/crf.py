@@ -79,7 +79,8 @@ def viterbi(
         Tags (T,B), 0 past the end of a row, and their scores (B,), as NumPy arrays; of a row without steps 0.
 
     Example:
-        >>> tags, scores = models.viterbi(np.array([[[0.0, 1.0]], [[3.0, 0.0]]]), np.array([[0.0, 0.0], [-5.0, 0.0]]))
+        >>> emissions = np.array([[[0.0, 1.0]], [[3.0, 0.0]]])  # (T,B,K)
+        >>> tags, scores = models.viterbi(emissions, np.array([[0.0, 0.0], [-5.0, 0.0]]))
         >>> tags.ravel(), scores
         (array([0, 0]), array([3.]))
     """

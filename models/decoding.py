@@ -93,8 +93,9 @@ def decode(
         ValueError, TypeError: an argument does not fit, or nothing is left to choose from.
 
     Example:
-        >>> scores = np.log([[0.1, 0.2, 0.7], [0.1, 0.8, 0.1], [1.0, 1e-9, 1e-9]])  # of the id after each id
-        >>> said = models.decode(lambda state, ids: (state, Tensor(scores[ids])), (), start=[0, 1], end=0, max_length=4)
+        >>> after = np.log([[0.1, 0.2, 0.7], [0.1, 0.8, 0.1], [1.0, 1e-9, 1e-9]])
+        >>> step = lambda state, ids: (state, Tensor(after[ids]))
+        >>> said = models.decode(step, (), start=[0, 1], end=0, max_length=4)
         >>> said.sequences
         [[2], [1, 1, 1, 1]]
     """

@@ -104,7 +104,8 @@ class AttentionPooling(Module):
         dtype: of the query.
 
     Example:
-        >>> mean, weights = models.AttentionPooling(1)(Tensor([[[1.0]], [[3.0]], [[99.0]]]), [2])
+        >>> outputs = Tensor([[[1.0]], [[3.0]], [[99.0]]])  # (T,B,H)
+        >>> mean, weights = models.AttentionPooling(1)(outputs, [2])
         >>> mean.numpy(), weights.numpy()
         (array([[2.]], dtype=float32), array([[0.5, 0.5, 0. ]], dtype=float32))
     """

@@ -81,6 +81,7 @@ def test_a_parameter_is_no_link() -> None:
 CONF = """import sys
 sys.path.insert(0, {docs!r})
 extensions = ["sphinx.ext.autodoc", "docstrings", "sphinx.ext.napoleon"]
+napoleon_custom_sections = [("Attributes", "params_style")]
 napoleon_use_param = False
 default_role = "name"
 suppress_warnings = ["ref.doc", "toc.not_readable"]  # links to the rest of the documentation

@@ -121,7 +121,8 @@ def value_and_grad(f: Function, argnums: int | tuple[int, ...] = 0) -> Callable[
         ValueError: what `f` returns is not a scalar, or `argnums` names what is not there.
 
     Example:
-        >>> value, gradient = tg.value_and_grad(lambda x: (x**2).sum())(np.array([1.0, 2.0]))
+        >>> both = tg.value_and_grad(lambda x: (x**2).sum())
+        >>> value, gradient = both(np.array([1.0, 2.0]))
         >>> value.item(), gradient.numpy()
         (5.0, array([2., 4.]))
     """
@@ -293,7 +294,8 @@ def hvp(f: Function, x: Any, v: Any) -> Tensor:
         ValueError: `v` has another shape, or `f` does not return a scalar.
 
     Example:
-        >>> tg.hvp(lambda x: (x**3).sum(), np.array([1.0, 2.0]), np.array([1.0, 10.0])).numpy()
+        >>> x, v = np.array([1.0, 2.0]), np.array([1.0, 10.0])
+        >>> tg.hvp(lambda x: (x**3).sum(), x, v).numpy()
         array([  6., 120.])
     """
     direction = _direction("hvp", v, x)

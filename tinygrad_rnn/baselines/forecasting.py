@@ -21,7 +21,8 @@ class LastValue(Baseline):
         TextError: a window is shorter than that.
 
     Example:
-        >>> method = baselines.LastValue(season=2).fit([np.array([1.0, 2.0])], [np.array([1.0, 2.0, 1.0])])
+        >>> windows, after = [np.array([1.0, 2.0])], [np.array([1.0, 2.0, 1.0])]
+        >>> method = baselines.LastValue(season=2).fit(windows, after)
         >>> method.predict([np.array([5.0, 6.0])])[0]
         array([5., 6., 5.])
     """

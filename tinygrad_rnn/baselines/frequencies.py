@@ -29,7 +29,8 @@ class TagFrequencies(Baseline):
     sequence of words, and an output as many tags.
 
     Example:
-        >>> method = baselines.TagFrequencies().fit([["the", "dog"], ["a", "cat"]], [["DET", "NOUN"], ["DET", "NOUN"]])
+        >>> sentences, tags = [["the", "dog"], ["a", "cat"]], [["DET", "NOUN"]] * 2
+        >>> method = baselines.TagFrequencies().fit(sentences, tags)
         >>> method.predict([["the", "cat"]])
         [['DET', 'NOUN']]
     """

@@ -21,7 +21,8 @@ class NearestNeighbour(Baseline):
         order: how many symbols an n-gram has at most.
 
     Example:
-        >>> baselines.NearestNeighbour().fit(["guten tag", "danke"], ["good day", "thanks"]).predict(["tag"])
+        >>> method = baselines.NearestNeighbour()
+        >>> method.fit(["guten tag", "danke"], ["good day", "thanks"]).predict(["tag"])
         ['good day']
     """
 

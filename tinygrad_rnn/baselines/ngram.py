@@ -40,7 +40,8 @@ def ngram_nats(train: Iterable[Ids], valid: Iterable[Ids], order: int, vocabular
         >>> sentences = [["a", "b"], ["a", "b"], ["a", "c"]]
         >>> vocabulary = data.Vocabulary.build(sentences)
         >>> ids = [vocabulary.encode_sentence(sentence) for sentence in sentences]
-        >>> baselines.ngram_nats(ids, ids, 2, vocabulary) < baselines.ngram_nats(ids, ids, 1, vocabulary)
+        >>> unigram, bigram = (baselines.ngram_nats(ids, ids, n, vocabulary) for n in (1, 2))
+        >>> bigram < unigram
         True
     """
     return ngram_nats_by_order(train, valid, order, vocabulary)[-1]

@@ -22,8 +22,8 @@ class WordForWord(Baseline):
         rounds: of its EM.
 
     Example:
-        >>> method = baselines.WordForWord().fit([["das", "haus"], ["das"]], [["the", "house"], ["the"]])
-        >>> method.predict([["haus"]])
+        >>> sentences, translations = [["das", "haus"], ["das"]], [["the", "house"], ["the"]]
+        >>> baselines.WordForWord().fit(sentences, translations).predict([["haus"]])
         [['house']]
     """
 

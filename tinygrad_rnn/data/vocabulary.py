@@ -38,7 +38,8 @@ class Vocabulary:
         TextError: a token is named twice.
 
     Example:
-        >>> vocabulary = data.Vocabulary.build([["a", "rose", "is", "a", "rose"], ["a", "tulip"]], size=6)
+        >>> sentences = [["a", "rose", "is", "a", "rose"], ["a", "tulip"]]
+        >>> vocabulary = data.Vocabulary.build(sentences, size=6)
         >>> vocabulary.to_list()[4:]
         ['a', 'rose']
         >>> vocabulary.encode_sentence(["a", "tulip"])

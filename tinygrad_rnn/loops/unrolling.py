@@ -20,7 +20,8 @@ def unroll(step: Step, state: Any, xs: Any) -> tuple[Any, Any]:
         step, state, xs: as in `scan`.
 
     Example:
-        >>> last, hs = tg.loops.unroll(lambda h, x: (h + x, h + x), Tensor(0.0), Tensor([1.0, 2.0, 4.0]))
+        >>> step = lambda h, x: (h + x, h + x)
+        >>> last, hs = tg.loops.unroll(step, Tensor(0.0), Tensor([1.0, 2.0, 4.0]))
         >>> hs
         Tensor([1., 3., 7.], shape=(3,), dtype=float32)
     """

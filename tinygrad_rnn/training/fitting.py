@@ -142,10 +142,11 @@ def fit(
         >>> ids = [np.array([2, 4, 5, 4, 5, 4, 5, 3])] * 8
         >>> model = models.LanguageModel(vocab_size=6, embedding_size=8, hidden_size=8)
         >>> adam = optim.Adam(model.parameters(), lr=0.02)
-        >>> for record in training.fit(model, adam, lambda epoch: data.bucketed(ids, 4), clip_norm=1.0):
+        >>> batches = lambda epoch: data.bucketed(ids, 4)
+        >>> for record in training.fit(model, adam, batches, clip_norm=1.0):
         ...     if record.step == 60:
         ...         break
-        >>> training.evaluate(model, data.bucketed(ids, 4)).perplexity < 1.5
+        >>> training.evaluate(model, batches(0)).perplexity < 1.5
         True
     """
     progress = Progress() if progress is None else progress
