@@ -80,6 +80,9 @@ class Captioner(Module):
             start, end: the ids before and after a text.
             beam: the width of a search; without it the likeliest word is taken each time.
             max_length: in ids.
+
+        Returns:
+            What `decode` does.
         """
         seen = ops.tanh(self.view(as_tensor(vectors)))
 

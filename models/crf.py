@@ -43,7 +43,7 @@ def crf_loss(
         emissions: (T,B,K).
         tags: (T,B) among K.
         transitions: (K,K), from the tag of its row to that of its column.
-        start, end: (K,), what it is to begin and to end with a tag; None: 0.
+        start, end: (K,), scores of beginning and of ending with a tag; None: 0.
         lengths: (B,); None: all T.
         reduction: "mean" over the B rows, however long they are, "sum", or "none".
 

@@ -52,6 +52,11 @@ def recurrent(ours: str, theirs: str, **options: Any) -> Check:
         assert (biases == 0).all() if theirs != "LSTM" else biases.sum(axis=1).tolist() == [0, H, 0, 0]
         bound = np.sqrt(6 / (I + first["kernel"].shape[1]))
         assert abs(first["kernel"]).max() <= bound  # Glorot uniform, of the gates side by side
+        if ours != "RNN":
+            own = np.concatenate(
+                [p.numpy().ravel() for p in getattr(models, ours)(I, H).parameters() if p.name[-1] == "U"]
+            )
+            assert bound < abs(own).max() <= np.sqrt(6 / (I + H))
         product = first["recurrent_kernel"] @ first["recurrent_kernel"].T
         np.testing.assert_allclose(product, np.eye(H), atol=1e-5)
         other.set_weights(to_keras(layer))

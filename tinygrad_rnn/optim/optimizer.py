@@ -43,7 +43,7 @@ class Optimizer:
 
     Args:
         parameters: a list of parameters, or of (name, parameter) pairs, or a mapping; one listed twice counts once.
-        lr: the learning rate; 0 changes nothing.
+        lr: the learning rate; 0 leaves the parameters as they are.
         weight_decay: decoupled from the gradient: p -= lr * weight_decay * p (Loshchilov & Hutter 2019).
         eps: the formula's.
 
