@@ -10,6 +10,7 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Iterator
+from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -90,6 +91,14 @@ def _parts(lines: list[str]) -> Iterator[tuple[bool, list[str]]]:
     yield bool(code), kept
 
 
+def options_of(thing: Any) -> list[str]:
+    """What `--help` says of the fields of a class of options, as a section of its docstring."""
+    if not is_dataclass(thing):
+        return []
+    said = [f"    {each.name}: {each.metadata['help']}" for each in fields(thing) if each.metadata.get("help")]
+    return ["", "Attributes:", *said] if said else []
+
+
 def with_colons(document: Any) -> None:
     """An argument, a colon, what it is: for the two hyphens that Sphinx puts between them."""
     from docutils import nodes  # noqa: PLC0415  (there where Sphinx is)
@@ -151,6 +160,7 @@ def setup(app: Any) -> dict[str, Any]:
             parameters = frozenset()
         here, _, last = name.rpartition(".")
         near = {full.rpartition(".")[2]: full for full in own.values() if full.rpartition(".")[0] == here}
+        lines += options_of(thing)
         if what == "property":  # to napoleon "A name: what it is" would be a type and what it is
             lines[:0] = ["..", ""]
         lines[:] = as_rst("\n".join(lines), own | near | {last: ""}, parameters).split("\n")

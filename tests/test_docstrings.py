@@ -55,3 +55,24 @@ def test_examples_of_a_public_name_run_and_give_what_they_say(name: str) -> None
 @pytest.mark.parametrize("page", PAGES, ids=[page.stem for page in PAGES])
 def test_examples_of_a_page_run_and_give_what_they_say(page: Path) -> None:
     assert run(page.name, page.read_text(encoding="utf-8")) == ""
+
+
+def arguments(text: str) -> list[str]:
+    """The arguments that a docstring says something of."""
+    lines = text.partition("\nArgs:\n")[2].partition("\n\n")[0].split("\n")
+    entries = (line.partition(":")[0].strip() for line in lines if line.startswith("    ") and line[4:5].strip())
+    return [name for entry in entries for name in entry.split(", ")]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_where_arguments_stand_one_by_one_all_do_and_no_others(name: str) -> None:
+    thing = found(name)
+    own = vars(thing).values() if isinstance(thing, type) else ()
+    for called in (thing, *filter(inspect.isfunction, own)):
+        if named := arguments(inspect.getdoc(called) or ""):
+            assert sorted(named) == sorted(set(inspect.signature(called).parameters) - {"self"})
+
+
+def test_most_functions_of_several_arguments_tell_them_one_by_one() -> None:
+    told = [name for name in NAMES if arguments(inspect.getdoc(found(name)) or "")]
+    assert len(told) > 100 or not NAMES
