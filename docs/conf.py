@@ -8,13 +8,24 @@ import sys
 import warnings
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).parent))  # for docstrings.py
 # In processes of their own: what they import is no part of what the chapters run in.
-for made in ("gallery.py", "results.py", "unrolled.py"):
+for made in ("gallery.py", "results.py", "unrolled.py", "commands.py"):
     subprocess.run([sys.executable, Path(__file__).with_name(made)], check=True)
 
 project = "tinygrad_rnn"
-extensions = ["sphinx_gallery.gen_gallery"]
+extensions = ["sphinx.ext.autodoc", "docstrings", "sphinx.ext.napoleon", "sphinx_gallery.gen_gallery"]
 smartquotes = False
+default_role = "name"  # single backquotes: code, and a link to what the reference has
+add_module_names = False
+toc_object_entries_show_parents = "hide"
+python_maximum_signature_line_length = 120
+autodoc_member_order = "bysource"
+autodoc_typehints = "none"  # shapes say more, and stand with the arguments
+autodoc_preserve_defaults = True
+napoleon_numpy_docstring = False
+napoleon_custom_sections = [("Attributes", "params_style")]
+napoleon_use_param = False  # "query, keys: ..." is one entry
 html_theme = "furo"
 html_title = "tinygrad_rnn"
 exclude_patterns = ["build", "tasks/numbers_*.rst"]

@@ -18,10 +18,8 @@ from tinygrad_rnn.tensor import Parameter, Tensor
 
 
 class Attention(Module):
-    """`found, weights = attention(query, memory, mask=None, keys=None)`: query (B,Q), memory (B,S,M) and a boolean mask
-    (B,S) of the entries that count -> their mean (B,M) by the weights (B,S), which are 0 where the mask does not hold
-    and sum to 1; to 0 where it holds nowhere. `keys` are those of the memory, where they have been calculated. A
-    subclass says how well an entry fits a query: `scores`."""
+    """What a step reads of a memory (B,S,M), weighed by how well each entry fits a query (B,Q). A subclass says how
+    well: `scores`."""
 
     def keys(self, memory: Tensor) -> Tensor:
         """What scores read of a memory: (B,S,M) -> (B,S,A), the memory itself unless a subclass says otherwise."""
@@ -34,7 +32,20 @@ class Attention(Module):
     def __call__(
         self, query: Tensor, memory: Tensor, mask: Any = None, keys: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
-        """Raises ValueError for shapes that do not fit."""
+        """Attends.
+
+        Args:
+            query, memory: (B,Q) and (B,S,M).
+            mask: booleans (B,S), the entries that count.
+            keys: those of the memory, where they have been calculated.
+
+        Returns:
+            The mean (B,M) of the memory, and its weights (B,S), which are 0 where the mask does not hold and sum to 1;
+            to 0 where it holds nowhere.
+
+        Raises:
+            ValueError: shapes do not fit.
+        """
         name = type(self).__name__
         if query.ndim != 2 or memory.ndim != 3 or query.shape[0] != memory.shape[0]:
             shapes = f"{tuple(query.shape)} and {tuple(memory.shape)}"
@@ -51,7 +62,22 @@ class Attention(Module):
 
 
 class AdditiveAttention(Attention):
-    """Bahdanau et al. 2015, appendix A.1.2: v · tanh(q W + m U), with W (Q,A), U (M,A) and v (A,)."""
+    """A mean of a memory, weighed by v · tanh(q W + m U): Bahdanau et al. 2015, appendix A.1.2.
+
+    Called with query (B,Q), memory (B,S,M) and, where not all entries count, a mask (B,S), it returns the mean (B,M)
+    and the weights (B,S).
+
+    Args:
+        query_size, memory_size, size: Q, M and A, of W (Q,A), U (M,A) and v (A,).
+        dtype, rng: of the weights, and the generator that draws them (seed 0 unless told).
+
+    Example:
+        >>> attention = models.AdditiveAttention(2, 3, 4)
+        >>> query, memory = Tensor(np.ones((1, 2))), Tensor(np.ones((1, 5, 3)))
+        >>> found, weights = attention(query, memory, mask=np.arange(5)[None] < 2)
+        >>> weights.numpy()
+        array([[0.5, 0.5, 0. , 0. , 0. ]])
+    """
 
     def __init__(
         self,
@@ -77,7 +103,15 @@ class AdditiveAttention(Attention):
 
 
 class DotAttention(Attention):
-    """Luong et al. 2015, eq. 8, dot: q · m, for a query and a memory of one size."""
+    """A mean of a memory, weighed by q · m, for a query and a memory of one size: Luong et al. 2015, eq. 8, dot. Called
+    as `AdditiveAttention` is.
+
+    Example:
+        >>> query, memory = Tensor([[0.0, 9.0]]), Tensor([[[1.0, 0.0], [0.0, 1.0]]])
+        >>> found, weights = models.DotAttention()(query, memory)
+        >>> weights
+        Tensor([[1.2339e-04, 9.9988e-01]], shape=(1, 2), dtype=float32)
+    """
 
     def scores(self, query: Tensor, keys: Tensor) -> Tensor:
         """(B,M), (B,S,M) -> (B,S). Raises ValueError for a query of another size than the memory's."""
@@ -90,7 +124,18 @@ class DotAttention(Attention):
 
 
 class GeneralAttention(Attention):
-    """Luong et al. 2015, eq. 8, general: q W · m, with W (Q,M)."""
+    """A mean of a memory, weighed by q W · m: Luong et al. 2015, eq. 8, general. Called as `AdditiveAttention` is.
+
+    Args:
+        query_size, memory_size: Q and M, of W (Q,M).
+        dtype, rng: of W, and the generator that draws it (seed 0 unless told).
+
+    Example:
+        >>> attention = models.GeneralAttention(2, 3)
+        >>> found, weights = attention(Tensor(np.ones((1, 2))), Tensor(np.ones((1, 5, 3))))
+        >>> found.shape, weights.shape
+        ((1, 3), (1, 5))
+    """
 
     def __init__(
         self, query_size: int, memory_size: int, *, dtype: Any = np.float32, rng: np.random.Generator | None = None

@@ -20,7 +20,24 @@ from tinygrad_rnn.tensor import Tensor, as_tensor
 
 class Captioner(Module):
     """A recurrent stack reads at every step the word before and a layer's view of the vector (F,), and a softmax over
-    the vocabulary says the next word: one to many (Vinyals et al. 2015 show the vector at the first step alone)."""
+    the vocabulary says the next word: one to many (Vinyals et al. 2015 show the vector at the first step alone).
+
+    Args:
+        features, vocab_size, embedding_size, hidden_size: F, V, E and H.
+        num_layers: of the stack.
+        cell: a class made with `Cell`.
+        dropout: while training, on what the stack reads, between the layers and before the output.
+        dtype, rng: of the weights, and the generator that draws them (seed 0 unless told).
+        options: go to `Recurrent` and the cell.
+
+    Example:
+        >>> model = models.Captioner(features=6, vocab_size=10, embedding_size=4, hidden_size=8)
+        >>> vectors = np.ones((2, 6), np.float32)  # (B,F)
+        >>> model(np.array([[1, 1], [3, 4], [5, 6]]), vectors).shape  # (T,B) -> (T,B,V)
+        (3, 2, 10)
+        >>> len(model.write(vectors, start=1, end=2).sequences)
+        2
+    """
 
     def __init__(
         self,
@@ -56,8 +73,17 @@ class Captioner(Module):
         return self.output(self.dropout(outputs, rng)), state
 
     def write(self, vectors: Any, start: int, end: int, beam: int | None = None, max_length: int = 40) -> Decoded:
-        """A text for each of vectors (B,F), from `start` to `end`: the likeliest word each time, or what a beam search
-        of that width finds."""
+        """A text for each of vectors (B,F).
+
+        Args:
+            vectors: (B,F).
+            start, end: the ids before and after a text.
+            beam: the width of a search; without it the likeliest word is taken each time.
+            max_length: in ids.
+
+        Returns:
+            What `decode` does.
+        """
         seen = ops.tanh(self.view(as_tensor(vectors)))
 
         def step(state: Any, ids: Any) -> tuple[Any, Tensor]:

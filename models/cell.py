@@ -40,35 +40,53 @@ class Cell(Module):
     """Base of all cells. A subclass names its gates and its states and writes `step`:
 
         class MyCell(Cell):
-            gates = "z n"              # self.z(x, h) and self.n(x, h) are then affine sums, with weights of their own;
-                                       # "z:x" declares a gate that reads x alone, self.z(x), and "z:h" one of h
-            state = "h"                # the default; the first state is the output
+            gates = "z n"          # self.z(x, h) and self.n(x, h): affine sums, each with weights of its own
+                                   # ("z:x": one that reads x alone, self.z(x); "z:h": one of h)
+            state = "h"            # the default; the first state is the output
 
-            def step(self, x, h):      # (B,I), (B,H) -> the next state, or a tuple of all of them
+            def step(self, x, h):  # (B,I), (B,H) -> the next state, or a tuple of all of them
                 z = sigmoid(self.z(x, h))
                 return (1 - z) * tanh(self.n(x, h)) + z * h
 
-    `kept = "t m"` lists states that zoneout leaves alone, since an old value there is a wrong one: counters, phases,
-    what stabilises others, sums, memories.
+    What else one may have:
 
-    A step that has a parameter `context` reads, at every time step, what the layer is called with: a memory to attend
-    to, a vector to depend on. `context_shapes` tells `check_cell` what that is.
+    - `kept = "t m"` lists states that zoneout leaves alone, since an old value there is a wrong one: counters, phases,
+      what stabilises others, sums, memories.
+    - A step with a parameter `context` reads, at every time step, what the layer is called with: a memory to attend to,
+      a vector to depend on. `context_shapes` tells `check_cell` what that is.
+    - A step with a parameter `noise` gets noise of its own at every time step while the layer trains, and None
+      otherwise: `noise_shapes` tells of which shapes, `draw_noise` of which distribution.
+    - `setup(self, **options)` may add Parameters (peepholes, norms) and gates (`new_gate`), and take options of the
+      constructor. It may add constants, too, as Tensors or arrays of floating-point numbers, which become Tensors: they
+      have the cell's dtype and device, as Parameters have, and are not trained; a `Buffer` is also saved.
+    - `output(self, *state)`, or `output(self, x, *state)`, makes the output of the new states where it is not the first
+      of them; `output = "y"` says instead that the step returns it, after the states. `output_size` tells its features
+      where they are not H.
+    - `state_shapes` tells of states that are not (B,H), and `initial_state(self, batch_size)` of states that do not
+      begin as zeros; it may return Parameters, repeated for each row.
+    - `self.note(name, value)` in a step is for what is neither state nor output: a loss, a figure to look at.
 
-    A step that has a parameter `noise` gets noise of its own at every time step while the layer trains, and None
-    otherwise: `noise_shapes` tells of which shapes, `draw_noise` of which distribution.
+    Args:
+        input_size, hidden_size: I and H.
+        dtype, rng: of the weights, and the generator that draws them (seed 0 unless told).
+        init: "default": U Glorot uniform, W orthogonal, b zero; "wildml": U and W uniform within 1/sqrt(fan in).
+        options: those of `setup`.
 
-    `setup(self, **options)` may add Parameters (peepholes, norms) and gates (`new_gate`), and take options of the
-    constructor. It may add constants, too, as Tensors or arrays of floating-point numbers, which become Tensors: they
-    have the cell's dtype and device, as Parameters have, and are not trained; a `Buffer` is also saved.
+    Raises:
+        ValueError: sizes are below 1, or for another `init`.
+        TypeError: `setup` does not take an option.
 
-    `output(self, *state)`, or `output(self, x, *state)`, makes the output of the new states where it is not the first
-    of them; `output = "y"` says instead that the step returns it, after the states. `output_size` tells its features
-    where they are not H. `state_shapes` tells of states that are not (B,H), and
-    `initial_state(self, batch_size)` of states that do not begin as zeros; it may return Parameters, repeated for each
-    row. `self.note(name, value)` in a step is for what is neither state nor output: a loss, a figure to look at.
-
-    `init="default"`: U Glorot uniform, W orthogonal, b zero; `init="wildml"`: U and W uniform within 1/sqrt(fan in).
-    Raises ValueError for sizes below 1 or another `init`, TypeError for options that `setup` does not take."""
+    Example:
+        >>> class MGUCell(models.Cell):
+        ...     gates = "f n"
+        ...
+        ...     def step(self, x, h):
+        ...         f = ops.sigmoid(self.f(x, h))
+        ...         return (1 - f) * h + f * ops.tanh(self.n(x, f * h))
+        >>> outputs, (h,) = models.Recurrent(MGUCell, 4, 8)(np.ones((20, 3, 4), np.float32))
+        >>> outputs.shape, h.shape
+        ((20, 3, 8), (1, 3, 8))
+    """
 
     gates: str = ""
     state: str = "h"
@@ -130,9 +148,15 @@ class Cell(Module):
         x_size: int | None = None,
         h_size: int | None = None,
     ) -> Gate:
-        """A gate beyond those of `gates`, for `setup` to keep: `self.q = self.new_gate("q", "x", 8, bias=False)`. It
-        reads x, h or both, of `x_size` features (I) and `h_size` (H), and has `size` columns (H) and a bias or none.
-        What a gate reads as h is a state: recurrent dropout is put on it."""
+        """A gate beyond those of `gates`, for `setup` to keep: `self.q = self.new_gate("q", "x", 8, bias=False)`.
+
+        Args:
+            name: what messages call it.
+            reads: "x", "h" or both. What a gate reads as h is a state: recurrent dropout is put on it.
+            size: its columns, H unless told.
+            bias: False leaves out b.
+            x_size, h_size: the features of what it reads, I and H unless told.
+        """
         sizes = (self.input_size if x_size is None else x_size, self.hidden_size if h_size is None else h_size)
         size = self.hidden_size if size is None else size
         given = {"dtype": self._dtype, "rng": self.rng, "scheme": self._scheme}

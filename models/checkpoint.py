@@ -39,11 +39,30 @@ class Checkpoint:
 
 
 def save(path: str | os.PathLike[str], arrays: Arrays, meta: dict[str, Any]) -> None:
-    """Writes arrays and JSON values to `path`, so that at every moment the old file or the new one is there, whole.
-    Equal contents give equal bytes.
+    """Writes arrays and JSON values to a safetensors file, so that at every moment the old file or the new one is
+    there, whole. Equal contents give equal bytes.
 
-    Raises OSError where the folder cannot be written, TypeError or ValueError for what JSON cannot hold, TypeError for
-    arrays of anything but booleans and numbers of up to 8 bytes."""
+    Args:
+        path: of the file.
+        arrays: by name, of booleans and numbers of up to 8 bytes.
+        meta: by name, what JSON can hold.
+
+    Raises:
+        OSError: the folder cannot be written.
+        TypeError, ValueError: arrays or values are of other kinds.
+
+    Example:
+        >>> import tempfile, os
+        >>> from tinygrad_rnn.models import checkpoint
+        >>> model = models.GRU(2, 3)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = os.path.join(folder, "gru.safetensors")
+        ...     checkpoint.save(path, model.state_dict(), {"hidden_size": 3})
+        ...     found = checkpoint.load(path)
+        >>> model.load_state_dict(found.arrays)
+        >>> found.meta
+        {'hidden_size': 3}
+    """
     arrays = {name: _plain(name, array) for name, array in sorted(arrays.items())}
     contents = {"format": FORMAT, "meta": meta}
     text = json.dumps(contents | {"sha256": _digest(arrays, contents)}, sort_keys=True, allow_nan=False)

@@ -22,12 +22,27 @@ POOLINGS = ("last", "mean", "max", "attention")
 
 
 class Classifier(Module):
-    """Embedding (V,E), a recurrent stack that reads in both directions unless told, its outputs pooled over each row's
-    own steps, and a linear layer to the logits of C classes.
+    """Embedding (V,E), a recurrent stack, its outputs pooled over each row's own steps, and a linear layer to the
+    logits of C classes.
 
-    `dropout` stands on the embeddings, between the layers and before the output (Zaremba et al. 2014) and works where
-    `rng` is given; `cell` is a class made with `Cell`, and further options go to `Recurrent` and the cell. Raises
-    ValueError, TypeError for sizes and options that do not fit."""
+    Args:
+        vocab_size, num_classes, embedding_size, hidden_size: V, C, E and H.
+        num_layers: of the stack.
+        cell: a class made with `Cell`.
+        pooling: "last", "mean", "max" or "attention" (`AttentionPooling`).
+        dropout: while training, on the embeddings, between the layers and before the output (Zaremba et al. 2014).
+        bidirectional: the stack reads in both directions.
+        dtype, rng: of the weights, and the generator that draws them (seed 0 unless told).
+        options: go to `Recurrent` and the cell.
+
+    Raises:
+        ValueError, TypeError: sizes and options do not fit.
+
+    Example:
+        >>> model = models.Classifier(vocab_size=10, num_classes=2, embedding_size=4, hidden_size=8)
+        >>> model(np.array([[1, 2], [3, 4], [5, 0]]), lengths=[3, 2]).shape  # (T,B) -> (B,C)
+        (2, 2)
+    """
 
     def __init__(
         self,

@@ -34,15 +34,28 @@ _KERAS_NAMES = ("kernel", "recurrent_kernel", "bias")
 
 
 def to_torch(layer: Recurrent) -> dict[str, HostArray]:
-    """The state_dict of the torch.nn.RNN, GRU or LSTM that computes the same as `layer`, whose cells are RNNCell,
-    GRUCell, LSTMCell or ProjectedLSTMCell. Give that module the same sizes, `num_layers`, `bidirectional` and
-    `nonlinearity`; for ProjectedLSTMCell hidden_size is M = `memory_size` and proj_size is H = `hidden_size`.
+    """The state_dict of the torch.nn.RNN, GRU or LSTM that computes the same as `layer`: copies, in its dtype.
 
-    For each layer and direction, G gates of M units (M = H but for ProjectedLSTMCell): weight_ih_l0 (G*M,I),
-    weight_hh_l0 (G*M,H), bias_ih_l0 and bias_hh_l0 (G*M,), weight_hr_l0 (H,M) where there is a projection, and so on
-    for ..._l0_reverse, ..._l1. bias_hh is 0 but for the c of a GRU made with `recurrent_bias=True`.
+    Give that module the same sizes, `num_layers`, `bidirectional` and `nonlinearity`; for ProjectedLSTMCell hidden_size
+    is M = `memory_size` and proj_size is H = `hidden_size`.
 
-    Copies, in the layer's dtype. Raises TypeError for what is no Recurrent, ValueError for one that PyTorch lacks."""
+    Args:
+        layer: a Recurrent whose cells are RNNCell, GRUCell, LSTMCell or ProjectedLSTMCell.
+
+    Returns:
+        For each layer and direction, G gates of M units (M = H but for ProjectedLSTMCell): weight_ih_l0 (G*M,I),
+        weight_hh_l0 (G*M,H), bias_ih_l0 and bias_hh_l0 (G*M,), weight_hr_l0 (H,M) where there is a projection, and so
+        on for ..._l0_reverse, ..._l1. bias_hh is 0 but for the c of a GRU made with `recurrent_bias=True`.
+
+    Raises:
+        TypeError: for what is no Recurrent.
+        ValueError: for one that PyTorch lacks.
+
+    Example:
+        >>> from tinygrad_rnn.models.conversions import to_torch
+        >>> {name: array.shape for name, array in to_torch(models.LSTM(2, 3)).items()}
+        {'weight_ih_l0': (12, 2), 'weight_hh_l0': (12, 3), 'bias_ih_l0': (12,), 'bias_hh_l0': (12,)}
+    """
     state_dict: dict[str, HostArray] = {}
     for (cell, order), suffix in zip(_ordered(layer, "PyTorch"), _suffixes(layer), strict=True):
         arrays = zip(_TORCH_NAMES, _stacked(cell, order), strict=True)
@@ -53,13 +66,24 @@ def to_torch(layer: Recurrent) -> dict[str, HostArray]:
 
 
 def from_torch(layer: Recurrent, state_dict: Mapping[str, Any]) -> None:
-    """Sets the weights of `layer` to those of a torch.nn.RNN, GRU or LSTM: NumPy arrays or PyTorch's tensors, under
-    the names and in the shapes that `to_torch(layer)` has. The layer keeps its dtype and device.
+    """Sets the weights of `layer` to those of a torch.nn.RNN, GRU or LSTM. The layer keeps its dtype and device.
 
     The two biases are added, but for the candidate of a GRU: its bias_hh needs `recurrent_bias=True` unless it is 0.
 
-    Raises ValueError for a layer that PyTorch lacks and for names, shapes and biases that do not fit, TypeError for
-    what is no floating array, before anything is changed."""
+    Args:
+        layer: a Recurrent of the same sizes.
+        state_dict: NumPy arrays or PyTorch's tensors, under the names and in the shapes that `to_torch(layer)` has.
+
+    Raises:
+        TypeError: for what is no floating array. Nothing is changed then.
+        ValueError: for a layer that PyTorch lacks and for names, shapes and biases that do not fit. Nothing is changed
+            then.
+
+    Example:
+        >>> from tinygrad_rnn.models.conversions import from_torch, to_torch
+        >>> theirs, ours = to_torch(models.GRU(2, 3)), models.GRU(2, 3, rng=rng)
+        >>> from_torch(ours, theirs)
+    """
     own = to_torch(layer)
     if not isinstance(state_dict, Mapping):
         raise TypeError(f"state_dict must be a mapping of names to arrays, got {type(state_dict).__name__}")
@@ -86,15 +110,29 @@ def from_torch(layer: Recurrent, state_dict: Mapping[str, Any]) -> None:
 
 
 def to_keras(layer: Recurrent) -> list[HostArray]:
-    """The `get_weights()` of the keras.layers.SimpleRNN, GRU or LSTM that computes the same as `layer`, whose cells
-    are RNNCell, GRUCell or LSTMCell: kernel (I,G*H), recurrent_kernel (H,G*H) and bias (G*H,) for its G gates.
+    """The `get_weights()` of the keras.layers.SimpleRNN, GRU or LSTM that computes the same as `layer`: copies, in its
+    dtype.
+
     Make that layer with the same `activation` (tanh, Keras's default, or relu for a relu RNN) and GRU with
     `reset_after=True` for `reset="after"`, where the bias is (2,3*H), else with `reset_after=False`.
 
-    One flat list: of a bidirectional layer the three forward arrays, then the three backward ones, as
-    keras.layers.Bidirectional has them; of several layers one after the other, as keras.Sequential has them.
+    Args:
+        layer: a Recurrent whose cells are RNNCell, GRUCell or LSTMCell.
 
-    Copies, in the layer's dtype. Raises TypeError for what is no Recurrent, ValueError for one that Keras lacks."""
+    Returns:
+        kernel (I,G*H), recurrent_kernel (H,G*H) and bias (G*H,) for its G gates, one flat list: of a bidirectional
+        layer the three forward arrays, then the three backward ones, as keras.layers.Bidirectional has them; of several
+        layers one after the other, as keras.Sequential has them.
+
+    Raises:
+        TypeError: for what is no Recurrent.
+        ValueError: for one that Keras lacks.
+
+    Example:
+        >>> from tinygrad_rnn.models.conversions import to_keras
+        >>> [array.shape for array in to_keras(models.LSTM(2, 3))]
+        [(2, 12), (3, 12), (12,)]
+    """
     weights = []
     for cell, order in _ordered(layer, "Keras"):
         U, W, b, c = _stacked(cell, order)
@@ -103,15 +141,26 @@ def to_keras(layer: Recurrent) -> list[HostArray]:
 
 
 def from_keras(layer: Recurrent, weights: Sequence[Any]) -> None:
-    """Sets the weights of `layer` to those of a keras.layers.SimpleRNN, GRU or LSTM, of a Bidirectional of one, or of
-    a keras.Sequential of several: the flat list of their `get_weights()`, in the order and the shapes that
-    `to_keras(layer)` has. The layer keeps its dtype and device.
+    """Sets the weights of `layer` to those of a keras.layers.SimpleRNN, GRU or LSTM, of a Bidirectional of one, or of a
+    keras.Sequential of several. The layer keeps its dtype and device.
 
     The two biases of GRU(reset_after=True) are added for z and r; the candidate's second needs `recurrent_bias=True`
     unless it is 0.
 
-    Raises ValueError for a layer that Keras lacks and for counts, shapes and biases that do not fit, TypeError for
-    what is no floating array, before anything is changed."""
+    Args:
+        layer: a Recurrent of the same sizes.
+        weights: the flat list of their `get_weights()`, in the order and the shapes that `to_keras(layer)` has.
+
+    Raises:
+        TypeError: for what is no floating array. Nothing is changed then.
+        ValueError: for a layer that Keras lacks and for counts, shapes and biases that do not fit. Nothing is changed
+            then.
+
+    Example:
+        >>> from tinygrad_rnn.models.conversions import from_keras, to_keras
+        >>> theirs, ours = to_keras(models.GRU(2, 3)), models.GRU(2, 3, rng=rng)
+        >>> from_keras(ours, theirs)
+    """
     own = to_keras(layer)
     if not isinstance(weights, Sequence):
         raise TypeError(f"weights must be a list of arrays, got {type(weights).__name__}")

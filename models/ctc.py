@@ -35,20 +35,36 @@ def ctc_loss(
     reduction: Reduction = "mean",
     zero_impossible: bool = False,
 ) -> Tensor:
-    """-log of the probability of the targets, in nats: logits (T,B,K), of which the softmax says how likely each of K
-    labels is in a frame, and targets (L,B) of labels, none of them the `blank` -> a scalar, or (B,) with
-    reduction="none". `lengths` (B,) are numbers of frames, `target_lengths` (B,) of labels; None: all T, all L. What
-    stands past them reaches neither a loss nor a gradient. Any labels may repeat, and a target may be empty.
-
-    The mean is that of PyTorch's `ctc_loss`: each loss is divided by the length of its target (1 for an empty one), and
-    their sum by B. "sum" divides by nothing.
+    """-log of the probability of the targets, in nats, by all alignments of labels and blanks (Graves et al. 2006).
+    What stands past the lengths reaches neither a loss nor a gradient. Any labels may repeat, and a target may be
+    empty.
 
     A target that is impossible, because it has too many labels for its frames (between equal ones there must be a
-    blank) or logits of -inf rule it out, costs inf, or 0 with `zero_impossible` (PyTorch's `zero_infinity`), and its
-    gradient is 0. So it is where a probability is below exp(-8e37), for float32. PyTorch's function takes
-    log-probabilities, `log_softmax` of these logits; given those, this one returns the same.
+    blank) or logits of -inf rule it out, costs inf, or 0 with `zero_impossible`, and its gradient is 0. So it is where
+    a probability is below exp(-8e37), for float32. PyTorch's function takes log-probabilities, `log_softmax` of these
+    logits; given those, this one returns the same.
 
-    Raises TypeError, ValueError, IndexError naming the argument that does not fit."""
+    Args:
+        logits: (T,B,K), of which the softmax says how likely each of K labels is in a frame.
+        targets: (L,B) of labels, none of them the blank.
+        lengths: (B,), numbers of frames; None: all T.
+        target_lengths: (B,), numbers of labels; None: all L.
+        blank: the label that says nothing.
+        reduction: "mean" is that of PyTorch's `ctc_loss`: each loss is divided by the length of its target (1 for an
+            empty one), and their sum by B. "sum" divides by nothing; "none".
+        zero_impossible: PyTorch's `zero_infinity`.
+
+    Returns:
+        A scalar, or (B,) with reduction="none".
+
+    Raises:
+        TypeError, ValueError, IndexError: an argument does not fit; it is named.
+
+    Example:
+        >>> loss = models.ctc_loss(np.zeros((3, 1, 2)), [[1]])  # 6 of 8 alignments
+        >>> round(loss.item(), 4)
+        0.2877
+    """
     check_reduction(reduction)
     logits = as_tensor(logits)
     if logits.ndim != 3 or logits.dtype.kind != "f":

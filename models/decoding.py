@@ -62,23 +62,43 @@ def decode(
     beam: int | None = None,
     best: int | None = None,
 ) -> Decoded:
-    """Sequences that begin after `start`, an id or ids (B,), and end with `end`, or after `max_length` ids; None: only
-    there. `state, scores = step(state, ids)` reads an id of every row, (B,) on its device, and gives scores (B,V) of
-    the next one: logits, or log-probabilities. The state is a tree of Tensors (tuples, lists, dicts), whose leaves have
-    their rows at `batch_axis`, a number, or a tree of numbers that begins as the state does, such as the `batch_axes`
-    of a `Recurrent`. A beam takes rows of the state anew and several times over: what belongs to a row must be in it.
-    A prompt is read before: what is left of it is the state, and its last id, the start.
+    """Sequences that a model writes, id by id, for each row of a batch. Nothing is on the tape.
 
-    `how`: "greedy" takes the likeliest id, of equal ones the first. "sample" draws with `rng`, as `sampling.draw` does
-    with `temperature` (1), `top_k`, `top_p`. "beam" keeps the `beam` (5) likeliest running hypotheses of each row and
-    returns the one of the highest score, or the `best` ones; it goes on for as long as a running one can become that.
-    The greedy one keeps its place among them, so that the result is never below it, in this score.
+    How: "greedy" takes the likeliest id, of equal ones the first. "sample" draws. "beam" keeps the likeliest running
+    hypotheses of each row and returns the one of the highest score, or the `best` ones; it goes on for as long as a
+    running one can become that. The greedy one keeps its place among them, so that the result is never below it, in
+    this score.
 
     A score is the log-probability of n ids, the end among them, divided by ((5 + n) / 6) ** length_normalisation (Wu et
     al. 2016, eq. 14, who found 0.6 to 0.7 best for translation); 0: the log-probability itself.
 
-    `never` are ids that do not come up, nor does `end` before `min_length` ids. Nothing is on the tape. Raises
-    ValueError, TypeError naming the argument that does not fit, and ValueError where nothing is left to choose from."""
+    Args:
+        step: `state, scores = step(state, ids)` reads an id of every row, (B,) on its device, and gives scores (B,V) of
+            the next one: logits, or log-probabilities.
+        state: what the first step is given, a tree of Tensors (tuples, lists, dicts). A beam takes its rows anew and
+            several times over: what belongs to a row must be in it.
+        start: an id or ids (B,), after which sequences begin. Of a prompt, which is read before, the last id.
+        end: the id that ends a sequence; None: only `max_length` does.
+        how: "greedy", "sample" or "beam".
+        max_length, min_length: in ids; `end` does not come before `min_length`.
+        never: ids that do not come up.
+        batch_axis: where the leaves of the state have their rows: a number, or a tree of numbers that begins as the
+            state does, such as the `batch_axes` of a `Recurrent`.
+        length_normalisation: of the score.
+        temperature, top_k, top_p, rng: of "sample", as in `draw`.
+        beam: of "beam": how many hypotheses are kept, 5 unless told.
+        best: of "beam": how many are returned.
+
+    Raises:
+        ValueError, TypeError: an argument does not fit, or nothing is left to choose from.
+
+    Example:
+        >>> after = np.log([[0.1, 0.2, 0.7], [0.1, 0.8, 0.1], [1.0, 1e-9, 1e-9]])
+        >>> step = lambda state, ids: (state, Tensor(after[ids]))
+        >>> said = models.decode(step, (), start=[0, 1], end=0, max_length=4)
+        >>> said.sequences
+        [[2], [1, 1, 1, 1]]
+    """
     if how not in get_args(How):
         raise ValueError(f'decode: how must be "greedy", "sample" or "beam", got {how!r}')
     _check_belonging(how, "sample", temperature=temperature, top_k=top_k, top_p=top_p, rng=rng)

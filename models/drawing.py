@@ -16,8 +16,23 @@ def draw(
     top_k: int | None = None,
     top_p: float | None = None,
 ) -> int:
-    """An index drawn from softmax(scores / temperature), scores (V,), among the top k and the top p. At temperature
-    0 the first of the largest. A score of -inf is not drawn. Raises ValueError for NaN, and where all are excluded."""
+    """An index drawn from softmax(scores / temperature), among the top k and the top p.
+
+    Args:
+        scores: (V,); one of -inf is not drawn.
+        rng: draws.
+        temperature: 0 takes the first of the largest.
+        top_k: keeps the k largest scores.
+        top_p: keeps the fewest that together reach that probability.
+
+    Raises:
+        ValueError: for NaN, and where all are excluded.
+
+    Example:
+        >>> from tinygrad_rnn.models.sampling import draw
+        >>> draw(np.array([0.0, 3.0, -np.inf]), rng, temperature=0)
+        1
+    """
     if not math.isfinite(most := scores.max(initial=-np.inf)):  # NaN if there is one
         raise ValueError(NOTHING_LEFT)
     if temperature == 0:

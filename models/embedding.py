@@ -21,7 +21,24 @@ class Embedding(Module):
     """Looks ids up in `weight` (V,E): ids (...) -> (...,E). Normal with standard deviation 1/sqrt(E), so that vectors
     start with length about 1. The gradient is row-sparse: only rows that were read are touched.
 
-    The row `padding` (if given) reads as zeros and never receives a gradient."""
+    Args:
+        num_embeddings, embedding_size: V and E.
+        padding: a row that reads as zeros and never receives a gradient.
+        dtype, rng: of the table, and the generator that draws it (seed 0 unless told).
+
+    Raises:
+        TypeError: called, ids are not integers.
+        IndexError: called, one is not in the table.
+
+    Example:
+        >>> embedding = models.Embedding(100, 8)
+        >>> vectors = embedding([[3, 1], [4, 1], [5, 9]])
+        >>> vectors.shape
+        (3, 2, 8)
+        >>> vectors.sum().backward()
+        >>> embedding.weight.grad.rows
+        array([1, 3, 4, 5, 9])
+    """
 
     def __init__(
         self,
@@ -52,8 +69,18 @@ class Embedding(Module):
         return vectors if self.padding is None else ops.where((ids != self.padding)[..., None], vectors, 0.0)
 
     def load_vectors(self, path: str | PathLike[str], tokens: Sequence[str]) -> int:
-        """Sets the rows of `tokens` (row i is tokens[i]) that a file of pre-trained vectors has, and returns how many
-        it had; the others stay as they are. See `read_vectors` for the format and what is raised."""
+        """Sets rows to pre-trained vectors; the others stay as they are.
+
+        Args:
+            path: a text file as `read_vectors` reads it, of GloVe or word2vec.
+            tokens: row i is tokens[i].
+
+        Returns:
+            How many of them the file had.
+
+        Raises:
+            ValueError, OSError: as `read_vectors` does, and for more tokens than rows.
+        """
         if len(tokens) > self.weight.shape[0]:
             raise ValueError(f"tokens must be at most {self.weight.shape[0]}, one per row, got {len(tokens)}")
         vectors = read_vectors(path, tokens, self.weight.shape[1])

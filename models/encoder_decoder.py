@@ -48,20 +48,45 @@ class DecoderState(NamedTuple):
 
 
 class EncoderDecoder(Module):
-    """A recurrent stack reads a sequence of ids, in both directions unless told, and another one writes a sequence
-    (Cho et al. 2014, Sutskever et al. 2014). The second begins with states that are tanh of a linear layer, `bridge`,
-    of what the first has read last, and at every step reads the id before the one that it is asked for. States of a
-    cell that are no vectors, or that it lists in `kept`, begin as they always do.
+    """A recurrent stack reads a sequence of ids, in both directions unless told, and another one writes a sequence (Cho
+    et al. 2014, Sutskever et al. 2014).
 
-    `attention` "additive" (Bahdanau et al. 2015): the output of the step before attends to all outputs of the encoder,
-    and what it finds is a part of the step's input. "dot" and "general" (Luong et al. 2015): the step's own output
-    attends, and what the softmax is made of, h~ = tanh([output; found] C), is a part of the next step's input (their
-    section 3.3). The first has that h~ too, instead of a maxout. "none" has nothing but the first states.
+    The second begins with states that are tanh of a linear layer, `bridge`, of what the first has read last, and at
+    every step reads the id before the one that it is asked for. States of a cell that are no vectors, or that it lists
+    in `kept`, begin as they always do.
 
-    Both sides have embeddings (V,E). H is `hidden_size`, of which each direction of the encoder has half. `softmax` is
-    as in `LanguageModel`. `dropout` stands on the embeddings, between the layers and before the softmax, and works
-    where `rng` is given. `cell` is a class made with `Cell`, and further options go to it. Raises ValueError, TypeError
-    for sizes and options that do not fit."""
+    Attention, by its name:
+
+    - "additive" (Bahdanau et al. 2015): the output of the step before attends to all outputs of the encoder, and what
+      it finds is a part of the step's input.
+    - "dot" and "general" (Luong et al. 2015): the step's own output attends, and what the softmax is made of, h~ =
+      tanh([output; found] C), is a part of the next step's input (their section 3.3). "additive" has that h~ too,
+      instead of a maxout.
+    - "none" has nothing but the first states.
+
+    Args:
+        source_size, target_size: how many ids each side has.
+        embedding_size, hidden_size: E of both sides, and H, of which each direction of the encoder has half.
+        num_layers: of both stacks.
+        cell: a class made with `Cell`.
+        attention: "additive", "dot", "general" or "none".
+        dropout: while training, on the embeddings, between the layers and before the softmax.
+        softmax: as in `LanguageModel`.
+        bidirectional: the encoder reads in both directions.
+        dtype, rng: of the weights, and the generator that draws them (seed 0 unless told).
+        options: go to the cell.
+
+    Raises:
+        ValueError, TypeError: sizes and options do not fit.
+
+    Example:
+        >>> model = models.EncoderDecoder(source_size=10, target_size=9, embedding_size=4, hidden_size=8)
+        >>> source, lengths = np.array([[4, 5], [6, 7], [8, 0]]), [3, 2]  # (S,B), (B,)
+        >>> nats = model.loss(source, lengths, inputs=[[1, 1], [3, 4]], targets=[[3, 4], [2, 2]])
+        >>> said = model.decode(source, lengths, start=1, end=2, max_length=5)
+        >>> nats.shape, len(said.sequences)
+        ((), 2)
+    """
 
     combined: Linear
     """C, of a decoder that attends."""
@@ -184,9 +209,20 @@ class EncoderDecoder(Module):
     def __call__(
         self, source: Any, lengths: Any, inputs: Any, rng: np.random.Generator | None = None
     ) -> tuple[Tensor, Tensor | None]:
-        """source (S,B), of which row b has lengths[b], and the ids (T,B) that the decoder reads -> what the softmax is
-        made of (T,B,H), and the weights of the attention (T,B,S), None without one. Raises ValueError for shapes and
-        lengths that do not fit."""
+        """What the softmax is made of, and what was attended to.
+
+        Args:
+            source: (S,B).
+            lengths: (B,), of the source.
+            inputs: ids (T,B) that the decoder reads.
+            rng: a generator makes the model train: it draws dropout.
+
+        Returns:
+            (T,B,H), and the weights of the attention (T,B,S), None without one.
+
+        Raises:
+            ValueError: shapes and lengths do not fit.
+        """
         state, read = self.encode(source, lengths, rng)
         ys = self.dropout(self.target(inputs), rng)
         masks: tuple[Tensor, ...] = ()
@@ -211,8 +247,18 @@ class EncoderDecoder(Module):
         rng: np.random.Generator | None = None,
         reduction: Reduction = "mean",
     ) -> Tensor:
-        """Teacher forcing: the decoder reads inputs (T,B) and is asked for targets (T,B) at every step; nats, a scalar.
-        Targets that are `ignore_index` do not count."""
+        """Teacher forcing: the decoder reads inputs and is asked for targets at every step.
+
+        Args:
+            source, lengths: (S,B) and (B,).
+            inputs, targets: (T,B).
+            ignore_index: targets that are this do not count.
+            rng: a generator makes the model train: it draws dropout.
+            reduction: "mean" over what counts, "sum", or "none".
+
+        Returns:
+            Nats, a scalar unless the reduction is "none".
+        """
         seen, _ = self(source, lengths, inputs, rng)
         return self.output.loss(seen, targets, ignore_index=ignore_index, reduction=reduction)
 

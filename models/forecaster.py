@@ -18,12 +18,27 @@ from tinygrad_rnn.tensor import Tensor, as_tensor
 
 class Forecaster(Module):
     """A recurrent stack reads a window of a series, and a linear layer says from its last output how far the next
-    `horizon` values lie above the window's last one, in each of Q quantiles: for `quantile_loss`. Only how far the
-    values of the window lie above its last one is read, so that a series that moves as a whole moves its forecasts.
+    values lie above the window's last one, in each of Q quantiles: for `quantile_loss`. Only how far the values of the
+    window lie above its last one is read, so that a series that moves as a whole moves its forecasts.
 
-    `dropout` stands between the layers and before the output and works where `rng` is given; `cell` is a class made
-    with `Cell`, and further options go to `Recurrent` and the cell. Raises ValueError, TypeError for sizes and options
-    that do not fit."""
+    Args:
+        hidden_size: H.
+        horizon: how many values are said.
+        quantiles: Q.
+        num_layers: of the stack.
+        cell: a class made with `Cell`.
+        dropout: while training, between the layers and before the output.
+        dtype, rng: of the weights, and the generator that draws them (seed 0 unless told).
+        options: go to `Recurrent` and the cell.
+
+    Raises:
+        ValueError, TypeError: sizes and options do not fit.
+
+    Example:
+        >>> model = models.Forecaster(hidden_size=8, horizon=3, quantiles=2)
+        >>> model(np.ones((20, 5), np.float32)).shape  # (T,B) -> (B,horizon,Q)
+        (5, 3, 2)
+    """
 
     def __init__(
         self,
@@ -54,9 +69,21 @@ class Forecaster(Module):
 
 
 def quantile_loss(forecast: Tensor, target: Any, quantiles: Any) -> Tensor:
-    """The summed quantile loss (Koenker & Bassett 1978), which is least where a part q of the targets (...) lies below
-    each forecast (...,Q): (q - [target < forecast]) * (target - forecast). For the median it is half of the absolute
-    error. A target that is NaN, unknown, adds nothing."""
+    """The summed quantile loss (Koenker & Bassett 1978), which is least where a part q of the targets lies below each
+    forecast: (q - [target < forecast]) * (target - forecast). For the median it is half of the absolute error.
+
+    Args:
+        forecast: (...,Q).
+        target: (...); one that is NaN, unknown, adds nothing.
+        quantiles: (Q,), between 0 and 1.
+
+    Returns:
+        A scalar.
+
+    Example:
+        >>> models.quantile_loss(Tensor([[1.0], [5.0]]), [3.0, 4.0], [0.5]).item()
+        1.5
+    """
     lib, dtype = forecast.xp, forecast.dtype
     levels = lib.asarray(np.asarray(quantiles, dtype=dtype))
     values = lib.asarray(target, dtype=dtype)[..., None]

@@ -19,9 +19,23 @@ class FrameLabeller(Module):
     """A recurrent stack in both directions over frames of F features, and a linear layer to the logits of each frame
     over C symbols and the blank, which is 0: for `ctc_loss` (Graves et al. 2006).
 
-    `dropout` stands on the frames, between the layers and before the output and works where `rng` is given; `cell` is a
-    class made with `Cell`, and further options go to `Recurrent` and the cell. Raises ValueError, TypeError for sizes
-    and options that do not fit."""
+    Args:
+        features, num_symbols, hidden_size: F, C and H.
+        num_layers: of the stack.
+        cell: a class made with `Cell`.
+        dropout: while training, on the frames, between the layers and before the output.
+        dtype, rng: of the weights, and the generator that draws them (seed 0 unless told).
+        options: go to `Recurrent` and the cell.
+
+    Raises:
+        ValueError, TypeError: sizes and options do not fit.
+
+    Example:
+        >>> model = models.FrameLabeller(features=6, num_symbols=4, hidden_size=8)
+        >>> logits = model(np.ones((20, 2, 6), np.float32), lengths=[20, 15])
+        >>> logits.shape
+        (20, 2, 5)
+    """
 
     def __init__(
         self,

@@ -14,10 +14,23 @@ from tinygrad_rnn.tensor import Parameter, Tensor
 
 
 class Gate(Module):
-    """x @ U + b + h @ W: (B,I), (B,H) -> (B,H), with U (I,H), W (H,H), b (H,), and where a cell wants one a second
-    bias c (H,) beside W. `reads="x"` leaves out h and W, `reads="h"` leaves out x and U; `size` is another number of
-    columns than H, `bias=False` leaves out b. `mask`, of h's shape, multiplies h: the layer sets it for recurrent
-    dropout."""
+    """x @ U + b + h @ W: (B,I), (B,H) -> (B,H), with U (I,H), W (H,H), b (H,), and where a cell wants one a second bias
+    c (H,) beside W. `mask`, of h's shape, multiplies h: the layer sets it for recurrent dropout.
+
+    Args:
+        name: what messages call it.
+        input_size, hidden_size: I and H.
+        dtype, rng: of the weights, and the generator that draws them (seed 0 unless told).
+        scheme: how they are drawn: "default" (U Glorot uniform, W orthogonal) or "wildml" (within 1/sqrt(fan in)).
+        reads: "x" leaves out h and W, "h" leaves out x and U.
+        size: another number of columns than H.
+        bias: False leaves out b.
+
+    Example:
+        >>> gate = models.Gate("z", 2, 3)
+        >>> gate(Tensor(np.ones((1, 2), np.float32)), Tensor(np.ones((1, 3), np.float32))).shape
+        (1, 3)
+    """
 
     mask: Tensor | None = None
     c: Parameter | None = None

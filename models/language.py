@@ -34,13 +34,32 @@ class LanguageModel(Module):
     """Embedding (V,E), a recurrent stack, and a softmax over the vocabulary (Mikolov et al. 2010), for words or
     characters alike.
 
-    `softmax` is "full", "adaptive" or "two-level" (see `models.softmaxes`); the last two are for many tokens, of which
-    the common ones have low ids. `tied=True` uses the embedding table for the output of a full one too (Press & Wolf
-    2017), which needs embedding_size == hidden_size; `tied=None` does so where both are so. `dropout` stands on the
-    embeddings, between the layers and before the output (Zaremba et al. 2014) and works where `rng` is given. `cell` is
-    "rnn", "gru", "lstm", a name of `models.variants.VARIANTS`, or a class made with `Cell`; it may be a list, one per
-    layer, and so may `hidden_size`; without either there is one layer unless told. Further options go to `Recurrent`
-    and the cell. Raises ValueError, TypeError for sizes and options that do not fit."""
+    Args:
+        vocab_size, embedding_size, hidden_size: V, E and H; a list of H, one per layer.
+        num_layers: 1, or as many as the lists have.
+        cell: "rnn", "gru", "lstm", a name of `models.variants.VARIANTS`, or a class made with `Cell`; or a list, one
+            per layer.
+        tied: uses the embedding table for the output of a full softmax too (Press & Wolf 2017), which needs E = H; None
+            does so where that is so.
+        dropout: while training, on the embeddings, between the layers and before the output (Zaremba et al. 2014).
+        softmax: "full", "adaptive" or "two-level" (`FullSoftmax`, `AdaptiveSoftmax`, `TwoLevelSoftmax`); the last two
+            are for many tokens, of which the common ones have low ids.
+        dtype, rng: of the weights, and the generator that draws them (seed 0 unless told).
+        options: go to `Recurrent` and the cell.
+
+    Raises:
+        ValueError, TypeError: sizes and options do not fit.
+
+    Example:
+        >>> model = models.LanguageModel(vocab_size=10, embedding_size=4, hidden_size=8, cell="lstm")
+        >>> ids = np.array([[1], [2], [3]])  # (T,B)
+        >>> logits, (h, c) = model(ids)
+        >>> logits.shape
+        (3, 1, 10)
+        >>> nats, state = model.loss(ids[:-1], ids[1:])
+        >>> nats.shape
+        ()
+    """
 
     output_bias: Parameter
     """That of a full softmax, which alone has it."""
@@ -128,8 +147,20 @@ class LanguageModel(Module):
         lengths: Any = None,
         rng: np.random.Generator | None = None,
     ) -> tuple[Tensor, State]:
-        """ids (T,B) -> logits (T,B,V) of the token after each (log-probabilities, unless the softmax is full), and the
-        state. Raises IndexError for ids outside the vocabulary."""
+        """The logits of the token after each.
+
+        Args:
+            ids: (T,B).
+            state: what an earlier call returned, to carry on from.
+            lengths: (B,), where rows end at different steps.
+            rng: a generator makes the model train: it draws dropout.
+
+        Returns:
+            (T,B,V) (log-probabilities, unless the softmax is full), and the state.
+
+        Raises:
+            IndexError: ids are outside the vocabulary.
+        """
         outputs, state = self.hidden(ids, state, lengths, rng)
         return self.softmax().scores(outputs), state
 
@@ -143,9 +174,18 @@ class LanguageModel(Module):
         rng: np.random.Generator | None = None,
         reduction: Reduction = "mean",
     ) -> tuple[Tensor, State]:
-        """Teacher forcing: the model reads ids (T,B) and is asked for targets (T,B) at every step. Returns the mean
-        nats per token over those with weight, and the state. By default all count that are within `lengths`. The
-        (T,B,V) logits never exist."""
+        """Teacher forcing: the model reads ids (T,B) and is asked for targets (T,B) at every step. The (T,B,V) logits
+        never exist.
+
+        Args:
+            ids, targets: (T,B).
+            weights: (T,B), how much each target weighs; unless told, 1 within `lengths`.
+            state, lengths, rng: as in the call.
+            reduction: "mean" over what has weight, "sum", or "none".
+
+        Returns:
+            Nats per token, a scalar unless the reduction is "none", and the state.
+        """
         outputs, state = self.hidden(ids, state, lengths, rng)
         if weights is None and lengths is not None:
             weights = within_lengths(outputs, lengths)[..., 0]
@@ -166,5 +206,10 @@ class LanguageModel(Module):
 
 
 def perplexity(nats: float) -> float:
-    """exp of the mean nats per token: the number of equally likely tokens that would be as hard to guess."""
+    """exp of the mean nats per token: the number of equally likely tokens that would be as hard to guess.
+
+    Example:
+        >>> round(models.perplexity(np.log(50)), 6)
+        50.0
+    """
     return math.exp(min(nats, 700.0))

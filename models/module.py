@@ -14,9 +14,22 @@ from tinygrad_rnn.tensor import Parameter, Tensor
 
 
 class Buffer(Tensor):
-    """A Tensor that a model keeps and saves beside its Parameters, and does not train: `Buffer(value, dtype=None)`. A
-    random matrix that stays as it was drawn, say. Other Tensors among a model's attributes are cast and moved with the
-    Parameters too, and not saved: they are made again with the model."""
+    """A Tensor that a model keeps and saves beside its Parameters, and does not train: a random matrix that stays as it
+    was drawn, say. Other Tensors among a model's attributes are cast and moved with the Parameters too, and not saved:
+    they are made again with the model.
+
+    Args:
+        value, dtype: as for a Tensor.
+
+    Example:
+        >>> class Scaled(models.Module):
+        ...     def __init__(self):
+        ...         self.scale = models.Buffer([2.0])
+        >>> Scaled().state_dict()
+        {'scale': array([2.], dtype=float32)}
+        >>> Scaled().parameters()
+        []
+    """
 
     __slots__ = ()
 
@@ -30,8 +43,19 @@ class Buffer(Tensor):
 
 
 class Module:
-    """Anything with Parameters among its attributes. There is no constructor to call and no mode to set: a model
-    called with `rng=` trains (its dropout draws from it), without it evaluates."""
+    """Anything with Parameters among its attributes. There is no constructor to call and no mode to set: a model called
+    with `rng=` trains (its dropout draws from it), without it evaluates.
+
+    Example:
+        >>> class Affine(models.Module):
+        ...     def __init__(self):
+        ...         self.a, self.b = Parameter([1.0, 2.0]), Parameter([0.0])
+        ...
+        ...     def __call__(self, x):
+        ...         return self.a * x + self.b
+        >>> [name for name, _ in Affine().named_parameters()], Affine().size
+        (['a', 'b'], 3)
+    """
 
     _dtype: Any
 

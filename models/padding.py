@@ -35,10 +35,23 @@ def whole_lengths(xs: Any) -> HostArray:
 
 
 def within_lengths(xs: Any, lengths: Any) -> Array:
-    """Which steps of which rows count: for `xs` (T,B,...), a Tensor or an array, and `lengths` (B,), whole numbers of
-    steps, booleans (T,B,1) on the device of `xs`: True before the end of a row. For xs (T,B,H) they serve as `where=`
-    of a reduction over time, `ops.mean(xs, axis=0, where=within_lengths(xs, lengths))`, and as weights of `ops.mse`.
-    Raises ValueError for lengths that do not fit."""
+    """Which steps of which rows count: where a reduction over time looks, `ops.mean(xs, axis=0, where=...)`, or weights
+    of `ops.mse`.
+
+    Args:
+        xs: (T,B,...), a Tensor or an array.
+        lengths: (B,), whole numbers of steps.
+
+    Returns:
+        Booleans (T,B,1) on the device of `xs`: True before the end of a row.
+
+    Raises:
+        ValueError: lengths do not fit.
+
+    Example:
+        >>> models.within_lengths(np.ones((3, 2, 4)), [2, 1])[..., 0]
+        array([[ True,  True], [ True, False], [False, False]])
+    """
     lib = xs.xp if isinstance(xs, Tensor) else xp(xs)
     return lib.asarray(_live(checked_lengths(xs, lengths), xs.shape[0]))
 

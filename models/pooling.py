@@ -16,16 +16,44 @@ from tinygrad_rnn.tensor import Parameter, Tensor, as_tensor
 
 
 def masked_mean(outputs: Tensor, lengths: Any) -> Tensor:
-    """The mean over each row's own steps: (T,B,H) -> (B,H); zeros for a row without steps. Raises ValueError for
-    lengths that do not fit."""
+    """The mean over each row's own steps; zeros for a row without steps.
+
+    Args:
+        outputs: (T,B,H).
+        lengths: (B,), whole numbers of steps.
+
+    Returns:
+        (B,H).
+
+    Raises:
+        ValueError: lengths do not fit.
+
+    Example:
+        >>> models.masked_mean(Tensor([[[1.0]], [[3.0]], [[99.0]]]), [2])
+        Tensor([[2.]], shape=(1, 1), dtype=float32)
+    """
     counts = checked_lengths(outputs, lengths)
     total = ops.sum(outputs, axis=0, where=_counting(outputs, counts))
     return total / as_tensor(xp(outputs.data).asarray(np.maximum(counts, 1).astype(outputs.dtype)[:, None]))
 
 
 def masked_max(outputs: Tensor, lengths: Any) -> Tensor:
-    """The largest entries over each row's own steps: (T,B,H) -> (B,H); zeros for a row without steps. Raises ValueError
-    for lengths that do not fit."""
+    """The largest entries over each row's own steps; zeros for a row without steps.
+
+    Args:
+        outputs: (T,B,H).
+        lengths: (B,), whole numbers of steps.
+
+    Returns:
+        (B,H).
+
+    Raises:
+        ValueError: lengths do not fit.
+
+    Example:
+        >>> models.masked_max(Tensor([[[1.0]], [[3.0]], [[99.0]]]), [2])
+        Tensor([[3.]], shape=(1, 1), dtype=float32)
+    """
     counts = checked_lengths(outputs, lengths)
     largest = ops.max(outputs, axis=0, initial=-np.inf, where=_counting(outputs, counts))
     return ops.where(xp(outputs.data).asarray(counts > 0)[:, None], largest, 0.0)
@@ -37,9 +65,23 @@ def _counting(outputs: Tensor, counts: HostArray) -> Any:
 
 
 def last(outputs: Tensor, lengths: Any, directions: int = 1) -> Tensor:
-    """What each direction has read last: (T,B,D*H) -> (B,D*H), forward at the row's own last step; with `directions` 2
-    the second half is of the backward direction, which reads the first step last. Zeros for a row without steps. Raises
-    ValueError for lengths or directions that do not fit."""
+    """What each direction has read last, forward at the row's own last step; zeros for a row without steps.
+
+    Args:
+        outputs: (T,B,D*H).
+        lengths: (B,), whole numbers of steps.
+        directions: D; with 2 the second half is of the backward direction, which reads the first step last.
+
+    Returns:
+        (B,D*H).
+
+    Raises:
+        ValueError: lengths or directions do not fit.
+
+    Example:
+        >>> models.last(Tensor([[[1.0]], [[3.0]], [[99.0]]]), [2])
+        Tensor([[3.]], shape=(1, 1), dtype=float32)
+    """
     if directions not in (1, 2) or outputs.shape[2] % directions:
         raise ValueError(f"last: directions must be 1 or 2, dividing {outputs.shape[2]} features, got {directions}")
     counts, size = checked_lengths(outputs, lengths), outputs.shape[2] // directions
@@ -55,7 +97,18 @@ def last(outputs: Tensor, lengths: Any, directions: int = 1) -> Tensor:
 
 class AttentionPooling(Module):
     """The mean over each row's own steps, weighed by how well each fits a `query` (H,) that is learnt, one for all rows
-    (Yang et al. 2016, eqs. 6 and 7). The query is zeros at first, and all steps weigh the same."""
+    (Yang et al. 2016, eqs. 6 and 7). The query is zeros at first, and all steps weigh the same.
+
+    Args:
+        size: H.
+        dtype: of the query.
+
+    Example:
+        >>> outputs = Tensor([[[1.0]], [[3.0]], [[99.0]]])  # (T,B,H)
+        >>> mean, weights = models.AttentionPooling(1)(outputs, [2])
+        >>> mean.numpy(), weights.numpy()
+        (array([[2.]], dtype=float32), array([[0.5, 0.5, 0. ]], dtype=float32))
+    """
 
     def __init__(self, size: int, *, dtype: Any = np.float32) -> None:
         self.attention = DotAttention()

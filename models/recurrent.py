@@ -46,41 +46,42 @@ NORMS: dict[str, type[LayerNorm] | type[RMSNorm]] = {"rms": RMSNorm, "layer": La
 
 
 class Recurrent(Module):
-    """`outputs, state = layer(xs, state=None, lengths=None, rng=None, context=None)`: xs (T,B,I) -> outputs (T,B,D*H),
-    D being the number of directions, and the state a tuple with one Tensor (layers*D, B, H) per state name of the
-    cell, layer by layer, forward before backward.
+    """Drives a cell over time, in layers and directions, with lengths, dropout and carried state: xs (T,B,I) -> outputs
+    (T,B,D*H), D being the number of directions.
 
-    `cell` is a class made with `Cell`, or a list of them, one per layer; `cell_options` go to those that take them.
-    `hidden_size` may be a list, one size per layer. A state that some of the cells have is stacked over these, and is a
-    tuple of Tensors (B, H_l) where their sizes differ. With `share_layers` layers of the same cell and sizes are one
-    cell, with one set of weights for each direction.
+    The cells stand in `layer.cells`, layer by layer, forward before backward. They may be replaced by others that fit.
 
-    The state carries over: pass it to the next call. (`initial_state` is where a sequence begins, and `begun_anew` is
-    for rows that begin anew.) With `lengths` (B,), row b ends after lengths[b] steps: outputs past it are 0, the
-    last state is that of its own last step, and the backward direction starts there. A row's gradient is what it is
-    when the row is alone, whatever stands in the padding. Only as many steps are made as the longest row has.
+    Args:
+        cell: a class made with `Cell`, or a list of them, one per layer.
+        input_size, hidden_size: I and H; a list of H for layers of different sizes.
+        num_layers: 1, or as many as the lists have.
+        bidirectional: a second cell in each layer, with weights of its own, reads backwards.
+        dropout: while training, zeroes entries between layers.
+        recurrent_dropout: while training, zeroes entries of the state where the gates read it, one mask a sequence and
+            gate (Gal & Ghahramani 2016, sect. 4, with the weights untied).
+        zoneout: while training, keeps a state's old entries, drawn each step (Krueger et al. 2017, eq. 4; otherwise
+            their expectation), but for those that the cell lists in `kept`.
+        residual: adds a layer's input to its output where their sizes agree.
+        norm: "rms" or "layer" normalises what a layer reads, and not what is added to its output; with `residual`, the
+            sum of all is normalised once more at the end (Xiong et al. 2020).
+        share_layers: makes layers of the same cell and sizes one cell, with one set of weights for each direction.
+        truncate: k lets no gradient through the state at every k-th step (see `scan`).
+        checkpoint_every: k saves only every k-th state for the backward pass (see `scan`).
+        dtype, rng: of the weights, and the generator that draws them (seed 0 unless told).
+        cell_options: go to the cells that take them.
 
-    Called with `rng` (a numpy.random.Generator) the layer trains: `dropout` zeroes entries between layers,
-    `recurrent_dropout` zeroes entries of the state where the gates read it, one mask a sequence and gate (Gal &
-    Ghahramani 2016, sect. 4, with the weights untied), `zoneout` keeps a state's old entries, drawn each step (Krueger
-    et al. 2017, eq. 4; without `rng` their expectation), but for those that the cell lists in `kept`; and cells whose
-    step has a parameter `noise` are given some.
+    Raises:
+        ValueError, TypeError: sizes, rates and options do not fit. Warns of a `dropout` for a single layer, where it
+            does nothing.
 
-    `residual` adds a layer's input to its output where their sizes agree. `norm="rms"` or `"layer"` normalises what a
-    layer reads, and not what is added to its output; with `residual`, the sum of all is normalised once more at the end
-    (Xiong et al. 2020).
-
-    `context` is for cells whose step has a parameter of that name, which gets it at every time step: a Tensor (B,...),
-    or a tuple of them. Rows past their length read their own.
-
-    With `notes=True` a third value is returned: what the cells noted in their steps (`Cell.note`), by name Tensors
-    (cells,T,B,...) over those that noted it, in padding 0.
-
-    `truncate=k` lets no gradient through the state at every k-th step; `checkpoint_every=k` saves only every k-th state
-    for the backward pass, and runs the steps between once more (see `scan`).
-
-    Raises ValueError, TypeError for sizes, rates, shapes and dtypes that do not fit, and, when it is called, for cells
-    that were put into `cells` and do not fit. Warns of a `dropout` for a single layer, where it does nothing."""
+    Example:
+        >>> layer = models.Recurrent(models.GRUCell, 4, 8, num_layers=2, bidirectional=True)
+        >>> outputs, (h,) = layer(np.ones((20, 3, 4), np.float32), lengths=[20, 7, 0])
+        >>> outputs.shape, h.shape
+        ((20, 3, 16), (4, 3, 8))
+        >>> bool(outputs[7:, 1].numpy().any())  # past a row's end
+        False
+    """
 
     def __init__(
         self,
@@ -175,8 +176,30 @@ class Recurrent(Module):
         context: Any = None,
         notes: bool = False,
     ) -> tuple[Tensor, State] | tuple[Tensor, State, dict[str, Any]]:
-        """xs (T,B,I) -> the outputs (T,B,D*H) and the last state, and with `notes=True` what the steps noted: see the
-        class."""
+        """Runs the cells. Only as many steps are made as the longest row has.
+
+        Args:
+            xs: (T,B,I), of the layer's dtype.
+            state: what an earlier call returned, to carry on from; `initial_state` unless told. (`begun_anew` is for
+                rows that begin anew.)
+            lengths: (B,). Row b ends after lengths[b] steps: outputs past it are 0, the last state is that of its own
+                last step, and the backward direction starts there. A row's gradient is what it is when the row is
+                alone, whatever stands in the padding.
+            rng: a generator makes the layer train: it draws dropout, zoneout and the noise of cells whose step has a
+                parameter `noise`. Without it the layer evaluates.
+            context: for cells whose step has a parameter of that name, which gets it at every time step: a Tensor
+                (B,...), or a tuple of them. Rows past their length read their own.
+            notes: returns a third value.
+
+        Returns:
+            The outputs (T,B,D*H), and the last state, a tuple with one Tensor (layers*D, B, H) per state name of the
+            cell, layer by layer, forward before backward. A state that some of the cells have is stacked over these,
+            and is a tuple of Tensors (B, H_l) where their sizes differ. With `notes` what the cells noted in their
+            steps (`Cell.note`), by name Tensors (cells,T,B,...) over those that noted it, in padding 0.
+
+        Raises:
+            ValueError, TypeError: shapes, dtypes or cells that were put into `cells` do not fit.
+        """
         self._check_cells()
         xs = self._checked(as_tensor(xs))
         context = self._context(context, xs.shape[1])
@@ -279,8 +302,15 @@ class Recurrent(Module):
         return self._by_name([cell.beginning(int(batch_size)) for cell in self.cells])
 
     def begun_anew(self, state: Any, rows: Any) -> State:
-        """A state as the layer returns it, in which a new sequence begins in some rows of the batch: `rows` (B,), a
-        boolean for each. Raises ValueError where they do not fit."""
+        """A state in which a new sequence begins in some rows of the batch.
+
+        Args:
+            state: as the layer returns it.
+            rows: (B,), a boolean for each.
+
+        Raises:
+            ValueError: they do not fit.
+        """
         begins = as_array(rows)
         if begins.dtype.kind != "b" or begins.ndim != 1:
             raise ValueError(f"rows must be booleans (B,), got {begins.dtype} of {begins.shape}")
@@ -495,21 +525,51 @@ def _as_long(values: Tensor, steps: int) -> Tensor:
 
 
 class RNN(Recurrent):
-    """Recurrent with RNNCell (its option: `nonlinearity`)."""
+    """`Recurrent` with `RNNCell`: h' = tanh(x U + b + h W).
+
+    Args:
+        input_size, hidden_size, args, options: as in `Recurrent`, and the cell's option `nonlinearity`, "tanh" or
+            "relu".
+
+    Example:
+        >>> outputs, (h,) = models.RNN(2, 3)(np.ones((5, 1, 2), np.float32))
+        >>> outputs.shape, h.shape
+        ((5, 1, 3), (1, 1, 3))
+    """
 
     def __init__(self, input_size: int, hidden_size: int | Sequence[int], *args: Any, **options: Any) -> None:
         super().__init__(RNNCell, input_size, hidden_size, *args, **options)
 
 
 class GRU(Recurrent):
-    """Recurrent with GRUCell (its options: `reset`, `update`, `recurrent_bias`, `gate`)."""
+    """`Recurrent` with `GRUCell`, whose docstring has the equations.
+
+    Args:
+        input_size, hidden_size, args, options: as in `Recurrent`, and the cell's options `reset` ("after", "before"),
+            `update` ("keep", "write"), `recurrent_bias` (False) and `gate` ("sigmoid", "hard_sigmoid").
+
+    Example:
+        >>> layer = models.GRU(2, 3, reset="before")
+        >>> outputs, (h,) = layer(np.ones((5, 1, 2), np.float32))
+        >>> layer.cells[0].z.U.shape, layer.cells[0].n.W.shape
+        ((2, 3), (3, 3))
+    """
 
     def __init__(self, input_size: int, hidden_size: int | Sequence[int], *args: Any, **options: Any) -> None:
         super().__init__(GRUCell, input_size, hidden_size, *args, **options)
 
 
 class LSTM(Recurrent):
-    """Recurrent with LSTMCell (its option: `forget_bias`)."""
+    """`Recurrent` with `LSTMCell`, whose states are h and c.
+
+    Args:
+        input_size, hidden_size, args, options: as in `Recurrent`, and the cell's option `forget_bias`, 1 at the start.
+
+    Example:
+        >>> outputs, (h, c) = models.LSTM(2, 3)(np.ones((5, 1, 2), np.float32))
+        >>> outputs.shape, c.shape
+        ((5, 1, 3), (1, 1, 3))
+    """
 
     def __init__(self, input_size: int, hidden_size: int | Sequence[int], *args: Any, **options: Any) -> None:
         super().__init__(LSTMCell, input_size, hidden_size, *args, **options)

@@ -28,13 +28,30 @@ def generate(
     top_p: float | None = None,
     never: Collection[int] = (),
 ) -> list[int]:
-    """The ids that follow `prompt` (at least one id), drawn until `stop` or for `max_length` ids; `stop` is not among
-    them. The prompt is read once and the state carried: each further token costs one step.
+    """The ids that follow a prompt, drawn one by one. The prompt is read once and the state carried: each further token
+    costs one step.
 
-    `temperature` divides the logits (0: always the most likely); `top_k` keeps the k most likely tokens, `top_p` the
-    fewest that together reach that probability (Holtzman et al. 2020); `never` are ids that are not drawn, nor is
-    `stop` before `min_length` ids. Raises ValueError naming the argument for values outside their range, and where
-    nothing is left to draw."""
+    Args:
+        model: a LanguageModel.
+        prompt: at least one id.
+        rng: draws.
+        stop: an id that ends the sequence, and is not in it.
+        max_length: in ids.
+        min_length: `stop` is not drawn before so many.
+        temperature: divides the logits; 0 takes always the most likely.
+        top_k: keeps the k most likely tokens.
+        top_p: keeps the fewest that together reach that probability (Holtzman et al. 2020).
+        never: ids that are not drawn.
+
+    Raises:
+        ValueError: a value is outside its range, or nothing is left to draw.
+
+    Example:
+        >>> model = models.LanguageModel(10, 4, 8)
+        >>> from tinygrad_rnn.models.sampling import generate
+        >>> len(generate(model, [1, 2], rng, max_length=5))
+        5
+    """
     lengths = {"min_length": min_length, "max_length": max_length}
     drawing = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "rng": rng}
     drawn: list[int] = _continued(model, prompt, stop, "sample", never=never, **lengths, **drawing).sequences[0]
@@ -53,9 +70,21 @@ def generate_best(
     never: Collection[int] = (),
     length_normalisation: float = 0.6,
 ) -> list[list[int]]:
-    """The `count` likeliest continuations of `prompt` (at least one id) that a beam of so many finds, in the order of
-    their scores, the best first; fewer where there are no more. `stop` is not among their ids. See `decode` for the
-    options, the score and what is raised."""
+    """The likeliest continuations of a prompt that a beam finds, in the order of their scores, the best first; fewer
+    where there are no more.
+
+    Args:
+        model, prompt, stop, max_length, min_length, never: as in `generate`.
+        beam: how many hypotheses are kept.
+        count: how many are returned, at most the beam.
+        length_normalisation: of the score: see `decode`, which also says what is raised.
+
+    Example:
+        >>> model = models.LanguageModel(10, 4, 8)
+        >>> from tinygrad_rnn.models.sampling import generate_best
+        >>> [len(ids) for ids in generate_best(model, [1], beam=3, count=2, max_length=4)]
+        [4, 4]
+    """
     lengths = {"min_length": min_length, "max_length": max_length}
     found = _continued(
         model,

@@ -47,9 +47,8 @@ class Softmax(Module):
         ignore_index: int | None = None,
         reduction: Reduction = "mean",
     ) -> Tensor:
-        """-log_probabilities[target], in nats: hidden (...,H), targets (...) of class indices -> a scalar, or (...)
-        with reduction="none". `weights` (...) weigh the rows, `ignore_index` leaves out those with that target; the
-        mean is over what counts. Raises TypeError, ValueError or IndexError for targets that are no class indices."""
+        """-log_probabilities[target], in nats, of hidden (...,H): the arguments after it, what comes back and what is
+        raised are those of `softmax_cross_entropy`."""
         name = f"{type(self).__name__}: loss"
         rows = rows_of(name, hidden, self.classes, targets, weights, ignore_index, reduction)
         x, total = rows.of(hidden), None
@@ -86,7 +85,19 @@ class Softmax(Module):
 
 
 class FullSoftmax(Softmax):
-    """softmax(hidden @ weight + bias), with weight (H,V) Glorot uniform and bias (V,) zero."""
+    """softmax(hidden @ weight + bias), with weight (H,V) Glorot uniform and bias (V,) zero.
+
+    Args:
+        hidden_size, classes: H and V.
+        bias: False leaves it out.
+        dtype, rng: of the weights, and the generator that draws them (seed 0 unless told).
+
+    Example:
+        >>> softmax = models.FullSoftmax(hidden_size=3, classes=10)
+        >>> hidden = Tensor(np.ones((5, 3), np.float32))
+        >>> softmax.loss(hidden, np.zeros(5, int)).shape, softmax.log_probabilities(hidden).shape
+        ((), (5, 10))
+    """
 
     weight: Tensor
     bias: Tensor | None
@@ -120,7 +131,8 @@ class FullSoftmax(Softmax):
         ignore_index: int | None = None,
         reduction: Reduction = "mean",
     ) -> Tensor:
-        """See `Softmax.loss`. The (...,V) scores never exist."""
+        """-log_probabilities[target], in nats, of hidden (...,H): the arguments after it, what comes back and what is
+        raised are those of `softmax_cross_entropy`. The (...,V) scores never exist."""
         return ops.linear_cross_entropy(hidden, self.weight, self.bias, targets, weights, ignore_index, reduction)
 
     def log_probabilities(self, hidden: Tensor) -> Tensor:
@@ -134,13 +146,28 @@ class FullSoftmax(Softmax):
 
 
 class AdaptiveSoftmax(Softmax):
-    """Grave et al. 2017: the classes below cutoffs[0] stand in the `head`, with one entry for each cluster of the
-    others, [cutoffs[0], cutoffs[1]) and so on to V. Cluster i is read from H / shrink**(i+1) units (at least one), a
-    product of the hidden ones: rarer classes have fewer weights.
+    """Rarer classes have fewer weights (Grave et al. 2017). It has the methods of `FullSoftmax`.
 
-    Without `cutoffs` there are two: at V/50, but at least at a thousand or a quarter of V, and at the geometric mean
-    of that and V. No cutoffs, (), make it a full softmax. `bias` stands in the head and in every cluster. Raises
-    ValueError for cutoffs that do not rise from 1 to V - 1."""
+    The classes below cutoffs[0] stand in the `head`, with one entry for each cluster of the others, [cutoffs[0],
+    cutoffs[1]) and so on to V. Cluster i is read from H / shrink**(i+1) units (at least one), a product of the hidden
+    ones.
+
+    Args:
+        hidden_size, classes: H and V.
+        cutoffs: rising from 1 to V - 1. Unless told there are two: at V/50, but at least at a thousand or a quarter of
+            V, and at the geometric mean of that and V. None at all, (), make it a full softmax.
+        shrink: by what clusters become smaller.
+        bias: stands in the head and in every cluster.
+        dtype, rng: of the weights, and the generator that draws them (seed 0 unless told).
+
+    Raises:
+        ValueError: cutoffs do not rise so.
+
+    Example:
+        >>> softmax = models.AdaptiveSoftmax(hidden_size=8, classes=100, cutoffs=[10, 40])
+        >>> softmax.size < models.FullSoftmax(8, 100).size
+        True
+    """
 
     def __init__(
         self,
@@ -208,10 +235,22 @@ def _cutoffs(classes: int) -> tuple[int, ...]:
 
 
 class TwoLevelSoftmax(Softmax):
-    """Goodman 2001; Mikolov et al. 2011: P(group) P(class | group), where group c has the classes c S to c S + S - 1.
-    `group_size` S is √V / 2, rounded up, unless told (reading a group's weights costs more than choosing among groups);
-    the last group may have fewer. `top` is a layer (H,C) to the groups, whose weights are (C,H,S), with biases (C,S); a
-    loss reads and changes only those of its targets' groups."""
+    """P(group) P(class | group) (Goodman 2001; Mikolov et al. 2011), where group c has the classes c S to c S + S - 1.
+    It has the methods of `FullSoftmax`.
+
+    `top` is a layer (H,C) to the groups, whose weights are (C,H,S), with biases (C,S); a loss reads and changes only
+    those of its targets' groups.
+
+    Args:
+        hidden_size, classes: H and V.
+        group_size: S, √V / 2, rounded up, unless told (reading a group's weights costs more than choosing among
+            groups); the last group may have fewer.
+        dtype, rng: of the weights, and the generator that draws them (seed 0 unless told).
+
+    Example:
+        >>> models.TwoLevelSoftmax(hidden_size=8, classes=100).weight.shape
+        (20, 8, 5)
+    """
 
     def __init__(
         self,

@@ -26,10 +26,26 @@ NO_TAG = -1
 
 
 class Tagger(Module):
-    """A recurrent stack in both directions over words, and a linear layer to the scores of K tags. A word is a vector
-    of its own beside, where there are `num_letters`, one that a smaller layer reads from its letters in both directions
-    (Ling et al. 2015). With `crf` the score of a sentence's tags has that of each tag after the one before it, too
-    (Lafferty et al. 2001; Huang et al. 2015)."""
+    """A recurrent stack in both directions over words, and a linear layer to the scores of K tags.
+
+    Args:
+        vocab_size, num_tags, embedding_size, hidden_size: V, K, E and H.
+        num_layers: of the stack.
+        cell: a class made with `Cell`.
+        dropout: while training, on the embeddings, between the layers and before the output (Zaremba et al. 2014).
+        num_letters: where there are so many letters, a word is also a vector that a smaller layer reads from its
+            letters in both directions (Ling et al. 2015).
+        crf: the score of a sentence's tags has that of each tag after the one before it, too (Lafferty et al. 2001;
+            Huang et al. 2015).
+        dtype, rng: of the weights, and the generator that draws them (seed 0 unless told).
+        options: go to `Recurrent` and the cell.
+
+    Example:
+        >>> model = models.Tagger(vocab_size=10, num_tags=3, embedding_size=4, hidden_size=8, crf=True)
+        >>> scores = model(np.array([[1, 2], [3, 4], [5, 0]]), lengths=[3, 2])
+        >>> scores.shape, [len(tags) for tags in model.best(scores, [3, 2])]
+        ((3, 2, 3), [3, 2])
+    """
 
     def __init__(
         self,
@@ -63,9 +79,21 @@ class Tagger(Module):
         self.crf = CRF(num_tags, dtype=dtype) if crf else None
 
     def __call__(self, ids: Any, lengths: Any, spelled: Any = None, rng: np.random.Generator | None = None) -> Tensor:
-        """Words (T,B), of which row b has lengths[b] -> scores (T,B,K). `spelled` are the letters (L,N) of the N
-        different forms of words, how many each has (N,), and which form each word has (T,B). Raises ValueError for
-        letters that are missing, or that nothing reads."""
+        """The scores of the tags of words.
+
+        Args:
+            ids: words (T,B).
+            lengths: (B,), of the sentences.
+            spelled: the letters (L,N) of the N different forms of words, how many each has (N,), and which form each
+                word has (T,B).
+            rng: a generator makes the model train: it draws dropout.
+
+        Returns:
+            (T,B,K).
+
+        Raises:
+            ValueError: letters are missing, or nothing reads them.
+        """
         if (spelled is None) != (self.spelling is None):
             raise ValueError(f"a tagger {'without' if spelled is None else 'with'} num_letters was expected")
         inputs = self.words(ids)

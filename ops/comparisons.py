@@ -62,5 +62,5 @@ def logical_not(x: Array) -> Array:
 
 @undifferentiable
 def argmax(x: Array, axis: int | None = None) -> Array:
-    """The index of the largest value, the first among equals."""
+    """The index of the largest value along `axis`, the first among equals (None: in the flattened array)."""
     return xp(x).argmax(x, axis=axis)

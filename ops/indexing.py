@@ -114,14 +114,24 @@ _scatter.vjp(lambda g, out, updates, index, shape, *arrays: _getitem(g, index, *
 
 
 def scatter(updates: Any, index: Any, shape: tuple[int, ...]) -> Tensor:
-    """Zeros of `shape` with `updates` added at `index`; an index named twice receives both."""
+    """Zeros of `shape` with `updates` added at `index`; an index named twice receives both.
+
+    Example:
+        >>> ops.scatter(Tensor([1.0, 2.0, 3.0]), np.array([0, 2, 2]), (4,))
+        Tensor([1., 0., 5., 0.], shape=(4,), dtype=float32)
+    """
     index, arrays = _taken_apart(index)
     return _scatter(updates, index, shape, *arrays)
 
 
 def scatter_add(x: Any, index: Any, updates: Any) -> Tensor:
-    """`x` with `updates` added at `index`: what `x[index] += updates` means, as a new array, except that an
-    index named twice receives both."""
+    """`x` with `updates` added at `index`: what `x[index] += updates` means, as a new array, except that an index named
+    twice receives both.
+
+    Example:
+        >>> ops.scatter_add(Tensor([10.0, 20.0]), np.array([1, 1]), [1.0, 2.0])
+        Tensor([10., 23.], shape=(2,), dtype=float32)
+    """
     if not hasattr(updates, "shape"):  # numbers and lists take the dtype of `x`
         updates = (x.xp if isinstance(x, Box) else xp(x)).asarray(updates, dtype=x.dtype)
     return add(x, scatter(updates, index, tuple(x.shape)))

@@ -129,13 +129,29 @@ def softmax_cross_entropy(
     reduction: Reduction = "mean",
     label_smoothing: float = 0.0,
 ) -> Tensor:
-    """-log softmax(logits)[target], in nats: logits (...,V), targets (...) of class indices -> a scalar, or (...)
-    with reduction="none". Stable for logits up to the limits of their dtype.
+    """-log softmax(logits)[target], in nats. Stable for logits up to the limits of their dtype.
 
-    `weights` (...) weighs the rows, `ignore_index` leaves out those with that target; the mean is over what
-    counts. With `label_smoothing` e (Szegedy et al. 2016, sect. 7) the loss is 1 - e of that plus e of the mean over
-    all V classes, the target too: of a distribution with 1 - e + e/V at the target and e/V elsewhere. Raises TypeError,
-    ValueError or IndexError for targets that are no class indices, ValueError for e outside 0 ... 1."""
+    Args:
+        logits: (...,V).
+        targets: (...) of class indices.
+        weights: (...), how much each row weighs.
+        ignore_index: rows with this target are left out.
+        reduction: "mean" over what counts, "sum", or "none".
+        label_smoothing: e (Szegedy et al. 2016, sect. 7): the loss is 1 - e of that plus e of the mean over all V
+            classes, the target too: of a distribution with 1 - e + e/V at the target and e/V elsewhere.
+
+    Returns:
+        A scalar, or (...) with reduction="none"; 0 for a mean of nothing.
+
+    Raises:
+        TypeError, ValueError, IndexError: targets are no class indices, or shapes do not fit.
+        ValueError: e is outside 0 ... 1.
+
+    Example:
+        >>> logits = Tensor([[0.0, 0.0], [9.0, 0.0], [5.0, 5.0]])
+        >>> ops.softmax_cross_entropy(logits, [1, 0, -1], ignore_index=-1, reduction="none")
+        Tensor([6.9315e-01, 1.2340e-04, 0.0000e+00], shape=(3,), dtype=float32)
+    """
     name, logits = "softmax_cross_entropy", floating(logits)
     smoothing = _smoothing(name, label_smoothing)
     rows = rows_of(name, logits, logits.shape[-1], targets, weights, ignore_index, reduction)
@@ -277,9 +293,22 @@ def linear_cross_entropy(
     reduction: Reduction = "mean",
     label_smoothing: float = 0.0,
 ) -> Tensor:
-    """softmax_cross_entropy(h @ W + b, targets, ...) in nats, in row blocks that fit in cache: h (...,H), W (H,V),
-    b (V,) or None, targets (...). The (...,V) logits never exist, and for a scalar result the gradients are
-    computed in the forward pass, in the buffer that held the logits. Raises as `softmax_cross_entropy` does."""
+    """softmax_cross_entropy(h @ W + b, targets, ...) in nats, in row blocks that fit in cache. The (...,V) logits never
+    exist, and for a scalar result the gradients are computed in the forward pass, in the buffer that held the logits.
+
+    Args:
+        h: (...,H).
+        W: (H,V).
+        b: (V,), or None.
+        targets, weights, ignore_index, reduction, label_smoothing: as in `softmax_cross_entropy`, and so are the result
+            and what is raised.
+
+    Example:
+        >>> h, W = Tensor(np.ones((5, 3))), Parameter(np.zeros((3, 4)))
+        >>> loss = ops.linear_cross_entropy(h, W, None, np.zeros(5, int))
+        >>> round(loss.item(), 4)  # log 4
+        1.3863
+    """
     name = "linear_cross_entropy"
     smoothing = _smoothing(name, label_smoothing)
     if h.shape[-1] != W.shape[0]:
@@ -304,9 +333,24 @@ def linear_cross_entropy(
 
 
 def mse(prediction: Any, target: Any, weights: Any = None, reduction: Reduction = "mean") -> Tensor:
-    """The squared error (prediction - target)**2. `weights`, which broadcast to the shape of both, weigh the entries;
-    the mean is over what counts, and 0 where nothing does. Raises ValueError for shapes that do not fit, TypeError for
-    weights on the tape."""
+    """The squared error (prediction - target)**2.
+
+    Args:
+        prediction, target: of one shape.
+        weights: how much each entry weighs; they broadcast to that shape.
+        reduction: "mean" over what counts, "sum", or "none".
+
+    Returns:
+        A scalar, or that shape with reduction="none"; 0 for a mean of nothing.
+
+    Raises:
+        ValueError: shapes do not fit.
+        TypeError: weights are on the tape.
+
+    Example:
+        >>> ops.mse(Tensor([1.0, 2.0, 9.0]), [1.0, 4.0, 0.0], weights=[1.0, 1.0, 0.0]).item()
+        2.0
+    """
     _check_shapes("mse: prediction and target", prediction, target)
     return _reduced("mse", lambda x, t: square(sub(x, t)), floating(prediction), target, weights, reduction)
 
@@ -330,8 +374,17 @@ def binary_cross_entropy_with_logits(
     logits: Any, targets: Any, weights: Any = None, reduction: Reduction = "mean"
 ) -> Tensor:
     """-(t log s + (1-t) log(1-s)) with s = sigmoid(logits), in nats, for any logit: that of a sure and right answer is
-    small, not 0, and 0 only where it is infinitely sure. `targets` are probabilities of the logits' shape, and
-    `weights` broadcast to it, as in `mse`, which says what is raised."""
+    small, not 0, and 0 only where it is infinitely sure.
+
+    Args:
+        logits: of any shape.
+        targets: t, probabilities, of the same shape.
+        weights, reduction: as in `mse`, and so is what is raised.
+
+    Example:
+        >>> ops.binary_cross_entropy_with_logits(Tensor([0.0, 100.0]), [0.5, 1.0], reduction="none")
+        Tensor([6.9315e-01, 3.7835e-44], shape=(2,), dtype=float32)
+    """
     name = "binary_cross_entropy_with_logits"
     _check_shapes(f"{name}: logits and targets", logits, targets)
     logits = floating(logits)

@@ -29,8 +29,13 @@ def dropout_mask(shape: tuple[int, ...], rate: float, rng: np.random.Generator, 
 
 
 def dropout(x: Any, rate: float, rng: np.random.Generator) -> Tensor:
-    """Each entry 0 with probability `rate`, the others scaled by 1/(1-rate) so that the mean stays (Srivastava et
-    al. 2014, inverted). Raises as `dropout_mask` does."""
+    """Each entry 0 with probability `rate`, the others scaled by 1/(1-rate) so that the mean stays (Srivastava et al.
+    2014, inverted). Raises ValueError for a rate outside [0, 1), TypeError for what is no generator.
+
+    Example:
+        >>> ops.dropout(Tensor(np.ones(6)), 0.5, rng).numpy()
+        array([2., 2., 2., 0., 0., 0.])
+    """
     x = floating(x)
     mask = dropout_mask(tuple(x.shape), rate, rng, x)
     return mul(x, mask)

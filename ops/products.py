@@ -47,7 +47,7 @@ matmul.vjp(_matmul_left, _matmul_right)
 
 
 def outer(a: Any, b: Any) -> Tensor:
-    """The products of every entry of `a` with every entry of `b` (both flattened)."""
+    """The products of every entry of `a` with every entry of `b`, both flattened: (A,), (B,) -> (A,B)."""
     return mul(a.reshape((-1, 1)), b.reshape((1, -1)))
 
 

@@ -244,7 +244,7 @@ logsumexp.vjp(_logsumexp_rule)
 
 @primitive
 def cumsum(x: Array, axis: int | None = None) -> Array:
-    """The running sum along `axis` (None: of the flattened array)."""
+    """The running sum along `axis`, of the shape of `x` (None: of the flattened array)."""
     if x.dtype.kind != "f":
         return xp(x).cumsum(x, axis=axis)
     return xp(x).cumsum(x, axis=axis, dtype=accumulator(x.dtype, x.size)).astype(x.dtype, copy=False)

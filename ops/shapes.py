@@ -32,7 +32,7 @@ reshape.vjp(lambda g, out, x, shape: g.reshape(x.shape))
 
 @primitive
 def transpose(x: Array, axes: Axes | None = None) -> Array:
-    """The axes in another order (reversed by default)."""
+    """The axes in another order (reversed by default): (A,B) -> (B,A)."""
     return xp(x).transpose(x, axes)
 
 
@@ -65,7 +65,7 @@ moveaxis.vjp(lambda g, out, x, source, destination: moveaxis(g, destination, sou
 
 @primitive
 def expand_dims(x: Array, axis: Axes) -> Array:
-    """New axes of size 1."""
+    """New axes of size 1, at the places that they have in the result: (B,H) with axis 1 -> (B,1,H)."""
     return xp(x).expand_dims(x, axis)
 
 
@@ -74,7 +74,7 @@ expand_dims.vjp(lambda g, out, x, axis: g.reshape(x.shape))
 
 @primitive
 def squeeze(x: Array, axis: Axes | None = None) -> Array:
-    """Without axes of size 1 (all of them by default)."""
+    """Without axes of size 1 (by default all of them): (B,1,H) -> (B,H). Raises ValueError for one of another size."""
     return xp(x).squeeze(x, axis=axis)
 
 
@@ -162,7 +162,8 @@ _stack.vjp_each(lambda n, g, out, *xs, axis: g[(slice(None),) * (axis % len(g.sh
 
 
 def stack(xs: Sequence[Any], axis: int = 0) -> Tensor:
-    """Arrays of one shape joined along a new axis. Raises ValueError where there are several shapes."""
+    """Arrays of one shape joined along a new axis: K of (B,H) -> (K,B,H). Raises ValueError where there are several
+    shapes, and for no arrays."""
     return _stack(*_arrays("stack", xs), axis=axis)
 
 
@@ -181,7 +182,8 @@ _concatenate.vjp_each(_concatenate_rule)
 
 
 def concatenate(xs: Sequence[Any], axis: int | None = 0) -> Tensor:
-    """Arrays joined along an axis that they have (None: all of them flattened)."""
+    """Arrays joined along an axis that they have (None: all of them flattened): (3,H) and (2,H) -> (5,H). Raises
+    ValueError where the other axes differ, and for no arrays."""
     xs = _arrays("concatenate", xs)
     return _concatenate(*xs, axis=axis) if axis is not None else _concatenate(*[reshape(x, -1) for x in xs], axis=0)
 
@@ -201,8 +203,8 @@ _unstack.vjp(_unstack_rule)
 
 
 def unstack(x: Any, axis: int = 0) -> tuple[Tensor, ...]:
-    """The slices along an axis, without it: `stack` backwards. One gradient of full size however many are used,
-    where indexing one at a time would make one each."""
+    """The slices along an axis, without it: (K,B,H) -> K of (B,H), `stack` backwards. One gradient of full size however
+    many are used, where indexing one at a time would make one each."""
     return _unstack(x, axis)  # type: ignore[return-value]  # a primitive with several results
 
 
@@ -234,7 +236,8 @@ _split.vjp(_split_rule)
 
 
 def split(x: Any, indices_or_sections: int | Sequence[int], axis: int = 0) -> tuple[Tensor, ...]:
-    """Pieces along an axis: that many equal ones, or cut at the given places: `concatenate` backwards."""
+    """Pieces along an axis: that many equal ones, or cut at the given places: (5,H) cut at [3] -> (3,H) and (2,H),
+    `concatenate` backwards. Raises ValueError where equal pieces do not fit."""
     cuts: Any = indices_or_sections
     cuts = int(cuts) if isinstance(cuts, int | np.integer) else tuple(cuts)
     return _split(x, cuts, axis)  # type: ignore[return-value]  # a primitive with several results

@@ -11,12 +11,26 @@ from tinygrad_rnn.sums import group_sums
 
 
 class RowSparse:
-    """An array of `shape` that is zero outside `rows`, and `values[k]` in row `rows[k]`.
+    """An array that is zero outside some of its rows: the gradient of an embedding table.
 
-    `rows` is (K,) of integers, sorted and without repeats; `values` is (K, *shape[1:]). The arrays are
-    shared, not copied. Sums of RowSparse stay sparse, a sum with a dense array is dense (`array += r` adds in
-    place), and a scalar scales the values; anything else asks for `.dense()`. Raises ValueError where the
-    shapes, the order or the range do not fit.
+    Sums of RowSparse stay sparse, a sum with a dense array is dense (`array += r` adds in place), and a scalar scales
+    the values; anything else asks for `.dense()`.
+
+    Args:
+        rows: (K,) of integers, sorted and without repeats; shared, not copied.
+        values: (K, *shape[1:]), where `values[k]` is row `rows[k]`; shared, not copied.
+        shape: of the whole array.
+
+    Raises:
+        ValueError: the shapes, the order or the range do not fit.
+
+    Example:
+        >>> table = Parameter(np.zeros((5, 2)))
+        >>> ops.take(table, [3, 1, 3]).sum().backward()
+        >>> table.grad.rows, table.grad.values
+        (array([1, 3]), array([[1., 1.], [2., 2.]]))
+        >>> table.grad.dense().shape
+        (5, 2)
     """
 
     __slots__ = ("rows", "shape", "values")
@@ -36,11 +50,17 @@ class RowSparse:
 
     @classmethod
     def from_indices(cls, indices: Array, values: Array, shape: tuple[int, ...]) -> RowSparse:
-        """Sum `values` (indices.shape + shape[1:]) into rows: the adjoint of `table[indices]`.
+        """Sums values into rows: the adjoint of `table[indices]`. The sums run in the order of the indices, so the
+        result is the same on every run.
 
-        `indices` have any shape, may repeat, and count from the end where negative. The sums run in the
-        order of the indices, so the result is the same on every run. Raises IndexError for an index outside
-        the table.
+        Args:
+            indices: integers of any shape, which may repeat, and count from the end where negative.
+            values: (*indices.shape, *shape[1:]).
+            shape: of the whole array.
+
+        Raises:
+            IndexError: an index is outside the table.
+            ValueError: indices are not integers.
         """
         lib, size = xp(values), shape[0]
         flat = lib.asarray(indices).reshape(-1)

@@ -93,7 +93,15 @@ held_surroundings = current_surroundings.held
 
 @contextmanager
 def recording(on: bool = True) -> Iterator[None]:
-    """Within it ops of this thread leave nodes on the tape (or do not)."""
+    """Within it ops of this thread leave nodes on the tape (or do not): `no_grad()` is `recording(False)`.
+
+    Example:
+        >>> x = Tensor(2.0, requires_grad=True)
+        >>> with tg.no_grad(), tg.recording():
+        ...     y = x * x
+        >>> y.requires_grad
+        True
+    """
     old = current_surroundings.get()
     token = current_surroundings.set(Surroundings(on, old.where, old.watcher, old.recorder))
     try:
@@ -104,7 +112,15 @@ def recording(on: bool = True) -> Iterator[None]:
 
 def no_grad() -> Any:
     """`with no_grad():` — ops compute and leave nothing on the tape; results have no gradient. It holds for this thread
-    alone: one that is started within it records, however it is started."""
+    alone: one that is started within it records, however it is started.
+
+    Example:
+        >>> x = Tensor(2.0, requires_grad=True)
+        >>> with tg.no_grad():
+        ...     y = x * x
+        >>> y.requires_grad
+        False
+    """
     return recording(False)
 
 
@@ -114,8 +130,19 @@ def is_recording() -> bool:
 
 
 class label:  # noqa: N801  (used as a statement: `with label("time", 3):`)
-    """Names the place (layer, cell, time step, gate) for the nodes that this thread makes within it: printed by `Tape`,
-    and told by `detect_anomaly`."""
+    """Names the place for the nodes that this thread makes within it: printed by `Tape`, and told by `detect_anomaly`.
+
+    Args:
+        key: what kind of place: "layer", "cell", "step", "gate", or any other word.
+        value: which one.
+
+    Example:
+        >>> x = Tensor(2.0, requires_grad=True)
+        >>> with tg.label("step", 3):
+        ...     y = x * x
+        >>> str(tg.Tape(y)).split()[-2:]
+        ['step', '3']
+    """
 
     __slots__ = ("pair", "token")
 

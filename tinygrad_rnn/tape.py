@@ -344,8 +344,25 @@ def _boxed_each(like: Box, outs: tuple[Array, ...], node: Node | None) -> tuple[
 
 
 def primitive(forward: Callable[P, Any]) -> Primitive[P]:
-    """Makes a function of arrays differentiable; give it rules with `.vjp(...)`. A function that returns a tuple
-    has several results, and its rules get a tuple `g` with None for every result that nothing used."""
+    """Makes a function of arrays differentiable, given its rules: a decorator.
+
+    `.vjp(*rules)` declares for each argument `rule(g, out, *args, **params)`, the gradient of the argument where `g` is
+    that of the result `out`; None for an argument that carries none. Rules are code over ops or arrays; with ops they
+    can be differentiated again. `.vjp_each(rule)` declares one for all arguments of a variadic function: `rule(n, g,
+    out, *args, **params)`.
+
+    Args:
+        forward: computes with arrays. One that returns a tuple has several results, and its rules get a tuple `g` with
+            None for every result that nothing used.
+
+    Example:
+        >>> @tg.primitive
+        ... def cube(x):
+        ...     return x**3
+        >>> cube.vjp(lambda g, out, x: g * 3 * x * x)
+        >>> tg.grad(cube)(2.0).item(), tg.grad(tg.grad(cube))(2.0).item()
+        (12.0, 12.0)
+    """
     return Primitive(forward)
 
 
@@ -448,7 +465,26 @@ class JointNode(Node):
 
 
 def joint(forward: Callable[Concatenate[tuple[bool, ...], P], Any]) -> Joint[P]:
-    """Makes `(needs, *args) -> (out, saved)` a primitive with a joint rule; see Joint."""
+    """Makes a function of arrays differentiable by one rule for all its gradients at once: a decorator, for a loss
+    whose gradient is best computed with it.
+
+    `.vjp(rule)` declares `rule(g, saved, *args, **params)`, which returns a gradient, or None, per argument.
+    `.composite(plain)` declares the same function written with ops: what derivatives of the derivative are taken of.
+
+    Args:
+        forward: `(needs, *args, **params) -> (out, saved)`, where `needs[i]` tells whether argument i may be asked for
+            a gradient, and `saved` is for the rule.
+
+    Example:
+        >>> @tg.joint
+        ... def energy(needs, x, y):
+        ...     return (x * x * y).sum(), None
+        >>> energy.vjp(lambda g, saved, x, y: (g * 2 * x * y, g * x * x))
+        >>> energy.composite(lambda x, y: (x * x * y).sum())
+        >>> gx, gy = tg.grad(energy, (0, 1))(np.array([3.0]), np.array([5.0]))
+        >>> gx.item(), gy.item()
+        (30.0, 9.0)
+    """
     return Joint(forward)
 
 
@@ -683,7 +719,7 @@ def _detached(x: Array) -> Array:
 
 @primitive
 def broadcast_to(x: Array, shape: tuple[int, ...]) -> Array:
-    """Repeats `x` along new leading axes and axes of size 1 (NumPy's rules), without a copy."""
+    """Repeats `x` along new leading axes and axes of size 1 (NumPy's rules), without a copy: (H,) to (T,B,H)."""
     return xp(x).broadcast_to(x, shape)
 
 
@@ -692,7 +728,7 @@ broadcast_to.vjp(lambda g, out, x, shape: g)  # the walk un-broadcasts
 
 @primitive
 def sum_to(x: Array, shape: tuple[int, ...]) -> Array:
-    """Sums over the axes that broadcasting `shape` to `x.shape` would have repeated: its adjoint."""
+    """Sums over the axes that broadcasting `shape` to `x.shape` would have repeated, its adjoint: (T,B,H) to (H,)."""
     extra = x.ndim - len(shape)
     stretched = tuple(i + extra for i, n in enumerate(shape) if n == 1 and x.shape[i + extra] != 1)
     axes = (*range(extra), *stretched)

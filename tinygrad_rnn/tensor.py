@@ -26,15 +26,28 @@ SHOWN_AS_TEXT = 60
 class Tensor(Box):
     """An array that remembers how it was made.
 
-    `Tensor(value, requires_grad=False, dtype=None)`: NumPy and CuPy arrays are kept as they are (no copy), DLPack
-    producers are shared, Python numbers and lists become float32. `.data` is the array. With `requires_grad`
-    the Tensor is a leaf: `loss.backward()` adds to its `.grad`. Raises TypeError for anything but real numbers
-    and booleans, and for `requires_grad` of integers.
-
-    Operators and indexing are those of NumPy. `t += x` makes a new Tensor; `t[i] = x` raises.
+    Operators and indexing are those of NumPy. `t += x` makes a new Tensor; `t[i] = x` raises. `.data` is the array.
 
     `copy.copy` shares the array and the place on the tape. `copy.deepcopy` and `pickle` copy what is off the tape, and
     leaves: the copy of a leaf is a leaf of its own, with a copy of the `.grad`. A result on the tape raises TypeError.
+
+    Args:
+        value: NumPy and CuPy arrays are kept as they are (no copy), DLPack producers are shared, Python numbers and
+            lists become float32.
+        requires_grad: makes it a leaf of the tape: `loss.backward()` adds to its `.grad`.
+        dtype: of its numbers, instead of the array's own.
+
+    Raises:
+        TypeError: for anything but real numbers and booleans, and for `requires_grad` of integers.
+
+    Example:
+        >>> x = Tensor([1.0, 2.0, 3.0], requires_grad=True)
+        >>> y = (x * x).sum()
+        >>> y.item()
+        14.0
+        >>> y.backward()
+        >>> x.grad
+        array([2., 4., 6.], dtype=float32)
     """
 
     __slots__ = ("__weakref__",)
@@ -99,10 +112,17 @@ class Tensor(Box):
         self.node.grad = value
 
     def backward(self, gradient: Any = None, retain: bool = False) -> None:
-        """Adds the gradient of this Tensor to the `.grad` of every leaf that it was made from. A scalar needs no
-        `gradient`; otherwise give one of its shape. The tape is freed on the way unless `retain`.
+        """Adds the gradient of this Tensor to the `.grad` of every leaf that it was made from.
 
-        Raises RuntimeError where there is no tape, FreedTapeError where an earlier call has freed it."""
+        Args:
+            gradient: of this Tensor's shape; a scalar needs none.
+            retain: keeps the tape, which is otherwise freed on the way.
+
+        Raises:
+            RuntimeError: there is no tape.
+            FreedTapeError: an earlier call has freed it.
+            ValueError: `gradient` is of another shape, or missing.
+        """
         if self.node is None:
             raise RuntimeError(
                 "backward: this Tensor is not on the tape; nothing that it was made from has requires_grad=True"
@@ -397,8 +417,20 @@ class Tensor(Box):
 
 
 class Parameter(Tensor):
-    """A Tensor that is trained: a leaf of the tape, in its own array, with an optional name for messages. Its
-    `.data` may be rebound or changed in place between a backward pass and the next forward pass."""
+    """A Tensor that is trained: a leaf of the tape, in its own array, with an optional name for messages. Its `.data`
+    may be rebound or changed in place between a backward pass and the next forward pass.
+
+    Args:
+        value: numbers, which are copied.
+        dtype: as for a Tensor.
+        name: what messages and the printed tape call it.
+
+    Example:
+        >>> w = Parameter([1.0, 2.0], name="w")
+        >>> (3 * w).sum().backward()
+        >>> w.grad
+        array([3., 3.], dtype=float32)
+    """
 
     __slots__ = ()
 

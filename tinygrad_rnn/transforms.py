@@ -107,9 +107,25 @@ def value_and_grad(f: Function, argnums: tuple[int, ...]) -> Callable[..., tuple
 @overload
 def value_and_grad(f: Function, argnums: int | tuple[int, ...]) -> Callable[..., tuple[Tensor, Any]]: ...
 def value_and_grad(f: Function, argnums: int | tuple[int, ...] = 0) -> Callable[..., tuple[Tensor, Any]]:
-    """A function that returns `f`'s value and its gradient: a Tensor, or a tuple where `argnums` is one.
+    """A function that returns `f`'s value and its gradient.
 
-    `f` must return a scalar Tensor. Raises ValueError or TypeError where it does not."""
+    Args:
+        f: takes Tensors and returns a scalar Tensor.
+        argnums: which arguments to differentiate by, from 0; a tuple of them gives a tuple of gradients.
+
+    Returns:
+        A function of `f`'s arguments: the value, and a Tensor of the argument's shape or a tuple of such.
+
+    Raises:
+        TypeError: `f` is no function or does not return a Tensor, or an argument is not floating-point.
+        ValueError: what `f` returns is not a scalar, or `argnums` names what is not there.
+
+    Example:
+        >>> both = tg.value_and_grad(lambda x: (x**2).sum())
+        >>> value, gradient = both(np.array([1.0, 2.0]))
+        >>> value.item(), gradient.numpy()
+        (5.0, array([2., 4.]))
+    """
     if not callable(f):
         told = "grad(f)(x) is the gradient of f at x, and x.grad after backward() that of a Tensor"
         raise TypeError(f"grad: a function was expected, got a {type(f).__name__}: {told}")
@@ -136,9 +152,23 @@ def grad(f: Function, argnums: tuple[int, ...]) -> Callable[..., tuple[Tensor, .
 @overload
 def grad(f: Function, argnums: int | tuple[int, ...]) -> Callable[..., Any]: ...
 def grad(f: Function, argnums: int | tuple[int, ...] = 0) -> Callable[..., Any]:
-    """The gradient of a scalar function: `grad(f)(x)` has the shape of `x`; `argnums` names the arguments to
-    differentiate by, a tuple of them gives a tuple. `grad(grad(f))` is the second derivative. Raises as
-    `value_and_grad` does."""
+    """The gradient of a scalar function. `grad(grad(f))` is the second derivative.
+
+    Args:
+        f: takes Tensors and returns a scalar Tensor.
+        argnums: which arguments to differentiate by, from 0; a tuple of them gives a tuple of gradients.
+
+    Returns:
+        A function of `f`'s arguments: a Tensor of the argument's shape, or a tuple of such. It raises as that of
+        `value_and_grad` does.
+
+    Example:
+        >>> tg.grad(ops.tanh)(0.0).item()
+        1.0
+        >>> gx, gy = tg.grad(lambda x, y: x * x * y, (0, 1))(3.0, 5.0)
+        >>> gx.item(), gy.item()
+        (30.0, 9.0)
+    """
     both = value_and_grad(f, argnums)
 
     def gradient(*tensors: Any) -> Any:
@@ -148,8 +178,24 @@ def grad(f: Function, argnums: int | tuple[int, ...] = 0) -> Callable[..., Any]:
 
 
 def vjp(f: Function, *tensors: Any) -> tuple[Tensor, Callable[[Any], tuple[Tensor, ...]]]:
-    """`f(*tensors)` and its pullback: `pullback(u)` is uᵀJ, a tuple with one Tensor per argument. It can be called
-    many times."""
+    """A function's value, and its pullback: products of vectors with the matrix J of its derivatives, uᵀJ.
+
+    Args:
+        f: takes Tensors and returns one, of any shape.
+        tensors: where: the arguments of `f`.
+
+    Returns:
+        `f(*tensors)`, and a function of u, of the result's shape, that gives a tuple with one Tensor per argument. It
+        can be called many times.
+
+    Raises:
+        TypeError: `f` does not return a Tensor, or an argument is not floating-point.
+
+    Example:
+        >>> y, pullback = tg.vjp(ops.sin, np.array([0.0, np.pi]))
+        >>> pullback(np.array([1.0, 10.0]))[0].numpy()
+        array([  1., -10.])
+    """
     with recording(True):
         arguments, nodes = _variables(tensors, tuple(range(len(tensors))), "vjp")
         out = _result("vjp", f(*arguments))
@@ -165,8 +211,28 @@ def vjp(f: Function, *tensors: Any) -> tuple[Tensor, Callable[[Any], tuple[Tenso
 
 
 def jvp(f: Function, primals: tuple[Any, ...], tangents: tuple[Any, ...]) -> tuple[Tensor, Tensor]:
-    """`f(*primals)` and Jv, v being the `tangents`. The pullback u -> uᵀJ is linear in u, so its own pullback
-    applied to v is Jv: no rule is needed besides those of the backward pass."""
+    """A function's value, and how it changes in a direction: Jv.
+
+    The pullback u -> uᵀJ is linear in u, so its own pullback applied to v is Jv: no rule is needed besides those of the
+    backward pass.
+
+    Args:
+        f: takes Tensors and returns one, of any shape.
+        primals: where: a tuple with the arguments of `f`.
+        tangents: the direction v: a tuple with as many, of their shapes.
+
+    Returns:
+        `f(*primals)` and Jv, of one shape.
+
+    Raises:
+        TypeError: as `vjp` does.
+        ValueError: the tangents are not as many, or of other shapes.
+
+    Example:
+        >>> y, change = tg.jvp(ops.sin, (np.array([0.0, np.pi]),), (np.array([2.0, 3.0]),))
+        >>> change.numpy()
+        array([ 2., -3.])
+    """
     if len(primals) != len(tangents):
         raise ValueError(f"jvp: one tangent per primal was expected, got {len(tangents)} for {len(primals)}")
     tangents = tuple(_direction("jvp", v, x) for v, x in zip(tangents, primals, strict=True))
@@ -183,7 +249,19 @@ def jvp(f: Function, primals: tuple[Any, ...], tangents: tuple[Any, ...]) -> tup
 
 
 def jacobian(f: Function, argnum: int = 0) -> Callable[..., Tensor]:
-    """The matrix of all partial derivatives: shape (*out.shape, *x.shape)."""
+    """The matrix of all partial derivatives, row by row, a backward pass each.
+
+    Args:
+        f: takes Tensors and returns one, of any shape.
+        argnum: which argument to differentiate by, from 0.
+
+    Returns:
+        A function of `f`'s arguments: a Tensor (*out.shape, *x.shape). It raises as `vjp` does.
+
+    Example:
+        >>> tg.jacobian(lambda x: x[:2] * x[2])(np.array([1.0, 2.0, 3.0])).numpy()
+        array([[3., 0., 1.], [0., 3., 2.]])
+    """
 
     def matrix(*tensors: Any) -> Tensor:
         with recording(True):
@@ -201,6 +279,24 @@ def jacobian(f: Function, argnum: int = 0) -> Callable[..., Tensor]:
 
 
 def hvp(f: Function, x: Any, v: Any) -> Tensor:
-    """Hv, H being the Hessian of the scalar function `f` at `x`: the gradient of <grad f, v> (Pearlmutter 1994)."""
+    """Hv, H being the Hessian of a scalar function: the gradient of <grad f, v> (Pearlmutter 1994).
+
+    Args:
+        f: takes a Tensor and returns a scalar one.
+        x: where.
+        v: the vector, of the shape of `x`.
+
+    Returns:
+        A Tensor of that shape.
+
+    Raises:
+        TypeError: as `grad` does.
+        ValueError: `v` has another shape, or `f` does not return a scalar.
+
+    Example:
+        >>> x, v = np.array([1.0, 2.0]), np.array([1.0, 10.0])
+        >>> tg.hvp(lambda x: (x**3).sum(), x, v).numpy()
+        array([  6., 120.])
+    """
     direction = _direction("hvp", v, x)
     return grad(lambda y: (grad(f)(y) * direction).sum())(x)

@@ -13,8 +13,18 @@ from tinygrad_rnn.data.messages import TextError
 
 
 class Bag:
-    """The n-grams, of 1 to `order` symbols, of some sequences, each with a number. A sequence is a list of words, say,
-    or a text, whose symbols are characters."""
+    """The n-grams of some sequences, each with a number. A sequence is a list of words, say, or a text, whose symbols
+    are characters.
+
+    Args:
+        sequences: in which n-grams are found.
+        order: how many symbols an n-gram has at most.
+
+    Example:
+        >>> rows, columns, counts = baselines.Bag(["aba"]).counts(["aa", "ba"])
+        >>> rows, columns, counts
+        (array([0, 1, 1]), array([0, 1, 0]), array([2, 1, 1]))
+    """
 
     def __init__(self, sequences: Iterable[Sequence[Any]], order: int = 1) -> None:
         if order < 1:

@@ -10,8 +10,11 @@ from tinygrad_rnn.data.messages import TextError
 
 
 class Baseline(ABC):
-    """A subclass says how it learns from two lists of as many entries, `_learn`, and how it answers a list of inputs,
-    `_answer`."""
+    """What every baseline is: something that is fitted to examples and predicts, `MostFrequent` say.
+
+    A subclass says how it learns from two lists of as many entries, `_learn`, and how it answers a list of inputs,
+    `_answer`.
+    """
 
     _fitted = False
 

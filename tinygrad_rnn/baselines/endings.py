@@ -11,10 +11,18 @@ from tinygrad_rnn.data.messages import TextError
 
 
 class Endings(Baseline):
-    """The most frequent label of the inputs that end alike: in the same `longest` symbols, or where fewer than `least`
-    do so in one symbol less, and so on down to none.
+    """The most frequent label of the inputs that end alike. An input is a sequence of symbols or a text of characters,
+    and an output a label.
 
-    An input is a sequence of symbols or a text of characters, and an output a label."""
+    Args:
+        longest: how many symbols are compared.
+        least: where fewer inputs end so, one symbol less is compared, and so on down to none.
+
+    Example:
+        >>> method = baselines.Endings().fit(["anna", "maria", "peter", "walter"], "ffmm")
+        >>> method.predict(["julia", "dieter"])
+        ['f', 'm']
+    """
 
     def __init__(self, longest: int = 5, least: int = 2) -> None:
         if longest < 0 or least < 1:

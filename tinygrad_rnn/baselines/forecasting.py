@@ -12,8 +12,20 @@ from tinygrad_rnn.data.messages import TextError
 
 
 class LastValue(Baseline):
-    """Everything stays as it is, or, with a `season` of so many steps, as it was a season ago. Raises TextError for
-    windows that are shorter than that."""
+    """Everything stays as it is, or as it was a season ago.
+
+    Args:
+        season: how many steps that is.
+
+    Raises:
+        TextError: a window is shorter than that.
+
+    Example:
+        >>> windows, after = [np.array([1.0, 2.0])], [np.array([1.0, 2.0, 1.0])]
+        >>> method = baselines.LastValue(season=2).fit(windows, after)
+        >>> method.predict([np.array([5.0, 6.0])])[0]
+        array([5., 6., 5.])
+    """
 
     def __init__(self, season: int = 1) -> None:
         self.season = season
@@ -32,9 +44,17 @@ class Autoregression(Baseline):
     """Each step ahead is a linear function of the latest values, found by least squares on the windows after which it
     is known: a forecast of its own for each step.
 
-    With `lags` it is of so many values. Otherwise how many there are is chosen for each step, up to the whole window,
-    so that the corrected information criterion of Hurvich & Tsai (1989) is least, n log(RSS / n) + 2kn / (n - k - 1)
-    for n windows and k weights: a short series gets few."""
+    Args:
+        lags: of how many values. Unless told that is chosen for each step, up to the whole window, so that the
+            corrected information criterion of Hurvich & Tsai (1989) is least, n log(RSS / n) + 2kn / (n - k - 1) for n
+            windows and k weights: a short series gets few.
+
+    Example:
+        >>> windows = np.array([[1.0, 2.0], [2.0, 3.0], [3.0, 4.0]])
+        >>> method = baselines.Autoregression(lags=1).fit(windows, windows[:, 1:] + 1)
+        >>> method.predict([np.array([7.0, 8.0])])[0].round(6)
+        array([9.])
+    """
 
     def __init__(self, lags: int | None = None) -> None:
         self.lags = lags

@@ -21,7 +21,14 @@ class NearestFrame(Baseline):
     The means are those of equal pieces into which the frames (T,F) of each text are cut, one for each symbol and one
     for the silence before, between and after them. Distances are in standard deviations of each feature, and are
     averaged over a few frames; runs that are too short say nothing. How many frames these are is what has the fewest
-    `errors(right, said)` on the first texts of the training part. Raises TextError where none has a symbol."""
+    errors on the first texts of the training part.
+
+    Args:
+        errors: `errors(right, said)` of two lists of texts.
+
+    Raises:
+        TextError: no text has a symbol.
+    """
 
     WIDTHS, RUNS, TRIED = (1, 3, 5), (1, 2, 3, 4), 200
 

@@ -10,7 +10,12 @@ from tinygrad_rnn.data.messages import TextError
 
 
 class MostFrequent(Baseline):
-    """The most frequent output, whatever the input; of equally frequent ones the first to appear."""
+    """The most frequent output, whatever the input; of equally frequent ones the first to appear.
+
+    Example:
+        >>> baselines.MostFrequent().fit("abc", [1, 2, 2]).predict("z")
+        [2]
+    """
 
     def _learn(self, inputs: list[Any], outputs: list[Any]) -> None:
         self.output = Counter(outputs).most_common(1)[0][0]
@@ -20,9 +25,15 @@ class MostFrequent(Baseline):
 
 
 class TagFrequencies(Baseline):
-    """Each word's most frequent tag, and for a word that was never seen the most frequent tag of all.
+    """Each word's most frequent tag, and for a word that was never seen the most frequent tag of all. An input is a
+    sequence of words, and an output as many tags.
 
-    An input is a sequence of words, and an output as many tags."""
+    Example:
+        >>> sentences, tags = [["the", "dog"], ["a", "cat"]], [["DET", "NOUN"]] * 2
+        >>> method = baselines.TagFrequencies().fit(sentences, tags)
+        >>> method.predict([["the", "cat"]])
+        [['DET', 'NOUN']]
+    """
 
     def _learn(self, inputs: list[Any], outputs: list[Any]) -> None:
         counts: defaultdict[Any, Counter[Any]] = defaultdict(Counter)

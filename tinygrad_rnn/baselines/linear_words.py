@@ -12,7 +12,13 @@ from tinygrad_rnn.data.messages import TextError
 
 class LinearWords(Baseline):
     """At each place the word, or the end, whose indicator least squares on the vector (F,) finds largest, whatever the
-    words before it are. An input is a vector, and an output a text."""
+    words before it are. An input is a vector, and an output a text.
+
+    Example:
+        >>> method = baselines.LinearWords().fit(np.eye(2), ["a cat", "dogs run"])
+        >>> method.predict(np.eye(2))
+        ['a cat', 'dogs run']
+    """
 
     def _learn(self, inputs: list[Any], outputs: list[Any]) -> None:
         texts = [[*text.split(), ""] for text in outputs]

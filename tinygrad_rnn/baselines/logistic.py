@@ -15,12 +15,22 @@ _SLOPE = 1e-3
 
 
 class LogisticRegression(Baseline):
-    """Multinomial logistic regression on which n-grams of 1 to `order` symbols there are, not how often (Pang, Lee &
-    Vaithyanathan 2002), as vectors of length 1.
+    """Multinomial logistic regression on which n-grams there are, not how often (Pang, Lee & Vaithyanathan 2002), as
+    vectors of length 1. An input is a sequence of words or a text of characters, and an output a label.
 
-    What it makes least is the sum of the nats of the labels and of `penalty` / 2 times the squared weights, by at most
-    `steps` of conjugate gradients (Polak & Ribiere 1969), scaled by about the curvature, from 0: nothing is drawn. An
-    input is a sequence of words or a text of characters, and an output a label."""
+    What it makes least is the sum of the nats of the labels and of `penalty` / 2 times the squared weights, by
+    conjugate gradients (Polak & Ribiere 1969), scaled by about the curvature, from 0: nothing is drawn.
+
+    Args:
+        order: how many symbols an n-gram has at most.
+        penalty: of squared weights.
+        steps: of conjugate gradients, at most.
+
+    Example:
+        >>> texts = ["good film".split(), "bad film".split()]
+        >>> baselines.LogisticRegression().fit(texts, ["+", "-"]).predict([["good"], ["bad", "bad"]])
+        ['+', '-']
+    """
 
     def __init__(self, order: int = 1, penalty: float = 0.1, steps: int = 100) -> None:
         self.order, self.penalty, self.steps = order, penalty, steps

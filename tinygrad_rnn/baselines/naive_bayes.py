@@ -11,11 +11,20 @@ from tinygrad_rnn.baselines.baseline import Baseline
 
 
 class NaiveBayes(Baseline):
-    """The multinomial model of McCallum & Nigam (1998) over n-grams of 1 to `order` symbols, with their smoothing by 1:
+    """The multinomial model of McCallum & Nigam (1998) over n-grams, with their smoothing by 1:
 
         p(c | x) ~ p(c) prod_w p(w | c)^n(w, x),        p(w | c) = (1 + n(w, c)) / (V + sum_v n(v, c)).
 
-    An input is a sequence of words or a text of characters, and an output a label."""
+    An input is a sequence of words or a text of characters, and an output a label.
+
+    Args:
+        order: how many symbols an n-gram has at most.
+
+    Example:
+        >>> texts = ["good film".split(), "bad film".split()]
+        >>> baselines.NaiveBayes().fit(texts, ["+", "-"]).predict([["good"], ["bad", "bad"]])
+        ['+', '-']
+    """
 
     def __init__(self, order: int = 1) -> None:
         self.order = order

@@ -14,10 +14,17 @@ from tinygrad_rnn.baselines.baseline import Baseline
 
 class NearestNeighbour(Baseline):
     """The output of the input that has the largest cosine with the one that is asked for, of equal ones the first:
-    between counts of n-grams of 1 to `order` symbols, each times log(N / how many of the N inputs have it) (Spärck
-    Jones 1972). A translation memory.
+    between counts of n-grams, each times log(N / how many of the N inputs have it) (Spärck Jones 1972). A translation
+    memory. An input is a sequence of words or a text of characters, and an output anything.
 
-    An input is a sequence of words or a text of characters, and an output anything."""
+    Args:
+        order: how many symbols an n-gram has at most.
+
+    Example:
+        >>> method = baselines.NearestNeighbour()
+        >>> method.fit(["guten tag", "danke"], ["good day", "thanks"]).predict(["tag"])
+        ['good day']
+    """
 
     def __init__(self, order: int = 3) -> None:
         self.order = order

@@ -24,17 +24,45 @@ from tinygrad_rnn.data.vocabulary import Ids, Vocabulary
 
 
 def ngram_nats(train: Iterable[Ids], valid: Iterable[Ids], order: int, vocabulary: Vocabulary) -> float:
-    """Mean nats per token of `valid` under n-grams of `order` tokens that were counted in `train`.
+    """Mean nats per token under n-grams. The tokens that count are those that count in `stream`: all but START and an
+    unbroken text's first.
 
-    Both are sequences of ids as `stream` reads them, START ... END or one unbroken text, and the tokens that count are
-    the same ones: all but START and an unbroken text's first. Raises TextError where a part has none."""
+    Args:
+        train, valid: sequences of ids as `stream` reads them, START ... END or one unbroken text; n-grams are counted
+            in the first, and the second is scored.
+        order: how many tokens an n-gram has.
+        vocabulary: of the ids.
+
+    Raises:
+        TextError: a part has no token that counts.
+
+    Example:
+        >>> sentences = [["a", "b"], ["a", "b"], ["a", "c"]]
+        >>> vocabulary = data.Vocabulary.build(sentences)
+        >>> ids = [vocabulary.encode_sentence(sentence) for sentence in sentences]
+        >>> unigram, bigram = (baselines.ngram_nats(ids, ids, n, vocabulary) for n in (1, 2))
+        >>> bigram < unigram
+        True
+    """
     return ngram_nats_by_order(train, valid, order, vocabulary)[-1]
 
 
 def ngram_nats_by_order(
     train: Iterable[Ids], valid: Iterable[Ids], highest: int, vocabulary: Vocabulary
 ) -> list[float]:
-    """What `ngram_nats` gives for the orders 1 to `highest`, in the time that it takes for the highest."""
+    """What `ngram_nats` gives for several orders, in the time that it takes for the highest.
+
+    Args:
+        train, valid, vocabulary: as in `ngram_nats`.
+        highest: the last of the orders, from 1.
+
+    Example:
+        >>> sentences = [["a", "b"], ["a", "b"], ["a", "c"]]
+        >>> vocabulary = data.Vocabulary.build(sentences)
+        >>> ids = [vocabulary.encode_sentence(sentence) for sentence in sentences]
+        >>> len(baselines.ngram_nats_by_order(ids, ids, 3, vocabulary))
+        3
+    """
     return [float(nats[~np.isnan(nats)].mean()) for nats in token_nats_by_order(train, valid, highest, vocabulary)]
 
 

@@ -9,7 +9,16 @@ from tinygrad_rnn.baselines.baseline import Baseline
 
 class AtPlaces(Baseline):
     """Another baseline, for which each symbol at each place is a symbol of its own: `AtPlaces(LogisticRegression())` is
-    linear in which symbol stands where. It sees a sequence all at once, and has nothing to remember."""
+    linear in which symbol stands where. It sees a sequence all at once, and has nothing to remember.
+
+    Args:
+        baseline: of sequences of symbols.
+
+    Example:
+        >>> method = baselines.AtPlaces(baselines.NaiveBayes())
+        >>> method.fit(["ab", "ba", "ab", "ba"], [1, 2, 1, 2]).predict(["ba"])
+        [2]
+    """
 
     def __init__(self, baseline: Baseline) -> None:
         self.baseline = baseline

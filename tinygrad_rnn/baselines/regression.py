@@ -12,7 +12,12 @@ from tinygrad_rnn.data.messages import TextError
 
 
 class MeanOutput(Baseline):
-    """The mean of the outputs, numbers, whatever the input."""
+    """The mean of the outputs, numbers, whatever the input.
+
+    Example:
+        >>> baselines.MeanOutput().fit("abc", [1.0, 2.0, 6.0]).predict("z")
+        [3.0]
+    """
 
     def _learn(self, inputs: list[Any], outputs: list[Any]) -> None:
         self.mean = float(np.mean(outputs))
@@ -23,7 +28,13 @@ class MeanOutput(Baseline):
 
 class LinearRegression(Baseline):
     """The linear function of all entries of an input, with a constant, whose squared error is the least; of several the
-    one of the smallest weights. Inputs are arrays of one shape, outputs are numbers."""
+    one of the smallest weights. Inputs are arrays of one shape, outputs are numbers.
+
+    Example:
+        >>> method = baselines.LinearRegression().fit(np.array([[0.0], [1.0], [2.0]]), [1.0, 3.0, 5.0])
+        >>> round(method.predict(np.array([[3.0]]))[0], 6)
+        7.0
+    """
 
     def _learn(self, inputs: list[Any], outputs: list[Any]) -> None:
         self.shape = np.shape(inputs[0])

@@ -10,10 +10,19 @@ from tinygrad_rnn.data.messages import TextError
 
 
 class TagNgrams(Baseline):
-    """The most frequent tag of a word after the `order` - 1 tags before it; of a word that was never seen, the most
-    frequent one of words that end as it does, and else of words that were seen once.
+    """The most frequent tag of a word after the tags before it; of a word that was never seen, the most frequent one of
+    words that end as it does, and else of words that were seen once. An input is a sequence of words, and an output as
+    many tags.
 
-    An input is a sequence of words, and an output as many tags."""
+    Args:
+        order: one more than the tags before that are looked at.
+
+    Example:
+        >>> sentences, tags = [["they", "run"], ["a", "run"]], [["PRON", "VERB"], ["DET", "NOUN"]]
+        >>> method = baselines.TagNgrams(order=2).fit(sentences, tags)
+        >>> method.predict([["a", "run"], ["they", "run"]])
+        [['DET', 'NOUN'], ['PRON', 'VERB']]
+    """
 
     def __init__(self, order: int) -> None:
         if order < 1:

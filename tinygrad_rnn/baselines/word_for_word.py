@@ -14,11 +14,18 @@ PAIRS_LOOKED_AT = 4_000_000
 
 
 class WordForWord(Baseline):
-    """Of each source word the likeliest translation by model 1 of Brown et al. (1993), after so many `rounds` of its
-    EM; none where the word stands for less than half a target word on average, and the word itself where it was never
-    seen. Of very many examples it learns from the first.
+    """Of each source word the likeliest translation by model 1 of Brown et al. (1993); none where the word stands for
+    less than half a target word on average, and the word itself where it was never seen. Inputs and outputs are
+    sequences of words, or of characters; an answer is a list. Of very many examples it learns from the first.
 
-    Inputs and outputs are sequences of words, or of characters; an answer is a list."""
+    Args:
+        rounds: of its EM.
+
+    Example:
+        >>> sentences, translations = [["das", "haus"], ["das"]], [["the", "house"], ["the"]]
+        >>> baselines.WordForWord().fit(sentences, translations).predict([["haus"]])
+        [['house']]
+    """
 
     def __init__(self, rounds: int = 8) -> None:
         self.rounds = rounds

@@ -32,7 +32,15 @@ def detect_anomaly() -> AbstractContextManager[None]:
     number, or in an array that no gradient goes through and that holds one other number at most (a mask of 0 and -inf,
     a running maximum's beginning). One among data is told.
 
-    Run the forward pass inside it as well: only then are lines and checksums known to the backward pass."""
+    Run the forward pass inside it as well: only then are lines and checksums known to the backward pass.
+
+    Example:
+        >>> with tg.detect_anomaly():
+        ...     ops.log(Tensor([1.0, 0.0]))
+        Traceback (most recent call last):
+        ...
+        tinygrad_rnn.checks.anomaly.AnomalyError: log produced Inf in the forward pass, at ...
+    """
     return watching(_Detector())
 
 

@@ -45,17 +45,34 @@ def check_cell(
     show: bool = True,
     **options: Any,
 ) -> CellReport:
-    """Checks a class made with `Cell`, in float64 and with every weight drawn at random from `seed`: that its step
-    depends on nothing but its arguments and weights; all entries of its first and second derivatives against finite
-    differences; the compiled scan against the plain loop; two halves with the carried state against the whole; that
-    batch rows do not depend on one another, nor on padding; both directions and several layers; other sizes; dropout;
-    float32; a file with its weights; and, where there is one, the GPU. Prints a table of what was checked, with the
-    figure, unless `show` is False, and returns it.
+    """Checks a class made with `Cell`, in float64 and with every weight drawn at random.
+
+    What is checked: that its step depends on nothing but its arguments and weights; all entries of its first and second
+    derivatives against finite differences; the compiled scan against the plain loop; two halves with the carried state
+    against the whole; that batch rows do not depend on one another, nor on padding; both directions and several layers;
+    other sizes; dropout; float32; a file with its weights; and, where there is one, the GPU.
 
     A Parameter that no output depends on is reported, and so are a step that cannot be compiled, a state that zoneout
     treats as units and is no row of them, and a product of a state that recurrent dropout misses; none is a failure.
-    `options` are the cell's. Raises CellError (an AssertionError) naming the parameter, the entry and both values where
-    a check fails; TypeError where `cell` is no such class, or an option is one of the layer's."""
+
+    Args:
+        cell: the class.
+        input_size, hidden_size: I and H of the cells that are checked.
+        seed: of the weights and inputs.
+        show: prints the table of what was checked, with the figure.
+        options: the cell's.
+
+    Returns:
+        The table.
+
+    Raises:
+        CellError: a check fails (an AssertionError); it names the parameter, the entry and both values.
+        TypeError: `cell` is no such class, or an option is one of the layer's.
+
+    Example:
+        >>> tg.check_cell(models.RNNCell, show=False).passed
+        True
+    """
     if not (isinstance(cell, type) and issubclass(cell, Cell)):
         raise TypeError(f"check_cell: cell must be a class made with Cell, got {cell!r}")
     if of_layer := sorted(options.keys() & set(signature(Recurrent.__init__).parameters)):

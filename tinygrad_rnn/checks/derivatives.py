@@ -102,19 +102,34 @@ def gradient_along(f: Callable[..., Tensor], directions: Sequence[HostArray]) ->
 
 
 def gradcheck(f: Callable[..., Any], *inputs: Any, order: int = 1, tolerance: float = 1e-6, seed: int = 0) -> bool:
-    """Compares the derivatives of `f` at `inputs` (Tensors or arrays, taken as float64) with finite differences,
-    entry by entry, and returns True. `f` may return one Tensor or several, of any shape; they are reduced to a
-    number by a random projection drawn from `seed`, in which every output takes part.
+    """Compares derivatives with finite differences, entry by entry.
 
     The step is h = 1e-3 max(1, |x|): inputs must lie several h away from kinks and poles. Derivatives below 1e-6 are
     compared with 1e-6.
 
-    `order=2` also checks the gradient of a random projection of the gradient, that is, products with the Hessian, of a
-    projection of the outputs that is slightly curved, so that rules are seen to depend rightly on their cotangent too.
+    Args:
+        f: returns one Tensor or several, of any shape; they are reduced to a number by a random projection, in which
+            every output takes part.
+        inputs: its arguments, Tensors or arrays, taken as float64.
+        order: 2 also checks the gradient of a random projection of the gradient, that is, products with the Hessian, of
+            a projection of the outputs that is slightly curved, so that rules are seen to depend rightly on their
+            cotangent too.
+        tolerance: of the relative error.
+        seed: of the projections.
 
-    Raises GradientError (an AssertionError) naming the input, the entry, both values and the relative error;
-    TypeError where an input is not floating-point or `f` computes in a lower precision; ValueError for another
-    `order`, and where `f` gives another result when called twice."""
+    Returns:
+        True.
+
+    Raises:
+        GradientError: one disagrees (an AssertionError); it names the input, the entry, both values and the relative
+            error.
+        TypeError: an input is not floating-point, or `f` computes in a lower precision.
+        ValueError: another `order`, or `f` gives another result when called twice.
+
+    Example:
+        >>> tg.gradcheck(ops.tanh, np.linspace(-1, 1, 5), order=2)
+        True
+    """
     if not inputs:
         raise ValueError("gradcheck: at least one input was expected, got none")
     if order not in (1, 2):

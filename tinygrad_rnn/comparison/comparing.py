@@ -76,24 +76,37 @@ def compare(
     backend: str = "loky",
     told: Told | None = None,
 ) -> Compared:
-    """Trains a task with each of the `cells`, names as on the command line or classes made with Cell, and tells which
-    did better, by more than the noise: the same data, splits and seeds for all of them.
+    """Trains a task with each of several cells, and tells which did better, by more than the noise: the same data,
+    splits and seeds for all of them.
 
-    `seeds` is how many (0, 1, ...) or which. `settings` are options of the task by name; a list stands for several
-    values, each combination of which is a contestant of its own. `match="parameters"` gives every cell the width with
-    which its model has as many weights as the first cell's. A run ends after `time_budget` seconds of training, or as
-    the epochs and the patience among the settings say.
+    Args:
+        cells: names as on the command line, or classes made with Cell.
+        task: by its name, or "FILE.py:Class".
+        seeds: how many (0, 1, ...) or which.
+        settings: options of the task; a list stands for several values, each combination of which is a contestant of
+            its own.
+        match: "width": all have one width; "parameters" gives every cell the width with which its model has as many
+            weights as the first cell's.
+        time_budget: seconds of training of a run, which otherwise ends as the epochs and the patience among the
+            settings say.
+        search: options to be searched for, by name (low, high), (low, high, "log") or a list of values: for each cell
+            the draws, the same for all, go through rounds, of which ever fewer go on for ever longer; the best by what
+            validates, with the first seed, is what is compared.
+        trials: draws of a search, for each cell.
+        out: a folder in which runs and figures are kept: the same comparison goes on there where it stopped, and runs
+            nothing twice.
+        jobs: runs side by side (one for each processor unless told), each on one thread.
+        backend: joblib's: "loky", processes of this machine; "dask" or "ray", where they are installed (see
+            `side_by_side`).
+        told: `told(outcome, done, total)` is called after each run.
 
-    `search` has options to be searched for, by name (low, high), (low, high, "log") or a list of values: for each cell
-    `trials` draws, the same for all, go through rounds, of which ever fewer go on for ever longer; the best by what
-    validates, with the first seed, is what is compared.
+    Returns:
+        The comparison: printed, a table. A run that fails is an outcome that says why.
 
-    `jobs` runs go side by side (one for each processor unless told), each on one thread, through joblib's `backend`:
-    "loky", processes of this machine; "dask" or "ray", where they are installed (see `side_by_side`).
-    `out` is a folder in which runs and figures are kept: the same comparison goes on there where it stopped, and runs
-    nothing twice. `told(outcome, done, total)` is called after each run.
-
-    Raises OptionError for what cannot be compared, OSError. A run that fails is an outcome that says why."""
+    Raises:
+        OptionError: something cannot be compared.
+        OSError: the folder cannot be written.
+    """
     if backend not in BACKENDS:
         raise OptionError(f"backend must be {', '.join(BACKENDS)}, got {backend!r}")
     ranges = ranges_from(search or {})

@@ -22,10 +22,13 @@ from tinygrad_rnn.data.vocabulary import Ids
 
 @dataclass(frozen=True)
 class Batch:
-    """Teacher forcing: the model reads inputs (T,B) and is asked for targets (T,B), both int64.
+    """Teacher forcing: the model reads inputs and is asked for targets, which stand one token ahead.
 
-    weights (T,B) float32 are 1 where the target counts and 0 elsewhere; lengths (B,) int64 are the rows' own where
-    they end at different steps, and None where all run through."""
+    Attributes:
+        inputs, targets: (T,B) int64.
+        weights: (T,B) float32, 1 where the target counts and 0 elsewhere.
+        lengths: (B,) int64, the rows' own where they end at different steps, and None where all run through.
+    """
 
     inputs: Ids
     targets: Ids
@@ -54,25 +57,57 @@ def bucketed(
 ) -> Iterator[Batch]:
     """Batches of whole sentences (START ... END) of like length, padded to the longest.
 
-    With `rng` the sentences of equal length and the batches are shuffled; without it the shortest come first. A
-    sentence of more than `max_length` targets is read in pieces that each begin anew with the token that the one
-    before ended with, so that every target is still asked for once. Raises TextError where there is no target."""
+    Args:
+        encoded: sequences of ids, (T,) each.
+        batch_size: B; the last batch may be smaller.
+        padding: the id after the end of a row.
+        rng: shuffles the sentences of equal length, and the batches; without it the shortest come first.
+        max_length: a sentence of more targets is read in pieces that each begin anew with the token that the one before
+            ended with, so that every target is still asked for once.
+
+    Raises:
+        TextError: there is no target.
+
+    Example:
+        >>> batch, = data.bucketed([np.array([2, 7, 8, 3]), np.array([2, 9, 3])], batch_size=2)
+        >>> batch.inputs
+        array([[2, 2], [9, 7], [0, 8]])
+        >>> batch.targets
+        array([[9, 7], [3, 8], [0, 3]])
+        >>> batch.lengths, batch.tokens
+        (array([2, 3]), 5)
+    """
     return iter(BucketedBatches(encoded, batch_size, padding=padding, rng=rng, max_length=max_length))
 
 
 def stream(encoded: Iterable[Ids], batch_size: int, steps: int, *, start: int, warm_up: int = 0) -> Iterator[Batch]:
-    """All sequences end to end, laid out as `batch_size` contiguous streams and cut into windows of `steps`: the
-    row of a batch goes on where the same row of the batch before ended (truncated BPTT with a carried state).
+    """All sequences end to end, laid out as contiguous streams and cut into windows: the row of a batch goes on where
+    the same row of the batch before ended (truncated BPTT with a carried state).
 
-    Every token is the target of one row at one step; targets that are START do not count, and the first token of
-    all has nothing before it. The streams differ by at most one token, and the shorter ones end in a target that
-    does not count. The last window may be short. A text of fewer than `batch_size * steps` targets gets fewer
-    streams, of `steps` at the least where it has that many.
+    Every token is the target of one row at one step; targets that are START do not count, and the first token of all
+    has nothing before it. The streams differ by at most one token, and the shorter ones end in a target that does not
+    count. The last window may be short. A text of fewer than `batch_size * steps` targets gets fewer streams, of
+    `steps` at the least where it has that many.
 
-    With `warm_up` every stream but the first also reads that many tokens before its own, which do not count: what a
-    model makes of a text then does not depend on where the streams begin, nor on how many there are. The first has
-    nothing before it. There are no more streams than leave each `warm_up` tokens that count. Raises TextError where
-    there is no target."""
+    Args:
+        encoded: sequences of ids, (T,) each.
+        batch_size: B, how many streams.
+        steps: T of a window.
+        start: the id of START.
+        warm_up: every stream but the first also reads that many tokens before its own, which do not count: what a model
+            makes of a text then does not depend on where the streams begin, nor on how many there are. There are no
+            more streams than leave each so many tokens that count.
+
+    Raises:
+        TextError: there is no target.
+
+    Example:
+        >>> first, second = data.stream([np.arange(13)], batch_size=2, steps=3, start=0)
+        >>> first.inputs
+        array([[0, 6], [1, 7], [2, 8]])
+        >>> second.inputs
+        array([[ 3,  9], [ 4, 10], [ 5, 11]])
+    """
     return iter(StreamBatches(encoded, batch_size, steps, start=start, warm_up=warm_up))
 
 

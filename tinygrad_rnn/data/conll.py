@@ -24,15 +24,20 @@ def read_conll(
     note: Note | None = None,
 ) -> Iterator[tuple[list[str], ...]]:
     """The sentences of a file that has a word a line and an empty line after each sentence: for each the words and the
-    tags, or whatever stands in the `columns` that are chosen, by index from 0 or from the end, as lists.
+    tags, as lists. A tab stands between columns, or spaces, as in the file's first row.
 
-    A tab stands between columns, or spaces, as in the file's first row. Left out are the line -DOCSTART-; lines before
-    a sentence that begin with # and have another number of columns than the words; and, where a file has the ten
-    columns of CoNLL-U and the first is not chosen, its lines for several words or for none.
+    Left out are the line -DOCSTART-; lines before a sentence that begin with # and have another number of columns than
+    the words; and, where a file has the ten columns of CoNLL-U and the first is not chosen, its lines for several words
+    or for none.
 
-    The file is read as `read_lines` reads it, or the files of a folder one after the other, of which `note` is told.
-    Raises TextError, which says the file and the line, for a line of more or fewer columns than the first, an empty
-    column, and a file without a sentence."""
+    Args:
+        path, encoding, note: as in `read_tsv`.
+        columns: which ones, by index from 0 or from the end; unless told the first and the last.
+
+    Raises:
+        TextError: for a line of more or fewer columns than the first, an empty column, and a file without a sentence;
+            it says the file and the line.
+    """
     for file in files_named(path, note):
         some, table = False, _Table(shown_name(file), columns)
         for block in _blocks(read_lines(file, encoding)):

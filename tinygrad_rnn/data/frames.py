@@ -50,10 +50,16 @@ def fits(frames: HostArray, text: str) -> bool:
 def read_frames(path: str | os.PathLike[str], note: Note | None = None) -> Iterator[tuple[HostArray, str]]:
     """Utterances: frames (T,F) float32 and the text that is said in them, a symbol a character, which may be empty.
 
-    An npz file has the arrays `frames` and `text` for one, or for several `frames_0`, `text_0`, `frames_1` and so on,
-    or other endings, in the order in which they lie in it: `np.savez(path, frames_0=x, text_0="abc")`. Of a folder all
-    files are read, of which `note` is told. Raises TextError, which says the file and the array, where one is missing
-    or is of another kind, and where the number of features changes."""
+    Args:
+        path: an npz file with the arrays `frames` and `text` for one, or for several `frames_0`, `text_0`, `frames_1`
+            and so on, or other endings, in the order in which they lie in it: `np.savez(path, frames_0=x,
+            text_0="abc")`. Of a folder all files are read.
+        note: is told of the files of a folder.
+
+    Raises:
+        TextError: an array is missing or is of another kind, or the number of features changes; it says the file and
+            the array.
+    """
     features = None
     for name in files_named(path, note):
         arrays = _arrays(name)

@@ -15,10 +15,15 @@ def read_labelled(
 ) -> Iterator[tuple[str, str]]:
     """The labels and the texts in a file, by how its name ends: of .csv the columns of these names, of .jsonl the
     fields, and of any other label TAB text, each packed by gzip (.gz) or not. Of a label spaces at its ends are no
-    part, and line ends within are spaces.
+    part, and line ends within are spaces. See `read_tsv`, `read_csv_rows`, `read_jsonl`.
 
-    See `read_tsv`, `read_csv_rows`, `read_jsonl` for what is read. Raises TextError as they do, and where both names
-    are one."""
+    Args:
+        path, encoding: as in `read_tsv`.
+        label, text: the names of the two columns or fields.
+
+    Raises:
+        TextError: as those do, and where both names are one.
+    """
     if label == text:
         raise TextError(f"{shown_name(path)}: labels and texts stand in two columns, got {text!r} for both")
     ending = os.fspath(path).lower().removesuffix(".gz").rpartition(".")[2]

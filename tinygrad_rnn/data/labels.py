@@ -21,7 +21,16 @@ class Labels:
     """Names and their ids from 0: the classes of texts, the tags of words, the symbols of a transcript.
 
     Unlike a Vocabulary they have no marks for padding, sentence ends and what is unknown: a model that chooses among
-    labels chooses one of them."""
+    labels chooses one of them.
+
+    Args:
+        names: in the order of their ids, all different.
+
+    Example:
+        >>> labels = data.Labels.build(["spam", "ham", "spam"])
+        >>> labels.encode(["spam", "ham"]), labels.decode([0])
+        (array([1, 0]), ['ham'])
+    """
 
     def __init__(self, names: Iterable[str]) -> None:
         """The labels of these names, in this order. Raises TextError for none, for a name that stands twice, and for

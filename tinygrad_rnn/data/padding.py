@@ -20,9 +20,23 @@ def buckets(
     key: Callable[[_Example], Any],
     rng: np.random.Generator | None = None,
 ) -> Iterator[list[_Example]]:
-    """Batches of `size` examples whose keys (their lengths, say) are alike, so that little of them is padding; one may
-    be smaller. With `rng` the examples of equal key and the batches are shuffled, and nothing but it decides how;
-    without it the smallest keys come first. Raises TextError where there is no example."""
+    """Batches of examples whose keys (their lengths, say) are alike, so that little of them is padding; one may be
+    smaller.
+
+    Args:
+        examples: of any kind.
+        size: of a batch.
+        key: of an example: `lambda example: len(example[0])`.
+        rng: shuffles the examples of equal key, and the batches, and nothing but it decides how; without it the
+            smallest keys come first.
+
+    Raises:
+        TextError: there is no example.
+
+    Example:
+        >>> list(data.buckets(["ccc", "a", "bb", "dddd"], 2, key=len))
+        [['a', 'bb'], ['ccc', 'dddd']]
+    """
     if size < 1:
         raise TextError(f"the size of a batch must be at least 1, got {size}")
     if not len(examples):
@@ -35,11 +49,24 @@ def buckets(
 
 
 def padded(rows: Sequence[Any], value: float = 0, dtype: Any = None) -> tuple[HostArray, Ids]:
-    """Rows of ids, (T_b,) each, or of frames, (T_b, F), side by side: an array (T,B) or (T,B,F) that has `value` after
-    the end of a row, and the lengths (B,) int64. T is the longest length, and 1 where all rows are empty.
+    """Rows of ids, (T_b,) each, or of frames, (T_b, F), side by side.
 
-    `dtype` is by default int64 for whole numbers and otherwise that of the rows. Raises TextError for no rows, for
-    frames of different sizes, and where numbers or `value` would not keep what they are in `dtype`."""
+    Args:
+        rows: one for each of B.
+        value: what stands after the end of a row.
+        dtype: int64 for whole numbers and otherwise that of the rows, unless told.
+
+    Returns:
+        An array (T,B) or (T,B,F), and the lengths (B,) int64. T is the longest length, and 1 where all rows are empty.
+
+    Raises:
+        TextError: no rows, frames of different sizes, and numbers or `value` that would not keep what they are in
+            `dtype`.
+
+    Example:
+        >>> data.padded([[1, 2, 3], [4]])
+        (array([[1, 4], [2, 0], [3, 0]]), array([3, 1]))
+    """
     arrays = [_as_row(number, row) for number, row in enumerate(rows)]
     if not arrays:
         raise TextError("rows to pad were expected, got none")

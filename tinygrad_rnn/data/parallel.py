@@ -13,11 +13,16 @@ from tinygrad_rnn.data.readers import STANDARD_INPUT, read_lines, shown_name
 def read_parallel(
     source: str | os.PathLike[str], target: str | os.PathLike[str], encoding: str = "utf-8", *, empty: bool = False
 ) -> Iterator[tuple[str, str]]:
-    """The lines of two files in pairs, a sentence and its translation, say. A pair of empty lines is left out. Both
-    files are read as `read_lines` reads them.
+    """The lines of two files in pairs, a sentence and its translation, say. A pair of empty lines is left out.
 
-    Raises TextError for files of different numbers of lines, but for empty ones at the end, and, unless one may be
-    `empty`, for an empty line beside one that is not."""
+    Args:
+        source, target, encoding: both files are read as `read_lines` reads them.
+        empty: allows an empty line beside one that is not.
+
+    Raises:
+        TextError: for files of different numbers of lines, but for empty ones at the end, and for an empty line beside
+            one that is not.
+    """
     names = shown_name(source), shown_name(target)
     if os.fspath(source) == os.fspath(target) == STANDARD_INPUT:
         raise TextError("of two parallel files only one can be standard input")

@@ -20,10 +20,16 @@ BYTES_AT_A_TIME = 1 << 20
 
 
 def read_text(path: str | os.PathLike[str], encoding: str = "utf-8") -> str:
-    """The text of a file, or of standard input where the path is "-", with or without a byte order mark, unpacked where
-    it is packed by gzip; line ends become \\n.
+    r"""The text of a file, or of standard input, with or without a byte order mark, unpacked where it is packed by
+    gzip; line ends become \n.
 
-    Raises TextError for a file that is missing, empty, binary or in another encoding."""
+    Args:
+        path: of the file; "-" is standard input.
+        encoding: as Python knows it.
+
+    Raises:
+        TextError: the file is missing, empty, binary or in another encoding.
+    """
     name = shown_name(path)
     text = text_of(name, b"".join(_chunks(path)), encoding)
     if not text.strip():
@@ -33,9 +39,15 @@ def read_text(path: str | os.PathLike[str], encoding: str = "utf-8") -> str:
 
 def read_lines(path: str | os.PathLike[str], encoding: str = "utf-8", *, empty: bool = False) -> Iterator[str]:
     """The lines of what `read_text` reads, without their ends, one by one: of a file of any size about a megabyte is in
-    memory, or its longest line. A file in UTF-16 and the like is read whole. `empty` allows that there are none.
+    memory, or its longest line. A file in UTF-16 and the like is read whole.
 
-    Raises TextError as `read_text` does, where it comes upon the fault."""
+    Args:
+        path, encoding: as in `read_text`.
+        empty: allows that there are none.
+
+    Raises:
+        TextError: as `read_text` does, where it comes upon the fault.
+    """
     for part in read_parts(path, encoding, empty=empty):
         lines = part.split("\n")
         yield from lines if lines[-1] else lines[:-1]
@@ -236,10 +248,18 @@ def read_csv(
     *,
     skip_initial_space: bool = False,
 ) -> list[str]:
-    """The texts in a column of a CSV file whose first row names the columns; empty fields are left out.
+    """The texts in a column of a CSV file whose first row names the columns; empty fields are left out. A field in
+    quotation marks may stand after spaces.
 
-    `column` is a name, or an index from 0 as a number or a string; a name wins. A field in quotation marks may stand
-    after spaces; one without keeps the spaces that it begins with, unless they are to be skipped. Raises TextError."""
+    Args:
+        path, encoding: as in `read_text`.
+        column: a name, or an index from 0 as a number or a string; a name wins.
+        skip_initial_space: of a field without quotation marks, too, which otherwise keeps the spaces that it begins
+            with.
+
+    Raises:
+        TextError: as `read_text` does, and where the column is not there.
+    """
     return list(csv_texts(path, column, encoding, skip_initial_space))
 
 

@@ -25,13 +25,19 @@ def read_tsv(
     empty: bool = False,
     note: Note | None = None,
 ) -> Iterator[tuple[str, ...]]:
-    """The lines of a file as tuples of `columns` texts with a tab between them: label TAB text, or source TAB target.
-    Further tabs belong to the last. Empty lines are left out; there is no header and there are no quotation marks
-    (`read_csv_rows` with `delimiter="\\t"` reads files that have them).
+    r"""The lines of a file as tuples of texts with a tab between them: label TAB text, or source TAB target. Empty
+    lines are left out; there is no header and there are no quotation marks (`read_csv_rows` with `delimiter="\t"`
+    reads files that have them).
 
-    The file is read as `read_lines` reads it, or the files of a folder one after the other, of which `note` is told.
-    Raises TextError, which says the file and the line, for a line of fewer columns and, unless they may be `empty`, for
-    a column without text."""
+    Args:
+        path, encoding: as in `read_lines`; of a folder the files are read one after the other.
+        columns: how many; further tabs belong to the last.
+        empty: allows a column without text.
+        note: is told of the files of a folder.
+
+    Raises:
+        TextError: for a line of fewer columns and a column without text; it says the file and the line.
+    """
     if columns < 1:
         raise TextError(f"columns must be at least 1, got {columns}")
     for file in files_named(path, note):
@@ -59,13 +65,20 @@ def read_csv_rows(
     empty: bool = False,
     note: Note | None = None,
 ) -> Iterator[tuple[str, ...]]:
-    """The rows of a CSV file as tuples of the columns that are named, in that order; of all columns by default.
+    """The rows of a CSV file as tuples of columns. Rows without any text are left out. For quotation marks and spaces
+    see `read_csv`.
 
-    A column is named as in the `header`, the file's first row, or by its index from 0; without a header by its index
-    alone. `delimiter` is the character between columns: unless told a comma, or where the first row has none the
-    semicolon or the tab that it has. Rows without any text are left out. For quotation marks and spaces see `read_csv`;
-    for folders, `empty` columns and errors `read_tsv`. Raises TextError also for a row of more or fewer columns than
-    the first."""
+    Args:
+        path, encoding, empty, note: as in `read_tsv`.
+        columns: in this order, each named as in the header or by its index from 0; all of them by default.
+        header: the first row names the columns; without it they have indices alone.
+        delimiter: the character between columns: unless told a comma, or where the first row has none the semicolon or
+            the tab that it has.
+        skip_initial_space: as in `read_csv`.
+
+    Raises:
+        TextError: as `read_tsv` does, and for a row of more or fewer columns than the first.
+    """
     if delimiter is not None and (len(delimiter) != 1 or delimiter in '" \r\n\0'):
         raise TextError(f"delimiter must be one character and no quotation mark, space or line end, got {delimiter!r}")
     _need_list("columns", columns)
@@ -101,13 +114,17 @@ def read_jsonl(
     texts: bool = False,
     note: Note | None = None,
 ) -> Iterator[tuple[Any, ...]]:
-    """The lines of a file, each a JSON object, as tuples of the values of the `fields` that are named, in that order.
-    Empty lines are left out. For folders, `empty` texts and errors see `read_tsv`; a value null is an empty one. Where
-    they must be `texts`, numbers, true and false are texts as JSON writes them, null is "", and lists and objects are
-    none.
+    """The lines of a file, each a JSON object, as tuples of the values of some fields. Empty lines are left out.
 
-    Raises TextError also for a line that is no JSON object, with the column where it ceases to be one, and for a field
-    that is not there, with those that are."""
+    Args:
+        path, encoding, empty, note: as in `read_tsv`; a value null is an empty one.
+        fields: in this order.
+        texts: numbers, true and false become texts as JSON writes them, null "", and lists and objects are none.
+
+    Raises:
+        TextError: as `read_tsv` does, for a line that is no JSON object, with the column where it ceases to be one, and
+            for a field that is not there, with those that are.
+    """
     _need_list("fields", fields)
     for file in files_named(path, note):
         name = shown_name(file)

@@ -33,12 +33,16 @@ def parse_number(text: str) -> float:
 
 
 def read_series(path: str | os.PathLike[str], column: str | int | None = None, encoding: str = "utf-8") -> HostArray:
-    """A column of a CSV file (T,) float64, the last one unless it is named; NaN where a number is missing: an empty
-    field, or one of MISSING. `column` is its index from 0, or its title, where the first row has titles: it has where
-    what stands in this column is no number.
+    """A column of a CSV file, (T,) float64; NaN where a number is missing: an empty field, or one of MISSING.
 
-    The file is read as `read_lines` reads it. Raises TextError, which says the file and the line, for what is no number
-    and for a row without this column."""
+    Args:
+        path, encoding: as in `read_lines`.
+        column: its index from 0, or its title, where the first row has titles: it has where what stands in this column
+            is no number. The last one unless told.
+
+    Raises:
+        TextError: for what is no number and for a row without this column; it says the file and the line.
+    """
     name = shown_name(path)
     rows = csv_rows(name, read_lines(path, encoding))
     number, first = next(rows)

@@ -22,11 +22,22 @@ def train_valid_split(
     unbroken: bool | None = None,
     rng: np.random.Generator | None = None,
 ) -> tuple[list[list[str]], list[list[str]]]:
-    """(train, valid): the last `fraction` of the sentences validates, one sentence at the least.
+    """(train, valid): the end of the sentences validates. Both parts keep the order of the list.
 
-    `unbroken` counts tokens instead, and cuts within a sequence where the boundary falls: the default where there is
-    only one. `rng` draws the sentences that validate, for a list whose end is unlike the rest; both parts keep the
-    order of the list. Raises TextError where a part would be empty, and for `rng` with a text that is unbroken."""
+    Args:
+        sentences: lists of tokens.
+        fraction: how large a part validates, one sentence at the least.
+        unbroken: counts tokens instead, and cuts within a sequence where the boundary falls: the default where there is
+            only one.
+        rng: draws the sentences that validate, for a list whose end is unlike the rest.
+
+    Raises:
+        TextError: a part would be empty, or `rng` is given with a text that is unbroken.
+
+    Example:
+        >>> data.train_valid_split([["a"], ["b"], ["c"], ["d"]], fraction=0.25)
+        ([['a'], ['b'], ['c']], [['d']])
+    """
     if unbroken is None:
         unbroken = len(sentences) == 1
     total = sum(map(len, sentences)) if unbroken else len(sentences)
@@ -71,8 +82,21 @@ def _place_of_cut(total: int, fraction: float, unbroken: bool, rng: np.random.Ge
 def shuffled_split(
     examples: Sequence[_Example], rng: np.random.Generator, valid: float = 0.1, test: float = 0.1
 ) -> tuple[list[_Example], list[_Example], list[_Example]]:
-    """(train, valid, test), drawn by `rng`: so large a part of the examples validates and tests, one example at the
-    least unless it is to be 0, and the rest trains. Raises TextError where there are too few examples for that."""
+    """(train, valid, test), drawn by chance.
+
+    Args:
+        examples: of any kind.
+        rng: draws.
+        valid, test: how large a part of the examples validates and tests, one example at the least unless it is to be
+            0; the rest trains.
+
+    Raises:
+        TextError: there are too few examples for that.
+
+    Example:
+        >>> [len(part) for part in data.shuffled_split(range(50), rng, valid=0.1, test=0.2)]
+        [35, 5, 10]
+    """
     return _cut(examples, rng.permutation(len(examples)), _sizes(len(examples), valid, test))
 
 
@@ -85,8 +109,21 @@ def stratified_split(
     key: Callable[[_Example], Hashable] = operator.itemgetter(1),  # type: ignore[assignment]  # of pairs (input, label)
 ) -> tuple[list[_Example], list[_Example], list[_Example]]:
     """What `shuffled_split` gives, each label in each part as often as in all examples, to within two, and in the
-    training part once at the least. The label of an example is its second entry, or what `key` makes of it. Raises
-    TextError where the training part has not room for every label."""
+    training part once at the least.
+
+    Args:
+        examples, rng, valid, test: as in `shuffled_split`.
+        key: makes the label of an example; its second entry unless told.
+
+    Raises:
+        TextError: the training part has not room for every label.
+
+    Example:
+        >>> examples = [(number, "even" if number % 2 == 0 else "odd") for number in range(40)]
+        >>> train, valid, test = data.stratified_split(examples, rng)
+        >>> len(train), sum(label == "odd" for _, label in train)
+        (32, 16)
+    """
     sizes = _sizes(len(examples), valid, test)
     order = rng.permutation(len(examples))
     members: dict[Hashable, list[int]] = {}

@@ -110,11 +110,22 @@ def tokenize(
     lowercase: bool | None = None,
     note: Note | None = None,
 ) -> list[list[str]]:
-    """Sentences of tokens, from one text or several; no sentence is empty.
+    r"""Sentences of tokens, from one text or several; no sentence is empty.
 
-    Words are lower-cased unless told otherwise, characters are not. At the character level each text stays one
-    unbroken sequence, newlines included, as char-rnn reads it; with `lines` every line is a sequence of its own
-    (names, say). Raises TextError where nothing is left."""
+    Args:
+        text: one, or several.
+        level: "word", or "char": then each text stays one unbroken sequence, newlines included, as char-rnn reads it.
+        lines: every line is a sequence of its own (names, say).
+        lowercase: words are lower-cased unless told otherwise, characters are not.
+        note: is told what one should know of how sentences were found.
+
+    Raises:
+        TextError: nothing is left.
+
+    Example:
+        >>> data.tokenize("Ada\nBob", level="char", lines=True)
+        [['A', 'd', 'a'], ['B', 'o', 'b']]
+    """
     texts = [text] if isinstance(text, str) else list(text)
     found: list[list[str]] = [[]]
     for tokens, ended in token_runs(([each] for each in texts), level, lines, lowercase, note):
@@ -153,7 +164,16 @@ NO_TOKEN = "the text must have at least one token, got none"
 
 
 def detokenize(tokens: Sequence[str], level: Level | str = "word") -> str:
-    """A readable sentence from its tokens, as near to what `tokenize` was given as rules can tell."""
+    """A readable sentence from its tokens, as near to what `tokenize` was given as rules can tell.
+
+    Args:
+        tokens: of a sentence.
+        level: "word" or "char".
+
+    Example:
+        >>> data.detokenize(["a", "rose", ",", "is", "n't", "it", "?"])
+        "a rose, isn't it?"
+    """
     if level == "char":
         return "".join(tokens)
     return join_words(tokens)

@@ -25,8 +25,26 @@ Ids = HostArray
 class Vocabulary:
     """Tokens and their ids: four specials, then the tokens of a corpus, the most common first.
 
-    A token of the corpus that is spelled like a special gets an id of its own, so that no text can end a sentence
-    by saying SENTENCE_END; `encode` never gives a special's id but `unknown`."""
+    A token of the corpus that is spelled like a special gets an id of its own, so that no text can end a sentence by
+    saying SENTENCE_END; `encode` never gives a special's id but `unknown`.
+
+    Args:
+        tokens: without the specials, all different; `Vocabulary.build` counts those of sentences.
+
+    Attributes:
+        padding, unknown, start, end: the ids of the specials, 0 to 3.
+
+    Raises:
+        TextError: a token is named twice.
+
+    Example:
+        >>> sentences = [["a", "rose", "is", "a", "rose"], ["a", "tulip"]]
+        >>> vocabulary = data.Vocabulary.build(sentences, size=6)
+        >>> vocabulary.to_list()[4:]
+        ['a', 'rose']
+        >>> vocabulary.encode_sentence(["a", "tulip"])
+        array([2, 4, 1, 3])
+    """
 
     padding, unknown, start, end = range(len(SPECIALS))
 
@@ -40,8 +58,16 @@ class Vocabulary:
 
     @classmethod
     def build(cls, sentences: Iterable[Sequence[str]], size: int | None = None, *, min_count: int = 1) -> Vocabulary:
-        """The `size - 4` most common tokens (all of them by default) that occur at least `min_count` times; of
-        equally common ones the first to appear. Raises TextError where there are not that many."""
+        """The vocabulary of the most common tokens, of equally common ones the first to appear.
+
+        Args:
+            sentences: lists of tokens.
+            size: the specials included; None: all tokens.
+            min_count: rarer tokens are left out.
+
+        Raises:
+            TextError: there are not that many.
+        """
         return cls.of_counts(Counter(chain.from_iterable(sentences)), size, min_count=min_count)
 
     @classmethod

@@ -44,12 +44,27 @@ def derive(cell: Cell | type[Cell], input_size: int = 4, hidden_size: int = 8, *
 
     Args:
         cell: a cell, or a class, of which one is made with the sizes and options that follow.
-        input_size: I, the features of x.
-        hidden_size: H, the units of the state.
+        input_size, hidden_size: I, the features of x, and H, the units of the state.
         options: of the class's `setup`.
 
-    Raises TypeError for what is no cell, DerivationError for a step that does not do the same whatever the numbers
-    are, or that has an op which cannot be written in NumPy."""
+    Returns:
+        What was found: printed it is text, in a notebook mathematics.
+
+    Raises:
+        TypeError: for what is no cell, and for options beside a cell that is made already.
+        DerivationError: for a step that does not do the same whatever the numbers are. `source` raises it for an op
+            that cannot be written in NumPy.
+
+    Example:
+        >>> print(tg.derive(models.RNNCell).text.partition("step, from")[2])  # doctest: +ELLIPSIS
+         the last to the first
+        <BLANKLINE>
+            ∂h' = ∂⁺h' + ∂y
+            δh' = ∂h' ⊙ (1 − h'²)
+            ∂⁺h = δh' W_nᵀ
+            ∂x  = δh' U_nᵀ
+        ...
+    """
     if isinstance(cell, type) and issubclass(cell, Cell):
         cell = cell(input_size, hidden_size, dtype=np.float64, **options)
     elif options:

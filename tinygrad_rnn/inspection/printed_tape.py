@@ -22,14 +22,29 @@ HEAD = ("#", "op", "operands", "shape", "dtype", "bytes", "where")
 
 
 class Tape:
-    """The list of ops that a result was made by, oldest first (Wengert 1964): `print(Tape(loss))` shows a line for
-    each: its number, from 1, the op, its operands, shape, dtype and bytes, and where known the layer, gate and time
-    step and the name.
+    """The list of ops that a result was made by, oldest first (Wengert 1964). Printed, it is a line for each: its
+    number, from 1, the op, its operands, shape, dtype and bytes, and where known the layer, gate and time step and the
+    name.
 
-    `Tape(loss, collapse=True)` shows a run of equal time steps as its first and a count. `to_dot()` gives a graph in
-    the DOT language of Graphviz. Raises ValueError for a Tensor off the tape, FreedTapeError for a freed one.
+    It holds the values of every op: let go of it to free them.
 
-    A Tape holds the values of every op: let go of it to free them."""
+    Args:
+        result: a Tensor on the tape.
+        collapse: shows a run of equal time steps as its first and a count.
+
+    Raises:
+        ValueError: the Tensor is off the tape.
+        FreedTapeError: its tape was freed.
+
+    Example:
+        >>> x = Parameter([1.0, 2.0], name="x")
+        >>> print(tg.Tape((x * x).sum()))
+        #  op    operands   shape  dtype    bytes  where
+        ------------------------------------------------
+        1  leaf             (2,)   float32      8  x
+        2  mul   #1, #1     (2,)   float32      8
+        3  sum   #2, False  ()     float32      4
+    """
 
     def __init__(self, result: Tensor, collapse: bool = False) -> None:
         if not isinstance(result, Tensor) or result.node is None:

@@ -30,15 +30,19 @@ Values = dict[str, HostArray]
 
 
 class Trace(Mapping[str, HostArray]):
-    """Arrays (T,B,H) by name: "0.forward.z" is gate z of layer 0, "0.forward.z.pre" the sum that it squashes,
-    "0.forward.h" the state that each step left (a gate of a state's name is "0.forward.h.gate"); what a cell named with
-    `tag`, or noted, stands beside them. A second recurrent network in the same model is "1/0.forward.z", and so on. A
-    later call of a layer replaces what an earlier one left. A gate that a step uses twice is "z" and "z.2"; the parts
-    of one that are never added are "z.input" and "z.recurrent"; one in log space, log_sigmoid of its sum, is "z.log",
-    and "z" is what that is the logarithm of. Where lengths are given, gates of padding steps are there too; states keep
-    their last value.
+    """Arrays (T,B,H) by name: what recurrent layers left within `trace()`. A later call of a layer replaces what an
+    earlier one left. Where lengths are given, gates of padding steps are there too; states keep their last value.
 
-    `gradients` holds, after `backward()`, the derivative of the loss by each of them."""
+    - "0.forward.z" is gate z of layer 0, "0.forward.z.pre" the sum that it squashes;
+    - "0.forward.h" is the state that each step left (a gate of a state's name is "0.forward.h.gate");
+    - what a cell named with `tag`, or noted, stands beside them;
+    - a second recurrent network in the same model is "1/0.forward.z", and so on;
+    - a gate that a step uses twice is "z" and "z.2"; the parts of one that are never added are "z.input" and
+      "z.recurrent";
+    - one in log space, log_sigmoid of its sum, is "z.log", and "z" is what that is the logarithm of.
+
+    `gradients` holds, after `backward()`, the derivative of the loss by each of them.
+    """
 
     def __init__(self) -> None:
         self._values: Values = {}
@@ -101,9 +105,17 @@ class Trace(Mapping[str, HostArray]):
                 file[name] = value.swapaxes(0, 1).reshape(value.shape[0] * value.shape[1], -1)
 
     def plot(self, *names: str, row: int = 0, columns: Sequence[str] | None = None) -> Any:
-        """A matplotlib Figure of these arrays, or of all gates and states, for one row of the batch: a unit in each
-        row, a time step in each column, which `columns` (T) name. A state of more axes, (T,B,H,K), has the K numbers of
-        each unit below one another. Raises ModuleNotFoundError without matplotlib."""
+        """A matplotlib Figure, a unit in each row, a time step in each column. A state of more axes, (T,B,H,K), has the
+        K numbers of each unit below one another.
+
+        Args:
+            names: which arrays; all gates and states unless told.
+            row: of the batch.
+            columns: a name for each of the T time steps.
+
+        Raises:
+            ModuleNotFoundError: matplotlib is not installed.
+        """
         chosen = names or [name for name in self if not name.endswith((".pre", LOGARITHM))]
         arrays = {name: self[name][:, row] for name in chosen}
         return heat_maps({name: array.reshape(len(array), -1) for name, array in arrays.items()}, columns)
@@ -184,8 +196,16 @@ _current: PerThread[Trace | None] = PerThread("tinygrad_rnn.trace", None)
 @contextmanager
 def trace() -> Iterator[Trace]:
     """`with trace() as tr:` — recurrent layers that are called within it, by this thread, leave their gates and states
-    in `tr`. Costs memory for every one of them. A step that looks at numbers, as AdaptiveTimeCell's does, cannot be
-    recorded, and neither be traced: the layer raises CannotRecord."""
+    in a `Trace`. Costs memory for every one of them. A step that looks at numbers, as AdaptiveTimeCell's does, cannot
+    be recorded, and neither be traced: the layer raises CannotRecord.
+
+    Example:
+        >>> layer = models.GRU(2, 3)
+        >>> with tg.trace() as tr:
+        ...     layer(np.ones((5, 1, 2), np.float32))[0].sum().backward()
+        >>> tr["0.forward.z"].shape, tr.gradients["0.forward.z"].shape
+        ((5, 1, 3), (5, 1, 3))
+    """
     found = Trace()
     token = _current.set(found)
     try:
@@ -200,7 +220,20 @@ def current_trace() -> Trace | None:
 
 
 def tag(name: str, value: Tensor) -> Tensor:
-    """`value`, which a Trace will know by this name. For the use within a cell's `step`; elsewhere it does nothing."""
+    """A Tensor as it is, which a `Trace` will know by a name. For the use within a cell's `step`; elsewhere it does
+    nothing.
+
+    Example:
+        >>> class Squared(models.Cell):
+        ...     gates = "n"
+        ...
+        ...     def step(self, x, h):
+        ...         return tg.tag("square", self.n(x, h) ** 2)
+        >>> with tg.trace() as tr:
+        ...     outputs, state = models.Recurrent(Squared, 2, 3)(np.ones((5, 1, 2), np.float32))
+        >>> tr["0.forward.square"].shape
+        (5, 1, 3)
+    """
     if isinstance(value, Placeholder):
         value.recorder.tags[name] = value.var
     return value

@@ -12,8 +12,20 @@ from tinygrad_rnn.backend import HostArray
 
 @dataclass(frozen=True, eq=False)
 class HeatMap:
-    """values (R,C) with a name for each row and each column: which source symbol each target symbol was made from, how
-    likely each symbol is in each frame, which label was taken for which. `counts` are shown as numbers."""
+    """A table of numbers to draw: which source symbol each target symbol was made from, how likely each symbol is in
+    each frame, which label was taken for which.
+
+    Args:
+        title: above it.
+        values: (R,C).
+        rows, columns: a name for each row and each column.
+        row_title, column_title: what they are.
+        counts: shows the values as numbers.
+
+    Example:
+        >>> tasks.HeatMap("attention", np.eye(2), rows=["a", "b"], columns=["A", "B"]).values.shape
+        (2, 2)
+    """
 
     title: str
     values: HostArray
@@ -34,8 +46,19 @@ class HeatMap:
 
 @dataclass(frozen=True, eq=False)
 class Chart:
-    """Lines over `x` (N,), each (N,), by name; NaN where a line has a gap. A band (low, high), (N,) each, by name, lies
-    behind them."""
+    """Lines to draw.
+
+    Args:
+        title: above it.
+        x: (N,).
+        lines: (N,) each, by name; NaN where one has a gap.
+        bands: (low, high), (N,) each, by name, which lie behind the lines.
+        x_title, y_title: of the axes.
+
+    Example:
+        >>> tasks.Chart("a window", np.arange(3), {"series": np.array([1.0, np.nan, 3.0])}).title
+        'a window'
+    """
 
     title: str
     x: HostArray

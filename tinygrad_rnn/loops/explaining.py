@@ -43,8 +43,16 @@ def explain(function: Callable[..., Any], *args: Any, form: str | None = None, *
         explain(layer, xs, form="latex")    # the step alone, as equations for TeX
 
     Values have the names that the step gives them; dx is the gradient of x, [i f o] a stack of three values, and those
-    that have no name in the step are t1, t2, ... Raises ValueError where `function` scans nothing, and for another
-    `form`."""
+    that have no name in the step are t1, t2, ...
+
+    Args:
+        function: what is called; it scans once or more.
+        args, options: what it is called with.
+        form: None for all of that; "entries", and "latex", as above.
+
+    Raises:
+        ValueError: where `function` scans nothing, and for another `form`.
+    """
     if form not in (None, "entries", "latex"):
         raise ValueError(f'explain: form must be "entries", "latex" or None, got {form!r}')
     heard: Heard = []

@@ -98,12 +98,25 @@ class ScanWarning(RuntimeWarning):
 
 
 class compiled:  # noqa: N801  (used as a statement: `with compiled(False):`)
-    """`compiled(False)` makes every scan of this thread a plain loop from here on, so that one can step through it and
-    read its tape; `with compiled(False):` does so within a block. Another thread, one started here too, compiles.
+    """Says how the scans of this thread run, from here on, or within a block: `with compiled(False):`. Another thread,
+    one started here too, compiles.
 
-    `compiled("machine")` has loops compiled to machine code, which needs llvmlite, and `compiled("numpy")` has them
-    written as NumPy calls; `compiled(True)` is the best that is installed, as it is where nothing is said. Raises
-    ValueError for anything else, and ImportError where llvmlite is needed and not installed."""
+    Args:
+        on: False for a plain loop, so that one can step through it and read its tape; "machine" for loops compiled to
+            machine code, which needs llvmlite; "numpy" for loops written as NumPy calls; True for the best that is
+            installed, as it is where nothing is said.
+
+    Raises:
+        ValueError: for anything else.
+        ImportError: llvmlite is needed and not installed.
+
+    Example:
+        >>> layer = models.RNN(2, 3)
+        >>> with tg.compiled(False):
+        ...     outputs, state = layer(np.ones((2, 1, 2), np.float32))
+        >>> len(tg.Tape(outputs)) > 10  # every op of every step
+        True
+    """
 
     def __init__(self, on: bool | str = True) -> None:
         self._token = switch.set(chosen_engine(on))
@@ -182,23 +195,45 @@ def scan(
     length: int | None = None,
     reverse: bool = False,
 ) -> tuple[Any, Any]:
-    """Runs `step(state, x) -> (state, y)` over the leading axis of `xs` and returns the last state and the `y`s stacked
-    along a new leading axis, as `jax.lax.scan` does.
+    """Runs a step over the leading axis of `xs`, as `jax.lax.scan` does: a compiled program with the gradient of the
+    loop.
 
-    `state`, `xs` and `y` are each a Tensor, or tuples, lists and dicts of Tensors within each other; None holds none.
-    All `xs` share the length T of their first axis; without any (None), `length` says T. With `reverse` the last step
-    comes first; the `y`s are in the order of the `xs` all the same. A Python number in the state
-    becomes a Tensor of the dtype in which the step hands it on. The step may close over Parameters and Tensors. It
-    runs as a compiled program, or as a plain loop on the tape where `compiled` is False, `tinygrad_rnn.compiled(False)`
-    is in force, `detect_anomaly` watches, the arrays are not NumPy's, or the step cannot be recorded, which a
-    ScanWarning explains once.
+    It runs as a plain loop on the tape where `compiled` is False, `tinygrad_rnn.compiled(False)` is in force,
+    `detect_anomaly` watches, the arrays are not NumPy's, or the step cannot be recorded, which a ScanWarning explains
+    once.
 
-    `truncate=k` detaches the state every k steps: no gradient goes from one such part to the one before it.
-    `checkpoint_every=k` saves only every k-th state for the backward pass, which runs the steps between again: memory
-    for T/k + k steps instead of T, for one more forward pass. (A plain loop keeps its whole tape all the same.)
+    Args:
+        step: `step(state, x) -> (state, y)`. It may close over Parameters and Tensors.
+        state: what the first step is given: a Tensor, or tuples, lists and dicts of Tensors within each other; None
+            holds none. A Python number becomes a Tensor of the dtype in which the step hands it on.
+        xs: nested likewise, all with the same length T of their first axis; None needs `length`.
+        compiled: False for a plain loop.
+        truncate: k detaches the state every k steps: no gradient goes from one such part to the one before it.
+        checkpoint_every: k saves only every k-th state for the backward pass, which runs the steps between again:
+            memory for T/k + k steps instead of T, for one more forward pass. (A plain loop keeps its whole tape all the
+            same.)
+        length: T, where there are no `xs`.
+        reverse: begins with the last step; the `y`s are in the order of the `xs` all the same.
 
-    Raises ValueError for T = 0, for lengths that differ and for k below 1, and TypeError where a step does not return
-    two things, or a state that is nested in another way than the one it is given."""
+    Returns:
+        The last state, and the `y`s stacked along a new leading axis.
+
+    Raises:
+        ValueError: T is 0, lengths differ, or k is below 1.
+        TypeError: a step does not return two things, or a state that is nested in another way than the one it is given.
+
+    Example:
+        >>> decay = Parameter(0.5, dtype=np.float64)
+        >>> def step(h, x):
+        ...     h = decay * h + x
+        ...     return h, h
+        >>> last, hs = tg.scan(step, Tensor(np.float64(0)), np.array([1.0, 2.0, 4.0]))
+        >>> hs.numpy()
+        array([1.  , 2.5 , 5.25])
+        >>> last.backward()
+        >>> decay.grad.item()
+        3.0
+    """
     if reverse:
         turned = rebuild(xs, (ops.flip(as_tensor(x), 0) for x in flat(xs)))
         last, y = scan(step, state, turned, compiled, truncate, checkpoint_every, length)

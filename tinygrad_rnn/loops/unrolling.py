@@ -14,7 +14,17 @@ Step = Callable[[Any, Any], tuple[Any, Any]]
 
 
 def unroll(step: Step, state: Any, xs: Any) -> tuple[Any, Any]:
-    """`scan` as a plain Python loop on the tape: every op of every step is there to be read."""
+    """`scan` as a plain Python loop on the tape: every op of every step is there to be read.
+
+    Args:
+        step, state, xs: as in `scan`.
+
+    Example:
+        >>> step = lambda h, x: (h + x, h + x)
+        >>> last, hs = tg.loops.unroll(step, Tensor(0.0), Tensor([1.0, 2.0, 4.0]))
+        >>> hs
+        Tensor([1., 3., 7.], shape=(3,), dtype=float32)
+    """
     columns = [ops.unstack(x) for x in flat(xs)]
     ys: list[list[Any]] = []
     for t in range(length_of(xs)):

@@ -18,8 +18,12 @@ _NAME = 24
 
 @dataclass(frozen=True, eq=False)
 class ConfusionMatrix:
-    """counts (L,L): how often each of the `labels` was right (row) and which was said (column). Printed, it is a table
-    of at most 80 columns."""
+    """How often each label was right and which was said. Printed, it is a table of at most 80 columns.
+
+    Attributes:
+        labels: L of them.
+        counts: (L,L), a row for each label that is right, a column for each that was said.
+    """
 
     labels: tuple[Any, ...]
     counts: HostArray
@@ -55,8 +59,19 @@ class ConfusionMatrix:
 def confusion_matrix(
     gold: Iterable[Hashable], said: Iterable[Hashable], labels: Iterable[Hashable] | None = None
 ) -> ConfusionMatrix:
-    """How often each label was right and which was said, for the `labels` in their order, or for those that occur,
-    sorted. Raises ValueError for one that occurs and is none of the labels."""
+    """How often each label was right and which was said.
+
+    Args:
+        gold, said: labels.
+        labels: those of the matrix, in their order; unless told those that occur, sorted.
+
+    Raises:
+        ValueError: one occurs that is none of the labels.
+
+    Example:
+        >>> metrics.confusion_matrix("aab", "abb").counts
+        array([[1, 1], [0, 1]])
+    """
     pairs = paired(gold, said)
     names = tuple(_sorted({label for pair in pairs for label in pair}) if labels is None else labels)
     number = {label: i for i, label in enumerate(names)}

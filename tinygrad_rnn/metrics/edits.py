@@ -14,7 +14,12 @@ Symbols = Sequence[Any] | HostArray
 
 def edit_distance(one: Symbols, other: Symbols) -> int:
     """The least number of symbols to insert, leave out or replace that make the one sequence the other (Levenshtein
-    1966), by the table of distances between their beginnings (Wagner & Fischer 1974)."""
+    1966), by the table of distances between their beginnings (Wagner & Fischer 1974).
+
+    Example:
+        >>> metrics.edit_distance("kitten", "sitting")
+        3
+    """
     columns = list(other)
     row = list(range(len(columns) + 1))
     for i, symbol in enumerate(one, 1):
@@ -32,7 +37,12 @@ def edit_distance(one: Symbols, other: Symbols) -> int:
 
 def label_error_rate(gold: Iterable[Symbols], said: Iterable[Symbols]) -> float:
     """The edits that make what was said right, per symbol that is right (Graves et al. 2006, equation 2); above 1 where
-    far too much was said. Raises ValueError where `gold` has no symbol."""
+    far too much was said. Raises ValueError where `gold` has no symbol.
+
+    Example:
+        >>> metrics.label_error_rate(["abc", "de"], ["abc", "df"])
+        0.2
+    """
     pairs = paired(gold, said)
     total = sum(len(right) for right, _ in pairs)
     if not total:
@@ -41,6 +51,11 @@ def label_error_rate(gold: Iterable[Symbols], said: Iterable[Symbols]) -> float:
 
 
 def exact_match(gold: Iterable[Symbols], said: Iterable[Symbols]) -> float:
-    """The part of the sequences that are right from beginning to end."""
+    """The part of the sequences that are right from beginning to end.
+
+    Example:
+        >>> metrics.exact_match(["abc", "de"], ["abc", "df"])
+        0.5
+    """
     pairs = paired(gold, said)
     return sum(list(right) == list(found) for right, found in pairs) / len(pairs)

@@ -10,7 +10,12 @@ from tinygrad_rnn.backend import HostArray
 
 
 def mae(gold: Any, said: Any) -> float:
-    """The mean absolute error of numbers in arrays of one shape. Raises ValueError."""
+    """The mean absolute error of numbers in arrays of one shape. Raises ValueError for others.
+
+    Example:
+        >>> metrics.mae([1.0, 2.0], [2.0, 4.0])
+        1.5
+    """
     right, found = _numbers("gold", gold), _numbers("said", said)
     if right.shape != found.shape:  # which NumPy would broadcast, (N,) and (N,1) to (N,N)
         raise ValueError(f"gold and said must be of one shape, got {right.shape} and {found.shape}")
@@ -18,9 +23,21 @@ def mae(gold: Any, said: Any) -> float:
 
 
 def mase(gold: Any, said: Any, train: Any, season: int = 1) -> float:
-    """The mean absolute scaled error (Hyndman & Koehler 2006): `mae` in units of the mean absolute error that it is, in
-    the series `train` (T,), to say of each number the one `season` steps before; below 1 is better than that. Raises
-    ValueError, too, for a series that is too short or repeats itself every season, which has no such unit."""
+    """The mean absolute scaled error (Hyndman & Koehler 2006): `mae` in units of what saying for each number of the
+    series the one a season before has; below 1 is better than that.
+
+    Args:
+        gold, said: arrays of one shape.
+        train: the series (T,).
+        season: in steps.
+
+    Raises:
+        ValueError: shapes differ, or the series is too short or repeats itself every season, and has no such unit.
+
+    Example:
+        >>> metrics.mase([1.0, 2.0], [2.0, 4.0], train=[0.0, 3.0, 0.0, 3.0])
+        0.5
+    """
     series = _numbers("train", train)
     if series.ndim != 1 or not 1 <= season < len(series):
         raise ValueError(f"train must be a series longer than a season of {season} steps, got shape {series.shape}")

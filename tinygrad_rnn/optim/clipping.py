@@ -29,12 +29,29 @@ Parameters = Iterable[Trainable] | Iterable[tuple[str, Trainable]] | Mapping[str
 
 
 def clip_by_norm(parameters: Parameters, max_norm: float) -> float:
-    """Scale all gradients by max_norm / norm where their joint L2 norm is above `max_norm`; return that norm.
+    """Scale all gradients by max_norm / norm where their joint L2 norm is above `max_norm`.
 
-    Pascanu, Mikolov & Bengio 2013, algorithm 1. Gradients are changed in place where nothing else shares
-    their memory, otherwise `.grad` is bound to a new array. A norm that is NaN or infinite is returned and
-    nothing is changed, so that the optimiser's `step()` sees the gradients as they are, and skips. `max_norm`
-    may be infinite (only measure). Raises ValueError where it is not above 0.
+    Pascanu, Mikolov & Bengio 2013, algorithm 1. Gradients are changed in place where nothing else shares their memory,
+    otherwise `.grad` is bound to a new array.
+
+    Args:
+        parameters: as in `Optimizer`.
+        max_norm: above 0; infinity only measures.
+
+    Returns:
+        The norm before. One that is NaN or infinite changes nothing, so that the optimiser's `step()` sees the
+        gradients as they are, and skips.
+
+    Raises:
+        ValueError: `max_norm` is not above 0.
+
+    Example:
+        >>> w = Parameter([3.0, 4.0])
+        >>> (w * w / 2).sum().backward()
+        >>> optim.clip_by_norm([w], max_norm=1.0)
+        5.0
+        >>> w.grad
+        array([0.6, 0.8], dtype=float32)
     """
     if not (isinstance(max_norm, Real) and max_norm > 0):
         raise ValueError(f"max_norm must be a number above 0, got {max_norm!r}")
@@ -58,7 +75,20 @@ def clip_by_value(parameters: Parameters, limit: float) -> None:
     """Bring every entry of every gradient into [-limit, limit]; NaN stays NaN.
 
     In place where nothing else shares the gradient's memory, otherwise `.grad` is bound to a new array.
-    Raises ValueError where `limit` is not above 0.
+
+    Args:
+        parameters: as in `Optimizer`.
+        limit: above 0.
+
+    Raises:
+        ValueError: `limit` is not above 0.
+
+    Example:
+        >>> w = Parameter([3.0, -4.0])
+        >>> (w * w / 2).sum().backward()
+        >>> optim.clip_by_value([w], limit=3.5)
+        >>> w.grad
+        array([ 3. , -3.5], dtype=float32)
     """
     if not (isinstance(limit, Real) and limit > 0):
         raise ValueError(f"limit must be a number above 0, got {limit!r}")

@@ -15,8 +15,25 @@ from tinygrad_rnn.optim.optimizer import Optimizer
 
 
 class SGD(Optimizer):
-    """p -= lr * g. With momentum v = momentum * v + g, p -= lr * v (Polyak 1964); Nesterov's form looks
-    ahead, p -= lr * (g + momentum * v) (Sutskever et al. 2013, as PyTorch writes it)."""
+    """p -= lr * g, stochastic gradient descent.
+
+    With momentum v = momentum * v + g, p -= lr * v (Polyak 1964); Nesterov's form looks ahead, p -= lr * (g + momentum
+    * v) (Sutskever et al. 2013, as PyTorch writes it).
+
+    Args:
+        parameters, weight_decay: as in `Optimizer`.
+        lr: what the gradient is multiplied by.
+        momentum: below 1; 0 keeps no v.
+        nesterov: needs a momentum.
+
+    Example:
+        >>> w = Parameter([1.0, -2.0])
+        >>> (w * w).sum().backward()
+        >>> optim.SGD([w], lr=0.25).step()
+        True
+        >>> w
+        Parameter([ 0.5, -1. ], shape=(2,), dtype=float32, requires_grad)
+    """
 
     squares = False
 
@@ -49,7 +66,21 @@ class SGD(Optimizer):
 
 
 class AdaGrad(Optimizer):
-    """sum += g²; p -= lr * g / (sqrt(sum) + eps). Duchi, Hazan & Singer 2011, the diagonal form."""
+    """sum += g²; p -= lr * g / (sqrt(sum) + eps). Duchi, Hazan & Singer 2011, the diagonal form.
+
+    Args:
+        parameters, weight_decay: as in `Optimizer`.
+        lr: the first step of an entry, whatever its gradient is.
+        eps: above 0.
+
+    Example:
+        >>> w = Parameter([1.0, -2.0])
+        >>> (w * w).sum().backward()
+        >>> optim.AdaGrad([w], lr=0.5).step()
+        True
+        >>> w
+        Parameter([ 0.5, -1.5], shape=(2,), dtype=float32, requires_grad)
+    """
 
     accumulators = ("sum",)
     fade = 1.0
@@ -71,6 +102,20 @@ class AdaDelta(Optimizer):
     """Zeiler 2012, algorithm 1, with E[.] a running mean of rate `decay` (the paper's rho):
 
     E[g²] takes in g²; d = g * sqrt(E[d²] + eps) / sqrt(E[g²] + eps); E[d²] takes in d²; p -= lr * d.
+
+    Args:
+        parameters, weight_decay: as in `Optimizer`.
+        lr: 1 in the paper, which has none.
+        decay: below 1.
+        eps: above 0; the larger, the longer the first steps.
+
+    Example:
+        >>> w = Parameter([1.0, -2.0])
+        >>> (w * w).sum().backward()
+        >>> optim.AdaDelta([w], eps=1e-2).step()
+        True
+        >>> w
+        Parameter([ 0.5636, -1.5556], shape=(2,), dtype=float32, requires_grad)
     """
 
     accumulators = ("grad_square", "step_square")
@@ -100,8 +145,22 @@ class AdaDelta(Optimizer):
 class RMSprop(Optimizer):
     """cache = decay * cache + (1 - decay) * g²; p -= lr * g / sqrt(cache + eps).
 
-    Tieleman & Hinton 2012, lecture 6e, as the WildML tutorial writes it. `eps_inside=False` divides by
-    sqrt(cache) + eps, as PyTorch does.
+    Tieleman & Hinton 2012, lecture 6e, as the WildML tutorial writes it.
+
+    Args:
+        parameters, weight_decay: as in `Optimizer`.
+        lr: about the step of an entry whose gradient keeps its size.
+        decay: below 1.
+        eps: above 0.
+        eps_inside: False divides by sqrt(cache) + eps, as PyTorch does.
+
+    Example:
+        >>> w = Parameter([1.0, -2.0])
+        >>> (w * w).sum().backward()
+        >>> optim.RMSprop([w], lr=0.1, decay=0.75).step()
+        True
+        >>> w
+        Parameter([ 0.8, -1.8], shape=(2,), dtype=float32, requires_grad)
     """
 
     accumulators = ("cache",)
@@ -132,7 +191,22 @@ class RMSprop(Optimizer):
 
 
 class Adam(Optimizer):
-    """Kingma & Ba 2015, algorithm 1; with `weight_decay` AdamW (Loshchilov & Hutter 2019, algorithm 2)."""
+    """Kingma & Ba 2015, algorithm 1; with `weight_decay` AdamW (Loshchilov & Hutter 2019, algorithm 2).
+
+    Args:
+        parameters, weight_decay: as in `Optimizer`.
+        lr: the largest step of an entry, about (the paper's alpha).
+        betas: rates of the running means of g and of g², below 1.
+        eps: above 0, beside the root.
+
+    Example:
+        >>> w = Parameter([1.0, -2.0])
+        >>> (w * w).sum().backward()
+        >>> optim.Adam([w], lr=0.1).step()
+        True
+        >>> w
+        Parameter([ 0.9, -1.9], shape=(2,), dtype=float32, requires_grad)
+    """
 
     accumulators = ("mean", "mean_square")
 

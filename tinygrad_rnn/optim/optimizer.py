@@ -37,11 +37,22 @@ class _State:
 
 
 class Optimizer:
-    """What all optimisers share.
+    """What all optimisers share: `SGD`, `RMSprop`, `Adam`, `AdaGrad` and `AdaDelta` are their formulas.
 
-    `parameters`: a list of parameters, or of (name, parameter) pairs, or a mapping; one listed twice counts
-    once. `weight_decay` is decoupled from the gradient: p -= lr * weight_decay * p (Loshchilov & Hutter
-    2019). Raises ValueError where an option or the list of parameters makes no sense.
+    A row-sparse gradient, of an embedding, changes only the rows that were read where the formula allows it.
+
+    Args:
+        parameters: a list of parameters, or of (name, parameter) pairs, or a mapping; one listed twice counts once.
+        lr: the learning rate; 0 leaves the parameters as they are.
+        weight_decay: decoupled from the gradient: p -= lr * weight_decay * p (Loshchilov & Hutter 2019).
+        eps: the formula's.
+
+    Attributes:
+        skipped: how many steps were not applied, since the gradient was NaN or infinite.
+        last_skip: the parameter that the last of them was for.
+
+    Raises:
+        ValueError: an option or the list of parameters makes no sense.
     """
 
     accumulators: tuple[str, ...] = ()
@@ -86,9 +97,13 @@ class Optimizer:
         """Apply the gradients once, in place; parameters whose gradient is None stay as they are. What was computed
         from a parameter before cannot be differentiated after it: `backward()` then raises ChangedInPlaceError.
 
-        Returns True. Where a gradient has a NaN or an infinite entry (or one whose square is infinite in its
-        dtype, if the formula squares it) nothing is changed, False is returned, `skipped` counts and
-        `last_skip` names the parameter. Raises ValueError where a gradient's shape is not its parameter's.
+        Returns:
+            True. Where a gradient has a NaN or an infinite entry (or one whose square is infinite in its dtype, if the
+            formula squares it) nothing is changed, False is returned, `skipped` counts and `last_skip` names the
+            parameter.
+
+        Raises:
+            ValueError: a gradient's shape is not its parameter's.
         """
         held = [(name, p, p.grad) for name, p in self.parameters.items()]
         with np.errstate(over="ignore", invalid="ignore"):  # what overflows here is found, as infinite

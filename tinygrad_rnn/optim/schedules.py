@@ -66,7 +66,20 @@ class Schedule:
 
 
 class StepDecay(Schedule):
-    """factor ** (n // every)."""
+    """factor ** (n // every), times the lr that the target has now.
+
+    Args:
+        target: an optimiser, or a schedule to nest in.
+        every: how many steps the lr stays as it is.
+        factor: above 0.
+        warmup: steps in which the lr rises first; n counts from their end.
+
+    Example:
+        >>> sgd = optim.SGD([Parameter([1.0])], lr=0.8)
+        >>> schedule = optim.StepDecay(sgd, every=2)
+        >>> [schedule.step() for _ in range(4)]
+        [0.8, 0.4, 0.4, 0.2]
+    """
 
     def __init__(self, target: HasLr, every: int, factor: float = 0.5, warmup: int = 0) -> None:
         self.every = int(checked("every", every, low=1))
@@ -78,7 +91,19 @@ class StepDecay(Schedule):
 
 
 class ExponentialDecay(Schedule):
-    """factor ** n."""
+    """factor ** n, times the lr that the target has now.
+
+    Args:
+        target: an optimiser, or a schedule to nest in.
+        factor: above 0.
+        warmup: steps in which the lr rises first; n counts from their end.
+
+    Example:
+        >>> sgd = optim.SGD([Parameter([1.0])], lr=0.8)
+        >>> schedule = optim.ExponentialDecay(sgd, factor=0.5)
+        >>> [schedule.step() for _ in range(3)]
+        [0.4, 0.2, 0.1]
+    """
 
     def __init__(self, target: HasLr, factor: float, warmup: int = 0) -> None:
         self.rate = checked("factor", factor, strict=True)
@@ -89,9 +114,21 @@ class ExponentialDecay(Schedule):
 
 
 class CosineDecay(Schedule):
-    """Half a cosine from 1 down to `final` at step `steps`, warm-up included, and constant from there.
+    """Half a cosine from 1 down to `final`, times the lr that the target has now; constant from there.
 
     Loshchilov & Hutter 2017 (SGDR), equation 5, without restarts.
+
+    Args:
+        target: an optimiser, or a schedule to nest in.
+        steps: where the end is, the warm-up included.
+        warmup: steps in which the lr rises first, below `steps`.
+        final: what is left at the end, as a part of the lr.
+
+    Example:
+        >>> sgd = optim.SGD([Parameter([1.0])], lr=1.0)
+        >>> schedule = optim.CosineDecay(sgd, steps=4)
+        >>> [round(schedule.step(), 3) for _ in range(5)]
+        [0.854, 0.5, 0.146, 0.0, 0.0]
     """
 
     def __init__(self, target: HasLr, steps: int, warmup: int = 0, final: float = 0.0) -> None:
@@ -110,6 +147,16 @@ class HalveOnRise:
     """The WildML tutorial's schedule: where the loss rose since it was last evaluated, halve the lr.
 
     The tutorial evaluates before each epoch, so `step(loss)` belongs there. What is not finite counts as a rise.
+
+    Args:
+        target: an optimiser, or a schedule to nest in.
+        factor: above 0, instead of one half.
+
+    Example:
+        >>> sgd = optim.SGD([Parameter([1.0])], lr=0.8)
+        >>> schedule = optim.HalveOnRise(sgd)
+        >>> [schedule.step(loss) for loss in (3.0, 2.0, 2.5)]
+        [0.8, 0.8, 0.4]
     """
 
     def __init__(self, target: HasLr, factor: float = 0.5) -> None:

@@ -63,8 +63,19 @@ class FoundTask:
 
 
 def find_task(name: str, sources: OwnSources | None = None) -> FoundTask:
-    """The task called "language", "classify", ... or "FILE.py:Class", whose file is run, from `sources` where it has
-    been read already. Raises OptionError where there is none."""
+    """A task by its name, and the files that it is from. A user's file is run.
+
+    Args:
+        name: "language", "classify", ... or "FILE.py:Class".
+        sources: the file, where it has been read already.
+
+    Raises:
+        OptionError: there is none.
+
+    Example:
+        >>> tasks.find_task("classify").task is tasks.TASKS["classify"]
+        True
+    """
     if name in TASKS:
         return FoundTask(name, TASKS[name])
     found, sources = run_file("task", name, Task, TASKS, sources)
@@ -163,6 +174,14 @@ def with_weights(path: Path, saved: checkpoint.Checkpoint, task: Task, device: s
 
 
 def resume_run(path: Path, note: Note, device: str = "cpu", permit: Permit = NOTHING_PERMITTED, **changes: Any) -> Run:
-    """The run that goes on from a checkpoint, with `changes` as in `Run.resume`. Raises as that and `saved_task` do."""
+    """The run that goes on from a checkpoint.
+
+    Args:
+        path: of the checkpoint.
+        note: is told of changes.
+        device: "cpu" or "cuda".
+        permit: which files may be run.
+        changes: as in `Run.resume`; it raises as that does, and as `load_model`.
+    """
     saved = load_run(path)
     return Run.resume(path, saved, saved_task(path, saved, permit, note), note, device, **changes)

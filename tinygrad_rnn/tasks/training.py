@@ -47,8 +47,15 @@ class Answering:
         return self.task.tables
 
     def predict(self, inputs: Iterable[Any], **options: Any) -> list[Any]:
-        """What the model answers to inputs, all in one batch; a text is an input as a line of the command `predict` is
-        one. `options` go to the task's `predict`. Raises TextError for inputs of no use."""
+        """What the model answers to inputs, all in one batch.
+
+        Args:
+            inputs: as examples have them; a text is one as a line of the command `predict` is one.
+            options: go to the task's `predict`.
+
+        Raises:
+            TextError: inputs are of no use.
+        """
         examples = [(self.task.parse(each) if isinstance(each, str) else each, None) for each in inputs]
         if not examples:
             return []
@@ -59,9 +66,15 @@ class Answering:
 
 @dataclass(frozen=True, kw_only=True)
 class Trained(Answering):
-    """What training gave: the best model, and how it went. `history` has an entry for each evaluation, with its step
-    and figures; `result` is the evaluation of the best model on the part for the result, or where there is none on the
-    one that validates; `why` says why training ended."""
+    """What training gave: the best model, and how it went.
+
+    Attributes:
+        task, model, device: as in `Answering`.
+        history: an entry for each evaluation, with its step and figures.
+        result: the evaluation of the best model on the part for the result, or where there is none on the one that
+            validates.
+        why: why training ended.
+    """
 
     history: list[dict[str, Any]] = field(repr=False)
     result: Evaluation
@@ -71,9 +84,18 @@ class Trained(Answering):
 def load_model(
     path: str | Path, *, task: str | type[Task] | None = None, trust: bool = False, device: str = "cpu"
 ) -> Answering:
-    """The model in a checkpoint of a run. Where its task is the user's own, `task` says which one it is, a class or
-    "FILE.py:Class"; `trust` runs the files that the checkpoint names, of a task or a cell, if they are as they were.
-    Raises CheckpointError, OptionError (FileNotRun)."""
+    """The model in a checkpoint of a run.
+
+    Args:
+        path: of the checkpoint.
+        task: a class or "FILE.py:Class", where its task is the user's own.
+        trust: runs the files that the checkpoint names, of a task or a cell, if they are as they were.
+        device: "cpu" or "cuda".
+
+    Raises:
+        CheckpointError: it cannot be read.
+        OptionError: it needs a file that may not be run (FileNotRun).
+    """
     place = Path(path)
     saved = load_run(place)
     if task is None or isinstance(task, str):
@@ -118,13 +140,28 @@ def train(
     note: Note | None = None,
     **options: Any,
 ) -> Trained:
-    """Trains a task: one by name ("classify"), the user's own as "FILE.py:Class", or a class. `options` are those of
-    the task, by the names of its fields (`epochs=3`, `data="reviews.tsv"`); `cell` may be a class made with `Cell` as
-    well. It ends after `time_budget` seconds, or as `epochs` and `patience` say; one of the three must.
+    """Trains a task. It ends after `time_budget` seconds, or as the options `epochs` and `patience` say; one of the
+    three must.
 
-    `out` is a folder for checkpoints and the log, in which there must be no run yet; without it nothing is kept but
-    what is returned. Unless `quiet`, evaluations are printed. `note` is told what one should know of the examples.
-    Raises OptionError, TextError, OSError."""
+    Args:
+        task: one by name ("classify"), the user's own as "FILE.py:Class", or a class.
+        out: a folder for checkpoints and the log, in which there must be no run yet; without it nothing is kept but
+            what is returned.
+        time_budget: in seconds.
+        device: "cpu" or "cuda".
+        quiet: False prints evaluations.
+        note: is told what one should know of the examples.
+        options: those of the task, by the names of its fields (`epochs=3`, `data="reviews.tsv"`); `cell` may be a class
+            made with `Cell` as well.
+
+    Raises:
+        OptionError, TextError, OSError: options, examples or the folder are of no use.
+
+    Example:
+        >>> found = tasks.train("memory", problem="anbn", epochs=1, hidden=8)
+        >>> sorted(found.result.metrics)
+        ['accuracy']
+    """
     if not (isinstance(task, str) or (isinstance(task, type) and issubclass(task, Task))):
         raise OptionError(f"task must be a name, FILE.py:Class or a class made with Task, got {task!r}")
     if time_budget is not None and not (isinstance(time_budget, int | float) and 0 < time_budget < math.inf):

@@ -27,14 +27,26 @@ INTERIM = 10
 
 
 def train_run(run: Run, out: Path, listener: Listener, budget: float | None = None, keep_every: bool = False) -> str:
-    """Trains until the epochs, the patience or the `budget` (seconds) are used up, or Ctrl-C is pressed; keeps
-    `best.safetensors` and `last.safetensors` in `out`, which the caller holds (`folder.held`), and with `keep_every` a
-    `step-N.safetensors` of every planned evaluation. Returns in a few words why it ended. Raises OSError; SystemExit
-    after SIGTERM and SIGHUP, saved, where nothing else was to be done on them.
+    """Trains until the epochs, the patience or the budget are used up, or Ctrl-C is pressed.
 
     A run that ends where no evaluation was planned is evaluated once more, and saved as it was before that, so that
     resuming it gives the run that was not interrupted. So it is from time to time where a budget is shorter than what
-    lies between two planned evaluations."""
+    lies between two planned evaluations.
+
+    Args:
+        run: what is trained.
+        out: a folder for `best.safetensors` and `last.safetensors`, which the caller holds (`folder.held`).
+        listener: is told of steps and evaluations.
+        budget: in seconds.
+        keep_every: keeps a `step-N.safetensors` of every planned evaluation.
+
+    Returns:
+        In a few words why it ended.
+
+    Raises:
+        OSError: a file cannot be written.
+        SystemExit: after SIGTERM and SIGHUP, saved, where nothing else was to be done on them.
+    """
     options = run.options
     if why := _reason_to_end(run, False, False):
         return f"{why} already"

@@ -34,8 +34,13 @@ class Learner(Protocol):
 
 @dataclass
 class Progress:
-    """Where a run stands: `batch` batches into `epoch`, after `step` steps, and the state to carry on from. Saved and
-    given back to `fit`, it continues there."""
+    """Where a run stands. Saved and given back to `fit`, it continues there.
+
+    Attributes:
+        epoch, batch: so many batches into this epoch, from 0.
+        step: how many steps were made.
+        state: to carry on from.
+    """
 
     epoch: int = 0
     batch: int = 0
@@ -45,9 +50,18 @@ class Progress:
 
 @dataclass(frozen=True)
 class Record:
-    """One step: the mean `loss` (nats per token, in a language model) over `count` tokens or examples, the gradient's
-    norm before clipping, the learning rate, whether the step was applied (not where the gradient was NaN or infinite),
-    and its seconds. The loss is without the `penalties`, whose means stand here by name."""
+    """One step of `fit`.
+
+    Attributes:
+        step, epoch: the first step is 1, the first epoch 0.
+        loss: the mean (nats per token, in a language model) over `count` tokens or examples, without the penalties.
+        gradient_norm: before clipping.
+        lr: the learning rate.
+        applied: False where the gradient was NaN or infinite, and the step was skipped.
+        seconds: that it took.
+        last_of_epoch: whether it was.
+        penalties: their means by name.
+    """
 
     step: int
     epoch: int
@@ -63,8 +77,18 @@ class Record:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """The mean `loss` (nats per token, in a language model) over `count` tokens or examples, and a task's metrics; the
-    summed loss and the count of each batch, where they are known."""
+    """How good a model is on some batches.
+
+    Attributes:
+        loss: the mean (nats per token, in a language model) over `count` tokens or examples.
+        metrics: a task's, by name.
+        sums, counts: the summed loss and the count of each batch, where they are known.
+
+    Example:
+        >>> found = training.Evaluation(loss=1.3862943611, count=100)
+        >>> round(found.perplexity, 6), round(found.bits, 6)
+        (4.0, 2.0)
+    """
 
     loss: float
     count: int
@@ -98,12 +122,33 @@ def fit(
     """Trains without end, one Record a step; the caller's `for` decides when to log, to save and to stop. A step whose
     gradient is NaN or infinite is skipped, and the Record says so.
 
-    `carry` starts each batch of an epoch from the last state of the one before, without its history: truncated
-    back-propagation through time (Williams & Peng 1990) over contiguous streams. `rng` draws dropout masks;
-    `clip_norm` bounds the norm of the whole gradient (Pascanu et al. 2013), `clip_limit` each of its entries.
-    `penalties` are weights by name: what the cells note under it (`Cell.note`) is added to the loss, its mean times the
-    weight. `progress` is kept up to date before each Record is given out. Raises ValueError for an epoch without
-    batches, for one that is shorter than `progress` says, and for a penalty that nothing notes."""
+    Args:
+        model: what has a `batch_loss`, as a LanguageModel has.
+        optimizer: of its parameters.
+        batches: a function of the epoch's number, from 0, that gives its batches, the same ones each time.
+        progress: where to begin; kept up to date before each Record is given out.
+        carry: starts each batch of an epoch from the last state of the one before, without its history: truncated
+            back-propagation through time (Williams & Peng 1990) over contiguous streams.
+        rng: draws dropout masks; without it there is no dropout.
+        clip_norm: bounds the norm of the whole gradient (Pascanu et al. 2013).
+        clip_limit: bounds each of its entries.
+        penalties: weights by name: what the cells note under it (`Cell.note`) is added to the loss, its mean times the
+            weight.
+
+    Raises:
+        ValueError: an epoch has no batches, or fewer than `progress` says, or nothing notes a penalty.
+
+    Example:
+        >>> ids = [np.array([2, 4, 5, 4, 5, 4, 5, 3])] * 8
+        >>> model = models.LanguageModel(vocab_size=6, embedding_size=8, hidden_size=8)
+        >>> adam = optim.Adam(model.parameters(), lr=0.02)
+        >>> batches = lambda epoch: data.bucketed(ids, 4)
+        >>> for record in training.fit(model, adam, batches, clip_norm=1.0):
+        ...     if record.step == 60:
+        ...         break
+        >>> training.evaluate(model, batches(0)).perplexity < 1.5
+        True
+    """
     progress = Progress() if progress is None else progress
     while True:
         ahead = _with_last(batches(progress.epoch))
@@ -167,7 +212,21 @@ def _with_last(batches: Iterable[Any]) -> Iterator[tuple[Any, bool]]:
 
 
 def evaluate(model: Learner, batches: Iterable[Any], *, carry: bool = False) -> Evaluation:
-    """The mean loss over all that counts in the batches, without noise. Raises ValueError where nothing counts."""
+    """The mean loss over all that counts in the batches, without noise.
+
+    Args:
+        model: what has a `batch_loss`, as a LanguageModel has.
+        batches: as the model takes them.
+        carry: starts each from the last state of the one before.
+
+    Raises:
+        ValueError: nothing counts.
+
+    Example:
+        >>> model = models.LanguageModel(vocab_size=6, embedding_size=8, hidden_size=8)
+        >>> training.evaluate(model, data.bucketed([np.array([2, 4, 5, 3])], 1)).count
+        3
+    """
     sums, counts, state = list[float](), list[int](), None
     with no_grad():
         for batch in batches:

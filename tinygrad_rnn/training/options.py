@@ -58,8 +58,16 @@ def option(
     metavar: str | None = None,
     off: str | None = None,
 ) -> Any:
-    """A field of options: its default, what `--help` says of it, and what a value must be (None is allowed where it is
-    the default). `metavar` stands for a value in the help, `off` is the name of the switch that says no."""
+    """A field of options.
+
+    Args:
+        default: its value unless told.
+        help: what `--help` says of it.
+        rule: what a value must be (None is allowed where it is the default).
+        choices: of values, where there are few.
+        metavar: stands for a value in the help.
+        off: the name of the switch that says no.
+    """
     return field(
         default=default, metadata={"help": help, "rule": rule, "choices": choices, "metavar": metavar, "off": off}
     )

@@ -195,9 +195,19 @@ class Run:
     def resume(
         cls, path: Path, saved: checkpoint.Checkpoint, task: Task, note: Note, device: str = "cpu", **changes: Any
     ) -> Run:
-        """The run that `save` wrote to a checkpoint, `saved`, loaded from `path`; `task` is what it describes, and
-        `changes` are options to change, of those in MAY_CHANGE and files to be found elsewhere. Raises CheckpointError,
-        TextError, and OptionError where the examples are not what they were."""
+        """The run that `save` wrote.
+
+        Args:
+            path, saved: the checkpoint, and what was loaded from there.
+            task: what it describes.
+            note: is told of changes.
+            device: "cpu" or "cuda".
+            changes: options to change, of those in MAY_CHANGE and files to be found elsewhere.
+
+        Raises:
+            CheckpointError, TextError: something cannot be read.
+            OptionError: the examples are not what they were.
+        """
         before = task.options
         changed = _changed_numbers(before, changes)
         _tell_changes(before, changes, changed, saved.meta["progress"]["batch"] > 0, note)

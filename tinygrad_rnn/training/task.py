@@ -108,8 +108,13 @@ class Task(Telling):
         return {}
 
     def batches(self, examples: Sequence[Any], size: int, rng: np.random.Generator | None) -> Sequence[Any]:
-        """Parts of the examples, each for one batch of at most `size`: in an order that only `rng` decides, or, without
-        it, always the same. By default inputs of like length stand together."""
+        """Parts of the examples, each for one batch. By default inputs of like length stand together.
+
+        Args:
+            examples: of a part.
+            size: how many a batch has at most.
+            rng: alone decides the order; without it that is always the same.
+        """
         return list(buckets(examples, size, self.size, rng))
 
     def size(self, example: Any) -> int:
@@ -133,8 +138,18 @@ class Task(Telling):
         raise NotImplementedError
 
     def loss(self, model: Any, batch: Any, rng: np.random.Generator | None, state: Any) -> tuple[Tensor, int, Any]:
-        """The summed loss of a batch (scalar), how many it is the sum of, and the state to carry on from, None for a
-        task that carries none. `rng` draws dropout; None when evaluating."""
+        """The summed loss of a batch.
+
+        Args:
+            model: what `build` made.
+            batch: what `collate` made.
+            rng: draws dropout; None when evaluating.
+            state: what the loss of the batch before gave, where the task carries one.
+
+        Returns:
+            A scalar Tensor, how many it is the sum of, and the state to carry on from, None for a task that carries
+            none.
+        """
         raise NotImplementedError
 
     def batch_loss(

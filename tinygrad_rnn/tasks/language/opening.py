@@ -20,9 +20,21 @@ from tinygrad_rnn.training.saved_runs import load_run
 def load_language_model(
     path: Path, device: str = "cpu", permit: Permit = NOTHING_PERMITTED, note: Note = warnings.warn
 ) -> tuple[LanguageModel, Vocabulary, LanguageOptions, dict[str, Any]]:
-    """A trained model, its vocabulary, its options and everything else that its checkpoint says. A cell from a file is
-    run only where `permit` says so; `note` is told where it is not as it was. Raises CheckpointError, OptionError
-    (FileNotRun)."""
+    """A trained language model.
+
+    Args:
+        path: of the checkpoint.
+        device: "cpu" or "cuda".
+        permit: which files may be run: a cell's, if it is from one.
+        note: is told where a cell is not as it was.
+
+    Returns:
+        The model, its vocabulary, its options and everything else that its checkpoint says.
+
+    Raises:
+        CheckpointError: it cannot be read.
+        OptionError: it needs a file that may not be run (FileNotRun).
+    """
     return rebuilt(path, load_run(path), device, permit, note)
 
 
