@@ -130,6 +130,8 @@ def test_the_program_of_every_shipped_cell_gives_the_numbers_of_the_tape_and_its
     assert latex.count(r"\begin") == latex.count(r"\end") and "1009" not in latex + derivation.text
     xml.dom.minidom.parseString(derivation.html)
     assert "<script" not in derivation.html and "http" not in derivation.html
+    told = re.findall(r"^ {4}(\S+) += ", derivation.text, re.MULTILINE)
+    assert len(told) == len({*told}), "a name stands for two values"
 
 
 @pytest.mark.parametrize(
@@ -213,6 +215,18 @@ class Still(Cell):
         return state[1] * x.sum(axis=1, keepdims=True) * state[0]
 
 
+class Adding(Cell):
+    """The gradient of one weight is what that of another is made of."""
+
+    gates = "n"
+
+    def setup(self) -> None:
+        self.u, self.v = (Parameter(np.full(self.hidden_size, value)) for value in (0.3, 0.6))
+
+    def step(self, x: Tensor, h: Tensor) -> Tensor:
+        return ops.tanh(self.n(x, h)) * (self.u + self.v * ops.exp(self.v))
+
+
 class Detached(Cell):
     """No gradient goes through one of its values."""
 
@@ -222,7 +236,7 @@ class Detached(Cell):
         return ops.tanh(self.n(x, h)) * ops.sigmoid(h).detach()
 
 
-@pytest.mark.parametrize("kind", [Awkward, Still, Detached])
+@pytest.mark.parametrize("kind", [Awkward, Still, Adding, Detached])
 def test_so_do_those_of_cells_with_names_and_states_that_nobody_expects(kind: type[Cell]) -> None:
     sequence = Work(cell_of(kind, (2, 3)))
     expected = sequence.by_tape()
@@ -349,7 +363,7 @@ def calculated(text: str, values: dict[str, Any]) -> Any:
         begins = kind in ("name", "number", "root") or token == "("
         called = python.endswith(tuple(functions.values())) and token == "("
         if begins and ended and not called:
-            python += " * " if re.search(r"(?<![\w'\].])[\d.]+$", python) else " @ "
+            python += " * " if re.search(r"(?<![\w'\].*])[\d.]+$", python) else " @ "
         if kind == "name":
             python += (
                 token if token in functions.values() and text[found.end() : found.end() + 1] == "(" else f"V[{token!r}]"
@@ -378,11 +392,13 @@ def trees() -> st.SearchStrategy[Any]:
 
     def larger(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
         two = st.sampled_from([ops.add, ops.sub, ops.mul, ops.matmul])
+        products = st.sampled_from([ops.mul, ops.matmul])
         return (
             st.builds(made, two, inner, inner)
             | st.builds(lambda a, b: made(ops.div, a, made(ops.add, made(ops.square, b), 1)), inner, inner)
             | st.builds(lambda a: made(ops.div, 0.5, made(ops.mul, made(ops.exp, a), made(ops.exp, a))), leaf)
             | st.builds(made, st.sampled_from([ops.neg, ops.square, ops.tanh]), inner)
+            | st.builds(lambda op, a, b: made(op, made(ops.neg, a), made(ops.neg, b)), products, inner, inner)
             | st.builds(lambda a: made(ops.swapaxes, a, -1, -2), inner)
             | st.builds(made, st.sampled_from([ops.add, ops.sub, ops.mul]), inner, numbers)
             | st.builds(made, st.sampled_from([ops.add, ops.sub, ops.mul]), numbers, inner)

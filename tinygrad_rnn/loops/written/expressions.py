@@ -110,10 +110,11 @@ def _terms(value: WrittenValue) -> list[SignedTerm]:
             return [*_terms(value.args[0]), *((not minus, each) for minus, each in _terms(value.args[1]))]
         if value.primitive is ops.neg:
             return [(not minus, each) for minus, each in _terms(value.args[0])]
-        if value.primitive is ops.mul:  # -a b is -(a b)
-            minus, parts = _signed_factors(value)
-            if minus:
-                return [(True, _product(parts, value.shape))]
+        if value.primitive is ops.mul:  # -a b is -(a b), and -a -b is a b
+            signed = _signed_factors(value)
+            if any(minus for minus, _ in signed):
+                odd = sum(minus for minus, _ in signed) % 2 == 1
+                return [(odd, _product([each for _, each in signed], value.shape))]
         if value.primitive is ops.matmul:
             signed = [_signed(a) for a in value.args]
             if any(minus for minus, _ in signed):
@@ -134,24 +135,24 @@ def factors(value: WrittenValue) -> list[WrittenValue]:
     return [value]
 
 
-def _signed_factors(value: WrittenValue) -> tuple[bool, list[WrittenValue]]:
-    minus, found = False, []
+def _signed_factors(value: WrittenValue) -> list[SignedTerm]:
+    """The factors of a product, each with whether it was taken away; no number among them is below 0."""
+    found: list[SignedTerm] = []
     for each in factors(value):
-        if isinstance(each, Call) and each.primitive is ops.neg and len(_terms(each)) == 1:
-            ((sign, inner),) = _terms(each)
-            minus ^= sign
-            found += factors(inner)
+        minus, inner = _signed(each)
+        if minus:
+            first, *rest = factors(inner)
+            found += [(True, first), *((False, factor) for factor in rest)]
         elif isinstance(each, int | float) and each < 0:
-            minus ^= True
-            found.append(-each)
+            found.append((True, -each))
         else:
-            found.append(each)
-    return minus, found
+            found.append((False, each))
+    return found
 
 
 def _signed(value: WrittenValue) -> SignedTerm:
-    """A value that is one term as that; a sum as it is."""
-    found = _terms(value) if isinstance(value, Call) and value.primitive is ops.neg else []
+    """What is taken away as that, and anything else as it is."""
+    found = signed_terms(value) if isinstance(value, Call) and value.primitive is ops.neg else []
     return found[0] if len(found) == 1 else (False, value)
 
 

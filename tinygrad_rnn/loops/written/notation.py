@@ -139,7 +139,9 @@ class Notation(ABC):
         else:
             numbers = [a for a in found if not isinstance(a, Var | Call)]
             rest = [a for a in found if isinstance(a, Var | Call)]
-            text = self.product([self.written(a, PRODUCT) for a in (*numbers, *_squares(rest))]), TERM
+            parts = [*numbers, *_squares(rest)]
+            begun = self.written(parts[0], PRODUCT)
+            text = self.product([begun, *(self.written(a, POWER) for a in parts[1:])]), TERM
         return (self.signed([(True, self.within(text, TERM))]), SIGNED) if minus else text
 
     def _square(self, value: Call) -> Spelling:
@@ -156,10 +158,9 @@ class Notation(ABC):
 
     def _matrix_product(self, value: Call) -> Spelling:
         ((minus, whole),) = signed_terms(value)
-        if minus:
-            return self.signed([(True, self.written(whole, TERM))]), SIGNED
-        left, right = self.written(value.args[0], PRODUCT), self.written(value.args[1], POWER)
-        return self.matrix_product([left, right]), PRODUCT
+        left, right = self.written(whole.args[0], PRODUCT), self.written(whole.args[1], POWER)
+        text = self.matrix_product([left, right])
+        return (self.signed([(True, text)]), SIGNED) if minus else (text, PRODUCT)
 
     def _given(self, value: Call) -> dict[str, Any]:
         """What the op is given, by the names that it has for it."""
