@@ -12,8 +12,9 @@ from pathlib import Path
 for made in ("gallery.py", "results.py"):
     subprocess.run([sys.executable, Path(__file__).with_name(made)], check=True)
 
+sys.path.insert(0, str(Path(__file__).parent))  # solutions.py
 project = "tinygrad_rnn"
-extensions = ["sphinx_gallery.gen_gallery"]
+extensions = ["sphinx_gallery.gen_gallery", "solutions"]
 smartquotes = False
 html_theme = "furo"
 html_title = "tinygrad_rnn"

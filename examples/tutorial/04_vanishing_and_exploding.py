@@ -239,3 +239,20 @@ for limit in (np.inf, 1.0):
 # Without clipping the first step is the last that is taken: it throws the weights so far that
 # the second loss is no number. A gradient that is not finite is never applied, so nothing
 # moves again. Clipped, the run lives, and may go on to learn.
+
+# %%
+# Exercises
+# ---------
+# 1. **Say it first.** The largest eigenvalue is 0.9, and nothing is squashed. After how many steps
+#    is a hundredth of the gradient left? Calculate it, then measure it with ``reach``.
+# 2. **The identity.** A plain network with ReLU whose ``W`` begins as the identity matrix (Le,
+#    Jaitly and Hinton 2015): how far does it see, untrained, beside one with a uniform ``W``? Why
+#    does it not lose what an orthogonal one with ReLU loses?
+# 3. **A memory to order.** You want a hundredth to be left after 150 steps, of what the forget
+#    gate keeps alone. What must ``forget_bias`` be? Calculate it, and measure it.
+# 4. **Two ways to clip.** ``clip_by_norm`` and ``clip_by_value`` both make a large gradient
+#    smaller. What does each do to its direction? Measure the angle.
+# 5. **Memories of all lengths.** Let every unit begin with another memory: forget biases that are
+#    the logarithm of numbers drawn evenly from 1 to T - 1, and input biases minus that (Tallec and
+#    Ollivier 2018, section 2). What are the time constants of the units then? Does the network
+#    learn to add over 200 steps any faster?
