@@ -12,7 +12,7 @@ import pytest
 TUTORIAL = Path(__file__).parents[1] / "examples" / "tutorial"
 CHAPTERS = sorted(TUTORIAL.glob("[0-9]*.py"))
 SOLUTIONS = sorted((TUTORIAL / "solutions").glob("[0-9]*.py"))
-SLOW: set[str] = set()
+SLOW = {"05_2", "06_1", "06_2", "06_3", "06_5", "07_4", "08_2", "08_4", "09_1", "09_2", "09_3"}
 """Those of more than a second."""
 
 pytestmark = pytest.mark.skipif(not SOLUTIONS, reason="the tutorial is not beside these tests")

@@ -60,7 +60,7 @@ else:
     found = {line for module in MODULES.split() for line in first_lines(module)}
     lines = sorted(line for line in found if len(line) <= 60)
 rng = np.random.default_rng(0)
-rng.shuffle(lines)
+lines = [lines[i] for i in rng.permutation(len(lines))]
 held_back, learned = lines[:40], lines[40:]
 print(f"{len(learned)} lines to learn from, {len(held_back)} held back, such as")
 print(*held_back[:4], sep="\n")
@@ -319,3 +319,44 @@ for each in readings:
 for k in (1, 3, 10):
     print(f"{reach[:k].sum():.0%} of the gradient is by the last {k}")
 assert OWN or reach[:10].sum() > 0.6
+
+# %%
+# Exercises
+# ---------
+# 1. **Change the beginning.** Put other letters into the name of the function that the page reads,
+#    and nothing else. Up to which character does the surprise change? Does the gradient, summed
+#    over the letters that you have changed, say beforehand where it changes most?
+# 2. **Take a unit out.** Set the row of a unit in ``model.output_weight`` to 0: nothing that it
+#    does is heard any more. By how much does the surprise rise, of what kind of character, and is
+#    the unit that follows the brackets missed more than others?
+# 3. **Another task's page.** ``inspect --html`` opens a model of any task. Train one for seconds,
+#    of those that the page :doc:`/tasks/index` lists, and read its page. What does it show that a
+#    language model's does not?
+#
+# Where to go next
+# ----------------
+# *To understand more.* Backpropagation through time, as one reads it in the papers: Werbos 1990,
+# whose walk chapter 2 is, and Williams and Peng 1990 on truncating it. Why it vanishes: Bengio,
+# Simard and Frasconi 1994, and Pascanu, Mikolov and Bengio 2013, section 2, with clipping in
+# section 3.2. What gates do about it: Hochreiter and Schmidhuber 1997; Gers, Schmidhuber and
+# Cummins 2000 for the forget gate; Cho et al. 2014, section 2.3, for the GRU. How much each gate
+# matters: Greff et al. 2017, section 5. On automatic differentiation itself: Griewank and Walther
+# 2008, chapter 3, and Baydin et al. 2018, section 3. On looking into networks as this chapter
+# does: Karpathy, Johnson and Li 2016, section 4.2. Then read ``tape.py``, and ``models/cells.py``.
+#
+# *To write cells.* The page :doc:`/your_cells` has all that one may have, :doc:`/cells` all that
+# are shipped, with their equations and papers, to begin from. ``tinygrad-rnn check`` says whether
+# yours is right, ``derive`` writes down its backward step, ``explain`` shows what runs, and
+# ``compare`` says whether it is better than another by more than the noise. States that pass on by
+# products alone, which need no loop: Martin and Cundy 2018; Gu, Goel and Ré 2022; Gu and Dao 2023;
+# Feng et al. 2024, section 3, for the minGRU of chapter 7.
+#
+# *To train on data of your own.* :doc:`/tasks/index` has each task with its format for your data,
+# its simple methods to beat, and the numbers to expect; ``CONTRIBUTING.md`` leads through a task
+# of your own, a class of some twenty lines. For a language model: ``tinygrad-rnn train --text
+# book.txt``, an evening, and Merity, Keskar and Socher 2018, section 4, on what keeps one from
+# learning by heart.
+#
+# *To see how it is made fast.* :doc:`/loops` draws what happens between a step that is written
+# down and two loops of machine code, and ``benchmarks/README.md`` has the times beside those of
+# others.
