@@ -1,7 +1,7 @@
 """Sphinx: behind each exercise of the tutorial its solution, hidden until somebody clicks; in notebooks too.
 
-A solution is a program, `examples/tutorial/solutions/CHAPTER_EXERCISE_*.py`. It begins with its title and with what it takes
-over from the chapter; what is shown comes after `# %%`, and goes on where the chapter ends."""
+A solution is a program, `examples/tutorial/solutions/CHAPTER_EXERCISE_*.py`. It begins with its title, and with what it
+takes over from the chapter; what is shown comes after `# %%`, and goes on where the chapter ends."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ def on_page(app: Sphinx, document: nodes.document) -> None:
             for exercise, path in zip(exercises, solutions(number[1]), strict=True):
                 app.env.note_dependency(str(path))
                 program = nodes.literal_block(shown(path), shown(path), language="python")
-                exercise += [_html('<details class="solution"><summary>A solution</summary>'), program]
-                exercise += _html("</details>")
+                exercise.extend([_html('<details class="solution"><summary>A solution</summary>'), program])
+                exercise.append(_html("</details>"))
 
 
 def _html(text: str) -> nodes.raw:
@@ -66,7 +66,8 @@ def _folded(blocks: Any, exercises: str) -> str:
         raise ValueError(f"no number of a chapter in {blocks[0].content[:80]!r}")
     pairs = zip(titles, solutions(f"0{chapter[1]}"), strict=True)
     return "\n".join(
-        f"<details><summary>A solution of {i}: {escape(title)}</summary>\n\n```python\n{shown(path)}\n```\n\n</details>\n"
+        f"<details><summary>A solution of {i}: {escape(title.rstrip('.'))}</summary>\n\n"
+        f"```python\n{shown(path)}\n```\n\n</details>\n"
         for i, (title, path) in enumerate(pairs, 1)
     )
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import ast
+import builtins
 import re
 import runpy
 import sys
+import warnings
 from pathlib import Path
+from symtable import symtable
 
 import pytest
 
@@ -43,6 +47,32 @@ def split(solution: Path) -> tuple[str, str]:
     return before, shown
 
 
+def names_made(program: str) -> set[str]:
+    """What is imported, defined or assigned anywhere in it."""
+    made = set()
+    for node in ast.walk(ast.parse(program)):
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            made |= {alias.asname or alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.FunctionDef | ast.ClassDef):
+            made.add(node.name)
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            made.add(node.id)
+    return made
+
+
+def names_used(program: str) -> set[str]:
+    """What is read in it, wherever it is from; arguments are their function's own."""
+    tables, used = [symtable(program, "", "exec")], set()
+    while tables:
+        table = tables.pop()
+        tables += table.get_children()
+        whole = table.get_type() == "module"
+        used |= {
+            each.get_name() for each in table.get_symbols() if each.is_referenced() and (whole or each.is_global())
+        }
+    return used
+
+
 def test_every_exercise_has_one_solution_by_its_title_and_every_solution_its_exercise() -> None:
     asked = {number: title for chapter in CHAPTERS for number, title in exercises_of(chapter).items()}
     solved = [(path.stem[:4], split(path)[0].split('"""')[1]) for path in SOLUTIONS]
@@ -59,6 +89,31 @@ def test_every_chapter_has_three_to_five_exercises_numbered_from_1(chapter: Path
 def test_a_solution_has_something_to_say_and_checks_it(solution: Path) -> None:
     _, shown = split(solution)
     assert "assert " in shown and "taken(" not in shown
+
+
+@pytest.mark.parametrize("solution", SOLUTIONS, ids=lambda path: path.stem)
+def test_a_solution_uses_what_its_chapter_has_and_what_it_makes_itself(solution: Path) -> None:
+    (chapter,) = (path for path in CHAPTERS if path.name[:2] == solution.name[:2])
+    there = names_made(chapter.read_text(encoding="utf-8")) | set(dir(builtins))
+    _, shown = split(solution)
+    assert names_used(shown) <= there | names_made(shown)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("chapter", CHAPTERS, ids=lambda path: path.stem)
+def test_solutions_go_on_where_their_chapter_ends(
+    chapter: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    matplotlib = pytest.importorskip("matplotlib")
+    matplotlib.use("agg")
+    monkeypatch.chdir(tmp_path)
+    there: dict[str, object] = {"__name__": chapter.stem}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # figures that are shown where there is no screen
+        exec(compile(chapter.read_text(encoding="utf-8"), chapter, "exec"), there)
+    for solution in (path for path in SOLUTIONS if path.name[:2] == chapter.name[:2]):
+        exec(compile(split(solution)[1], solution, "exec"), dict(there))
+    matplotlib.pyplot.close("all")
 
 
 @pytest.mark.parametrize("solution", programs())
