@@ -12,8 +12,7 @@ apart = worst_of(softplus, [(4, 3)])
 print(f"{apart:.0e} from what is seen")
 assert apart < 1e-6
 
-apart = worst_of(
-    first(softplus), [(4, 3)]
-)  # the rule is written with operations: so it has rules
+# The rule is written with operations: so it has rules of its own.
+apart = worst_of(first(softplus), [(4, 3)])
 print(f"and its second derivative {apart:.0e}")
 assert apart < 1e-6

@@ -1,12 +1,12 @@
 """1.3 A wrong rule"""
 
-from typing import Any
-
 import numpy as np
 
 import tinygrad_rnn as tg
 
 # %%
+from typing import Any
+
 from tinygrad_rnn.tape import primitive
 
 

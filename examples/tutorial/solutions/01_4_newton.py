@@ -1,13 +1,12 @@
 """1.4 Newton's method"""
 
-from collections.abc import Callable
-
 import numpy as np
 
 import tinygrad_rnn as tg
 from tinygrad_rnn import Tensor
 
 # %%
+from collections.abc import Callable
 from itertools import pairwise
 
 from tinygrad_rnn.ops import exp

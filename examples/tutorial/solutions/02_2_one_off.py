@@ -1,7 +1,5 @@
 """2.2 One off"""
 
-from typing import Any
-
 import numpy as np
 from chapters import taken
 
@@ -10,6 +8,7 @@ from tinygrad_rnn.data.relative_clauses import WORDS, corpus
 RNN, bptt = taken("02", "RNN", "bptt")
 
 # %%
+from typing import Any
 
 
 def one_off(

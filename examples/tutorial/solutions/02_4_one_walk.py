@@ -1,7 +1,5 @@
 """2.4 One walk"""
 
-from typing import Any
-
 import numpy as np
 from chapters import taken
 
@@ -10,6 +8,8 @@ from tinygrad_rnn.data.relative_clauses import WORDS, corpus
 RNN, bptt = taken("02", "RNN", "bptt")
 
 # %%
+from typing import Any
+
 # What is carried from step t+1 to t is linear in what it began as. So the walks from all later
 # outputs can be added before the step back, and not after it.
 

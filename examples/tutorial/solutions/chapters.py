@@ -20,9 +20,7 @@ def taken(chapter: str, *names: str) -> list[Any]:
         needed = [each for each in statements if wanted & set(_defines(each))]
         wanted |= {name for each in needed for name in _reads(each)}
     defined: dict[str, Any] = {"__name__": path.stem}
-    exec(
-        compile(ast.Module(needed, []), str(path), "exec"), defined
-    )  # the tutorial's own program
+    exec(compile(ast.Module(needed, []), path, "exec"), defined)
     return [defined[name] for name in names]
 
 
