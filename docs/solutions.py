@@ -6,7 +6,9 @@ takes over from the chapter; what is shown comes after `# %%`, and goes on where
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from html import escape
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -36,9 +38,20 @@ def on_page(app: Sphinx, document: nodes.document) -> None:
             (exercises,) = (each for each in section if isinstance(each, nodes.enumerated_list))
             for exercise, path in zip(exercises, solutions(number[1]), strict=True):
                 app.env.note_dependency(str(path))
-                program = nodes.literal_block(shown(path), shown(path), language="python")
-                exercise.extend([_html('<details class="solution"><summary>A solution</summary>'), program])
+                exercise.append(_html('<details class="solution"><summary>A solution</summary>'))
+                exercise.extend(_in_turn(shown(path)))
                 exercise.append(_html("</details>"))
+
+
+def _in_turn(program: str) -> Iterator[nodes.Element]:
+    """Its remarks as paragraphs, which fit a phone, and the code between them."""
+    for i, part in enumerate(re.split(r"((?:^# .*\n?)+)", program, flags=re.MULTILINE)):
+        if i % 2:
+            remark = " ".join(line.removeprefix("# ") for line in part.splitlines())
+            kinds = cycle((nodes.Text, lambda name: nodes.literal(name, name)))  # `names` are code
+            yield nodes.paragraph("", "", *(kind(each) for kind, each in zip(kinds, remark.split("`"), strict=False)))
+        elif code := part.strip():
+            yield nodes.literal_block(code, code, language="python")
 
 
 def _html(text: str) -> nodes.raw:

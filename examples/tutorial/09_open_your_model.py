@@ -116,24 +116,28 @@ with chdir(folder):
 
 
 class Page:
-    """A page within this page, or within a notebook."""
+    """A page within this page, or within a notebook, which begins where a text is read."""
+
+    style = "width: 100%; height: 36rem; border: 1px solid #8888; border-radius: 4px"
+    begin = "contentDocument.getElementById('text').closest('section').offsetTop"
+    scroll = f"this.contentWindow.scrollTo(0, this.{begin} - 8)"
 
     def __init__(self, html: str) -> None:
         self.html = html
 
     def _repr_html_(self) -> str:
-        style = (
-            "width: 100%; height: 36rem; border: 1px solid #8888; border-radius: 4px"
+        return (
+            f'<iframe title="the page" style="{self.style}" '
+            f'onload="{self.scroll}" srcdoc="{escape(self.html)}"></iframe>'
         )
-        title = "what inspect --html has written"
-        return f'<iframe title="{title}" style="{style}" srcdoc="{escape(self.html)}"></iframe>'
 
 
 Page((folder / "page.html").read_text(encoding="utf-8"))
 
 # %%
 # It is the page itself: click on a character, choose what the colours show, move on with the arrow
-# keys. Above it are the curves of the training, below it the gates and states, a row for each unit.
+# keys. Above the text are the curves of the training, below it the gates and states, a row for
+# each unit.
 #
 # The same from Python is two calls: what is in the file, and a page about it.
 
