@@ -268,7 +268,7 @@ if "brackets" in followers:
     moved = np.sign(alike) * (seen["("] - seen["_"])
     spread = np.concatenate([each.units[name][:-1, unit] for each in readings]).std()
     print(
-        f"the bracket moves the unit by {moved.mean() / spread:.1f} of its standard deviation, "
+        f"the bracket moves the unit by {moved.mean() / spread:.1f} standard deviations, "
         f"up in {(moved > 0).mean():.0%} of the lines"
     )
     assert OWN or moved.mean() > 0
@@ -290,7 +290,9 @@ for (name, unit), guesses in named.items():
     scaled = (values - values.min()) / np.ptp(values)
     bottom.plot(scaled, label=f"{' and '.join(guesses)}: unit {unit} of {name}")
 bottom.set_ylabel("least to most")
-bottom.set_xticks(range(len(characters)), characters, fontsize=9)
+bottom.set_xticks(
+    range(len(characters)), [*characters[:-1], " " * 6 + "end"], fontsize=9
+)
 figure.legend(loc="outside lower center", ncols=2, frameon=False)
 plt.show()
 
@@ -299,8 +301,8 @@ plt.show()
 # ---------------------
 # The third thing on the page is a gradient: how much would the surprise at a character change if
 # an earlier one were a little different? Row t of ``depends`` has the norms of the gradient of
-# surprise t by the vectors of the characters before. Each row is drawn as shares of its sum, the
-# darker the larger.
+# surprise t by the vectors of the characters before. Each row is drawn as shares of its sum: the
+# stronger the colour, the larger.
 
 shares = reading.depends / reading.depends.sum(axis=1, keepdims=True)
 figure, axes = plt.subplots(figsize=(7, 6.4), layout="constrained")
@@ -312,8 +314,8 @@ axes.set_yticks(range(len(characters)), characters, fontsize=8)
 plt.show()
 
 # %%
-# The diagonal is the character just before. Columns that stay dark below it are characters that are
-# not soon forgotten. How far does it look back, over all lines that were held back?
+# The diagonal is the character just before. Columns that stay strong below it are characters that
+# are not soon forgotten. How far does it look back, over all lines that were held back?
 
 reach = np.zeros(30)
 for each in readings:
@@ -339,28 +341,45 @@ assert OWN or reach[:10].sum() > 0.6
 #
 # Where to go next
 # ----------------
-# *To understand more.* Backpropagation through time, as one reads it in the papers: Werbos 1990,
-# whose walk chapter 2 is, and Williams and Peng 1990 on truncating it. Why it vanishes: Bengio,
-# Simard and Frasconi 1994, and Pascanu, Mikolov and Bengio 2013, section 2, with clipping in
-# section 3.2. What gates do about it: Hochreiter and Schmidhuber 1997; Gers, Schmidhuber and
-# Cummins 2000 for the forget gate; Cho et al. 2014, section 2.3, for the GRU. How much each gate
-# matters: Greff et al. 2017, section 5. On automatic differentiation itself: Griewank and Walther
-# 2008, chapter 3, and Baydin et al. 2018, section 3. On looking into networks as this chapter
-# does: Karpathy, Johnson and Li 2016, section 4.2. Then read ``tape.py``, and ``models/cells.py``.
+# **To understand more**
 #
-# *To write cells.* The page :doc:`/your_cells` has all that one may have, :doc:`/cells` all that
-# are shipped, with their equations and papers, to begin from. ``tinygrad-rnn check`` says whether
-# yours is right, ``derive`` writes down its backward step, ``explain`` shows what runs, and
-# ``compare`` says whether it is better than another by more than the noise. States that pass on by
-# products alone, which need no loop: Martin and Cundy 2018; Gu, Goel and Ré 2022; Gu and Dao 2023;
-# Feng et al. 2024, section 3, for the minGRU of chapter 7.
+# - the walk of chapter 2: Werbos 1990, *Backpropagation through time: what it does and how to do
+#   it*; cut as in chapter 3: Williams and Peng 1990, *An efficient gradient-based algorithm for
+#   on-line training of recurrent network trajectories*
+# - tapes: Griewank and Walther 2008, *Evaluating Derivatives*, chapter 3; Baydin, Pearlmutter,
+#   Radul and Siskind 2018, *Automatic differentiation in machine learning: a survey*, section 3;
+#   and ``tape.py``, in one sitting
+# - why gradients vanish: Bengio, Simard and Frasconi 1994, *Learning long-term dependencies with
+#   gradient descent is difficult*; Pascanu, Mikolov and Bengio 2013, *On the difficulty of
+#   training recurrent neural networks*, section 2, and 3.2 on clipping
+# - gates: Hochreiter and Schmidhuber 1997, *Long short-term memory*; Gers, Schmidhuber and Cummins
+#   2000, *Learning to forget*; Cho et al. 2014, *Learning phrase representations using RNN
+#   encoder-decoder*, section 2.3; and which of them matter: Greff et al. 2017, *LSTM: a search
+#   space odyssey*, section 5
+# - units that mean something: Karpathy, Johnson and Li 2016, *Visualizing and understanding
+#   recurrent networks*, section 4.2
 #
-# *To train on data of your own.* :doc:`/tasks/index` has each task with its format for your data,
-# its simple methods to beat, and the numbers to expect; ``CONTRIBUTING.md`` leads through a task
-# of your own, a class of some twenty lines. For a language model: ``tinygrad-rnn train --text
-# book.txt``, an evening, and Merity, Keskar and Socher 2018, section 4, on what keeps one from
-# learning by heart.
+# **To write cells**
 #
-# *To see how it is made fast.* :doc:`/loops` draws what happens between a step that is written
-# down and two loops of machine code, and ``benchmarks/README.md`` has the times beside those of
-# others.
+# - :doc:`/your_cells`: all that one may have; :doc:`/cells`: those that are shipped, with their
+#   equations, to begin from
+# - ``tinygrad-rnn check`` says whether yours is right, ``derive`` writes down its backward step,
+#   ``explain`` shows what runs, and ``compare`` says whether it is better by more than the noise
+# - recurrences that need no loop: Martin and Cundy 2018, *Parallelizing linear recurrent neural
+#   nets over sequence length*; Gu, Goel and Ré 2022, *Efficiently modeling long sequences with
+#   structured state spaces*; Gu and Dao 2023, *Mamba*; Feng et al. 2024, *Were RNNs all we
+#   needed?*, section 3
+#
+# **To train on data of your own**
+#
+# - :doc:`/tasks/index`: each task with its commands, its format for your data, the simple methods
+#   that it has to beat, and the numbers to expect
+# - ``tinygrad-rnn train --text book.txt --time-budget 2h``, and then this chapter on what comes of
+#   it; Merity, Keskar and Socher 2018, *Regularizing and optimizing LSTM language models*, section
+#   4, on what keeps a model from learning by heart
+# - a task of your own is a class of some twenty lines, to which ``CONTRIBUTING.md`` leads
+#
+# **To see how it is made fast**
+#
+# - :doc:`/loops`: what happens between a step as it is written down and two loops
+# - ``benchmarks/README.md``: the times, beside those of others
