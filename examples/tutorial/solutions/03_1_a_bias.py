@@ -25,6 +25,7 @@ def loss_with(b: Tensor) -> Tensor:
     return ops.softmax_cross_entropy(logits, sentence[1:], reduction="sum")
 
 
+U.grad = None  # it may have one from before
 loss_with(b).backward()
 print("the gradient of b begins", b.grad[:4].round(3))
 
