@@ -107,8 +107,8 @@ def test_a_solution_uses_what_its_chapter_has_and_what_it_makes_itself(solution:
 def test_solutions_go_on_where_their_chapter_ends(
     chapter: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    matplotlib = pytest.importorskip("matplotlib")
-    matplotlib.use("agg")
+    pyplot = pytest.importorskip("matplotlib.pyplot")
+    pyplot.switch_backend("agg")
     monkeypatch.chdir(tmp_path)
     there: dict[str, object] = {"__name__": chapter.stem}
     with warnings.catch_warnings():
@@ -116,7 +116,7 @@ def test_solutions_go_on_where_their_chapter_ends(
         exec(compile(chapter.read_text(encoding="utf-8"), chapter, "exec"), there)
     for solution in (path for path in SOLUTIONS if path.name[:2] == chapter.name[:2]):
         exec(compile(split(solution)[1], solution, "exec"), there)
-    matplotlib.pyplot.close("all")
+    pyplot.close("all")
 
 
 @pytest.mark.parametrize("solution", programs())
