@@ -344,39 +344,42 @@ assert OWN or reach[:10].sum() > 0.6
 # **To understand more**
 #
 # - the walk of chapter 2: Werbos 1990, *Backpropagation through time: what it does and how to do
-# it*; cut as in chapter 3: Williams and Peng 1990, *An efficient gradient-based algorithm for
-# on-line training of recurrent network trajectories* - tapes: Griewank and Walther 2008,
-# *Evaluating Derivatives*, chapter 3; Baydin, Pearlmutter, Radul and Siskind 2018, *Automatic
-# differentiation in machine learning: a survey*, section 3; and ``tape.py``, in one sitting - why
-# gradients vanish: Bengio, Simard and Frasconi 1994, *Learning long-term dependencies with
-# gradient descent is difficult*; Pascanu, Mikolov and Bengio 2013, *On the difficulty of training
-# recurrent neural networks*, section 2, and 3.2 on clipping - gates: Hochreiter and Schmidhuber
-# 1997, *Long short-term memory*; Gers, Schmidhuber and Cummins 2000, *Learning to forget*; Cho et
-# al. 2014, *Learning phrase representations using RNN encoder-decoder*, section 2.3; and which of
-# them matter: Greff et al. 2017, *LSTM: a search space odyssey*, section 5 - units that mean
-# something: Karpathy, Johnson and Li 2016, *Visualizing and understanding recurrent networks*,
-# section 4.2
+#   it*; cut as in chapter 3: Williams and Peng 1990, *An efficient gradient-based algorithm for
+#   on-line training of recurrent network trajectories*
+# - tapes: Griewank and Walther 2008, *Evaluating Derivatives*, chapter 3; Baydin, Pearlmutter,
+#   Radul and Siskind 2018, *Automatic differentiation in machine learning: a survey*, section 3;
+#   and ``tape.py``, in one sitting
+# - why gradients vanish: Bengio, Simard and Frasconi 1994, *Learning long-term dependencies with
+#   gradient descent is difficult*; Pascanu, Mikolov and Bengio 2013, *On the difficulty of
+#   training recurrent neural networks*, section 2, and 3.2 on clipping
+# - gates: Hochreiter and Schmidhuber 1997, *Long short-term memory*; Gers, Schmidhuber and Cummins
+#   2000, *Learning to forget*; Cho et al. 2014, *Learning phrase representations using RNN
+#   encoder-decoder*, section 2.3; and which of them matter: Greff et al. 2017, *LSTM: a search
+#   space odyssey*, section 5
+# - units that mean something: Karpathy, Johnson and Li 2016, *Visualizing and understanding
+#   recurrent networks*, section 4.2
 #
 # **To write cells**
 #
 # - :doc:`/your_cells`: all that one may have; :doc:`/cells`: those that are shipped, with their
-# equations, to begin from - ``tinygrad-rnn check`` says whether yours is right, ``derive`` writes
-# down its backward step, ``explain`` shows what runs, and ``compare`` says whether it is better by
-# more than the noise - recurrences that need no loop: Martin and Cundy 2018, *Parallelizing linear
-# recurrent neural nets over sequence length*; Gu, Goel and Ré 2022, *Efficiently modeling long
-# sequences with structured state spaces*; Gu and Dao 2023, *Mamba*; Feng et al. 2024, *Were RNNs
-# all we needed?*, section 3
+#   equations, to begin from
+# - ``tinygrad-rnn check`` says whether yours is right, ``derive`` writes down its backward step,
+#   ``explain`` shows what runs, and ``compare`` says whether it is better by more than the noise
+# - recurrences that need no loop: Martin and Cundy 2018, *Parallelizing linear recurrent neural
+#   nets over sequence length*; Gu, Goel and Ré 2022, *Efficiently modeling long sequences with
+#   structured state spaces*; Gu and Dao 2023, *Mamba*; Feng et al. 2024, *Were RNNs all we
+#   needed?*, section 3
 #
 # **To train on data of your own**
 #
 # - :doc:`/tasks/index`: each task with its commands, its format for your data, the simple methods
-# that it has to beat, and the numbers to expect - ``tinygrad-rnn train --text book.txt
-# --time-budget 2h``, and then this chapter on what comes of it; Merity, Keskar and Socher 2018,
-# *Regularizing and optimizing LSTM language models*, section 4, on what keeps a model from
-# learning by heart - a task of your own is a class of some twenty lines, to which
-# ``CONTRIBUTING.md`` leads
+#   that it has to beat, and the numbers to expect
+# - ``tinygrad-rnn train --text book.txt --time-budget 2h``, and then this chapter on what comes of
+#   it; Merity, Keskar and Socher 2018, *Regularizing and optimizing LSTM language models*, section
+#   4, on what keeps a model from learning by heart
+# - a task of your own is a class of some twenty lines, to which ``CONTRIBUTING.md`` leads
 #
 # **To see how it is made fast**
 #
-# - :doc:`/loops`: what happens between a step as it is written down and two loops -
-# ``benchmarks/README.md``: the times, beside those of others
+# - :doc:`/loops`: what happens between a step as it is written down and two loops
+# - ``benchmarks/README.md``: the times, beside those of others
