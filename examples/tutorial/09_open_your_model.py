@@ -53,9 +53,8 @@ def first_lines(module: str) -> Iterator[str]:
 
 
 if OWN:
-    lines = [
-        line for line in Path(OWN).read_text(encoding="utf-8").splitlines() if line
-    ]
+    own = Path(OWN).read_text(encoding="utf-8").splitlines()
+    lines = sorted({" ".join(line.split())[:100] for line in own if line.strip()})
 else:
     found = {line for module in MODULES.split() for line in first_lines(module)}
     lines = sorted(line for line in found if len(line) <= 60)
