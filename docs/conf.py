@@ -8,13 +8,13 @@ import sys
 import warnings
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent))  # for docstrings.py
+sys.path.insert(0, str(Path(__file__).parent))  # for docstrings.py and solutions.py
 # In processes of their own: what they import is no part of what the chapters run in.
 for made in ("gallery.py", "results.py", "unrolled.py", "commands.py"):
     subprocess.run([sys.executable, Path(__file__).with_name(made)], check=True)
 
 project = "tinygrad_rnn"
-extensions = ["sphinx.ext.autodoc", "docstrings", "sphinx.ext.napoleon", "sphinx_gallery.gen_gallery"]
+extensions = ["sphinx.ext.autodoc", "docstrings", "sphinx.ext.napoleon", "sphinx_gallery.gen_gallery", "solutions"]
 smartquotes = False
 default_role = "name"  # single backquotes: code, and a link to what the reference has
 add_module_names = False

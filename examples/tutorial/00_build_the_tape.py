@@ -711,3 +711,21 @@ point_at(19, Walk._operation, "watcher.backward(node, g)")
 # Of time the engine still knows nothing. That is the subject of the chapters to come: chapter 1
 # is this tape again, by the names of the library; chapter 2 does without any; and chapter 3 has
 # your loop over time, and what may stand in its place.
+
+# %%
+# Exercises
+# ---------
+# 1. **An operation more.** ``softplus``, the logarithm of ``1 + exp(x)``, bends where ReLU has a
+#    corner. Write it with its rule, in two lines, and check the rule and the rule of the rule.
+# 2. **Where two rules meet.** ``maximum(a, b)`` has no slope where ``a`` and ``b`` are equal. What
+#    should the two rules say there, so that the gradient of ``maximum(x, x)`` is that of ``x``?
+#    Write it so, and check it elsewhere.
+# 3. **A tape that lets go.** After a walk, the tape of this page still holds every entry. Write a
+#    walk that gives each entry up as soon as it is passed, and raises an error when it is asked to
+#    go there again. Show that a value in the middle is gone.
+# 4. **A table that is never made.** The second derivatives of a function of N numbers are a table
+#    of N times N. Its product with a vector needs no table: it is the gradient of a number. Of
+#    which? Three lines are enough. Check them by moving the gradient.
+# 5. **A gate.** Give the network of this page one: ``z = sigmoid(x Z + h Y + d)``, and of the new
+#    state only the share ``z``, of the old one the rest. The engine needs nothing for it. Check
+#    all the gradients by moving every weight; then train it, and see whether it is better.

@@ -108,3 +108,18 @@ second = tg.grad(first)  # 12 v^2
 print(f"at 2: {first(Tensor(2.0)).item():.0f} and {second(Tensor(2.0)).item():.0f}")
 assert first(Tensor(2.0)).item() == 4 * 2**3
 assert second(Tensor(2.0)).item() == 12 * 2**2
+
+# %%
+# Exercises
+# ---------
+# 1. **By hand.** ``y = sigmoid(w x) w`` reads ``w`` twice. Walk back with pencil and paper, as
+#    above, line by line, for ``w = 2`` and ``x = 0.5``; then ask the tape.
+# 2. **How many lines?** ``1 + v + v**2 + v**3 + v**4`` can be written as it stands, or as Horner
+#    did: ``1 + v (1 + v (1 + v (1 + v)))``. Say how many lines the tape of each has before you
+#    print it. Which would you rather walk back?
+# 3. **A wrong rule.** Write tanh as a primitive of your own, with a rule that forgets the square.
+#    What does ``gradcheck`` say, and where does it not see it? (``tinygrad_rnn.tape.primitive``
+#    makes one, and its ``vjp`` takes the rule: the README has an example.)
+# 4. **Newton's method.** Where a function is least its gradient is 0, and a step of ``- f' / f''``
+#    finds the place. Write it with ``grad``, for any function of a number. How many digits are
+#    right after each step?

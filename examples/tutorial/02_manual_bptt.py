@@ -154,3 +154,17 @@ for _ in range(4):
         chances = model.forward(np.array(words))[1]
         words.append(int(rng.choice(len(WORDS), p=chances[-1])))
     print(" ".join(WORDS[i] for i in words[1:-1]))
+
+# %%
+# Exercises
+# ---------
+# 1. **A loss that is exact.** Before training, the loss is *about* log V. Change one matrix of a
+#    new model so that it is exactly that. Which of the three gradients are then zero, and why?
+# 2. **One off.** In ``bptt`` write ``s[step]`` for ``s[step - 1]`` in the line of ``dW``, and
+#    train. Does the loss still fall? What would have told you?
+# 3. **What truncating costs.** For a long sentence, and for every ``truncate`` from 0 on: how far
+#    are the three gradients from the whole ones, as a share of their norm? Which of them is never
+#    wrong?
+# 4. **One walk.** Walking back from every output takes some T² / 2 steps. But all walks go the
+#    same way. Let a single one carry the sum of what they carry, so that T steps are enough, and
+#    show that the gradients are the same.

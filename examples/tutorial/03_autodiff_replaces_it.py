@@ -244,3 +244,18 @@ for name, derived, by_hand in (("W", weights["W"], by_w), ("U", rows, by_u)):
     difference = np.abs(derived - by_hand).max() / np.abs(by_hand).max()
     print(f"d{name}: {difference:.1e} from chapter 2's")
     assert difference < 1e-12
+
+# %%
+# Exercises
+# ---------
+# 1. **A bias.** Give the step a ``b`` of its own, ``tanh(x + s @ W + b)``. How many lines of the
+#    gradient have to be written? Say what the gradient of ``b`` is in words of chapter 2, and
+#    check it with ``gradcheck``.
+# 2. **Chunks by hand.** What ``truncate=k`` does is one call of ``detach`` in the plain loop.
+#    Where? Show that the gradients are the same.
+# 3. **From every output, by tape.** Now the other way to cut, that of chapter 2, with the tape
+#    alone: let each output have a past of ``k`` steps, and no more. It is a loop in a loop.
+#    Compare it with ``bptt``.
+# 4. **Where the gradient comes from.** With a ``W`` of each step's own, as above, let the loss be
+#    that of the *last* word alone. How does the share of a step fall with its distance? Divide
+#    each by the one after it.

@@ -295,3 +295,20 @@ plt.show()
 # many times what it is elsewhere. Both ways run down the slope to the foot of the wall, and along
 # it. Sooner or later a step touches it, and whoever takes the gradient as it is, is thrown across
 # the map. Clipped, the way goes on where it was.
+
+# %%
+# Exercises
+# ---------
+# 1. **Say it first.** The largest eigenvalue is 0.9, and nothing is squashed. After how many steps
+#    is a hundredth of the gradient left? Calculate it, then measure it with ``reach``.
+# 2. **The identity.** A plain network with ReLU whose ``W`` begins as the identity matrix (Le,
+#    Jaitly and Hinton 2015): how far does it see, untrained, beside one with a uniform ``W``? Why
+#    does it not lose what an orthogonal one with ReLU loses?
+# 3. **A memory to order.** You want a hundredth to be left after 150 steps, of what the forget
+#    gate keeps alone. What must ``forget_bias`` be? Calculate it, and measure it.
+# 4. **Two ways to clip.** ``clip_by_norm`` and ``clip_by_value`` both make a large gradient
+#    smaller. What does each do to its direction? Measure the angle.
+# 5. **Memories of all lengths.** Let every unit begin with another memory: forget biases that are
+#    the logarithm of numbers drawn evenly from 1 to T - 1, and input biases minus that (Tallec and
+#    Ollivier 2018, section 2). What are the time constants of the units then? Does the network
+#    learn to add over 200 steps any faster?

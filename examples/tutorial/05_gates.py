@@ -167,3 +167,18 @@ apart = np.abs(plain(xs)[0].numpy() - outputs).max()
 print(
     f"LSTM with i = 1, f = 0, o = 1: exactly tanh of tanh, and {apart:.2f} from the plain network"
 )
+
+# %%
+# Exercises
+# ---------
+# 1. **Nothing but keep.** Hold one gate of a GRU so that its state never changes, whatever it
+#    reads. Then do the same with an LSTM. How many gates does that take?
+# 2. **Couple the gates.** An LSTM decides apart what to write and what to keep. Couple the two:
+#    ``f = 1 - i`` (Greff et al. 2017). Write it as a ``Cell`` and check it. Which weights must a
+#    full LSTM have to be the same function?
+# 3. **Two places for a gate.** ``reset="after"`` gates a product with ``W``, ``reset="before"``
+#    what goes into it. For which gates ``r`` are they the same? Find two kinds, and a kind for
+#    which they are not.
+# 4. **A counter, by hand.** Set the weights of an LSTM of one unit so that its cell counts the
+#    ones among its inputs, which are 0 or 1, over a thousand steps, without training. What must
+#    each gate do, and what limits how exact it is?

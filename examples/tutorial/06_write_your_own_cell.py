@@ -165,3 +165,23 @@ plt.show()
 # parameters`` every cell has as many weights as the first, and ``--search lr=1e-3..1e-1:log`` looks
 # for a learning rate that suits each. All that a cell may have is on the page
 # :doc:`/your_cells`.
+
+# %%
+# Exercises
+# ---------
+# 1. **From a paper.** The update gate RNN (Collins, Sohl-Dickstein and Sussillo 2017, equations 5
+#    to 7) has one gate ``g`` and one candidate ``n``: the new state is the share ``g`` of the old
+#    one and ``1 - g`` of tanh of the candidate. Write it, check it, and compare its outputs with
+#    those of the one that is shipped, ``models.variants.UGRNNCell``, with the same weights.
+# 2. **An option.** How far away is the neighbour of ``NeighbourCell``? Make it an option,
+#    ``Recurrent(NeighbourCell, ..., distance=3)``, by ``setup(self, distance=1)``. A distance of 0
+#    is a cell too: which gates does it have in common with a GRU?
+# 3. **Cells that are wrong.** Write one that looks at the other rows of the batch, and one that
+#    has a gate which it never uses. What does ``check_cell`` say of each?
+# 4. **Its backward step, by hand.** Write down the backward step of your cell of exercise 1: what
+#    comes back to the gate's sum, to the candidate's, and to the old state? Then print
+#    ``tg.derive`` of it, and see. A program of it in NumPy that needs nothing of this library is a
+#    call away: run it beside the tape.
+# 5. **Is it better?** A fair comparison has as many weights on both sides. Compare your cell with
+#    the GRU on a task of your choice, with ``match="parameters"`` and several seeds. What may you
+#    say then, and what not?

@@ -131,3 +131,19 @@ for cell in (Impatient, Patient):
         print(f"{cell.__name__}: passed")
     except tg.CellError as error:
         print(in_short(str(error)))
+
+# %%
+# Exercises
+# ---------
+# 1. **Who must wait?** Say, before you look, how many products of matrices stand in the forward
+#    loop of a plain network, of a GRU, and of a minGRU (``models.variants.MinGRUCell``, whose
+#    gates read the input alone). Then count ``matmul`` in what ``explain`` prints.
+# 2. **Made once.** A step multiplies ``x`` by the product of two narrow matrices, ``x @ (A @ B)``.
+#    How often is ``A @ B`` calculated in a sequence of a thousand steps? And how often is its
+#    gradient?
+# 3. **Until it is good enough.** A step looks for the ``y`` with ``y = tanh(a + y / 2)`` by
+#    putting ``y`` in again and again until it moves no more. It cannot be recorded. Why, and what
+#    is the nearest step that can?
+# 4. **Memory for time.** ``tg.scan(..., checkpoint_every=k)`` keeps a state in every ``k`` steps,
+#    and calculates the rest again on the way back. Measure the memory with ``tracemalloc``, for
+#    several ``k``. Which ``k`` is best for T steps, and why is it about the root of T?

@@ -148,3 +148,19 @@ print(f"{tested[-1][1]:.2f} nats, {bars[1] - tested[-1][1]:.2f} less than the bi
 # Word vectors that were trained on a larger text can be loaded into the embedding before the
 # first step: ``model.embedding.load_vectors("glove.6B.100d.txt", vocabulary.tokens)`` for an
 # embedding of 100, or ``tinygrad-rnn train --vectors glove.6B.100d.txt``.
+
+# %%
+# Exercises
+# ---------
+# 1. **Temperature.** What does it do to the scores? Write it for a row of them. What becomes of
+#    the chances as it goes to 0, and as it grows without end? Is the entropy always less at a
+#    lower one?
+# 2. **The bar, by hand.** The unigram of this page is a table of counts. Find its nats without
+#    ``ngram_nats_by_order``, to the last digit. (The note at the top of ``baselines/ngram.py``
+#    says what it gives to a word that was never seen.)
+# 3. **The nucleus.** Top-p sampling (Holtzman et al. 2020, section 3.1) draws from the fewest
+#    words that together have the chance ``p``. Write it for a row of chances, and look at how many
+#    words that is at different places of a sentence.
+# 4. **With and without dropout.** Train on a quarter of the text with dropout 0, 0.3 and 0.6, to
+#    the same number of epochs. What does each do to the loss of what is trained on, and what to
+#    that of what is not?
