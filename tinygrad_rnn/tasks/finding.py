@@ -11,6 +11,7 @@ from typing import Any
 
 from tinygrad_rnn.data.messages import Note
 from tinygrad_rnn.models import checkpoint
+from tinygrad_rnn.models.zoo import is_of_zoo
 from tinygrad_rnn.tasks.caption import Caption
 from tinygrad_rnn.tasks.classify import Classify
 from tinygrad_rnn.tasks.forecast import Forecast
@@ -165,4 +166,7 @@ def with_weights(path: Path, saved: checkpoint.Checkpoint, task: Task, device: s
 def resume_run(path: Path, note: Note, device: str = "cpu", permit: Permit = NOTHING_PERMITTED, **changes: Any) -> Run:
     """The run that goes on from a checkpoint, with `changes` as in `Run.resume`. Raises as that and `saved_task` do."""
     saved = load_run(path)
+    if is_of_zoo(path):
+        begin = f"; --init-from {path} begins a new run with its weights" if saved.meta["task"] == LANGUAGE else ""
+        raise OptionError(f"{path} cannot be gone on from: it has its weights, and not the state of its run{begin}")
     return Run.resume(path, saved, saved_task(path, saved, permit, note), note, device, **changes)

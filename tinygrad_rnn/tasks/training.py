@@ -71,9 +71,9 @@ class Trained(Answering):
 def load_model(
     path: str | Path, *, task: str | type[Task] | None = None, trust: bool = False, device: str = "cpu"
 ) -> Answering:
-    """The model in a checkpoint of a run. Where its task is the user's own, `task` says which one it is, a class or
-    "FILE.py:Class"; `trust` runs the files that the checkpoint names, of a task or a cell, if they are as they were.
-    Raises CheckpointError, OptionError (FileNotRun)."""
+    """The model in a checkpoint of a run, or in the zoo ("zoo:dates"). Where its task is the user's own, `task` says
+    which one it is, a class or "FILE.py:Class"; `trust` runs the files that the checkpoint names, of a task or a cell,
+    if they are as they were. Raises CheckpointError, OptionError (FileNotRun)."""
     place = Path(path)
     saved = load_run(place)
     if task is None or isinstance(task, str):

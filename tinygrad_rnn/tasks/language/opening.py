@@ -18,12 +18,12 @@ from tinygrad_rnn.training.saved_runs import load_run
 
 
 def load_language_model(
-    path: Path, device: str = "cpu", permit: Permit = NOTHING_PERMITTED, note: Note = warnings.warn
+    path: str | Path, device: str = "cpu", permit: Permit = NOTHING_PERMITTED, note: Note = warnings.warn
 ) -> tuple[LanguageModel, Vocabulary, LanguageOptions, dict[str, Any]]:
-    """A trained model, its vocabulary, its options and everything else that its checkpoint says. A cell from a file is
-    run only where `permit` says so; `note` is told where it is not as it was. Raises CheckpointError, OptionError
-    (FileNotRun)."""
-    return rebuilt(path, load_run(path), device, permit, note)
+    """A trained model, from its checkpoint or by its name in the zoo ("zoo:identifiers"), its vocabulary, its options
+    and everything else that its checkpoint says. A cell from a file is run only where `permit` says so; `note` is told
+    where it is not as it was. Raises CheckpointError, OptionError (FileNotRun)."""
+    return rebuilt(Path(path), load_run(Path(path)), device, permit, note)
 
 
 def rebuilt(
