@@ -9,7 +9,7 @@ import warnings
 from pathlib import Path
 
 # In processes of their own: what they import is no part of what the chapters run in.
-for made in ("gallery.py", "results.py"):
+for made in ("gallery.py", "results.py", "zoo.py"):
     subprocess.run([sys.executable, Path(__file__).with_name(made)], check=True)
 
 project = "tinygrad_rnn"
@@ -17,7 +17,7 @@ extensions = ["sphinx_gallery.gen_gallery"]
 smartquotes = False
 html_theme = "furo"
 html_title = "tinygrad_rnn"
-exclude_patterns = ["build", "tasks/numbers_*.rst"]
+exclude_patterns = ["build", "tasks/numbers_*.rst", "zoo/*"]
 templates_path: list[str] = []
 html_static_path = ["static"]
 html_css_files = ["wide.css"]

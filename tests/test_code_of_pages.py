@@ -38,10 +38,15 @@ def of_tagging(names: Names) -> None:
     assert len(names["said"]) > 0
 
 
+def of_the_zoo(names: Names) -> None:
+    assert len(names["ids"]) > 0 and names["about"]["run"] == "zoo identifiers"
+
+
 PAGES: dict[str, tuple[int, Callable[[Names], None]]] = {
     "README.md": (4, of_the_readme),
     "docs/your_cells.rst": (9, of_your_cells),
     "docs/tasks/tag.rst": (1, of_tagging),
+    "docs/zoo.rst": (1, of_the_zoo),
 }
 """By the page how many blocks it has, and what they leave."""
 

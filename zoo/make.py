@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +20,13 @@ import numpy as np
 import tinygrad_rnn as tg
 from tinygrad_rnn.models import checkpoint
 from tinygrad_rnn.models.zoo import FOLDER
-from tinygrad_rnn.tasks.finding import saved_task
+from tinygrad_rnn.tasks.finding import saved_task, with_weights
+from tinygrad_rnn.training.examples import Data
 from tinygrad_rnn.training.folder import BEST
-from tinygrad_rnn.training.runs import saved_data
+from tinygrad_rnn.training.measuring import measure
+from tinygrad_rnn.training.runs import figures_of, saved_data
 from tinygrad_rnn.training.saved_runs import load_run
+from tinygrad_rnn.training.task import Task
 from tinygrad_rnn.training.trained_on import TRAINED_ON, fingerprints
 
 RECIPES: dict[str, tuple[str, dict[str, Any]]] = {
@@ -54,14 +58,23 @@ def ship(name: str, path: Path, folder: Path) -> Path:
     of 32 that they were, and the description, without what only goes on with a run or tells this machine."""
     saved = load_run(path)
     arrays = {f"model.{key}": values.astype(np.float16) for key, values in saved.part("model").items()}
+    task = saved_task(path, saved)
+    data = saved_data(path, task, saved.meta, print)
+    found = _result(path, replace(saved, arrays=arrays), task, data)
     if name in OF_OTHER_PYTHONS:
-        train = saved_data(path, saved_task(path, saved), saved.meta, print).train
-        plain = [each.tolist() if isinstance(each, np.ndarray) else each for each in train]
+        plain = [each.tolist() if isinstance(each, np.ndarray) else each for each in data.train]
         arrays[TRAINED_ON] = fingerprints(plain)
     unneeded: dict[str, Any] = {"optimizer": {}, "schedule": {}, "noise": {}, "files": {}, "products": None}
     target = folder / f"{name}.safetensors"
-    checkpoint.save(target, arrays, saved.meta | unneeded | {"run": f"zoo {name}"})
+    checkpoint.save(target, arrays, saved.meta | unneeded | {"run": f"zoo {name}", "result": found})
     return target
+
+
+def _result(path: Path, saved: checkpoint.Checkpoint, task: Task, data: Data) -> dict[str, Any]:
+    """What the model is worth on the part for the result, or where there is none on the one that validates."""
+    part = "test" if len(data.test) else "validation"
+    found = measure(task, with_weights(path, saved, task), data.test if part == "test" else data.valid)
+    return {"part": part, **figures_of(task, found)}
 
 
 def main() -> None:
