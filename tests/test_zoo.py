@@ -1,4 +1,4 @@
-"""The models that come with the package: found by name wherever a checkpoint's path stands, small, and as good as told."""
+"""The models that come with the package: found by name wherever a checkpoint's path stands, small, as good as told."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tinygrad_rnn.cli.options import complete_checkpoint
 from tinygrad_rnn.data import corpus, identifiers, library
 from tinygrad_rnn.data.code_roles import tagged_lines
 from tinygrad_rnn.data.identifiers import library_names
-from tinygrad_rnn.data.translations import dates
+from tinygrad_rnn.data.translations import all_dates
 from tinygrad_rnn.models import checkpoint
 from tinygrad_rnn.models.zoo import file_of, zoo_names
 from tinygrad_rnn.tasks import tag
@@ -34,7 +34,7 @@ HOME = Path(__file__).parents[1]
 NAMES = ["zoo:dates", "zoo:docstrings", "zoo:identifiers", "zoo:roles"]
 SPEAKING = ["zoo:docstrings", "zoo:identifiers"]
 ANSWERING = {
-    "zoo:dates": ("the 3rd of may 2021\nThursday, 28 June 1962\n", "2021-05-03\n1962-06-28\n"),
+    "zoo:dates": ("3rd of May 2021\nThursday, 28 June 1962\n", "2021-05-03\n1962-06-28\n"),
     "zoo:roles": ("return open ( name )\n", "KEYWORD CALL OPERATOR READ OPERATOR\n"),
 }
 
@@ -175,7 +175,7 @@ def test_each_command_that_takes_a_checkpoint_offers_them(command: str) -> None:
 
 
 def test_new_dates_are_written_as_they_should_be() -> None:
-    asked = dates(np.random.default_rng(7), 60)
+    asked = all_dates(np.random.default_rng(7), 60)
     said = tg.tasks.load_model("zoo:dates").predict([source for source, _ in asked])
     assert np.mean([a == b for a, (_, b) in zip(said, asked, strict=True)]) > 0.97
 
@@ -205,7 +205,10 @@ def test_on_what_they_were_not_trained_on_they_are_as_good_as_their_files_say(na
 
 # --- Another Python --------------------------------------------------------------------------------------------
 
-CODE = '"""Nobody has said this sentence before today."""\ndef unheard_of(self, quaint_word):\n    """Nor this other one."""\n'
+CODE = '''"""Nobody has said this sentence before today."""
+def unheard_of(self, quaint_word):
+    """Nor this other one."""
+'''
 
 
 @pytest.fixture

@@ -36,7 +36,7 @@ RECIPES: dict[str, tuple[str, dict[str, Any]]] = {
         | {"dropout": 0.1, "batch_size": 64, "epochs": 14},
     ),
     "docstrings": ("language", {"vocab_size": 2500, "layers": 1, "embedding": 112, "hidden": 112, "epochs": 9}),
-    "dates": ("translate", {"epochs": 8, "patience": 0}),
+    "dates": ("translate", {"problem": "all-dates", "epochs": 8, "patience": 0}),
     "roles": ("tag", {"epochs": 12, "patience": 0}),
 }
 """By the name of a model its task, and the options of its run."""

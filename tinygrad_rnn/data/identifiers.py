@@ -14,7 +14,7 @@ from tinygrad_rnn.data.corpus import Prose
 from tinygrad_rnn.data.library import library_files, library_text, parsed
 from tinygrad_rnn.data.messages import Note, TextError
 
-FORMAT = "names-1"
+_FORMAT = "names-1"
 """Changes whenever the rules below do, so that no cache of another version is read."""
 _LEAST, _MOST = 3, 40
 FEW = 1000
@@ -35,7 +35,7 @@ def library_names(cache: str | os.PathLike[str] | None = None, note: Note | None
             )
         return "\n".join(sorted(found, key=lambda name: hashlib.sha256(name.encode()).digest()))
 
-    text = library_text(FORMAT, read, cache, note, called="The identifiers")
+    text = library_text(_FORMAT, read, cache, note, called="The identifiers")
     name = f"identifiers of the Python {platform.python_version()} standard library"
     return Prose(text.split("\n"), name, text.count("\n") + 1, text_digest(text))
 
