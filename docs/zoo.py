@@ -17,7 +17,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "generate_identifiers": ("generate zoo:identifiers", ""),
     "prompt": ("generate zoo:identifiers --prompt get_ --count 5 --temperature 0.5", ""),
     "score": ("score zoo:identifiers", "readlines\nread_lines\nzqxj\n"),
-    "generate_docstrings": ("generate zoo:docstrings --count 5", ""),
+    "generate_docstrings": ("generate zoo:docstrings --count 5 --max-length 16", ""),
     "dates": ("predict zoo:dates", "3rd of May 2021\nthe 3rd of may 2021\nThursday, 28 June 1962\n07/12/1999\n"),
     "roles": (
         "predict zoo:roles",
@@ -25,6 +25,9 @@ COMMANDS: dict[str, tuple[str, str]] = {
     ),
 }
 """By the name of the file with what is shown: the command, and what it reads."""
+
+UNBROKEN = "\xa0"
+"""A space at which no line is broken."""
 
 METRICS = {"valid_nats": "nats", "exact": "exact match", "names": "of the names right"}
 """What is told of a model first, by what its file calls it: the last of these that it has."""
@@ -47,7 +50,7 @@ def row(name: str) -> list[str]:
     path = file_of(name)
     saved = load_run(path)
     weights = sum(values.size for values in saved.part("model").values())
-    return [f"``{name}``", f"{weights:,}", f"{path.stat().st_size / 1e6:.2f} MB", *worth(saved.meta)]
+    return [f"``{name}``", f"{weights:,}", f"{path.stat().st_size / 1e6:.2f}{UNBROKEN}MB", *worth(saved.meta)]
 
 
 def worth(meta: dict[str, Any]) -> list[str]:

@@ -299,7 +299,8 @@ def test_the_page_shows_all_that_is_made_for_it_and_names_every_model() -> None:
     made = program("docs/zoo.py")
     page = (HOME / "docs" / "zoo.rst").read_text(encoding="utf-8")
     assert re.findall(r"literalinclude:: zoo/(\w+)\.txt", page) == [*made["COMMANDS"]]
-    assert all(name in page for name in NAMES)
+    assert all(name in page for name in NAMES) and len(NAMES) == 4 and page.count("Four trained models") == 1
+    assert "the 2,500 most common" in page and len(load_language_model("zoo:docstrings")[1]) == 2500
     assert [made["row"](name)[0] for name in NAMES] == [f"``{name}``" for name in NAMES]
 
 
