@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Sequence
 
 import numpy as np
 
@@ -65,13 +64,13 @@ def all_dates(rng: np.random.Generator, count: int = 16000) -> list[Pair]:
     return _dates(rng, count, _ALL_FORMS)
 
 
-def _dates(rng: np.random.Generator, count: int, forms: Sequence[str]) -> list[Pair]:
+def _dates(rng: np.random.Generator, count: int, forms: tuple[str, ...]) -> list[Pair]:
     first = datetime.date(1900, 1, 1).toordinal()
     days = rng.choice(datetime.date(2100, 1, 1).toordinal() - first, count, replace=False)
     return [_written(datetime.date.fromordinal(first + int(day)), forms, rng) for day in days]
 
 
-def _written(date: datetime.date, forms: Sequence[str], rng: np.random.Generator) -> Pair:
+def _written(date: datetime.date, forms: tuple[str, ...], rng: np.random.Generator) -> Pair:
     month, weekday, day = _MONTHS[date.month - 1], _WEEKDAYS[date.weekday()], date.day
     nth = f"{day}{'th' if day in (11, 12, 13) else {1: 'st', 2: 'nd', 3: 'rd'}.get(day % 10, 'th')}"
     form = forms[rng.integers(len(forms))]
