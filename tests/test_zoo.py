@@ -239,6 +239,13 @@ def test_with_another_library_a_language_model_is_measured_on_what_is_new(name: 
     assert "nats per" in said and "beaten" not in said
 
 
+def test_with_another_library_a_page_shows_a_language_model_reading_what_is_new(another: Path) -> None:
+    page = another / "page.html"
+    works("inspect", "zoo:identifiers", "--html", page)
+    html = page.read_text(encoding="utf-8")
+    assert "standard library, which is not what the model was trained on; this is new to it" in html
+
+
 def test_with_another_library_a_tagger_is_measured_on_what_is_new(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-
 from tinygrad_rnn.data.messages import Note, TextError
 from tinygrad_rnn.data.vocabulary import Ids, Vocabulary
 from tinygrad_rnn.metrics.jackknife import mean_without_each
@@ -14,6 +12,7 @@ from tinygrad_rnn.models.checkpoint import Checkpoint
 from tinygrad_rnn.tasks.language.corpus import Corpus, read_corpus
 from tinygrad_rnn.tasks.language.opening import rebuilt
 from tinygrad_rnn.tasks.language.options import LanguageOptions
+from tinygrad_rnn.tasks.language.own_text import new_sentences
 from tinygrad_rnn.tasks.language.split_identity import split_change
 from tinygrad_rnn.tasks.language.telling import baseline_line
 from tinygrad_rnn.tasks.language.text_data import measure_sentences, prepare
@@ -24,7 +23,7 @@ from tinygrad_rnn.training.fitting import Evaluation
 from tinygrad_rnn.training.permits import Permit
 from tinygrad_rnn.training.places import found_files
 from tinygrad_rnn.training.telling import baseline_lines
-from tinygrad_rnn.training.trained_on import not_trained_on, others_now
+from tinygrad_rnn.training.trained_on import others_now
 
 
 def evaluate_language(
@@ -93,12 +92,11 @@ def _new_to_it(
     differs = f"the corpus {corpus.name} has changed since the model was trained" + (
         f", on {then}" if then != corpus.name else ""
     )
-    every = corpus.text.encoded(corpus.text.sentences, vocabulary, not options.unbroken)
-    rest = None if options.text or options.csv else not_trained_on(saved.arrays, map(np.ndarray.tolist, every))
-    if not rest:
+    found, total = new_sentences(saved.arrays, options, corpus, vocabulary)
+    if not found:
         raise TextError(f"{differs}; name one with --text")
-    note(others_now(len(rest), len(every), "sentences"))
-    return [np.array(each) for each in rest]
+    note(others_now(len(found), total, "sentences"))
+    return found
 
 
 def _reading(options: LanguageOptions, text: tuple[str, ...], encoding: str) -> LanguageOptions:
