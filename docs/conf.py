@@ -10,7 +10,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))  # for docstrings.py and solutions.py
 # In processes of their own: what they import is no part of what the chapters run in.
-for made in ("gallery.py", "results.py", "unrolled.py", "commands.py"):
+for made in ("gallery.py", "results.py", "unrolled.py", "commands.py", "zoo.py"):
     subprocess.run([sys.executable, Path(__file__).with_name(made)], check=True)
 
 project = "tinygrad_rnn"
@@ -28,7 +28,7 @@ napoleon_custom_sections = [("Attributes", "params_style")]
 napoleon_use_param = False  # "query, keys: ..." is one entry
 html_theme = "furo"
 html_title = "tinygrad_rnn"
-exclude_patterns = ["build", "tasks/numbers_*.rst"]
+exclude_patterns = ["build", "tasks/numbers_*.rst", "zoo/*"]
 templates_path: list[str] = []
 html_static_path = ["static"]
 html_css_files = ["wide.css"]

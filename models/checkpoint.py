@@ -15,6 +15,7 @@ from safetensors import SafetensorError, safe_open
 
 from tinygrad_rnn.backend import HostArray
 from tinygrad_rnn.models.whole_files import write_whole
+from tinygrad_rnn.models.zoo import file_of
 
 FORMAT = "tinygrad_rnn checkpoint 1"
 _KEY = "tinygrad_rnn"
@@ -80,13 +81,17 @@ def _plain(name: str, array: HostArray) -> HostArray:
 
 
 def load(path: str | os.PathLike[str]) -> Checkpoint:
-    """Reads what `save` wrote and verifies its hash. Raises CheckpointError for a file that is missing, that is no
-    checkpoint of this program, or that is damaged."""
-    if not Path(path).is_file():
-        found = "it is a folder" if Path(path).is_dir() else "there is no such file"
+    """Reads what `save` wrote, or by "zoo:NAME" what comes with the package, and verifies its hash. Raises
+    CheckpointError for a file that is missing, that is no checkpoint of this program, or that is damaged."""
+    try:
+        place = file_of(path)
+    except LookupError as error:
+        raise CheckpointError(str(error.args[0])) from None
+    if not place.is_file():
+        found = "it is a folder" if place.is_dir() else "there is no such file"
         raise CheckpointError(f"{path}: a checkpoint was expected, and {found}")
     try:
-        with safe_open(path, framework="np") as file:
+        with safe_open(place, framework="np") as file:
             text = (file.metadata() or {}).get(_KEY)
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (not a dict)
     # AttributeError, TypeError: an array of a dtype that NumPy does not have.

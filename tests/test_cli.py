@@ -165,6 +165,7 @@ def characters(place: Path) -> Path:
 # --- Options ---------------------------------------------------------------------------------------------------
 
 GIVEN: dict[str, tuple[str, Any]] = {
+    "corpus": ("--corpus identifiers --level char", "identifiers"),
     "text": ("--text a --text b", ("a", "b")),
     "csv": ("--csv a", "a"),
     "column": ("--column body", "body"),
@@ -245,6 +246,8 @@ def test_every_option_reaches_its_setting_and_no_other(
         expected["optimizer"] = "sgd"
     if name == "shuffle":
         expected["batching"] = "sentences"
+    if name == "corpus":
+        expected["level"] = "char"
     assert found == expected and found[name] != LanguageOptions().to_json()[name]
 
 

@@ -44,11 +44,16 @@ def of_coming(names: Names) -> None:
     assert names["h"].shape == names["c"].shape == (1, 8, 32) and names["loss"].item() < 4.7
 
 
+def of_the_zoo(names: Names) -> None:
+    assert len(names["ids"]) > 0 and names["about"]["run"] == "zoo identifiers"
+
+
 PAGES: dict[str, tuple[int, Callable[[Names], None]]] = {
     "README.md": (4, of_the_readme),
     "docs/your_cells.rst": (10, of_your_cells),
     "docs/tasks/tag.rst": (1, of_tagging),
     "docs/coming_from.rst": (1, of_coming),
+    "docs/zoo.rst": (1, of_the_zoo),
 }
 """By the page how many blocks it has, and what they leave."""
 

@@ -414,7 +414,7 @@ def test_unless_told_the_model_reads_of_its_validation_part(checkpoint: Path, tm
 
 def test_a_corpus_from_standard_input_is_not_asked_for_again_by_a_page(tmp_path: Path) -> None:
     settings = LanguageOptions(text=("-",))
-    assert validation_text(tmp_path / "best.safetensors", VOCABULARY, settings, {"corpus": {"sha256": ""}}) is None
+    assert validation_text(tmp_path / "best.safetensors", VOCABULARY, settings, {"corpus": {"sha256": ""}}, {}) is None
 
 
 def test_without_a_log_the_page_does_without_trainings_curves(checkpoint: Path, tmp_path: Path) -> None:

@@ -29,9 +29,9 @@ from tinygrad_rnn.training.measuring import measure
 from tinygrad_rnn.training.options import OptionError
 from tinygrad_rnn.training.permits import Permit
 from tinygrad_rnn.training.report import result_lines
-from tinygrad_rnn.training.runs import saved_data
 from tinygrad_rnn.training.saved_runs import load_run
 from tinygrad_rnn.training.task import Task
+from tinygrad_rnn.training.trained_on import data_to_measure
 
 
 @click.command(
@@ -78,8 +78,10 @@ def _evaluate(
 ) -> list[tuple[str, str]]:
     """What came out: labels, and texts for `say`."""
     task = saved_task(path, saved, permit, warn)
+    own = True
     if data is None:
-        parts: Data | None = saved_data(path, task, saved.meta, note)
+        parts: Data | None
+        parts, own = data_to_measure(path, task, saved, note)
     else:
         options, task.options = task.options, task.options.of_file(data, encoding)
         source = task.source(note)
@@ -88,6 +90,8 @@ def _evaluate(
     if parts is None:
         found = measure(task, model, source.examples, device)
         return result_lines(task, model, {"sha256": source.sha256}, found, "given", own=False)
+    if not own:
+        return result_lines(task, model, parts.about, measure(task, model, parts.test, device), "new", own=False)
     examples, part = (parts.test, "test") if len(parts.test) else (parts.valid, "validation")
     if data is not None:
         note(f"{data} has the examples that the model was trained on: only its {part} part is measured.")

@@ -95,8 +95,8 @@ def _page(
     if not overwrite and html.is_file() and html.read_bytes()[:9].lower() != b"<!doctype":
         raise OptionError(f"--html: {html} is there already, and is no page: it stays as it is without --overwrite")
     if saved.meta["task"] == LANGUAGE:
-        model, vocabulary, options, meta = rebuilt(checkpoint, saved, "cpu", permit, warn)
-        whole = checkpoint_page(checkpoint, model, vocabulary, options, meta, text)
+        model, vocabulary, options, _ = rebuilt(checkpoint, saved, "cpu", permit, warn)
+        whole = checkpoint_page(checkpoint, model, vocabulary, options, saved, text)
     else:
         if text is not None:
             raise OptionError(f"--text is for language models, and this one's task is {saved.meta['task']}")

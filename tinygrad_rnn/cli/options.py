@@ -18,6 +18,7 @@ from tinygrad_rnn.cli.saying import echo
 from tinygrad_rnn.engines import ENGINES, Engine
 from tinygrad_rnn.models.cells_by_name import CELLS
 from tinygrad_rnn.models.checkpoint import Checkpoint
+from tinygrad_rnn.models.zoo import zoo_names
 from tinygrad_rnn.training.display import entry
 from tinygrad_rnn.training.engine import loops_by
 from tinygrad_rnn.training.folder import newest_best
@@ -43,9 +44,18 @@ def checkpoint_argument(refuse: Callable[[Path, Checkpoint], object]) -> Callabl
                 echo(entry("model", str(checkpoint)), err=True)
             return command(checkpoint=checkpoint, **rest)
 
-        return click.argument("checkpoint", type=click.Path(path_type=Path), required=False)(with_checkpoint)
+        given = click.argument(
+            "checkpoint", type=click.Path(path_type=Path), required=False, shell_complete=complete_checkpoint
+        )
+        return given(with_checkpoint)
 
     return decorate
+
+
+def complete_checkpoint(_: click.Context, __: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """What a shell offers for a checkpoint: names of the zoo where they begin so, and otherwise files."""
+    found = [CompletionItem(name) for name in zoo_names() if incomplete and name.startswith(incomplete)]
+    return found or [CompletionItem(incomplete, type="file")]
 
 
 def any_task(path: Path, saved: Checkpoint) -> None:

@@ -29,19 +29,51 @@ _FORMS = (
 )
 """Ways to write a date, as `str.format` has them; where all is numbers, the day comes first."""
 
+_ALL_FORMS = (
+    *_FORMS,
+    "{nth} of {month} {year}",
+    "{nth} of {month}, {year}",
+    "{nth} {month} {year}",
+    "{month} {nth} {year}",
+    "{month} {nth}, {year}",
+    "{month} {day} {year}",
+    "{short} {day}, {year}",
+    "{short} {nth} {year}",
+    "{day} {short}. {year}",
+    "the {nth} of {month}, {year}",
+    "{weekday} {day} {month} {year}",
+    "{weekday}, {month} {day}, {year}",
+    "{weekday}, the {nth} of {month} {year}",
+    "{weekday:.3} {nth} {short} {year}",
+    "{day:02}.{number:02}.{year}",
+    "{day}/{number}/{year}",
+    "{year}-{number:02}-{day:02}",
+    "{year}/{number:02}/{day:02}",
+    "{year} {month} {day}",
+)
+
 
 def dates(rng: np.random.Generator, count: int = 8000) -> list[Pair]:
     """So many days between 1900 and 2099, no day twice, the characters of each in one of many ways to write it, a third
     of them in small letters or capitals; and of the date by ISO 8601: "the 3rd of April 1967" -> "1967-04-03"."""
+    return _dates(rng, count, _FORMS)
+
+
+def all_dates(rng: np.random.Generator, count: int = 16000) -> list[Pair]:
+    """As `dates`, in more ways to write them: "3rd of May 2021", "Mon 3rd May 2021", "2021/05/03"."""
+    return _dates(rng, count, _ALL_FORMS)
+
+
+def _dates(rng: np.random.Generator, count: int, forms: tuple[str, ...]) -> list[Pair]:
     first = datetime.date(1900, 1, 1).toordinal()
     days = rng.choice(datetime.date(2100, 1, 1).toordinal() - first, count, replace=False)
-    return [_written(datetime.date.fromordinal(first + int(day)), rng) for day in days]
+    return [_written(datetime.date.fromordinal(first + int(day)), forms, rng) for day in days]
 
 
-def _written(date: datetime.date, rng: np.random.Generator) -> Pair:
+def _written(date: datetime.date, forms: tuple[str, ...], rng: np.random.Generator) -> Pair:
     month, weekday, day = _MONTHS[date.month - 1], _WEEKDAYS[date.weekday()], date.day
     nth = f"{day}{'th' if day in (11, 12, 13) else {1: 'st', 2: 'nd', 3: 'rd'}.get(day % 10, 'th')}"
-    form = _FORMS[rng.integers(len(_FORMS))]
+    form = forms[rng.integers(len(forms))]
     text = form.format(
         day=day, nth=nth, month=month, short=month[:3], number=date.month, weekday=weekday, year=date.year
     )

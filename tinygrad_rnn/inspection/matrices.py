@@ -9,7 +9,7 @@ import numpy as np
 
 from tinygrad_rnn.inspection.views import HeatMap
 
-_LETTER, _LINE, _WIDEST = 6.4, 15, 900
+_LETTER, _CAPITAL, _DIGIT, _LINE, _WIDEST = 6.4, 8.6, 7.0, 15, 900
 _MOST_LETTERS = 18
 
 
@@ -18,9 +18,10 @@ def matrix(view: HeatMap) -> str:
     value where the pointer rests on it."""
     rows, columns = ([_short(name) for name in names] for names in (view.rows, view.columns))
     count = max(len(columns), 1)
-    left = _LETTER * max(map(len, rows), default=1) + 12 + (_LINE if view.row_title else 0)
-    cell = min(28.0, max(5.0, (_WIDEST - left) / count))
-    widest = _LETTER * max(map(len, columns), default=1)
+    left = max(map(_width, rows), default=_LETTER) + 12 + (_LINE if view.row_title else 0)
+    digits = max((len(f"{value:g}") for value in view.values.ravel().tolist()), default=1) if view.counts else 1
+    cell = min(max(28.0, _DIGIT * digits + 4), max(5.0, (_WIDEST - left) / count))
+    widest = max(map(_width, columns), default=_LETTER)
     turned = widest > cell and not all(name.isdigit() for name in columns)  # numbers can be left out between others
     top = (widest + 8 if turned else _LINE + 4) + (_LINE if view.column_title else 0)
     high = min(cell, 24.0) if cell >= _LINE else float(_LINE)
@@ -70,6 +71,11 @@ def _cell(view: HeatMap, r: int, c: int, value: float, most: float, place: tuple
         f'{square}<text x="{x + width / 2:.1f}" y="{y + height / 2 + 4:.1f}" text-anchor="middle" '
         f'class="{"strong" if strength > 0.55 else "count"}">{value:g}</text>'
     )
+
+
+def _width(name: str) -> float:
+    """About as much room as a name takes."""
+    return sum(_CAPITAL if letter.isupper() else _LETTER for letter in name)
 
 
 def _short(name: str) -> str:

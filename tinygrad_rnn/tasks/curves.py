@@ -6,11 +6,14 @@ from pathlib import Path
 from typing import Any
 
 from tinygrad_rnn.inspection.short_steps import without_short_steps
+from tinygrad_rnn.models.zoo import is_of_zoo
 from tinygrad_rnn.training.log import LogLine, first_line, numbers, read_log
 
 
 def records_beside(path: Path, run: str) -> tuple[list[LogLine], str]:
     """The records of the log that lies beside a checkpoint of a run, and what is to be said where there are none."""
+    if is_of_zoo(path):
+        return [], "a model of the zoo comes without its log"
     log = path.with_name("log.jsonl")
     first = first_line(log)
     if first is not None and first["event"] == "run" and first.get("run") != run:

@@ -11,6 +11,7 @@ from typing import Any
 
 from tinygrad_rnn.data.messages import Note
 from tinygrad_rnn.models import checkpoint
+from tinygrad_rnn.models.zoo import is_of_zoo
 from tinygrad_rnn.tasks.caption import Caption
 from tinygrad_rnn.tasks.classify import Classify
 from tinygrad_rnn.tasks.forecast import Forecast
@@ -184,4 +185,7 @@ def resume_run(path: Path, note: Note, device: str = "cpu", permit: Permit = NOT
         changes: as in `Run.resume`; it raises as that does, and as `load_model`.
     """
     saved = load_run(path)
+    if is_of_zoo(path):
+        begin = f"; --init-from {path} begins a new run with its weights" if saved.meta["task"] == LANGUAGE else ""
+        raise OptionError(f"{path} cannot be gone on from: it has its weights, and not the state of its run{begin}")
     return Run.resume(path, saved, saved_task(path, saved, permit, note), note, device, **changes)

@@ -22,9 +22,9 @@ from tinygrad_rnn.training.examples import TaskError
 from tinygrad_rnn.training.measuring import Measured, measure
 from tinygrad_rnn.training.options import OptionError
 from tinygrad_rnn.training.report import result_lines
-from tinygrad_rnn.training.runs import saved_data
 from tinygrad_rnn.training.saved_runs import id_of_run
 from tinygrad_rnn.training.task import Task
+from tinygrad_rnn.training.trained_on import data_to_measure
 
 MOST_DRAWN_LABELS = 40
 """Of a confusion matrix that is drawn."""
@@ -42,18 +42,21 @@ class Looked:
 
 def look(path: Path, saved: Checkpoint, task: Task, model: Any) -> Looked:
     """What there is to see of a model, from a checkpoint loaded from `path`."""
+    told: list[str] = []
     try:
-        data = saved_data(path, task, saved.meta, lambda sentence: None)
+        data, own_data = data_to_measure(path, task, saved, told.append)
     except (TextError, OptionError) as error:
         return Looked(missing=str(error))
     examples, part = (data.test, "test") if len(data.test) else (data.valid, "validation")
+    part = part if own_data else "new"
     found = measure(task, model, examples)
     with no_grad(), asked(task.name, "views"):
         own = list(task.views(model, examples))
     if strange := [each for each in own if not isinstance(each, View)]:
         raise TaskError(f"{task.name}.views must give HeatMap and Chart, got {type(strange[0]).__name__}")
     views = [*confusions(task, found), *own]
-    lines = result_lines(task, model, data.about, found, part, own=True)
+    lines = result_lines(task, model, data.about, found, part, own=own_data)
+    lines += [] if own_data else [("examples", told[-1])]
     return Looked(views, [(label, text.replace(TIE, " ")) for label, text in lines if "\n" not in text])
 
 

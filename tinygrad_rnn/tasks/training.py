@@ -87,7 +87,7 @@ def load_model(
     """The model in a checkpoint of a run.
 
     Args:
-        path: of the checkpoint.
+        path: of the checkpoint, or its name in the zoo, "zoo:dates".
         task: a class or "FILE.py:Class", where its task is the user's own.
         trust: runs the files that the checkpoint names, of a task or a cell, if they are as they were.
         device: "cpu" or "cuda".

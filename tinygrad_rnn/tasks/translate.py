@@ -15,7 +15,7 @@ from tinygrad_rnn.baselines.word_for_word import WordForWord
 from tinygrad_rnn.data.padding import padded
 from tinygrad_rnn.data.parallel import read_parallel
 from tinygrad_rnn.data.records import read_tsv
-from tinygrad_rnn.data.translations import dates, reordered_sentences, reversals
+from tinygrad_rnn.data.translations import all_dates, dates, reordered_sentences, reversals
 from tinygrad_rnn.data.vocabulary import SPECIALS, Vocabulary
 from tinygrad_rnn.inspection.views import HeatMap
 from tinygrad_rnn.metrics.edits import exact_match, label_error_rate
@@ -38,6 +38,7 @@ class Translate(Task):
     class Options(TrainingOptions):
         PROBLEMS = {  # noqa: RUF012  # which nothing changes
             "dates": {**_SMALL, "level": "char", "dropout": 0.1, "lr": 8e-3},
+            "all-dates": {**_SMALL, "level": "char", "dropout": 0.1, "lr": 8e-3},
             "grammar": {**_SMALL, "dropout": 0.1, "lr": 4e-3},
             "reversal": {**_SMALL, "level": "char", "dropout": 0.0, "lr": 4e-3},
         }
@@ -85,7 +86,7 @@ class Translate(Task):
         def of_file(self, path: str, encoding: str) -> Self:
             return TrainingOptions.of_file(self.changed(target=()), path, encoding)
 
-    OWN = {"dates": dates, "grammar": reordered_sentences, "reversal": reversals}  # noqa: RUF012
+    OWN = {"dates": dates, "all-dates": all_dates, "grammar": reordered_sentences, "reversal": reversals}  # noqa: RUF012
     TABLES = {"source": Vocabulary, "target": Vocabulary, "longest": int}  # noqa: RUF012
     METHODS = {"nearest neighbour": NearestNeighbour, "word for word": WordForWord}  # noqa: RUF012
     counted = "tokens"

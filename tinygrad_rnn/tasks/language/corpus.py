@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from tinygrad_rnn.data.corpus import standard_library
+from tinygrad_rnn.data.identifiers import library_names
 from tinygrad_rnn.data.messages import Note
 from tinygrad_rnn.data.readers import all_files, csv_texts, read_parts
 from tinygrad_rnn.data.tokenized import TokenizedText
@@ -46,9 +47,9 @@ def read_corpus(settings: LanguageOptions, note: Note) -> Corpus:
         names, name = all_files(settings.text, note), ", ".join(settings.text)
         texts = (read_parts(each, settings.encoding) for each in names)
     else:
-        library = standard_library(note=note)
+        library = library_names(note=note) if settings.corpus == "identifiers" else standard_library(note=note)
         # One sentence a line: Punkt has split it already.
-        texts, name, lines = [["\n".join(library.sentences)]], library.name, settings.level == "word" or lines
+        texts, name, lines = [["\n".join(library.sentences)]], library.name, not settings.unbroken
     seen, order = SeenTexts(), LineOrder()
     text = _tokenized(settings, seen.passing(texts, order if settings.unbroken else None), lines, note, order)
     valid, sizes = None, list(zip(names, seen.sizes, strict=False))

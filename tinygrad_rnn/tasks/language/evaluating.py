@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tinygrad_rnn.data.messages import Note, TextError
-from tinygrad_rnn.data.vocabulary import Ids
+from tinygrad_rnn.data.vocabulary import Ids, Vocabulary
 from tinygrad_rnn.metrics.jackknife import mean_without_each
 from tinygrad_rnn.models.checkpoint import Checkpoint
-from tinygrad_rnn.tasks.language.corpus import read_corpus
+from tinygrad_rnn.tasks.language.corpus import Corpus, read_corpus
 from tinygrad_rnn.tasks.language.opening import rebuilt
 from tinygrad_rnn.tasks.language.options import LanguageOptions
+from tinygrad_rnn.tasks.language.own_text import new_sentences
 from tinygrad_rnn.tasks.language.split_identity import split_change
 from tinygrad_rnn.tasks.language.telling import baseline_line
 from tinygrad_rnn.tasks.language.text_data import measure_sentences, prepare
@@ -22,6 +23,7 @@ from tinygrad_rnn.training.fitting import Evaluation
 from tinygrad_rnn.training.permits import Permit
 from tinygrad_rnn.training.places import found_files
 from tinygrad_rnn.training.telling import baseline_lines
+from tinygrad_rnn.training.trained_on import others_now
 
 
 def evaluate_language(
@@ -38,6 +40,7 @@ def evaluate_language(
     where none is given: labels, and texts for `entry`. `note` is told what one should know, `warn` what one should know
     of the numbers. Raises CheckpointError, OptionError, TextError."""
     model, vocabulary, options, meta = rebuilt(path, saved, device, permit, warn)
+    own = not text
     options = _reading(options, text, encoding) if text else _as_trained(options, path, meta.get("files", {}))
     corpus = read_corpus(options, note)
     if text:
@@ -48,7 +51,7 @@ def evaluate_language(
             raise TextError(f"{path}: {change}; name a text with --text")
         sentences = data.valid
     else:
-        raise TextError(f"the corpus {corpus.name} has changed since the model was trained; name one with --text")
+        sentences, own = _new_to_it(saved, options, corpus, vocabulary, note), False
     if options.streams and not options.warm_up:
         note(f"This run measures its {options.batch_size} streams without a warm-up: their number matters.")
     found = measure_sentences(model, options, sentences, device)
@@ -73,11 +76,27 @@ def evaluate_language(
                 "Most of the text is unknown to the model: a low perplexity does not say that it knows such texts.",
             )
         )
-    if not text:
+    if own:
         reached = Reached(found.loss, mean_without_each(found.sums, found.counts))
         methods = comparisons(meta["data"], higher=False, reached=reached)
         lines += baseline_lines(baseline_line(methods), methods)
     return lines
+
+
+def _new_to_it(
+    saved: Checkpoint, options: LanguageOptions, corpus: Corpus, vocabulary: Vocabulary, note: Note
+) -> list[Ids]:
+    """Of a corpus that is not the one that the model was trained on, the sentences that it was not trained on. Raises
+    TextError where that cannot be told."""
+    then = saved.meta["data"]["name"]
+    differs = f"the corpus {corpus.name} has changed since the model was trained" + (
+        f", on {then}" if then != corpus.name else ""
+    )
+    found, total = new_sentences(saved.arrays, options, corpus, vocabulary)
+    if not found:
+        raise TextError(f"{differs}; name one with --text")
+    note(others_now(len(found), total, "sentences"))
+    return found
 
 
 def _reading(options: LanguageOptions, text: tuple[str, ...], encoding: str) -> LanguageOptions:
@@ -85,7 +104,9 @@ def _reading(options: LanguageOptions, text: tuple[str, ...], encoding: str) -> 
     # Characters of a CSV's fields are sentences, and so then are a text's lines.
     lines = options.lines or (options.level == "char" and not options.unbroken)
     batching = "stream" if options.streams else "sentences"
-    changed = options.changed(text=text, csv=None, valid=None, encoding=encoding, lines=lines)
+    changed = options.changed(
+        text=text, csv=None, corpus=LanguageOptions.corpus, valid=None, encoding=encoding, lines=lines
+    )
     return changed.changed(batching=batching, shuffle=None)
 
 

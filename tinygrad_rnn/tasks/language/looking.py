@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -11,6 +10,7 @@ from tinygrad_rnn.data.vocabulary import Vocabulary
 from tinygrad_rnn.inspection.charts import Curves
 from tinygrad_rnn.inspection.page import render_page
 from tinygrad_rnn.models import LanguageModel
+from tinygrad_rnn.models.checkpoint import Checkpoint
 from tinygrad_rnn.tasks.curves import of_evaluations, of_steps, records_beside
 from tinygrad_rnn.tasks.language.options import LanguageOptions
 from tinygrad_rnn.tasks.language.own_text import validation_text
@@ -25,12 +25,13 @@ def checkpoint_page(
     model: LanguageModel,
     vocabulary: Vocabulary,
     settings: LanguageOptions,
-    meta: dict[str, Any],
+    saved: Checkpoint,
     text: str | None = None,
 ) -> str:
     """The page as HTML. Training's curves come from log.jsonl, where that lies beside the checkpoint. Without `text`
     the model reads one of its validation part, or where that is not at hand a sentence that it makes up itself. Raises
     TextError for a text without tokens."""
+    meta = saved.meta
     records, missing = records_beside(path, id_of_run(meta))
     name = "training, with dropout" if settings.dropout else "training"
     valid = of_evaluations(records, meta, "valid_nats", best=True)
@@ -38,9 +39,9 @@ def checkpoint_page(
     norms: Curves = {"all gradients together, before clipping": of_steps(records, "gradient_norm", "tokens")}
     form = TextForm.of(vocabulary, settings)
     source = "as asked for"
-    if text is None and (found := validation_text(path, vocabulary, settings, meta)) is not None:
-        source = "of the validation part, which the model was not trained on"
-        reading = read(model, vocabulary, *found)
+    if text is None and (found := validation_text(path, vocabulary, settings, meta, saved.arrays)) is not None:
+        source, ids, lead = found
+        reading = read(model, vocabulary, ids, lead)
     else:
         if text is None:
             source = "made up by the model itself, since its corpus cannot be read here, or has changed"

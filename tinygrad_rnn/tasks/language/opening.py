@@ -18,12 +18,12 @@ from tinygrad_rnn.training.saved_runs import load_run
 
 
 def load_language_model(
-    path: Path, device: str = "cpu", permit: Permit = NOTHING_PERMITTED, note: Note = warnings.warn
+    path: str | Path, device: str = "cpu", permit: Permit = NOTHING_PERMITTED, note: Note = warnings.warn
 ) -> tuple[LanguageModel, Vocabulary, LanguageOptions, dict[str, Any]]:
     """A trained language model.
 
     Args:
-        path: of the checkpoint.
+        path: of the checkpoint, or its name in the zoo, "zoo:identifiers".
         device: "cpu" or "cuda".
         permit: which files may be run: a cell's, if it is from one.
         note: is told where a cell is not as it was.
@@ -35,7 +35,7 @@ def load_language_model(
         CheckpointError: it cannot be read.
         OptionError: it needs a file that may not be run (FileNotRun).
     """
-    return rebuilt(path, load_run(path), device, permit, note)
+    return rebuilt(Path(path), load_run(Path(path)), device, permit, note)
 
 
 def rebuilt(

@@ -34,6 +34,11 @@ class LanguageOptions(RunOptions):
         "(and --csv) the docstrings of your Python's standard library.",
         metavar="FILE",
     )
+    corpus: str = option(
+        default="docstrings",
+        help="What is read of that library: its docstrings, or its identifiers, a list for --level char.",
+        choices=("docstrings", "identifiers"),
+    )
     csv: str | None = option(default=None, help="A CSV file with a column of texts.", metavar="FILE")
     column: str = option(default="0", help="The CSV's column, by name or number (from 0).", metavar="NAME")
     skip_initial_space: bool = option(
@@ -125,6 +130,10 @@ class LanguageOptions(RunOptions):
         super().__post_init__()
         if self.text and self.csv:
             raise OptionError("--text and --csv cannot both be given: one corpus was expected")
+        if self.corpus != "docstrings" and (self.text or self.csv):
+            raise OptionError("--corpus is for the standard library's texts, and --text or --csv names another")
+        if self.corpus == "identifiers" and self.level != "char":
+            raise OptionError("--corpus identifiers is to be read by --level char: each is a word of its own")
         if self.valid is not None and (self.shuffle or self.valid_fraction != LanguageOptions.valid_fraction):
             name = "shuffle" if self.shuffle else "valid_fraction"
             raise OptionError(f"{name} is for a text that is split in two, and valid is {self.valid}")
@@ -153,7 +162,7 @@ class LanguageOptions(RunOptions):
     @property
     def unbroken(self) -> bool:
         """Whether the corpus is one text without sentence marks, as character models read it."""
-        return self.level == "char" and not self.lines and self.csv is None
+        return self.level == "char" and not self._independent
 
     @property
     def unit(self) -> str:
@@ -173,7 +182,7 @@ class LanguageOptions(RunOptions):
     @property
     def _independent(self) -> bool:
         """Whether the corpus is a list of texts that have nothing to do with each other."""
-        return self.lines or self.csv is not None
+        return self.lines or self.csv is not None or self.corpus == "identifiers"
 
     @property
     def lowercased(self) -> bool:
