@@ -24,6 +24,7 @@ import numpy as np
 import tinygrad_rnn as tg
 from tinygrad_rnn.cli import main as command
 from tinygrad_rnn.inspection.page import Reading
+from tinygrad_rnn.models import checkpoint
 from tinygrad_rnn.tasks.language.looking import checkpoint_page
 from tinygrad_rnn.tasks.language.opening import load_language_model
 from tinygrad_rnn.tasks.language.reading import read
@@ -142,8 +143,10 @@ Page((folder / "page.html").read_text(encoding="utf-8"))
 
 with chdir(folder):
     best = Path("run/best.safetensors")
-    model, vocabulary, options, meta = load_language_model(best)
-    page = checkpoint_page(best, model, vocabulary, options, meta, READ)
+    model, vocabulary, options, _ = load_language_model(best)
+    page = checkpoint_page(
+        best, model, vocabulary, options, checkpoint.load(best), READ
+    )
 assert page == (folder / "page.html").read_text(encoding="utf-8")
 
 # %%

@@ -10,7 +10,7 @@ import numpy as np
 from tinygrad_rnn.backend import HostArray
 from tinygrad_rnn.pictures import BLUE, RED
 
-FEW = 4
+FEW_UNITS = 4
 """Units that are shown unless told."""
 _STRONGEST = 0.65
 """How much of the ground a colour covers at most: text stays to be read on light and on dark."""
@@ -37,7 +37,7 @@ class ColoredText:
         self.tokens, self.values, self.name, self.between = list(tokens), values, name, between
         if units is None:
             changes = np.nan_to_num(values.astype(np.float64).std(axis=0)) if len(values) else np.zeros(values.shape[1])
-            units = sorted(np.argsort(-changes, kind="stable")[:FEW].tolist())
+            units = sorted(np.argsort(-changes, kind="stable")[:FEW_UNITS].tolist())
         self.units = list(units)
         """Which are shown."""
         if wrong := [unit for unit in self.units if not 0 <= unit < values.shape[1]]:
