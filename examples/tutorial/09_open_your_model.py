@@ -143,7 +143,7 @@ Page((folder / "page.html").read_text(encoding="utf-8"))
 
 with chdir(folder):
     best = Path("run/best.safetensors")
-    model, vocabulary, options, _ = load_language_model(best)
+    model, vocabulary, options = load_language_model(best)[:3]
     page = checkpoint_page(
         best, model, vocabulary, options, checkpoint.load(best), READ
     )
