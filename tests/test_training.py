@@ -572,7 +572,18 @@ def test_momentum_makes_a_difference(text: Path, tmp_path: Path) -> None:
 
 
 def test_there_is_no_other_setting() -> None:
-    elsewhere = {"text", "csv", "column", "skip_initial_space", "encoding", "lines", "valid", "shuffle", "vectors"}
+    elsewhere = {
+        "text",
+        "corpus",
+        "csv",
+        "column",
+        "skip_initial_space",
+        "encoding",
+        "lines",
+        "valid",
+        "shuffle",
+        "vectors",
+    }
     elsewhere |= {"momentum", "patience", "threads", "engine", "init_from", "penalty"}
     assert CHANGES.keys() | elsewhere == {field.name for field in fields(LanguageOptions)}
 
