@@ -227,6 +227,19 @@ class Adding(Cell):
         return ops.tanh(self.n(x, h)) * (self.u + self.v * ops.exp(self.v))
 
 
+class Anonymous(Cell):
+    """Arrays that nobody has named, one of them anew at each step."""
+
+    gates = "n"
+
+    def setup(self) -> None:
+        self.scales = [np.linspace(0.5, 1.0, self.hidden_size), np.linspace(1.0, 0.5, self.hidden_size)]
+
+    def step(self, x: Tensor, h: Tensor) -> Tensor:
+        n = ops.tanh(self.n(x, h) * np.arange(1.0, 1.0 + self.hidden_size))
+        return n * np.full(self.hidden_size, 0.7) + self.scales[0] * h - self.scales[1]
+
+
 class Detached(Cell):
     """No gradient goes through one of its values."""
 
@@ -236,7 +249,7 @@ class Detached(Cell):
         return ops.tanh(self.n(x, h)) * ops.sigmoid(h).detach()
 
 
-@pytest.mark.parametrize("kind", [Awkward, Still, Adding, Detached])
+@pytest.mark.parametrize("kind", [Awkward, Still, Adding, Anonymous, Detached])
 def test_so_do_those_of_cells_with_names_and_states_that_nobody_expects(kind: type[Cell]) -> None:
     sequence = Work(cell_of(kind, (2, 3)))
     expected = sequence.by_tape()

@@ -102,8 +102,8 @@ def both_steps(cell: Cell) -> BothSteps:
     operands |= zip(backward.constants, backward.operands, strict=True)
     constants = {v: a for v, a in operands.items() if v not in {*weights.values(), *read.values()}}
     known = {id(value): path for path, value in constants_by_path(cell)}
-    for group in (weights, read, {known.get(id(a), "ones"): v for v, a in constants.items()}):
-        names |= {var: name for name, var in group.items()}
+    names |= {var: name for group in (weights, read) for name, var in group.items()}
+    names |= {var: known.get(id(value), "constant") for var, value in constants.items()}
     symbols, told = symbols_of(program, names, [*operands])
     _call_gradients(symbols, program, backward)
     ends = [*backward.g_states, *backward.g_xs, *backward.g_captured]

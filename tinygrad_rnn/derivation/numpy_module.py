@@ -13,6 +13,7 @@ from tinygrad_rnn.derivation.choosing_lines import Lines, chosen_lines
 from tinygrad_rnn.derivation.numpy_notation import HELPERS, NumPy
 from tinygrad_rnn.loops.program import Var
 from tinygrad_rnn.loops.written.expressions import EquationLine
+from tinygrad_rnn.tape import Box
 
 PROGRAM_WIDTH = 110
 
@@ -43,7 +44,8 @@ class _Module:
         functions = [self._forward(), self._backward()]
         helpers = [source for name, source in HELPERS.items() if name in self.numpy.helpers]
         imports = ["import math", ""] if any("math." in source for source in helpers) else []
-        known = [line for name, value in self.constants.items() for line in _broken(f"{name} = ", _literal(value))]
+        known = [""] if self.constants else []
+        known += [line for name, value in self.constants.items() for line in _broken(f"{name} = ", _literal(value))]
         head = "\n".join([self._introduction(), "", *imports, "import numpy as np", "", self._weights(), *known])
         return "\n\n\n".join([head, *helpers, *functions]) + "\n"
 
@@ -205,7 +207,8 @@ def _shape(v: Var) -> str:
 
 def _literal(value: Any) -> str:
     """An array as source, exactly."""
-    array = np.asarray(value.data if hasattr(value, "data") and not isinstance(value, np.ndarray) else value)
+    array = np.asarray(value.data if isinstance(value, Box) else value)
+    dtype = "" if array.dtype in (np.float64, np.int64, np.bool_) else f", np.{array.dtype}"
     if array.size and (array == array.flat[0]).all():
-        return f"np.full({array.shape}, {array.flat[0].item()!r})"
-    return f"np.array({array.tolist()!r})"
+        return f"np.full({array.shape}, {array.flat[0].item()!r}{dtype})"
+    return f"np.array({array.tolist()!r}{dtype})"

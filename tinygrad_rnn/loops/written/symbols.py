@@ -84,6 +84,8 @@ def symbols_of(program: Program, names: Names, operands: Iterable[Var]) -> tuple
 
 def _weight(name: str) -> Symbol:
     of, _, own = name.rpartition(".")
+    if own.isdigit():  # in a list
+        return Symbol(name.replace(".", "_"), when="always")
     return Symbol(own, of, when="always")
 
 
