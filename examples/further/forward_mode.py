@@ -112,10 +112,10 @@ assert abs(pushed - (gradient * direction).sum()) < 1e-12
 #
 # Forward out of two reverses
 # ---------------------------
-# The engine has ``tg.jvp``, and not one rule for it. Reverse mode gives ``uᵀ J``, as a function
-# of ``u`` that is *linear*. The derivative of a linear function is its own matrix, so reverse
-# mode, applied once more, to ``u -> uᵀ J`` and not to ``f``, multiplies with ``J`` from the
-# other side. At which ``u`` does not matter.
+# The engine has ``tg.jvp``, and not one rule for it. ``tg.vjp(f, x)`` gives ``f(x)`` and the
+# **pullback**, which takes ``u`` to ``uᵀ J``: a *linear* function of ``u``. The derivative of a
+# linear function is its own matrix, so reverse mode, applied once more, to ``u -> uᵀ J`` and not
+# to ``f``, multiplies with ``J`` from the other side. At which ``u`` does not matter.
 
 
 def field(x: Tensor) -> Tensor:
@@ -320,7 +320,7 @@ assert table[8, 16][2] == 65 * 8
 assert table[8, 256][2] == table[8, 16][2] and table[8, 256][3] == 16 * table[8, 16][3]
 
 # %%
-# The gradients are the same, to 12 digits. With twice the states RTRL has sixteen times the
+# The gradients are the same, to 12 digits. With twice the units RTRL has nearly sixteen times the
 # work and carries eight times as much, where BPTT has four times the work and keeps twice as
 # much: H⁴ against H² a step, H³ against T H numbers. What RTRL carries does not grow with T.
 # At H = 8 both keep the same at T = 65, which is H² + 1: a long sequence and a tiny network are
@@ -340,7 +340,7 @@ xs, start = list(rng.standard_normal((T, 1, H))), rng.standard_normal((1, H))
 
 
 def walked_back(W: Any, xs: list[Any], state: Any) -> Any:
-    """The gradient of the loss by hand: chapter 2's walk, for numbers of every kind."""
+    """The gradient of the loss by hand, one walk back, in dual numbers."""
     states = [state]
     for x in xs:
         states.append(tanh(x + states[-1] @ W))

@@ -224,7 +224,7 @@ note(
 # %%
 # The logarithm of a softmax
 # --------------------------
-# *They:* chapter 2 of our own tutorial takes ``exp`` of scores as they are, which overflows.
+# *They:* chapters 0 and 2 of our own tutorial take ``exp`` of scores as they are, which overflows.
 # WildML subtracts the largest score first, rightly, and later takes the logarithm of the chance,
 # which may have become 0. Keras, given chances, clips them at 1e-7, and then such a word teaches
 # nothing: its gradient is 0. *We,* and PyTorch, JAX and Keras given scores: one op from scores to
@@ -510,9 +510,9 @@ note(
 # A gradient check that cannot fail
 # ---------------------------------
 # *They:* WildML's check takes ``|a - b| / (|a| + |b|)`` and complains where it is above 0.01.
-# **That is a mistake** where both are 0: 0/0 is NaN, and NaN is above nothing. So it passes, and
-# so does a gradient that *is* NaN. And 0.01 lets a rule pass that is nearly one part in fifty
-# off. *We:* ``gradcheck``, in which a NaN never passes, with a tolerance of 1e-6.
+# **That is a mistake** where both are 0: 0/0 is NaN, and NaN is never above anything. So it
+# passes, and so does a gradient that *is* NaN. And 0.01 lets a rule pass that is nearly one part
+# in fifty off. *We:* ``gradcheck``, in which a NaN never passes, with a tolerance of 1e-6.
 
 
 def passes(gradient: np.ndarray, estimate: np.ndarray) -> bool:

@@ -171,8 +171,8 @@ assert found[one] == 10_000
 # entry be an operation on whole arrays. What is a slope then? A table of how each entry of the
 # result moves with each entry of what was read would be far too large, and it is never needed: all
 # that is done with a slope is to turn the answer of the result into the share of a parent. So keep
-# just that, as a function, the **rule**: given ``g``, the gradient of the result, what is the
-# gradient of what was read?
+# just that, as a function, the **rule**: given ``g``, the answers of all entries of the result, its
+# **gradient**, what is the gradient of what was read?
 #
 # ``op`` makes an operation from a NumPy function and a rule for each array that it reads. A rule
 # may look at the result and at all that the operation was given.
@@ -457,10 +457,10 @@ print(f"{len(learned)} names to learn from: {', '.join(learned[:4])}...")
 print(f"{len(unseen)} to be tested on: {', '.join(unseen[:4])}...")
 
 # %%
-# How good is good? Who knows nothing gives every character the same chance. Who has counted the
-# characters is the **unigram**, and who has counted which one follows which the **bigram**. The
-# measure is the **nat**: minus the logarithm of the chance that was given to the character that
-# came, on average. Less is better.
+# How good is good? Who knows nothing gives every character the same chance. Who has counted
+# the characters is the **unigram**, and who has counted which one follows which the **bigram**.
+# The measure is minus the logarithm of the chance that was given to the character that came, on
+# average; with the natural logarithm its unit is the **nat**. Less is better.
 
 train, test = row_of(learned), row_of(unseen)
 V = len(LETTERS)
@@ -486,7 +486,8 @@ print(f"{told} nats a character")
 #
 # Time is a plain Python loop. Nothing in the engine knows of it: the same ``W`` is read at every
 # step, and what is used several times has the sum of its shares. That is all of backpropagation
-# through time.
+# through time. The network has ``H`` numbers in its state ``h``, and reads ``B`` pieces of ``T``
+# characters side by side, of which there are ``V``.
 
 H, T, B = 64, 12, 32
 shapes = {"U": (V, H), "W": (H, H), "b": (H,), "out": (H, V), "bias": (V,)}
@@ -610,8 +611,8 @@ for (name, parameter), g in zip(ours.items(), yours, strict=True):
 # So what is the rest for? First, for mistakes that are easily made and hard to find. Say that a
 # weight is changed between the calculation and the walk back. Your rules read the new one, and the
 # gradient is wrong; nothing says so. Ours hold the arrays that were calculated with. If those
-# themselves were written into, as optimisers do, or if the walk comes to what is gone, it is an
-# error and not a number.
+# arrays themselves were overwritten, as an optimiser's step does, or were let go of by an earlier
+# walk, it is an error and not a number.
 
 p, q = Array(3.0), Array(2.0)
 times = p * q
@@ -652,7 +653,7 @@ except tg.ChangedInPlaceError as error:
 #    ``no_grad()``. Yours enters everything.
 # 5. ``no_grad()`` holds in the thread that said it, and in no other.
 # 6. A **joint** operation has one rule for all that it read, and its forward pass may save what
-#    the rule will need. A whole loop over time is one (chapter 3).
+#    the rule will need. A whole loop over time is one (chapters 3 and 7).
 #
 # And these are the lines that do it, looked up when this page was made:
 
@@ -688,7 +689,8 @@ point_at(6, engine.Joint.__call__, "out, saved = self.forward(needs")
 # 14. So is an array that an optimiser has written into since.
 # 15. A share is added in place where the array is the walk's own, and nobody else's.
 # 16. This is your ``fitted``...
-# 17. ...and a gradient has the dtype of its array, too: ours calculates in float32 if told.
+# 17. ...and a gradient has the dtype of its array, too: ours calculates in float32 too,
+#     and does so of plain numbers unless told otherwise.
 # 18. The gradient of a table is kept as the rows that were looked up (**row-sparse**). Yours is a
 #     table of zeros for every look-up.
 # 19. Somebody may watch: ``tg.detect_anomaly`` tells which entry made the first NaN.
@@ -727,5 +729,6 @@ point_at(19, Walk._operation, "watcher.backward(node, g)")
 #    of N times N. Its product with a vector needs no table: it is the gradient of a number. Of
 #    which? Three lines are enough. Check them by moving the gradient.
 # 5. **A gate.** Give the network of this page one: ``z = sigmoid(x Z + h Y + d)``, and of the new
-#    state only the share ``z``, of the old one the rest. The engine needs nothing for it. Check
-#    all the gradients by moving every weight; then train it, and see whether it is better.
+#    state only the share ``z``, of the old one the rest (chapter 5 has them the other way round).
+#    The engine needs nothing for it. Check all the gradients by moving every weight; then train
+#    it, and see whether it is better.

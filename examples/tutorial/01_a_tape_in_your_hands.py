@@ -36,7 +36,8 @@ print(f"y = {y.item():.4f}, loss = {loss.item():.4f}")
 # Nothing looks different so far: the numbers are there at once. But every op left an entry
 # behind, in the order in which it ran. Here is the whole tape: first the two numbers that we
 # shall ask about, then a line for each op: its number, its name, and what it read, which is a
-# number from a line above or (``float32[]``) a plain array, such as ``x``.
+# number from a line above, a plain array (``float32[]``), such as ``x``, or a plain number. A
+# leaf is an input whose gradient is asked for.
 
 print(listed := tg.Tape(loss))
 ops_by_line = [line.split()[1] for line in str(listed).splitlines()[2:]]

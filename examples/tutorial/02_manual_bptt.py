@@ -14,9 +14,10 @@ from tinygrad_rnn.data.relative_clauses import WORDS, corpus, entropy
 # %%
 # What a language model does
 # --------------------------
-# It reads a sentence word by word and says, at each word, how likely every word of the
-# vocabulary is to come next. What it has read so far it keeps in a **state** ``s`` of H
-# numbers. One step is
+# It reads a sentence word by word and says, at each word, how likely every word of the vocabulary
+# is to come next. What it has read so far it keeps in a **state** ``s`` of H numbers. The
+# sentences here come from a small grammar of 13 words, *the dog that a cat sees follows the bird
+# .*, and a word, the full stop, or the sign of a beginning or an end is a **token**. One step is
 #
 # .. code-block:: text
 #
@@ -74,7 +75,7 @@ class RNN:
 # through the steps, and add up what each has to say about ``U`` and ``W``. ``truncate`` stops
 # the walk after so many steps back, to save time.
 #
-# All of this, in motion: :doc:`/unrolled`.
+# In motion, with all walks made one (exercise 4): :doc:`/unrolled`.
 
 
 def bptt(
@@ -98,11 +99,11 @@ def bptt(
 # %%
 # Two things to check before training
 # -----------------------------------
-# **The first loss.** A network that knows nothing gives every word the same chance 1/V, so its
-# loss is about log V.
+# **The first loss.** A network that knows nothing gives each of N words the same chance 1/N,
+# so its loss is about log N.
 
 model, sentences = RNN(len(WORDS), 24, np.random.default_rng(1)), corpus(300)
-print(f"loss {model.loss(sentences):.3f}, log V = {np.log(len(WORDS)):.3f}")
+print(f"loss {model.loss(sentences):.3f}, log N = {np.log(len(WORDS)):.3f}")
 assert abs(model.loss(sentences) - np.log(len(WORDS))) < 0.1
 
 # %%

@@ -23,7 +23,8 @@ from tinygrad_rnn.optim import SGD
 # The equations
 # -------------
 # The two lines of the textbook, for one step. (Row vectors here: ``x @ U`` instead of ``U x``, so
-# every matrix is the transpose of chapter 2's.)
+# every matrix is the transpose of chapter 2's. What the step calls ``x`` is the row of ``U`` that
+# the word picks.)
 
 rng = np.random.default_rng(1)
 shapes = (len(WORDS), 24), (24, len(WORDS)), (24, 24)
@@ -179,7 +180,7 @@ assert far[8][0] < 0.01 and 0.15 < far[8][1] < 0.25
 # the chunks still a fifth: the outputs just after the cut have no past. With a ``k`` as long as
 # the sentence both are the whole gradient.
 #
-# Training is the same loop as before, in a line each.
+# Training is the same loop as before, each of its parts a line.
 
 optimizer = SGD([U, V, W], lr=0.05)
 for _ in range(2):
@@ -217,9 +218,10 @@ derivation = tg.derive(Elman, 24, 24)
 print(derivation)
 
 # %%
-# ``delta`` of chapter 2's loop is ``δs'`` here. And this is a program of it, in NumPy alone: the
-# loop that chapter 2 wrote by hand, written by the tape. On the command line
-# ``tinygrad-rnn derive mycells.py:MyCell`` writes it into a file, for any cell of your own.
+# ``δs'`` is the sum of chapter 2's ``delta`` over all outputs: one walk back for all of them
+# (its exercise 4). And this is a program of it, in NumPy alone, written by the tape. On the
+# command line ``tinygrad-rnn derive mycells.py:MyCell`` writes it into a file, for any cell of
+# your own.
 
 print(derivation.source)
 

@@ -25,23 +25,25 @@ from tinygrad_rnn.optim import Adam
 #
 # .. code-block:: text
 #
-#    GRU   z = sigmoid(z(x, h))                         keep
-#          r = sigmoid(r(x, h))                         look back
+#    GRU   z = sigmoid(gate_z(x, h))                    keep
+#          r = sigmoid(gate_r(x, h))                    look back
 #          n = tanh(x @ U + b + r * (h @ W))            candidate
 #          h = (1 - z) * n + z * h
 #
-#    LSTM  i, f, o = sigmoid(i(x, h)), ...              write, keep, show
-#          c = f * c + i * tanh(g(x, h))
+#    LSTM  i, f, o = sigmoid(gate_i(x, h)), ...         write, keep, show
+#          c = f * c + i * tanh(gate_g(x, h))
 #          h = o * tanh(c)
 #
 # The line to look at is the one where old and new are **added**, each under a gate. Through a
 # sum the gradient passes whole; all that is lost on the way back is what the gate takes, and no
-# ``W`` and no squashing is in between. (The paper of 2014 has ``r`` within the product, ``(r * h)
+# ``W`` and no squashing is in between. (Cho et al. 2014 have ``r`` within the product, ``(r * h)
 # @ W``: that is ``GRU(..., reset="before")``.)
 #
 # Train a small LSTM
 # ------------------
 # On the sentences of chapter 2, fifty at a time. ``lengths`` says where each sentence ends.
+# The model has a vector of 8 numbers for each word (its **embedding**) and 12 units; **logits** are
+# the scores before the softmax, and **Adam** is RMSprop with a running mean of the gradient.
 
 rng = np.random.default_rng(0)
 model = LanguageModel(len(WORDS), 8, 12, cell="lstm", rng=rng)

@@ -58,9 +58,8 @@ report = tg.check_cell(NeighbourCell)
 #
 # Time it
 # -------
-# One training step over 64 steps of a batch of 32, beside the built-in cells. There is no fast
-# version of those that ours would have to compete with: all go through the same compiled scan
-# (chapter 7).
+# One training step over 64 steps of a batch of 32, beside the built-in cells. Those have no
+# faster version of their own: all go through the same compiled scan (chapter 7).
 
 xs = Tensor(np.random.default_rng(0).standard_normal((64, 32, 32)).astype(np.float32))
 layers = {
@@ -145,8 +144,11 @@ compared = tg.compare(
 print(compared)
 
 # %%
-# Why? The gradient of the last output by the inputs before it says how far back each cell reaches,
-# once it is trained. What is flat remembers; what falls forgets.
+# So little training tells little: who always says what is most frequent is right as often as
+# the line of that name says, and a spread is wide where one of the runs has learned and the
+# others not yet. What do they do differently? The gradient of the last output by the inputs
+# before it says how far back each cell reaches, once it is trained. What is flat remembers; what
+# falls forgets.
 
 figure, axes = plt.subplots(figsize=(6, 3.5), layout="constrained")
 for number, label in enumerate(dict.fromkeys(run.label for run in compared.outcomes)):

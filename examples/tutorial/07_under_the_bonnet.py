@@ -41,7 +41,9 @@ class MinimalGatedUnit(Cell):
 # So the scan runs the step **once**, on placeholders that have shapes and no numbers, and
 # writes down what it does. It runs the ops' rules on that recording, which gives the backward
 # step; asks of every op in both "who waits for it?"; and writes what must stay in the loop as
-# plain NumPy. ``explain`` shows all of it.
+# plain NumPy, which is what is printed. Where llvmlite is installed it is then compiled to machine
+# code, with some of the work around the loop inside; that is what is timed below. ``explain`` shows
+# all of it.
 
 layer = Recurrent(MinimalGatedUnit, 6, 64)
 xs = Tensor(np.zeros((30, 8, 6), np.float32))
@@ -49,7 +51,8 @@ tg.explain(layer, xs)
 
 # %%
 # How to read it: values are ``t1, t2...`` in the step as recorded, ``u`` are what the backward
-# step makes anew, and ``d`` before a name is the gradient by it. What to look for: two gates
+# step makes anew, and ``d`` before a name is the gradient by it; in the source ``h_new`` is ``h'``,
+# and ``so_far`` what has come back from later steps. What to look for: two gates
 # read ``x``, and their products became one, before the loop. The loop has one line for each op
 # that must wait, and writes into buffers that are there already. The last section lists the
 # weight gradients: products over all steps at once.

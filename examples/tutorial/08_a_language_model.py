@@ -102,9 +102,9 @@ for record in fit(model, optimizer, epoch, clip_norm=5.0, rng=np.random.default_
             break
 
 # %%
-# The first loss is where it must be, and the curve falls below all the bars: the model uses
-# more of the past than two words. (The third bar is no lower than the second: on so little text,
-# most runs of three words are seen once.)
+# The first loss is where it must be, and the curve falls below all the bars. (That does
+# not yet show that it uses more of the past than two words: the third bar is no lower than the
+# second, since on so little text most runs of three words are seen once.)
 
 figure, axes = plt.subplots(figsize=(8, 4), layout="constrained")
 axes.plot(losses, color="#b0c4d8", label="each batch")
@@ -141,9 +141,10 @@ for _ in range(4):
 print(f"{tested[-1][1]:.2f} nats, {bars[1] - tested[-1][1]:.2f} less than the bigram")
 
 # %%
-# What more time buys, on the same documentation, is in the README: ``tinygrad-rnn train`` tells
-# its own distance from the bigram. Nats of different vocabularies do not compare: a small one
-# calls more words UNKNOWN, which is easy to foretell. The distance from the bigram's does.
+# What more time buys, on the same documentation, is in the README: ``tinygrad-rnn train``
+# tells its own distance from the best of its bars. Nats of different vocabularies do not compare:
+# a small one calls more words UNKNOWN, which is easy to foretell. The distance from the bars
+# does.
 #
 # Word vectors that were trained on a larger text can be loaded into the embedding before the
 # first step: ``model.embedding.load_vectors("glove.6B.100d.txt", vocabulary.tokens)`` for an

@@ -163,15 +163,16 @@ def reading_of(line: str) -> Reading:
 
 reading = reading_of(READ)
 shape = reading.units["0.forward.c"].shape
-print(f"{len(reading.nats)} characters, the cell has {shape} numbers")
+# Before the first character, and after each: the characters of the line, and its end.
+print(f"{len(reading.nats)} surprises, and of the cell {shape} numbers")
 assert shape == (len(reading.tokens), 48)
 
 # %%
 # What surprises it
 # -----------------
 # A character's **surprise** is minus the logarithm of the chance that it was given. Over a line it
-# is no smooth curve. It is high where something is decided, and falls to nothing where that is only
-# being said.
+# is no smooth curve. It is high where something is decided, also within a word that was not
+# expected, and near nothing where only one thing can follow.
 
 characters = [*READ, "end"]
 dear = np.argsort(-reading.nats)[:5]
@@ -252,11 +253,11 @@ for guess, (name, unit, alike) in followers.items():
 assert OWN or min(abs(alike) for *_, alike in followers.values()) > 0.5
 
 # %%
-# Is a unit that goes with the brackets about brackets? Not if we only look: brackets come late in a
-# line, so it may be about the place. Two guesses that go together cannot be told apart by looking.
-# So **change** something: read every line up to its first bracket, once as it is, and once with an
-# underscore in place of the bracket. The place is the same. If the unit moves, it has seen the
-# bracket.
+# Is a unit that goes with the brackets about brackets? Looking alone cannot say: brackets come
+# late in a line, so it may be about the place. Two guesses that go together cannot be told apart
+# by looking. So **change** something: read every line up to its first bracket, once as it is, and
+# once with an underscore in place of the bracket. The place is the same. If the unit moves, it
+# has seen the bracket.
 
 if "brackets" in followers:
     together = np.corrcoef(numbers["place"], numbers["brackets"])[0, 1]
@@ -271,7 +272,7 @@ if "brackets" in followers:
     spread = np.concatenate([each.units[name][:-1, unit] for each in readings]).std()
     print(
         f"the bracket moves the unit by {moved.mean() / spread:.1f} standard deviations, "
-        f"up in {(moved > 0).mean():.0%} of the lines"
+        f"the way that goes with brackets in {(moved > 0).mean():.0%} of the lines"
     )
     assert OWN or moved.mean() > 0
 
@@ -325,7 +326,7 @@ for each in readings:
         back = row[: t + 1][::-1][: len(reach)]
         reach[: len(back)] += back / row.sum() / sum(len(r.nats) for r in readings)
 for k in (1, 3, 10):
-    print(f"{reach[:k].sum():.0%} of the gradient is by the last {k}")
+    print(f"{reach[:k].sum():.0%} of the gradient goes to the last {k}")
 assert OWN or reach[:10].sum() > 0.6
 
 # %%
@@ -334,9 +335,9 @@ assert OWN or reach[:10].sum() > 0.6
 # 1. **Change the beginning.** Put other letters into the name of the function that the page reads,
 #    and nothing else. Up to which character does the surprise change? Does the gradient, summed
 #    over the letters that you have changed, say beforehand where it changes most?
-# 2. **Take a unit out.** Set the row of a unit in ``model.output_weight`` to 0: nothing that it
-#    does is heard any more. By how much does the surprise rise, of what kind of character, and is
-#    the unit that follows the brackets missed more than others?
+# 2. **Take a unit out.** Set the row of a unit in ``model.output_weight`` to 0: the output no
+#    longer hears it (the other units still do). By how much does the surprise rise, of what kind
+#    of character, and is the unit that follows the brackets missed more than others?
 # 3. **Another task's page.** ``inspect --html`` opens a model of any task. Train one for seconds,
 #    of those that the page :doc:`/tasks/index` lists, and read its page. What does it show that a
 #    language model's does not?
@@ -377,8 +378,8 @@ assert OWN or reach[:10].sum() > 0.6
 # - :doc:`/tasks/index`: each task with its commands, its format for your data, the simple methods
 #   that it has to beat, and the numbers to expect
 # - ``tinygrad-rnn train --text book.txt --time-budget 2h``, and then this chapter on what comes of
-#   it; Merity, Keskar and Socher 2018, *Regularizing and optimizing LSTM language models*, section
-#   4, on what keeps a model from learning by heart
+#   it; Merity, Keskar and Socher 2018, *Regularizing and optimizing LSTM language models*,
+#   sections 2 and 4, on what keeps a model from learning by heart
 # - a task of your own is a class of some twenty lines, to which ``CONTRIBUTING.md`` leads
 #
 # **To see how it is made fast**
