@@ -21,7 +21,7 @@ from test_compiled_cells import random_cells
 from test_context import Attending, Conditioned
 
 import tinygrad_rnn as tg
-from tinygrad_rnn import Parameter, Tensor, ops
+from tinygrad_rnn import Parameter, Tensor, ops, primitive
 from tinygrad_rnn.cli import main
 from tinygrad_rnn.derivation.both_steps import DerivationError
 from tinygrad_rnn.derivation.numpy_notation import HELPERS, NumPy
@@ -240,6 +240,61 @@ class Anonymous(Cell):
         return n * np.full(self.hidden_size, 0.7) + self.scales[0] * h - self.scales[1]
 
 
+class Means(Cell):
+    """Means over rows and units, and a number that is none of rows."""
+
+    gates = "n m"
+
+    def setup(self) -> None:
+        self.scale = 1009
+
+    def step(self, x: Tensor, h: Tensor) -> Tensor:
+        n = ops.tanh(self.n(x, h) + h.mean() + h * self.scale * 1e-3)
+        return n + ops.norm(1 - n, axis=-1, keepdims=True) * n - ops.sigmoid(self.m(x, h)).mean(axis=0)
+
+
+class Written(Cell):
+    """What it puts out has a name that is also the gradient's, and its gradient other parts."""
+
+    gates = "n"
+    output = "y"
+
+    def step(self, x: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
+        y = ops.tanh(self.n(x, h))
+        return ops.tanh(y * h + ops.exp(y)), y * h
+
+
+class OfRows(Cell):
+    """Slices, pads and picks: of rows as many as there are, and by indices."""
+
+    gates = "n:h"
+
+    def setup(self) -> None:
+        self.order = np.random.default_rng(0).permutation(self.hidden_size)
+        self.mask = np.array([0.0, -np.inf, *[0.0] * (self.hidden_size - 2)])
+
+    def step(self, x: Tensor, h: Tensor) -> Tensor:
+        wide = ops.pad(x, ((0, 0), (0, self.hidden_size - self.input_size)))
+        picked: Tensor = ops.tanh(self.n(h) + wide)[:, self.order]
+        return picked * ops.softmax(h[: len(h)] + self.mask)
+
+
+class Builtins(Cell):
+    """Locals and weights called as what the program calls."""
+
+    gates = "n"
+
+    def setup(self) -> None:
+        self.WEIGHTS = Parameter(np.full(self.hidden_size, 0.4))
+        self.forward = np.linspace(0.5, 1.0, self.hidden_size)
+
+    def step(self, x: Tensor, h: Tensor) -> Tensor:
+        len = ops.tanh(self.n(x, h))
+        range = len * self.WEIGHTS + self.forward
+        t1 = range * h
+        return ops.tanh(t1 * len) + t1 * ops.sigmoid(t1)
+
+
 class Detached(Cell):
     """No gradient goes through one of its values."""
 
@@ -249,14 +304,67 @@ class Detached(Cell):
         return ops.tanh(self.n(x, h)) * ops.sigmoid(h).detach()
 
 
-@pytest.mark.parametrize("kind", [Awkward, Still, Adding, Anonymous, Detached])
+@pytest.mark.parametrize("kind", [Awkward, Still, Adding, Anonymous, Means, Written, OfRows, Builtins, Detached])
 def test_so_do_those_of_cells_with_names_and_states_that_nobody_expects(kind: type[Cell]) -> None:
     sequence = Work(cell_of(kind, (2, 3)))
     expected = sequence.by_tape()
     derivation = tg.derive(sequence.cell)
     agree(sequence.by_program(run(derivation.source)), expected)
-    assert derivation.text and derivation.latex
+    told = re.findall(r"^ {4}(\S+) += ", derivation.text, re.MULTILINE)
+    assert len(told) == len({*told}) and "1013" not in derivation.text + derivation.latex
     xml.dom.minidom.parseString(derivation.html)
+
+
+@pytest.mark.parametrize("hidden", [1009, 2026])
+def test_a_size_that_is_a_recording_s_number_of_rows_is_none(hidden: int) -> None:
+    class Reshaped(Cell):
+        gates = "n:x"
+
+        def step(self, x: Tensor, h: Tensor) -> Tensor:
+            whole = ops.reshape(ops.reshape(h, (len(x), self.hidden_size, 1)), (len(x), self.hidden_size))
+            return ops.tanh(self.n(x)) + whole * h.mean(axis=1, keepdims=True)
+
+    sequence = Work(cell_of(Reshaped, (2, hidden)), steps=2)
+    expected = sequence.by_tape()
+    agree(sequence.by_program(run(tg.derive(sequence.cell).source)), expected)
+
+
+def test_what_cannot_be_written_for_any_number_of_rows_is_refused() -> None:
+    other = Parameter(np.ones(3))
+
+    class Ones(Cell):
+        gates = "n"
+
+        def step(self, x: Tensor, h: Tensor) -> Tensor:
+            return ops.tanh(self.n(x, h)) + Tensor(np.ones(h.shape))
+
+    class Foreign(Cell):
+        gates = "n"
+
+        def step(self, x: Tensor, h: Tensor) -> Tensor:
+            return ops.tanh(self.n(x, h)) * other
+
+    class Cut(Cell):
+        gates = "n"
+
+        def step(self, x: Tensor, h: Tensor) -> Tensor:
+            cut: Tensor = self.n(x, h)[:, :2]
+            return cut
+
+    for kind, said in ((Ones, "as many rows as the batch"), (Foreign, "no attribute of the cell"), (Cut, "step fails")):
+        with pytest.raises(DerivationError, match=said):
+            tg.derive(kind, 2, 3)
+
+
+def test_numbers_of_a_product_are_told_as_one() -> None:
+    class Scaled(Cell):
+        gates = "n"
+
+        def step(self, x: Tensor, h: Tensor) -> Tensor:
+            return ops.tanh(self.n(x, h)) + 1e-5 * h * 2
+
+    derivation = tg.derive(Scaled, 2, 3)
+    assert "+ 2e-05 h" in derivation.text and r"2 \cdot 10^{-5} \, h_{t-1}" in derivation.latex
 
 
 def test_lines_of_a_program_name_the_line_of_the_step_that_they_come_from() -> None:
@@ -319,16 +427,23 @@ def test_every_op_and_its_rules_have_a_form_in_numpy(name: str, data: Any) -> No
             np.testing.assert_allclose(env[notation.name(notation.symbols[v])], by_op[v], rtol=1e-9, atol=1e-11)
 
 
-def test_an_op_that_no_step_has_is_named() -> None:
-    class Losing(Cell):
+def test_an_op_of_the_user_s_own_is_named() -> None:
+    @primitive
+    def bell(x: Any) -> Any:
+        return np.exp(-x * x)
+
+    bell.vjp(lambda g, out, x: g * out * x * -2)
+
+    class Bell(Cell):
         gates = "n"
 
         def step(self, x: Tensor, h: Tensor) -> Tensor:
-            n: Tensor = self.n(x, h)
-            return n - ops.softmax_cross_entropy(n, np.zeros(len(n), np.int64))
+            return bell(self.n(x, h))
 
-    with pytest.raises(DerivationError, match=r"op 'cross_entropy\w*' has no form in NumPy"):
-        tg.derive(Losing, 2, 3).source  # noqa: B018
+    derivation = tg.derive(Bell, 2, 3)
+    assert "bell(" in derivation.text
+    with pytest.raises(DerivationError, match="op 'bell' has no form in NumPy"):
+        derivation.source  # noqa: B018
 
 
 # --- The equations ---------------------------------------------------------------------------------------------
@@ -455,7 +570,7 @@ def test_the_printed_equations_calculated_as_they_stand_give_the_tape_s_numbers(
     ys, *rest = sequence.by_tape()
     states, (d_x, *gradients) = rest[: len(sequence.start)], rest[len(sequence.start) :]
     derivation = tg.derive(cell)
-    values: dict[str, Any] = {"x": sequence.xs[0], "∂y": sequence.d_ys[0]}
+    values: dict[str, Any] = {"x": sequence.xs[0], "∂y": sequence.d_ys[0], "∂output": sequence.d_ys[0]}
     values |= dict(zip(cell.states, sequence.start, strict=True))
     values |= {f"∂⁺{state}'": d for state, d in zip(cell.states, sequence.d_last, strict=True)}
     for path, p in cell.named_parameters():

@@ -18,18 +18,19 @@ from tinygrad_rnn.loops.placeholders import CannotRecord
 from tinygrad_rnn.loops.program import Equation, Program, Var
 from tinygrad_rnn.loops.recorder import Recorder
 from tinygrad_rnn.loops.written.expressions import needed
+from tinygrad_rnn.loops.written.notation import RowCount
 from tinygrad_rnn.loops.written.shown import without_lying
 from tinygrad_rnn.loops.written.symbols import Symbol, SymbolOf, symbols_of
 from tinygrad_rnn.models.cell import Cell
-from tinygrad_rnn.models.contexts import context_of
+from tinygrad_rnn.models.contexts import as_read, context_of
 from tinygrad_rnn.models.equations import recorded_step
 from tinygrad_rnn.models.module import constants_by_path
+from tinygrad_rnn.surroundings import no_grad
 from tinygrad_rnn.tape import Primitive
 from tinygrad_rnn.tensor import Parameter, Tensor
 
-RECORDED_ROWS = 1009
-"""How many rows a recording has: a prime that no size of a cell is likely to be, so that it is known for B wherever it
-stands in a shape."""
+ROW_COUNTS = 1009, 1013
+"""A step is recorded twice, for so many rows: what differs between the recordings is the number of rows."""
 
 
 class DerivationError(ValueError):
@@ -86,17 +87,49 @@ class BothSteps:
 
 def both_steps(cell: Cell) -> BothSteps:
     """Records the step of a cell and its backward step. Raises DerivationError."""
-    context = [Tensor(part) for part in context_of(cell, RECORDED_ROWS, np.random.default_rng(0))]
+    _try_out(cell)
+    found, other = (_recorded(cell, rows) for rows in ROW_COUNTS)
+    what = type(cell).__name__
+    if any(
+        np.shape(a) != np.shape(b) for a, b in zip(found.constants.values(), other.constants.values(), strict=False)
+    ):
+        raise DerivationError(f"{what}: its step makes an array of as many rows as the batch has, which is no equation")
+    return replace(
+        found,
+        equations=_marked(found.equations, other.equations, what),
+        backward_equations=_marked(found.backward_equations, other.backward_equations, what),
+    )
+
+
+def _try_out(cell: Cell) -> None:
+    """A step of two rows. Raises DerivationError where it fails: the message is then about two rows."""
+    context = [Tensor(part) for part in context_of(cell, 2, np.random.default_rng(0))]
+    try:
+        with no_grad(), np.errstate(all="ignore"):
+            x, state = Tensor(np.ones((2, cell.input_size), cell.dtype)), cell.beginning(2)
+            new, y = cell.stepped(x, state, as_read([*context]) if context else None)
+            cell.put_out(x, new, y)
+    except Exception as error:
+        raise DerivationError(f"{type(cell).__name__}: its step fails: {error}") from error
+
+
+def _recorded(cell: Cell, rows: int) -> BothSteps:
+    """The step and the backward step for so many rows."""
+    context = [Tensor(part) for part in context_of(cell, rows, np.random.default_rng(0))]
     recorder = _LineRecorder()
     try:
-        program, names = recorded_step(cell, RECORDED_ROWS, context, recorder)
+        program, names = recorded_step(cell, rows, context, recorder)
     except CannotRecord as error:
         raise DerivationError(f"{type(cell).__name__} has no one backward step: {error}") from None
     source = {out: line for e, line in zip(recorder.equations, recorder.lines, strict=True) for out in e.outs}
     operands = dict(zip(program.captured, program.operands, strict=True))
     paths = {id(parameter): path for path, parameter in cell.named_parameters()}
+    for operand in operands.values():
+        if isinstance(operand, Parameter) and id(operand) not in paths:
+            raise DerivationError(f"{type(cell).__name__}: its step reads a Parameter that is no attribute of the cell")
     weights = {paths[id(value)]: var for var, value in operands.items() if isinstance(value, Parameter)}
-    given = {id(part): f"context_{i}" if i else "context" for i, part in enumerate(context)}
+    called = "context" if "context" not in weights else "read_context"
+    given = {id(part): f"{called}_{i}" if i else called for i, part in enumerate(context)}
     read = {given[id(value)]: var for var, value in operands.items() if id(value) in given}
     backward = _differentiated(program, {*weights.values(), *read.values()})
     operands |= zip(backward.constants, backward.operands, strict=True)
@@ -120,6 +153,32 @@ def both_steps(cell: Cell) -> BothSteps:
         context=[read[name] for name in given.values() if name in read],
         source=source,
     )
+
+
+def _marked(equations: list[Equation], others: list[Equation], what: str) -> list[Equation]:
+    """The equations, with a RowCount for each number that is one by the same equations for another number of rows."""
+    if [e.primitive for e in equations] != [e.primitive for e in others]:
+        raise DerivationError(f"{what}: what its step does depends on how many rows there are")
+
+    def part(a: Any, b: Any) -> Any:
+        if isinstance(a, Var):
+            return a
+        if isinstance(a, tuple | list) and len(a) == len(b):
+            return type(a)(map(part, a, b))
+        if isinstance(a, slice):
+            return slice(part(a.start, b.start), part(a.stop, b.stop), part(a.step, b.step))
+        if isinstance(a, int) and isinstance(b, int) and a != b and a * ROW_COUNTS[1] == b * ROW_COUNTS[0]:
+            return RowCount(a // ROW_COUNTS[0], ROW_COUNTS[0])
+        if a != b:
+            raise DerivationError(
+                f"{what}: its step calculates with the number of rows, {a!r} where there are {ROW_COUNTS[0]}"
+            )
+        return a
+
+    return [
+        replace(e, args=part(e.args, o.args), params={k: part(v, o.params[k]) for k, v in e.params.items()})
+        for e, o in zip(equations, others, strict=True)
+    ]
 
 
 def in_print(both: BothSteps) -> BothSteps:
@@ -170,8 +229,10 @@ def _call_gradients(symbols: SymbolOf, program: Program, backward: Backward) -> 
     states = [symbols[v] for v in program.states]
     for seed, symbol in zip(backward.g_new_states, states, strict=True):
         symbols[seed] = replace(symbol, kind="later", when="new")
+    of_y = {symbols[v].name for v in symbols if v not in program.ys}
+    of_y |= {symbols[v].name for g, v in backward.gradients.items() if v in program.ys and g not in backward.g_ys}
     for seed in backward.g_ys:
-        symbols[seed] = Symbol("y", kind="gradient")
+        symbols[seed] = Symbol("output" if "y" in of_y else "y", kind="gradient")
     for g, symbol in zip(backward.g_states, states, strict=True):
         if g is not None:
             symbols.setdefault(g, replace(symbol, kind="later"))

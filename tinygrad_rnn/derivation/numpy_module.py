@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 
-from tinygrad_rnn.derivation.both_steps import RECORDED_ROWS, BothSteps
+from tinygrad_rnn.derivation.both_steps import BothSteps
 from tinygrad_rnn.derivation.choosing_lines import Lines, chosen_lines
 from tinygrad_rnn.derivation.numpy_notation import HELPERS, NumPy
 from tinygrad_rnn.loops.program import Var
@@ -69,7 +70,8 @@ class _Module:
         return "\n".join(lines)
 
     def _weights(self) -> str:
-        shapes = {path: tuple("B" if n == RECORDED_ROWS else n for n in v.shape) for path, v in self.read.items()}
+        shapes: dict[str, tuple[Any, ...]] = {path: v.shape for path, v in self.both.weights.items()}
+        shapes |= {self.lines.symbols[v].name: ("B", *v.shape[1:]) for v in self.both.context}
         rows = [f'    "{path}": {shape!r},'.replace("'", '"') for path, shape in shapes.items()]
         return "\n".join(
             ["WEIGHTS = {", *rows, "}", '"""Their shapes, by the names that `forward` wants them under."""']
@@ -210,5 +212,7 @@ def _literal(value: Any) -> str:
     array = np.asarray(value.data if isinstance(value, Box) else value)
     dtype = "" if array.dtype in (np.float64, np.int64, np.bool_) else f", np.{array.dtype}"
     if array.size and (array == array.flat[0]).all():
-        return f"np.full({array.shape}, {array.flat[0].item()!r}{dtype})"
-    return f"np.array({array.tolist()!r}{dtype})"
+        text = f"np.full({array.shape}, {array.flat[0].item()!r}{dtype})"
+    else:
+        text = f"np.array({array.tolist()!r}{dtype})"
+    return re.sub(r"\b(inf|nan)\b", r"np.\1", text)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import keyword
 import re
 from collections.abc import Sequence
@@ -9,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_rnn.derivation.both_steps import RECORDED_ROWS, DerivationError
+from tinygrad_rnn.derivation.both_steps import DerivationError
 from tinygrad_rnn.loops.program import Var
 from tinygrad_rnn.loops.written.expressions import Call
 from tinygrad_rnn.loops.written.notation import (
@@ -18,6 +19,7 @@ from tinygrad_rnn.loops.written.notation import (
     SIGNED,
     TERM,
     Notation,
+    RowCount,
     Several,
     Spelled,
     Spelling,
@@ -48,9 +50,11 @@ def logsumexp(a, axis=None, keepdims=False):
     found = np.log(np.exp(a - top).sum(axis=axis, keepdims=True)) + top
     return found if keepdims else found.squeeze(axis)""",
     "erf": """\
-erf = np.vectorize(math.erf, otypes=[float])""",
+def erf(a):
+    return np.vectorize(math.erf, otypes=[float])(a).astype(a.dtype)""",
     "normal_distribution": """\
-normal_distribution = np.vectorize(lambda a: 0.5 * math.erfc(-a * math.sqrt(0.5)), otypes=[float])""",
+def normal_distribution(a):
+    return np.vectorize(lambda z: 0.5 * math.erfc(-z * math.sqrt(0.5)), otypes=[float])(a).astype(a.dtype)""",
     "scatter": '''\
 def scatter(updates, index, shape):
     """Zeros of this shape with the updates added at the index."""
@@ -81,11 +85,11 @@ _FORMS = {
     "relu": "np.maximum({x}, 0)",
     "softplus": "np.logaddexp({x}, 0)",
     "hard_sigmoid": "np.clip(0.2 * ({x}) + 0.5, 0, 1)",
-    "leaky_relu": "np.where({x} > 0, {x}, {slope} * ({x}))",
-    "elu": "np.where({x} > 0, {x}, {alpha} * np.expm1(np.minimum({x}, 0)))",
+    "leaky_relu": "np.where(({x}) > 0, {x}, {slope} * ({x}))",
+    "elu": "np.where(({x}) > 0, {x}, {alpha} * np.expm1(np.minimum({x}, 0)))",
     "straight_through": "{hard}",
-    "step_along": "{x} * ({step} / np.where({length} == 0, 1, {length}))",
-    "over_nothing": "np.where({x} > 0, np.inf, np.nan)",
+    "step_along": "({x}) * (({step}) / np.where(({length}) == 0, 1, {length}))",
+    "over_nothing": "np.where(({x}) > 0, np.inf, np.nan)",
     "unstack": "np.moveaxis({x}, {axis}, 0)",
     "alias": "{x}",
     "detached": "{x}",
@@ -99,7 +103,8 @@ _NUMPY = set(
 )
 """Ops that NumPy has by the same name, with the same arguments."""
 
-RESERVED = {"np", "math", "x", "xs", "t", "ys", "dys", "dxs", "saved", "weights", "dweights", *HELPERS}
+RESERVED = {"np", "math", "x", "xs", "t", "ys", "dys", "dxs", "saved", "weights", "dweights", "WEIGHTS", "forward"}
+RESERVED |= {"backward", *dir(builtins), *HELPERS}
 """What a program calls its own."""
 
 
@@ -128,8 +133,8 @@ class NumPy(Notation):
             return f"np.array({value!r})"
         if isinstance(value, float) and not np.isfinite(value):
             return f"np.{value}" if value >= 0 or value != value else "-np.inf"
-        if isinstance(value, int) and not isinstance(value, bool) and value and value % RECORDED_ROWS == 0:
-            return "len(x)" if value == RECORDED_ROWS else f"{value // RECORDED_ROWS} * len(x)"
+        if isinstance(value, RowCount):
+            return "len(x)" if value.times == 1 else f"({value.times} * len(x))"
         return repr(value)
 
     def bracketed(self, text: str) -> str:
@@ -139,8 +144,11 @@ class NumPy(Notation):
         first, *rest = parts
         return ("-" if first[0] else "") + first[1] + "".join((" - " if m else " + ") + text for m, text in rest)
 
-    def product(self, parts: Sequence[str]) -> str:
-        return " * ".join(parts)
+    def factor_of(self, numbers: Sequence[Any]) -> list[str]:
+        return [self.number(a) for a in numbers]
+
+    def product(self, numbers: Sequence[str], parts: Sequence[str]) -> str:
+        return " * ".join([*numbers, *parts])
 
     def matrix_product(self, parts: Sequence[str]) -> str:
         return " @ ".join(parts)
@@ -162,7 +170,7 @@ class NumPy(Notation):
         if name in ("getitem", "scatter"):
             return self._indexed(name, given, value), ALONE
         if name == "sum_to":
-            return self._summed(value), ALONE
+            return self._summed(value, given), ALONE
         if name == "astype":
             return f"{self.written(value.args[0], ALONE)}.astype(np.{np.dtype(given['dtype'])})", ALONE
         if name in _FORMS:
@@ -188,13 +196,13 @@ class NumPy(Notation):
         return parts
 
     def _indexed(self, name: str, given: dict[str, Any], value: Call) -> str:
-        index = index_text(given["index"], given["arrays"])
+        index = index_text(given["index"], given["arrays"], self.number)
         if name == "getitem":
             return f"{self.written(value.args[0], ALONE)}[{index}]"
         self.helpers.add("scatter")
         return f"scatter({given['updates']}, np.s_[{index}], {self.number(given['shape'])})"
 
-    def _summed(self, value: Call) -> str:
+    def _summed(self, value: Call, given: dict[str, Any]) -> str:
         """Over the axes along which something was repeated."""
         before, after = value.args[0].shape, value.shape
         extra = len(before) - len(after)
@@ -208,7 +216,7 @@ class NumPy(Notation):
             return f"{text}.sum({which})"
         if not extra:
             return f"{text}.sum({which}, keepdims=True)"
-        return f"{text}.sum({which}).reshape({self.number(after)})"
+        return f"{text}.sum({which}).reshape({self.number(given['shape'])})"
 
 
 _BY_PLACE = {"shape", "subscripts", "x", "y", "a_min", "a_max", "condition", "indices_or_sections", "pad_width"}

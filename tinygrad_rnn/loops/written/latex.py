@@ -36,7 +36,7 @@ def base(symbol: Symbol) -> str:
 class LaTeX(Mathematics):
     """For TeX and whatever reads it. A state before the step is that of the time t-1."""
 
-    def name(self, symbol: Symbol) -> str:
+    def spelled(self, symbol: Symbol) -> str:
         below = ",".join(_letters(part) for part in subscript(symbol))
         above = f"^{{({symbol.version})}}" if symbol.version and symbol.name else ""
         return f"{_MARKS[symbol.kind]}{_letters(base(symbol))}{f'_{{{below}}}' if below else ''}{above}"
@@ -48,9 +48,8 @@ class LaTeX(Mathematics):
         (minus, first), *rest = parts
         return ("-" if minus else "") + first + "".join((" - " if m else " + ") + text for m, text in rest)
 
-    def product(self, parts: Sequence[str]) -> str:
-        numbers = [text for text in parts if re.fullmatch(r"[\d.]+(e-?\d+)?", text)]
-        return r" \, ".join([*numbers, r" \odot ".join(parts[len(numbers) :])])
+    def product(self, numbers: Sequence[str], parts: Sequence[str]) -> str:
+        return r" \, ".join([*numbers, r" \odot ".join(parts)] if parts else numbers)
 
     def matrix_product(self, parts: Sequence[str]) -> str:
         return r" \, ".join(parts)

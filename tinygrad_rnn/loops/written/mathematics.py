@@ -3,8 +3,10 @@ and so is along which axis something is summed, as in print."""
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,8 +14,18 @@ import numpy as np
 import tinygrad_rnn.ops as ops
 from tinygrad_rnn.loops.program import Var
 from tinygrad_rnn.loops.written.expressions import Call, EquationLine
-from tinygrad_rnn.loops.written.notation import ALONE, PRODUCT, SUM, TERM, Notation, Several, Spelling, index_text
-from tinygrad_rnn.ops.indexing import Slot
+from tinygrad_rnn.loops.written.notation import (
+    ALONE,
+    PRODUCT,
+    SUM,
+    TERM,
+    Notation,
+    RowCount,
+    Several,
+    Spelling,
+    index_text,
+)
+from tinygrad_rnn.loops.written.symbols import Symbol, SymbolOf
 from tinygrad_rnn.tape import Primitive
 
 _LYING = {"broadcast_to", "alias", "detached", "expand_dims", "squeeze", "reshape", "straight_through", "moveaxis"}
@@ -25,6 +37,14 @@ SIGNS = {"==": "=", "!=": "≠", "<=": "≤", ">=": "≥"}
 
 class Mathematics(Notation):
     """Expressions as print has them."""
+
+    def __init__(self, symbols: SymbolOf) -> None:
+        super().__init__(symbols)
+        self._spelled: dict[Symbol, str] = {}
+
+    @abstractmethod
+    def spelled(self, symbol: Symbol) -> str:
+        """A value by its name."""
 
     @abstractmethod
     def function(self, name: str, given: Sequence[str]) -> str:
@@ -64,7 +84,22 @@ class Mathematics(Notation):
             made = made.args[0]
         return self.total(self.written(made, PRODUCT), over)
 
+    def factor_of(self, numbers: Sequence[Any]) -> list[str]:
+        rows = [a for a in numbers if isinstance(a, RowCount)]
+        whole = math.prod(a for a in numbers if not isinstance(a, RowCount))
+        return [*([] if whole == 1 else [self.number(whole)]), *map(self.number, rows)]
+
+    def name(self, symbol: Symbol) -> str:
+        if symbol not in self._spelled:
+            other = symbol
+            while self.spelled(other) in self._spelled.values():  # another value is spelled so
+                other = replace(other, version=other.version + 1)
+            self._spelled[symbol] = self.spelled(other)
+        return self._spelled[symbol]
+
     def number(self, value: Any) -> str:
+        if isinstance(value, RowCount):
+            return "B" if value.times == 1 else f"{value.times} B"
         if isinstance(value, float) and value.is_integer() and abs(value) < 1e6:
             return str(int(value))
         return f"{value:.6g}" if isinstance(value, float) else str(value)
@@ -86,7 +121,11 @@ class Mathematics(Notation):
         if name == "abs":
             return self.magnitude(given["x"]), ALONE
         if name == "getitem":
-            return self.entry(self.written(value.args[0], ALONE), index_text(given["index"], given["arrays"])), ALONE
+            index = index_text(given["index"], given["arrays"], self.number)
+            return self.entry(self.written(value.args[0], ALONE), index), ALONE
+        if name == "scatter":
+            index = index_text(given["index"], given["arrays"], self.number)
+            return self.function("scatter", [given["updates"], index]), ALONE
         parts = [
             text
             for key, a in given.items()
@@ -96,8 +135,6 @@ class Mathematics(Notation):
 
     def _option(self, value: Any) -> str:
         """An argument: written out already, or an option."""
-        if isinstance(value, tuple) and any(isinstance(part, slice | Slot | type(...)) for part in value):
-            return index_text(value, [])
         return value if isinstance(value, str) else self.number(value)
 
     def _summed_products(self, value: Call) -> Spelling:

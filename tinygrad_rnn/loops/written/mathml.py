@@ -15,7 +15,6 @@ from tinygrad_rnn.loops.written.symbols import Symbol
 _LETTERS = dict(zip(GREEK, "αβγδεζηθκλμνξπρστφχψω", strict=True))
 _FUNCTIONS = {"sigmoid": "σ", "normal_distribution": "Φ", "maximum": "max", "minimum": "min"}
 _ALIGNED = [f'style="text-align: {side}; padding: 0.2em 0.1em"' for side in ("right", "center", "left")]
-_NUMBER = re.compile(r"<mn>[^<]*</mn>")
 
 
 def _mo(sign: str) -> str:
@@ -33,7 +32,7 @@ def _mi(name: str) -> str:
 class MathML(Mathematics):
     """For a page or a notebook. A state before the step is that of the time t-1."""
 
-    def name(self, symbol: Symbol) -> str:
+    def spelled(self, symbol: Symbol) -> str:
         below = _mo(",").join(_below(part) for part in subscript(symbol))
         text = f"<msub>{_mi(base(symbol))}{_row(below)}</msub>" if below else _mi(base(symbol))
         if symbol.version and symbol.name:
@@ -58,9 +57,8 @@ class MathML(Mathematics):
         (minus, first), *rest = parts
         return _row(_mo("−") if minus else "", first, *(_mo("−" if m else "+") + text for m, text in rest))
 
-    def product(self, parts: Sequence[str]) -> str:
-        numbers = [text for text in parts if _NUMBER.fullmatch(text)]
-        return _row(*numbers, _mo("⊙").join(parts[len(numbers) :]))
+    def product(self, numbers: Sequence[str], parts: Sequence[str]) -> str:
+        return _row(*numbers, _mo("⊙").join(parts))
 
     def matrix_product(self, parts: Sequence[str]) -> str:
         return _row('<mspace width="0.17em"/>'.join(parts))

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import inspect
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import tinygrad_rnn.ops as ops
@@ -65,8 +65,12 @@ class Notation(ABC):
         """A sum of parts, of which some are taken away."""
 
     @abstractmethod
-    def product(self, parts: Sequence[str]) -> str:
-        """Entry by entry."""
+    def factor_of(self, numbers: Sequence[Any]) -> list[str]:
+        """The numbers of a product."""
+
+    @abstractmethod
+    def product(self, numbers: Sequence[str], parts: Sequence[str]) -> str:
+        """Entry by entry, of numbers and of others."""
 
     @abstractmethod
     def matrix_product(self, parts: Sequence[str]) -> str:
@@ -137,11 +141,11 @@ class Notation(ABC):
         elif len(found) == 1:
             text = self.piece(found[0])
         else:
-            numbers = [a for a in found if not isinstance(a, Var | Call)]
-            rest = [a for a in found if isinstance(a, Var | Call)]
-            parts = [*numbers, *_squares(rest)]
-            begun = self.written(parts[0], PRODUCT)
-            text = self.product([begun, *(self.written(a, POWER) for a in parts[1:])]), TERM
+            rest = _squares([a for a in found if isinstance(a, Var | Call)])
+            numbers = self.factor_of([a for a in found if not isinstance(a, Var | Call)])
+            least = [POWER if i or numbers else PRODUCT for i in range(len(rest))]
+            parts = [self.written(a, tight) for a, tight in zip(rest, least, strict=True)]
+            text = self.product(numbers, parts), TERM
         return (self.signed([(True, self.within(text, TERM))]), SIGNED) if minus else text
 
     def _square(self, value: Call) -> Spelling:
@@ -207,18 +211,29 @@ def is_transposition(value: Call) -> bool:
     return value.primitive is ops.transpose and len(value.shape) == 2 and (len(value.args) < 2 or value.args[1] is None)
 
 
-def index_text(index: Any, arrays: Sequence[str]) -> str:
+def index_text(index: Any, arrays: Sequence[str], number: Callable[[Any], str] = repr) -> str:
     """What stands in the brackets of x[...]."""
 
     def one(part: Any) -> str:
         if isinstance(part, Slot):
             return arrays[part.number]
         if not isinstance(part, slice):
-            return "..." if part is Ellipsis else repr(part)
-        ends = ["" if end is None else str(end) for end in (part.start, part.stop)]
-        return ":".join(ends) + ("" if part.step is None else f":{part.step}")
+            return "..." if part is Ellipsis else number(part) if isinstance(part, int) else repr(part)
+        ends = ["" if end is None else number(end) for end in (part.start, part.stop)]
+        return ":".join(ends) + ("" if part.step is None else f":{number(part.step)}")
 
     if index == ():
         return "()"
     parts = index if isinstance(index, tuple) else (index,)
     return ", ".join(map(one, parts)) + ("," if isinstance(index, tuple) and len(parts) == 1 else "")
+
+
+class RowCount(int):
+    """A number that is so many times the number of rows."""
+
+    times: int
+
+    def __new__(cls, times: int, rows: int) -> RowCount:
+        made = super().__new__(cls, times * rows)
+        made.times = times
+        return made

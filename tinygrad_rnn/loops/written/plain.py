@@ -17,7 +17,7 @@ _FUNCTIONS = {"sigmoid": "σ", "normal_distribution": "Φ", "maximum": "max", "m
 class Plain(Mathematics):
     """For a terminal. h is a state before the step, and h' the one after it."""
 
-    def name(self, symbol: Symbol) -> str:
+    def spelled(self, symbol: Symbol) -> str:
         number = (f"_{symbol.version}" if symbol.name else symbol.version) if symbol.version else ""
         of = f"_{symbol.of}" if symbol.of else ""
         return f"{_MARKS[symbol.kind]}{symbol.name or 't'}{number}{of}{chr(39) if symbol.when == 'new' else ''}"
@@ -32,9 +32,8 @@ class Plain(Mathematics):
         (minus, first), *rest = parts
         return ("−" if minus else "") + first + "".join((" − " if m else " + ") + text for m, text in rest)
 
-    def product(self, parts: Sequence[str]) -> str:
-        numbers = [text for text in parts if re.fullmatch(r"[\d.]+(e-?\d+)?", text)]
-        return " ".join([*numbers, " ⊙ ".join(parts[len(numbers) :])])
+    def product(self, numbers: Sequence[str], parts: Sequence[str]) -> str:
+        return " ".join([*numbers, " ⊙ ".join(parts)] if parts else numbers)
 
     def matrix_product(self, parts: Sequence[str]) -> str:
         return " ".join(parts)
