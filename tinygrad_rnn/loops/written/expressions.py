@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import tinygrad_rnn.ops as ops
@@ -15,6 +16,15 @@ WrittenValue = Any
 """A Var, which is called by its name, a `Call`, or a number or another option."""
 
 
+_DEEPEST = 8
+"""What is deeper than that gets a line of its own."""
+
+
+def _kind(primitive: Primitive[Any]) -> str:
+    """Of ops that are written side by side, what they make."""
+    return {ops.add: "sum", ops.sub: "sum", ops.neg: "sum", ops.mul: "product"}.get(primitive, "")
+
+
 @dataclass(frozen=True, eq=False)
 class Call:
     """What a value is made by: an op and what it is given."""
@@ -23,6 +33,13 @@ class Call:
     args: tuple[WrittenValue, ...]
     params: dict[str, Any]
     shape: tuple[int, ...]
+
+    @cached_property
+    def depth(self) -> int:
+        """How often brackets stand in brackets, or nearly: a sum of sums is one sum."""
+        kind = _kind(self.primitive)
+        inner = [a.depth + (_kind(a.primitive) != kind or not kind) for a in self.args if isinstance(a, Call)]
+        return max(inner, default=0)
 
     @property
     def values(self) -> Iterator[WrittenValue]:
@@ -42,13 +59,13 @@ class EquationLine:
 def lines_of(
     equations: Iterable[Equation], apart: Callable[[Var], bool], made: dict[Var, WrittenValue]
 ) -> list[EquationLine]:
-    """A line for each value that stands `apart`; the others are written into what reads them. `made` holds what is to
+    """A line for each value that stands `apart`, or is deep; the others are written into what reads them. `made` holds what is to
     be written in the place of values of earlier equations, and gets that of these."""
     lines = []
     for e in equations:
         args = tuple(made.get(a, a) if isinstance(a, Var) else a for a in e.args)
         call = Call(e.primitive, args, e.params, e.outs[0].shape)
-        if e.several or apart(e.outs[0]):
+        if e.several or apart(e.outs[0]) or call.depth > _DEEPEST:
             lines.append(EquationLine(e.outs, call, e.several))
         else:
             made[e.outs[0]] = call
