@@ -59,8 +59,8 @@ class EquationLine:
 def lines_of(
     equations: Iterable[Equation], apart: Callable[[Var], bool], made: dict[Var, WrittenValue]
 ) -> list[EquationLine]:
-    """A line for each value that stands `apart`, or is deep; the others are written into what reads them. `made` holds what is to
-    be written in the place of values of earlier equations, and gets that of these."""
+    """A line for each value that stands `apart`, or is deep; the others are written into what reads them. `made` holds
+    what is to be written in the place of values of earlier equations, and gets that of these."""
     lines = []
     for e in equations:
         args = tuple(made.get(a, a) if isinstance(a, Var) else a for a in e.args)
