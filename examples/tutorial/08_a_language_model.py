@@ -33,8 +33,8 @@ from tinygrad_rnn.training import evaluate, fit
 # From text to numbers
 # --------------------
 # Sentences are cut into words. Only the most common ones get a number of their own; the rest
-# are one word, UNKNOWN: too rare to learn anything about. Every sentence begins with START,
-# which is given, and ends with END, which must be foretold.
+# are one word, UNKNOWN_TOKEN: too rare to learn anything about. Every sentence begins with
+# SENTENCE_START, which is given, and ends with SENTENCE_END, which must be foretold.
 
 OWN = ""  # the path of a text, "my.txt"
 
