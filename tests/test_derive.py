@@ -164,6 +164,21 @@ def test_a_context_is_read_among_the_weights_and_has_its_gradient_there(kind: ty
     agree(sequence.by_program(run(tg.derive(sequence.cell).source)), expected)
 
 
+def test_a_weight_may_be_called_as_the_context_is() -> None:
+    class Both(Cell):
+        gates = "n"
+        context_shapes = ((3,), (3,))
+
+        def setup(self) -> None:
+            self.context_1 = Parameter(np.full(3, 0.4))
+
+        def step(self, x: Tensor, h: Tensor, context: tuple[Tensor, Tensor]) -> Tensor:
+            return ops.tanh(self.n(x, h) * self.context_1) + context[0] * h * context[1]
+
+    weights = run(tg.derive(Both, 2, 3).source)["WEIGHTS"]
+    assert weights["context_1"] == (3,) and weights["read_context_1"] == ("B", 3) == weights["read_context"]
+
+
 def test_a_program_serves_weights_that_are_trained_later_and_both_dtypes() -> None:
     program = run(tg.derive(LSTMCell, 3, 5).source)
     for seed in (1, 2):

@@ -128,7 +128,7 @@ def _recorded(cell: Cell, rows: int) -> BothSteps:
         if isinstance(operand, Parameter) and id(operand) not in paths:
             raise DerivationError(f"{type(cell).__name__}: its step reads a Parameter that is no attribute of the cell")
     weights = {paths[id(value)]: var for var, value in operands.items() if isinstance(value, Parameter)}
-    called = "context" if "context" not in weights else "read_context"
+    called = "read_context" if any(name.startswith("context") for name in weights) else "context"
     given = {id(part): f"{called}_{i}" if i else called for i, part in enumerate(context)}
     read = {given[id(value)]: var for var, value in operands.items() if id(value) in given}
     backward = _differentiated(program, {*weights.values(), *read.values()})

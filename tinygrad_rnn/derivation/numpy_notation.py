@@ -144,7 +144,7 @@ class NumPy(Notation):
         first, *rest = parts
         return ("-" if first[0] else "") + first[1] + "".join((" - " if m else " + ") + text for m, text in rest)
 
-    def factor_of(self, numbers: Sequence[Any]) -> list[str]:
+    def numbers_in_product(self, numbers: Sequence[Any]) -> list[str]:
         return [self.number(a) for a in numbers]
 
     def product(self, numbers: Sequence[str], parts: Sequence[str]) -> str:

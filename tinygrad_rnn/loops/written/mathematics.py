@@ -84,7 +84,7 @@ class Mathematics(Notation):
             made = made.args[0]
         return self.total(self.written(made, PRODUCT), over)
 
-    def factor_of(self, numbers: Sequence[Any]) -> list[str]:
+    def numbers_in_product(self, numbers: Sequence[Any]) -> list[str]:
         rows = [a for a in numbers if isinstance(a, RowCount)]
         whole = math.prod(a for a in numbers if not isinstance(a, RowCount))
         return [*([] if whole == 1 else [self.number(whole)]), *map(self.number, rows)]

@@ -65,8 +65,8 @@ class Notation(ABC):
         """A sum of parts, of which some are taken away."""
 
     @abstractmethod
-    def factor_of(self, numbers: Sequence[Any]) -> list[str]:
-        """The numbers of a product."""
+    def numbers_in_product(self, numbers: Sequence[Any]) -> list[str]:
+        """The numbers of a product, spelled."""
 
     @abstractmethod
     def product(self, numbers: Sequence[str], parts: Sequence[str]) -> str:
@@ -137,16 +137,16 @@ class Notation(ABC):
         ((minus, whole),) = signed_terms(value) if len(signed_terms(value)) == 1 else ((False, value),)
         found = factors(whole)
         if len(found) == 2 and found[0] is found[1]:
-            text = self.power(self.piece(found[0]), ("2", ALONE)), POWER
+            piece = self.power(self.piece(found[0]), ("2", ALONE)), POWER
         elif len(found) == 1:
-            text = self.piece(found[0])
+            piece = self.piece(found[0])
         else:
             rest = _squares([a for a in found if isinstance(a, Var | Call)])
-            numbers = self.factor_of([a for a in found if not isinstance(a, Var | Call)])
+            numbers = self.numbers_in_product([a for a in found if not isinstance(a, Var | Call)])
             least = [POWER if i or numbers else PRODUCT for i in range(len(rest))]
             parts = [self.written(a, tight) for a, tight in zip(rest, least, strict=True)]
-            text = self.product(numbers, parts), TERM
-        return (self.signed([(True, self.within(text, TERM))]), SIGNED) if minus else text
+            piece = self.product(numbers, parts), TERM
+        return (self.signed([(True, self.within(piece, TERM))]), SIGNED) if minus else piece
 
     def _square(self, value: Call) -> Spelling:
         return self.power(self.piece(value.args[0]), ("2", ALONE)), POWER
