@@ -154,7 +154,7 @@ def test_so_do_those_with_options(kind: type[Cell], options: Any) -> None:
 def test_so_do_those_of_random_cells(kind: type[Cell], i: int, h: int, steps: int, rows: int, seed: int) -> None:
     sequence = Work(cell_of(kind, (i, h), seed), steps, rows, seed)
     expected = sequence.by_tape()
-    agree(sequence.by_program(run(tg.derive(sequence.cell).source)), expected, 1e-10)
+    agree(sequence.by_program(run(tg.derive(sequence.cell).source)), expected)
 
 
 @pytest.mark.parametrize("kind", [Attending, Conditioned])
