@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterable
-from functools import cache
 from typing import Any
 
 import numpy as np
@@ -19,6 +18,7 @@ from tinygrad_rnn.cache import keep, kept
 from tinygrad_rnn.engines import products_choice
 from tinygrad_rnn.machine.multiplying import multiply
 from tinygrad_rnn.machine.object_files import private_folder, version
+from tinygrad_rnn.machine.target import MadeOnce
 from tinygrad_rnn.threads import numpys_blas, one_blas_thread
 
 SHALLOW = 128
@@ -40,7 +40,7 @@ def ours_is_chosen(K: int, dtype: np.dtype[Any]) -> bool:
     return choice["shallow" if K <= SHALLOW else "deep"]
 
 
-@cache
+@MadeOnce
 def products_found(dtype: np.dtype[Any]) -> dict[str, bool]:
     """For each kind of product whether our own function is faster, as it was found on this machine, now or before."""
     library = numpys_blas()

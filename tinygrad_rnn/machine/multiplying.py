@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import threading
-from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,7 +11,7 @@ import numpy as np
 from tinygrad_rnn.backend import Array, address
 from tinygrad_rnn.machine.object_files import object_code_of
 from tinygrad_rnn.machine.product import DIRECT, PACK, PACKED, product_code, room_size
-from tinygrad_rnn.machine.target import Linked, known_as
+from tinygrad_rnn.machine.target import Linked, MadeOnce, known_as
 
 
 class ProductFunctions(NamedTuple):
@@ -23,7 +22,7 @@ class ProductFunctions(NamedTuple):
     direct: Any
 
 
-@cache
+@MadeOnce
 def product_functions(dtype: np.dtype[Any]) -> ProductFunctions:
     """Of a dtype; loops call `PACKED` by its name."""
     linked = Linked(object_code_of(f"product {dtype}", lambda: product_code(dtype)))

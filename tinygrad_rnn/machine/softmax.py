@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import ctypes
 import math
-from functools import cache
 from typing import Any
 
 import numpy as np
@@ -31,7 +30,7 @@ from tinygrad_rnn.machine.lanes import (
     store_one,
 )
 from tinygrad_rnn.machine.object_files import object_code_of
-from tinygrad_rnn.machine.target import Linked
+from tinygrad_rnn.machine.target import Linked, MadeOnce
 from tinygrad_rnn.threads import in_threads, shares
 
 NAME = "odds"
@@ -101,7 +100,7 @@ def softmax_code(dtype: np.dtype[Any]) -> ir.Module:
     return module
 
 
-@cache
+@MadeOnce
 def softmax_function(dtype: np.dtype[Any]) -> tuple[Linked, Any]:
     """The function of a dtype, linked and to be called."""
     linked = Linked(object_code_of(f"softmax {dtype}", lambda: softmax_code(dtype)))

@@ -5,13 +5,16 @@ What was compiled is kept on disk (`object_files.py`): reading it again takes a 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import llvmlite.binding as llvm
 from llvmlite import ir
 
 from tinygrad_rnn.forks import ForksWait
+
+_Key, _Made = TypeVar("_Key"), TypeVar("_Made")
 
 _llvm = ForksWait()
 """LLVM is in one place at a time, and a child of a fork finds it whole."""
@@ -90,6 +93,28 @@ class Linked:
         if engine := self.__dict__.pop("_engine", None):
             with llvm_alone:
                 engine.close()
+
+
+class MadeOnce(Generic[_Key, _Made]):
+    """A function of one argument that is called once for each, however many threads ask at a time: the others wait.
+    `functools.cache` would have each of them make its own and keep the last, and the code of another would be gone
+    while it runs."""
+
+    def __init__(self, make: Callable[[_Key], _Made]) -> None:
+        self._make = make
+        self._made: dict[_Key, _Made] = {}
+
+    def __call__(self, key: _Key) -> _Made:
+        found = self._made.get(key)
+        if found is None:
+            with _llvm:
+                found = self._made.get(key)
+                if found is None:
+                    found = self._made[key] = self._make(key)
+        return found
+
+    def cache_clear(self) -> None:
+        self._made.clear()
 
 
 def known_as(name: str, address: int) -> None:
