@@ -14,7 +14,8 @@ from llvmlite import ir
 
 from tinygrad_rnn.forks import ForksWait
 
-_Key, _Made = TypeVar("_Key"), TypeVar("_Made")
+_Key = TypeVar("_Key")
+_Made = TypeVar("_Made")
 
 _llvm = ForksWait()
 """LLVM is in one place at a time, and a child of a fork finds it whole."""
