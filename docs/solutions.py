@@ -1,4 +1,5 @@
-"""Sphinx: behind each exercise of the tutorial its solution, hidden until somebody clicks; in notebooks too.
+"""Sphinx: behind each exercise of the tutorial its solution, hidden until somebody clicks; in notebooks too, which have no
+links to pages, but their titles.
 
 A solution is a program, `examples/tutorial/solutions/CHAPTER_EXERCISE_*.py`. It begins with its title, and with what it
 takes over from the chapter; what is shown comes after `# %%`, and goes on where the chapter ends."""
@@ -17,7 +18,8 @@ from sphinx.application import Sphinx
 from sphinx.util.typing import ExtensionMetadata
 from sphinx_gallery import gen_rst
 
-FOLDER = Path(__file__).parents[1] / "examples" / "tutorial" / "solutions"
+DOCS = Path(__file__).parent
+FOLDER = DOCS.parent / "examples" / "tutorial" / "solutions"
 
 
 def solutions(chapter: str) -> list[Path]:
@@ -59,16 +61,27 @@ def _html(text: str) -> nodes.raw:
 
 
 def in_notebook(blocks: Any, settings: Any, target: Any) -> dict[str, Any]:
-    """A notebook as sphinx-gallery makes it, with the solutions below the exercises."""
+    """A notebook as sphinx-gallery makes it, with the titles of pages and the solutions below the exercises."""
     notebook: dict[str, Any] = _notebook(blocks, settings, target)
-    for place, cell in enumerate(notebook["cells"]):
-        text = "".join(cell["source"])
-        if cell["cell_type"] == "markdown" and text.startswith("## Exercises"):
-            notebook["cells"].insert(
-                place + 1, {"cell_type": "markdown", "metadata": {}, "source": [_folded(blocks, text)]}
-            )
-            return notebook
+    for place, cell in enumerate([*notebook["cells"]]):
+        if cell["cell_type"] == "markdown":
+            cell["source"] = [text := _titled("".join(cell["source"]))]
+            if text.startswith("## Exercises"):
+                below = {"cell_type": "markdown", "metadata": {}, "source": [_folded(blocks, text)]}
+                notebook["cells"].insert(place + 1, below)
     return notebook
+
+
+def _titled(text: str) -> str:
+    """Links to pages, which a notebook does not have, as their titles."""
+    return re.sub(r":doc:`/(.+?)`", lambda link: f"*{_title(DOCS / f'{link[1]}.rst')}*", text)
+
+
+def _title(page: Path) -> str:
+    found = re.search(r"^(.+)\n==", page.read_text(encoding="utf-8"), re.MULTILINE)
+    if found is None:
+        raise ValueError(f"no title in {page}")
+    return found[1]
 
 
 def _folded(blocks: Any, exercises: str) -> str:

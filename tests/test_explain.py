@@ -52,7 +52,7 @@ def test_input_products_come_before_the_loop_and_weight_gradients_after_it(capsy
     loop = section(text, "in the loop", "after the loop")
     assert loop.count("matmul(") == 1 and "i_U" not in loop
     sums = section(text, "sums over time", "\n\n")
-    assert all(f"d{gate}.U = Σ xᵀ @ " in sums and f"d{gate}.W = Σ hᵀ @ " in sums for gate in "ifog")
+    assert all(f"d{gate}.U = Σ_t xᵀ @ " in sums and f"d{gate}.W = Σ_t hᵀ @ " in sums for gate in "ifog")
 
 
 def test_the_sources_that_are_shown_are_programs_of_both_loops(capsys: pytest.CaptureFixture[str]) -> None:
@@ -82,7 +82,7 @@ class Peephole(Cell):
 
 def test_a_cell_of_ones_own_is_shown_with_its_own_names(capsys: pytest.CaptureFixture[str]) -> None:
     text = shown(capsys, Recurrent(Peephole, 5, 4), XS)
-    assert "p * c" in text and "keep = sigmoid(" in text and "dp = Σ" in text
+    assert "p * c" in text and "keep = sigmoid(" in text and "dp = Σ_t" in text
 
 
 def test_layers_that_run_the_same_program_are_shown_once(capsys: pytest.CaptureFixture[str]) -> None:

@@ -446,9 +446,9 @@ note(
 # --------
 # *They:* Pascanu et al. (2013, algorithm 1), cs224n, PyTorch and Optax scale all gradients by
 # their joint norm. Keras's ``clipnorm`` scales every array by its own (``global_clipnorm`` is
-# the joint one). "Demystifying deep learning", part 10, clips every entry. PyTorch divides by the
-# norm plus 1e-6, so that a little less than the limit is left. *We:* ``clip_by_norm``, without
-# the 1e-6, and ``clip_by_value``. A joint norm keeps the direction. The others turn it:
+# the joint one). The posts "Demystifying deep learning" clip every entry (part 10). PyTorch divides
+# by the norm plus 1e-6, so that a little less than the limit is left. *We:* ``clip_by_norm``,
+# without the 1e-6, and ``clip_by_value``. A joint norm keeps the direction. The others turn it:
 
 parameters = [Parameter(each.copy()) for each in (U, V, W)]
 

@@ -120,7 +120,7 @@ assert second(Tensor(2.0)).item() == 12 * 2**2
 #    print it. Which would you rather walk back?
 # 3. **A wrong rule.** Write tanh as a primitive of your own, with a rule that forgets the square.
 #    What does ``gradcheck`` say, and where does it not see it? (``tinygrad_rnn.tape.primitive``
-#    makes one, and its ``vjp`` takes the rule: the README has an example.)
+#    makes one, and its ``vjp`` takes the rule: ``help`` of it shows an example.)
 # 4. **Newton's method.** Where a function is least its gradient is 0, and a step of ``- f' / f''``
 #    finds the place. Write it with ``grad``, for any function of a number. How many digits are
 #    right after each step?

@@ -75,9 +75,9 @@ tr.plot(*(f"0.forward.{name}" for name in "ifoc"), columns=[WORDS[i] for i in se
 plt.show()
 
 # %%
-# Above the input and the forget gate, below the output gate and the cell ``c``. Look for units
-# whose forget gate is dark at one kind of word only: they empty themselves there. Others keep
-# nearly all, and their cell grows from word to word: they count how far the sentence has come.
+# Above the input and the forget gate, below the output gate and the cell ``c``. Look for a
+# unit whose forget gate is dark at one kind of word only: it empties itself there. Another keeps
+# nearly all, and its cell grows from word to word: it counts how far the sentence has come.
 # Nobody told them to.
 
 f, c = (tr[f"0.forward.{name}"][:-1, 0] for name in "fc")  # up to the full stop

@@ -26,6 +26,8 @@ from tinygrad_rnn.optim import Adam
 # A GRU mixes old state and candidate by one gate ``z``, as ``z`` and ``1 - z``. Suppose we want
 # units that cannot **keep** on their own: a unit holds its state only if its *neighbour* agrees.
 # So: two gates, and what is kept is their product, the second one shifted by one unit.
+# ``gates`` names what a step calls with the input and the state: ``self.e(x, h)`` is
+# ``x @ U + h @ W + b``, with weights of its own.
 
 
 class NeighbourCell(Cell):

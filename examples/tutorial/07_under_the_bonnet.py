@@ -54,8 +54,9 @@ tg.explain(layer, xs)
 # step makes anew, and ``d`` before a name is the gradient by it; in the source ``h_new`` is ``h'``,
 # and ``so_far`` what has come back from later steps. What to look for: two gates
 # read ``x``, and their products became one, before the loop. The loop has one line for each op
-# that must wait, and writes into buffers that are there already. The last section lists the
-# weight gradients: products over all steps at once.
+# that must wait, and writes into buffers that are there already. ``Σ [a b] @ [P Q]`` is
+# ``a @ P + b @ Q`` as one product. The last section lists the weight gradients, sums over all steps
+# and sentences (``Σ_t``): products too, made at once.
 #
 # It is the same function
 # -----------------------

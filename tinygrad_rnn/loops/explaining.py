@@ -184,7 +184,7 @@ class _Explanation:
         lines = []
         for v, group in zip(self.program.captured, self.backward.sums, strict=True):
             if group is not None:
-                lines.append(f"    d{self.names[v]} = Σ " + " + ".join(map(self._term, group)))
+                lines.append(f"    d{self.names[v]} = Σ_t " + " + ".join(map(self._term, group)))
         return [f"sums over time, as products over all T steps{'' if lines else ': none'}", *lines]
 
     def _term(self, term: Term | Contraction | Lookup) -> str:
