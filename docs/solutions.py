@@ -1,5 +1,5 @@
-"""Sphinx: behind each exercise of the tutorial its solution, hidden until somebody clicks; in notebooks too, which have no
-links to pages, but their titles.
+"""Sphinx: behind each exercise of the tutorial its solution, hidden until somebody clicks; in notebooks too, which
+have the titles of pages instead of links.
 
 A solution is a program, `examples/tutorial/solutions/CHAPTER_EXERCISE_*.py`. It begins with its title, and with what it
 takes over from the chapter; what is shown comes after `# %%`, and goes on where the chapter ends."""
