@@ -66,7 +66,7 @@ def _introduction(about: dict[str, Any]) -> str:
     parts = [
         "Every cell by the name that the command line takes (``tinygrad-rnn train --cell janet``). *Time*: a training "
         "step of 64 steps with 128 units beside the LSTM's in the same round, the median and half of what lies between "
-        "the quartiles; as machine code, but for adaptive-time, which stays a plain loop; on one thread."
+        "the quartiles; as machine code, on one thread."
     ]
     tasks = {
         "adding": "*Adding*: the mean squared error of the sum of two marked numbers among {length}; who always "

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from looking import LooksAtNumbers
 
 import tinygrad_rnn as tg
 from tinygrad_rnn import CellError, CellReport, Parameter, Tensor, check_cell, ops
@@ -590,14 +591,6 @@ def test_a_parameter_that_nothing_depends_on_is_told_and_is_no_failure() -> None
     (row,) = [row for row in report.rows if row.what == "every parameter takes part"]
     assert row.held is None
     assert row.figure == "declared, and never reaches the loss: parameter W of gate k, parameter spare"
-
-
-class LooksAtNumbers(Cell):
-    gates = "n"
-
-    def step(self, x: Tensor, h: Tensor) -> Tensor:
-        total = self.n(x, h)
-        return ops.tanh(total) if total.numpy().size else total
 
 
 def test_a_step_that_cannot_be_compiled_is_told_with_its_line_and_without_a_warning() -> None:

@@ -160,7 +160,7 @@ def test_explain_says_of_what_runs_in_blocks_that_it_does(capsys: pytest.Capture
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", [name for name in CELLS if name != "adaptive-time"])
+@pytest.mark.parametrize("name", CELLS)
 def test_no_cell_of_gates_is_cut_into_blocks(name: str) -> None:
     layer = Recurrent(CELLS[name], 4, 4)
     heard: list[Any] = []

@@ -16,6 +16,7 @@ from click.testing import CliRunner
 from example_counts import part_of_the_examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from looking import LooksAtNumbers
 from op_table import TABLE, UNDIFFERENTIABLE
 from test_compiled_cells import random_cells
 from test_context import Attending, Conditioned
@@ -606,7 +607,7 @@ def test_the_printed_equations_calculated_as_they_stand_give_the_tape_s_numbers(
 def test_a_notebook_shows_the_equations_of_a_cell_and_its_weights() -> None:
     shown = RNNCell(2, 3)._repr_html_()
     assert "<math" in shown and "n.U" in shown and "<mi>tanh</mi>" in shown
-    assert "<math" not in CELLS["adaptive-time"](2, 3)._repr_html_()
+    assert "<math" not in LooksAtNumbers(2, 3)._repr_html_()
 
 
 def test_explain_prints_a_step_for_tex(capsys: pytest.CaptureFixture[str]) -> None:
@@ -628,10 +629,8 @@ def test_what_is_no_cell_and_what_has_no_equations_is_refused() -> None:
             tg.derive(wrong)
     with pytest.raises(TypeError, match="options are for a class"):
         tg.derive(GRUCell(2, 3), reset="before")
-    with pytest.raises(
-        DerivationError, match="AdaptiveTimeCell has no one backward step: the step looks at the numbers"
-    ):
-        tg.derive(CELLS["adaptive-time"])
+    with pytest.raises(DerivationError, match="LooksAtNumbers has no one backward step: the step looks at the numbers"):
+        tg.derive(LooksAtNumbers)
 
 
 def test_a_program_is_saved_and_nothing_is_written_over(tmp_path: Path) -> None:
@@ -667,8 +666,9 @@ def test_the_command_prints_the_equations_and_writes_the_program(typed: Any, tmp
 
 
 def test_a_mistake_is_one_sentence_and_nothing_is_written(typed: Any, tmp_path: Path) -> None:
+    looking = Path(__file__).with_name("looking.py")
     for args, said in (
-        (("adaptive-time",), "AdaptiveTimeCell has no one backward step"),
+        ((f"{looking}:LooksAtNumbers",), "LooksAtNumbers has no one backward step"),
         (("nothing",), "cell"),
     ):
         done = typed(*args)

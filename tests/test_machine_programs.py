@@ -96,7 +96,6 @@ def test_any_op_in_a_loop_is_that_of_the_plain_loop(name: str) -> None:
 # --- Cells -----------------------------------------------------------------------------------------------------
 
 KINDS: dict[str, Any] = {"rnn": RNNCell, "gru": GRUCell, "lstm": LSTMCell, **VARIANTS}
-del KINDS["adaptive-time"]  # whose number of steps depends on values
 BATCHES = (0, 1, 3, 8, 13)
 
 

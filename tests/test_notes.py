@@ -135,8 +135,7 @@ def test_what_is_no_note_is_refused() -> None:
 
 def test_the_ponder_of_a_step_is_noted_as_its_paper_counts_it() -> None:
     layer = layer_of(AdaptiveTimeCell)
-    with tg.compiled(False):
-        _, _, notes = layer(draw(T, B, 2), notes=True)
+    _, _, notes = layer(draw(T, B, 2), notes=True)
     assert notes["ponder"].shape == (1, T, B) and (notes["ponder"].numpy() > 1).all()
 
 

@@ -16,6 +16,7 @@ import pytest
 from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
+from looking import LooksAtNumbers
 
 from tinygrad_rnn import Tensor, no_grad, ops
 from tinygrad_rnn.cli import main
@@ -37,7 +38,7 @@ VOCABULARY = Vocabulary(WORDS)
 TEXT = "the cat sat on the mat . the dog sat on a </script> ."
 
 
-def model_of(cell: str = "gru", **options: Any) -> LanguageModel:
+def model_of(cell: Any = "gru", **options: Any) -> LanguageModel:
     sizes: dict[str, Any] = {"vocab_size": len(VOCABULARY), "embedding_size": 5, "hidden_size": 5}
     return LanguageModel(**sizes, cell=cell, dtype=np.float64, rng=np.random.default_rng(0), **options)
 
@@ -116,11 +117,11 @@ def test_units_are_what_they_are_after_a_token_was_read() -> None:
 def test_a_cell_that_cannot_be_traced_is_read_without_its_units() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ScanWarning)
-        found = read(model_of("adaptive-time"), VOCABULARY, ids_of())
+        found = read(model_of(LooksAtNumbers), VOCABULARY, ids_of())
         html = render_page("a model", [], {}, {}, found)
     assert found.units == {}
-    assert "AdaptiveTimeCell.step cannot be traced" in found.untraced
-    assert "There are none: AdaptiveTimeCell.step cannot be traced" in html
+    assert "LooksAtNumbers.step cannot be traced" in found.untraced
+    assert "There are none: LooksAtNumbers.step cannot be traced" in html
     np.testing.assert_allclose(found.depends[2, 3:], 0)
 
 

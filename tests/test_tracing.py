@@ -8,12 +8,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from looking import LooksAtNumbers
 
 import tinygrad_rnn as tg
 from tinygrad_rnn import Parameter, Tensor, ops, trace
 from tinygrad_rnn.loops.placeholders import CannotRecord
 from tinygrad_rnn.models import GRU, LSTM, RNN, Cell, LanguageModel, Recurrent
-from tinygrad_rnn.models.variants import AdaptiveTimeCell, MinGRUCell, MultiplicativeLSTMCell, PeepholeLSTMCell, RANCell
+from tinygrad_rnn.models.variants import MinGRUCell, MultiplicativeLSTMCell, PeepholeLSTMCell, RANCell
 
 T, B, INPUTS, H = 6, 3, 2, 4
 XS = np.random.default_rng(0).standard_normal((T, B, INPUTS))
@@ -348,8 +349,8 @@ def test_nothing_is_traced_outside_and_without_a_tape_there_are_values_only() ->
 
 
 def test_a_step_that_looks_at_numbers_cannot_be_traced_and_says_so() -> None:
-    layer = made(of(AdaptiveTimeCell))
-    with trace(), pytest.raises(CannotRecord, match=r"AdaptiveTimeCell.step cannot be traced, because the step looks"):
+    layer = made(of(LooksAtNumbers))
+    with trace(), pytest.raises(CannotRecord, match=r"LooksAtNumbers.step cannot be traced, because the step looks"):
         layer(Tensor(XS))
 
 

@@ -783,7 +783,7 @@ def test_the_state_is_multiplied_by_a_matrix_in_the_loop_of_a_cell_whose_gates_s
 def test_a_batch_without_rows_goes_through_forward_and_backward(kind: type[Cell], compiled: bool) -> None:
     layer, xs = Recurrent(kind, 2, 4, 2), Tensor(np.ones((3, 0, 2), np.float32), requires_grad=True)
     for lengths in (None, np.zeros(0, np.int64)):
-        with tg.compiled(compiled and kind is not AdaptiveTimeCell):
+        with tg.compiled(compiled):
             outputs, state = layer(xs, lengths=lengths)
         assert outputs.shape == (3, 0, layer.output_size)
         sum((s.sum() for s in flat(state)), outputs.sum()).backward()  # a state may be a tuple, one for each layer
@@ -814,9 +814,6 @@ def test_the_battery_passes(kind: type[Cell]) -> None:
     report = check_cell(kind, *((1, 2) if kind in QUICK else (2, 3)), show=False, **SMALLER.get(kind, {}))
     notes = {row.what: row.figure for row in report.rows if row.held is None}
     notes.pop("GPU = CPU", None)
-    if kind is AdaptiveTimeCell:
-        assert "looks at the numbers" in notes.pop("compiled = plain loop, values and gradients")
-        assert "looks at the numbers" in notes.pop(RECURRENT_DROPOUT)
     if kind is ProjectedLSTMCell:
         assert notes.pop("zoneout is on units alone").startswith("it is on c (3, 6)")
     if kind is NASCell:  # with the weights that are drawn no unit of the upper layer has a relu that is open

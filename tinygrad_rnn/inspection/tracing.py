@@ -196,8 +196,8 @@ _current: PerThread[Trace | None] = PerThread("tinygrad_rnn.trace", None)
 @contextmanager
 def trace() -> Iterator[Trace]:
     """`with trace() as tr:` — recurrent layers that are called within it, by this thread, leave their gates and states
-    in a `Trace`. Costs memory for every one of them. A step that looks at numbers, as AdaptiveTimeCell's does, cannot
-    be recorded, and neither be traced: the layer raises CannotRecord.
+    in a `Trace`. Costs memory for every one of them. A step that looks at numbers cannot be recorded,
+    and neither be traced: the layer raises CannotRecord.
 
     Example:
         >>> layer = models.GRU(2, 3)
