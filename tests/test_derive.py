@@ -25,6 +25,7 @@ import tinygrad_rnn as tg
 from tinygrad_rnn import Parameter, Tensor, ops, primitive
 from tinygrad_rnn.cli import main
 from tinygrad_rnn.derivation.both_steps import DerivationError
+from tinygrad_rnn.derivation.numpy_module import PROGRAM_WIDTH
 from tinygrad_rnn.derivation.numpy_notation import HELPERS, NumPy
 from tinygrad_rnn.loops.differentiating import differentiate
 from tinygrad_rnn.loops.program import Var
@@ -109,6 +110,12 @@ def agree(found: Sequence[Any], expected: Sequence[Any], tolerance: float = 1e-1
 # --- The program -----------------------------------------------------------------------------------------------
 
 
+def equations_of(derivation: Any) -> list[tuple[str, str]]:
+    """The sides of what is printed, each in one line."""
+    text = re.sub(r"\n {5,}(?=[+−] )", " ", derivation.text)
+    return re.findall(r"^ {4}(\S+) += (.*)$", text, re.MULTILINE)
+
+
 @pytest.mark.parametrize("name", WRITTEN)
 def test_the_program_of_every_shipped_cell_gives_the_numbers_of_the_tape_and_its_equations_are_well_formed(
     name: str,
@@ -120,7 +127,7 @@ def test_the_program_of_every_shipped_cell_gives_the_numbers_of_the_tape_and_its
         alias.name for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Import) for alias in node.names
     }
     assert imported <= {"numpy", "math"} and "ImportFrom" not in ast.dump(ast.parse(source))
-    assert max(map(len, source.split("\n"))) <= 120
+    assert max(map(len, source.split("\n"))) <= PROGRAM_WIDTH
     program = run(source)
     for steps, rows in ((4, 3), (1, 1)):
         sequence = Work(cell, steps, rows)
@@ -131,8 +138,9 @@ def test_the_program_of_every_shipped_cell_gives_the_numbers_of_the_tape_and_its
     assert latex.count(r"\begin") == latex.count(r"\end") and "1009" not in latex + derivation.text
     xml.dom.minidom.parseString(derivation.html)
     assert "<script" not in derivation.html and "http" not in derivation.html
-    told = re.findall(r"^ {4}(\S+) += ", derivation.text, re.MULTILINE)
+    told = [left for left, _ in equations_of(derivation)]
     assert len(told) == len({*told}), "a name stands for two values"
+    assert max(map(len, derivation.text.split("\n"))) < 80, "it is wider than a terminal"
 
 
 @pytest.mark.parametrize(
@@ -326,7 +334,7 @@ def test_so_do_those_of_cells_with_names_and_states_that_nobody_expects(kind: ty
     expected = sequence.by_tape()
     derivation = tg.derive(sequence.cell)
     agree(sequence.by_program(run(derivation.source)), expected)
-    told = re.findall(r"^ {4}(\S+) += ", derivation.text, re.MULTILINE)
+    told = [left for left, _ in equations_of(derivation)]
     assert len(told) == len({*told}) and "1013" not in derivation.text + derivation.latex
     xml.dom.minidom.parseString(derivation.html)
 
@@ -594,8 +602,7 @@ def test_the_printed_equations_calculated_as_they_stand_give_the_tape_s_numbers(
         values[f"{own}_{gate}" if gate else own] = p.data
     for var, array in derivation.both.constants.items():
         values[derivation.both.symbols[var].name] = array.data
-    for line in re.findall(r"^ {4}(\S+) += (.*)$", derivation.text, re.MULTILINE):
-        left, right = line
+    for left, right in equations_of(derivation):
         found = calculated(right, values)
         values[left] = found.sum(axis=0) if left.startswith("∂") and right.startswith("Σ_t δ") else found
     printed = {state: values[f"{state}'"] for state in cell.states}

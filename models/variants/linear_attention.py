@@ -191,7 +191,7 @@ class GatedDeltaNetCell(_DeltaRule):
 
 class TTTLinearCell(_Heads):
     """Sun et al. 2024 (TTT-Linear), sections 2.1 to 2.3 and 2.7: the state is the matrix of a model f, which learns
-    from each input by a step of gradient descent on |f(k) - v|^2; f(q) comes out after it. f(k) = k + LN(k W) in each
+    from each input by a step of gradient descent on |f(k) - v|²; f(q) comes out after it. f(k) = k + LN(k W) in each
     of the `heads`, or k W where it is `plain`; the rate of a head is `base_rate` sigmoid(x U + b) / D. State: W
     (B,heads,D,D), D = H / `heads`, which begins as W0, learnt. (In the paper a step is for 16 inputs; nothing has a
     bias; to divide by D is its code's. Around the cell: a convolution, or none, before it; a norm, a gate by GELU, a

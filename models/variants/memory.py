@@ -70,17 +70,17 @@ class AdaptiveTimeCell(Cell):
         self.fresh = Parameter(np.zeros(self.hidden_size), name="fresh")  # of the flag that the input is new
 
     def step(self, x: Tensor, h: Tensor) -> Tensor:
-        spent, mean = x[:, :1] * 0.0, h * 0.0
-        ponder, going = spent, spent == 0
+        spent = ponder = ops.zeros_like(x[:, :1])
+        going, means = spent == 0, []
         for n in range(self.most):
             total = self.n(x, h)
             h = tanh(total + self.fresh if n == 0 else total)
             chance = sigmoid(self.halt(h))
             done = (spent + chance >= 1 - self.epsilon) if n < self.most - 1 else going
             share = ops.where(going, ops.where(done, 1 - spent, chance), 0.0)
-            mean = mean + share * h
+            means.append(share * h)
             ponder = ponder + ops.where(going, ops.where(done, 2 - spent, 1.0), 0.0)
             spent = spent + share
             going = ops.logical_and(going, ops.logical_not(done))
         self.note("ponder", ponder[:, 0])
-        return mean
+        return sum(means[1:], means[0])

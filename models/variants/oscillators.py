@@ -67,7 +67,7 @@ class AntisymmetricRNNCell(Cell):
 
 class LipschitzRNNCell(Cell):
     """Erichson et al. 2021, eq. 4 and 5, in Euler's steps of `epsilon`: h moves by A h + tanh(x U + b + h W), A and W
-    both made of a matrix M as (1 - `beta`) (M + M^T) + `beta` (M - M^T) - `gamma` 1. State: h (B,H). (Both matrices
+    both made of a matrix M as (1 - `beta`) (M + Mᵀ) + `beta` (M - Mᵀ) - `gamma` 1. State: h (B,H). (Both matrices
     have one `beta` and one `gamma` here, and one step is Euler's alone; left out is the linear layer that reads h.)"""
 
     gates = "n"

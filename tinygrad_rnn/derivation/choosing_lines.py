@@ -17,7 +17,7 @@ from tinygrad_rnn.loops.written.expressions import (
     uses,
 )
 from tinygrad_rnn.loops.written.shown import made_in_a_moment
-from tinygrad_rnn.loops.written.symbols import SymbolOf, with_numbers
+from tinygrad_rnn.loops.written.symbols import Symbol, SymbolOf, with_numbers
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,13 +46,14 @@ def chosen_lines(both: BothSteps, functions_again: bool) -> Lines:
     last = {g for g in (*weights, *both.backward.g_xs) if g is not None and g not in read}
     apart = sorted((line for line in backward if line.outs[0] in last), key=lambda line: weights.get(line.outs[0], -1))
     kept = {v for line in backward for v in leaves(line.made)}
+    step_s_own = {g: Symbol("", version=-g.number) for g in weights if g in read}  # the weight's name is for the sum
     readable = [*both.program.xs, *both.program.states, *(v for line in forward for v in line.outs)]
     return Lines(
         forward,
         [line for line in backward if line not in apart],
         apart,
         [v for v in readable if v in kept],
-        with_numbers(both.symbols, (v for line in (*forward, *backward, *apart) for v in line.outs)),
+        with_numbers(both.symbols | step_s_own, (v for line in (*forward, *backward, *apart) for v in line.outs)),
     )
 
 

@@ -37,7 +37,8 @@ _SUMS = "The gradients of the weights, sums over all steps and rows"
 
 def derive(cell: Cell | type[Cell], input_size: int = 4, hidden_size: int = 8, **options: Any) -> Derivation:
     """The equations of a cell's step and of its backward step, found by the rules of the tape and written as a person
-    would write them; and a program in NumPy that has both, and needs nothing of this library.
+    would write them; and a program in NumPy that has both, and needs nothing of this library. The program is given the
+    first states and returns their gradients: what `initial_state` makes them of is not in it.
 
         print(derive(MyCell))                  # plain text; .latex and .html for a paper and a page
         derive(MyCell).save("mycell_bptt.py")  # the program
@@ -95,7 +96,7 @@ class Derivation:
         """The equations as plain text."""
         notation = Plain(self._printed.symbols)
         parts = [f"{title}\n\n{textwrap.indent(found, '    ')}" for title, found in self._in(notation)]
-        return "\n\n".join([textwrap.fill(self._legend(notation), 100), *parts])
+        return "\n\n".join([textwrap.fill(self._legend(notation), 79), *parts])
 
     @cached_property
     def latex(self) -> str:

@@ -16,7 +16,7 @@ from tinygrad_rnn.loops.program import Var
 from tinygrad_rnn.loops.written.expressions import EquationLine
 from tinygrad_rnn.tape import Box
 
-PROGRAM_WIDTH = 110
+PROGRAM_WIDTH = 88
 
 
 def numpy_module(both: BothSteps) -> str:
@@ -56,7 +56,7 @@ class _Module:
         cell = self.both.cell
         states = ", ".join(f"{name} {_shape(v)}" for name, v in zip(self.states, self.program.states, strict=True))
         lines = [
-            f'"""{type(cell).__name__}, and its backpropagation through time, in NumPy alone.',
+            f'"""{type(cell).__name__} and its backpropagation through time in NumPy',
             "",
             *textwrap.wrap(
                 f"Made by tinygrad_rnn of its step. It reads x (B,{cell.input_size}) and its states, {states}; B is "

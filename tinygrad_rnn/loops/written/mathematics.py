@@ -78,6 +78,8 @@ class Mathematics(Notation):
     def right(self, line: EquationLine, over: str) -> str:
         """What a line makes, summed where that is told."""
         made = line.made
+        if isinstance(made, Call) and made.primitive is ops.where and not over:
+            return self.written(made)
         if not over or not isinstance(made, Var | Call):
             return self.written(made, SUM)
         if isinstance(made, Call) and made.primitive is ops.sum_to:

@@ -103,7 +103,7 @@ class MathML(Mathematics):
             left = _mo(",").join(self.name(self.symbols[v]) for v in line.outs)
             cells = zip(_ALIGNED, (left, _mo("="), self.right(line, over)), strict=True)
             rows.append(f"<mtr>{''.join(f'<mtd {style}>{_row(cell)}</mtd>' for style, cell in cells)}</mtr>")
-        table = f"<mtable>{''.join(rows)}</mtable>"
+        table = f'<mtable displaystyle="true">{"".join(rows)}</mtable>'
         return f'<div style="overflow-x: auto"><math displaystyle="true">{table}</math></div>'
 
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from itertools import accumulate, pairwise
 
 from tinygrad_rnn.loops.written.expressions import EquationLine
 from tinygrad_rnn.loops.written.mathematics import SIGNS, Mathematics
 from tinygrad_rnn.loops.written.notation import ALONE, POWER, PRODUCT, TERM, Spelling
 from tinygrad_rnn.loops.written.symbols import Symbol
 
+EQUATION_WIDTH = 75
+"""Of a line, with room for four more signs before it."""
 _MARKS = {"value": "", "sum": "a_", "gradient": "∂", "delta": "δ", "later": "∂⁺"}
 _FUNCTIONS = {"sigmoid": "σ", "normal_distribution": "Φ", "maximum": "max", "minimum": "min"}
 
@@ -72,6 +75,28 @@ class Plain(Mathematics):
     def equations(self, lines: Sequence[EquationLine], over: str = "") -> str:
         lefts = [", ".join(self.name(self.symbols[v]) for v in line.outs) for line in lines]
         widest = max(map(len, lefts), default=0)
-        return "\n".join(
-            f"{left:<{widest}} = {self.right(line, over)}" for left, line in zip(lefts, lines, strict=True)
-        )
+        within = "\n" + " " * (widest + 3)
+        rights = (within.join(_in_lines(self.right(line, over), EQUATION_WIDTH - widest - 3)) for line in lines)
+        return "\n".join(f"{left:<{widest}} = {right}" for left, right in zip(lefts, rights, strict=True))
+
+
+def _in_lines(text: str, width: int) -> list[str]:
+    """A right side in lines that are no longer, where it has summands to go on with."""
+    found: list[str] = []
+    for piece in _pieces(text, width):
+        if found and len(found[-1]) + 1 + len(piece) <= width:
+            found[-1] += f" {piece}"
+        else:
+            found.append(piece)
+    return found
+
+
+def _pieces(text: str, width: int) -> list[str]:
+    """What it is the sum of, from the second on with the signs, and of what is longer again its summands."""
+    depths = list(accumulate((sign in "([") - (sign in ")]") for sign in text))
+    signs = [i for i in range(1, len(text)) if text[i : i + 3] in (" + ", " − ")]
+    if len(text) <= width or not signs:
+        return [text]
+    outermost = min(depths[i] for i in signs)
+    cuts = [-1, *(i for i in signs if depths[i] == outermost), len(text)]
+    return [piece for a, b in pairwise(cuts) for piece in _pieces(text[a + 1 : b], width)]
