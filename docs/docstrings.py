@@ -16,6 +16,8 @@ from typing import Any
 
 PACKAGE = "tinygrad_rnn"
 SECTION = re.compile(r"(Args|Attributes|Returns|Raises|Yields|Example|Note):$")
+RESULT = re.compile(r"^((?:Returns|Yields):\n)( +)(?=\S)", re.MULTILINE)
+LETTER = re.compile(r"(?:(?<=: )|^)(?=[A-Z]\.$)", re.MULTILINE)
 NAMED = re.compile(r"\.\. (?:auto(?:function|class|exception)|py:data|currentmodule):: +(\S+)")
 SPAN = re.compile(r"(?P<quotes>`+)(?P<code>.+?)(?P=quotes)|(?P<special>[*|\\]|(?<=\w)_(?![\w`]))", re.DOTALL)
 
@@ -60,7 +62,7 @@ def as_rst(text: str, own: dict[str, str], parameters: frozenset[str] = frozense
     parts = []
     for is_code, lines in _parts(text.split("\n")):
         part = "\n".join(lines)
-        parts.append(part if is_code else SPAN.sub(marked, part))
+        parts.append(part if is_code else SPAN.sub(marked, part).replace(" -> ", " → "))
     return "\n".join(parts)
 
 
@@ -89,6 +91,12 @@ def _parts(lines: list[str]) -> Iterator[tuple[bool, list[str]]]:
         blank = False
         kept.append(line)
     yield bool(code), kept
+
+
+def as_napoleon_reads_it(text: str) -> str:
+    """What it returns is a sentence, also with a colon: after a comment napoleon takes its beginning for no type. And
+    "H." says what an argument is: it begins no list."""
+    return LETTER.sub(r"\\", RESULT.sub(r"\1\2..\n\n\2", text))
 
 
 def options_of(thing: Any) -> list[str]:
@@ -161,9 +169,10 @@ def setup(app: Any) -> dict[str, Any]:
         here, _, last = name.rpartition(".")
         near = {full.rpartition(".")[2]: full for full in own.values() if full.rpartition(".")[0] == here}
         lines += options_of(thing)
-        if what == "property":  # to napoleon "A name: what it is" would be a type and what it is
+        if what in ("property", "attribute"):  # to napoleon "A name: what it is" would be a type and what it is
             lines[:0] = ["..", ""]
-        lines[:] = as_rst("\n".join(lines), own | near | {last: ""}, parameters).split("\n")
+        text = as_rst("\n".join(lines), own | near | {last: ""}, parameters)
+        lines[:] = as_napoleon_reads_it(text).split("\n")
 
     app.add_role("name", Name())
     app.add_directive("overview", Overview)

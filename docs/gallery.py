@@ -97,7 +97,7 @@ def write() -> None:
     measured, about = told["cells"], told["about"]
     lines = ["The cells", "=========", ""]
     lines += textwrap.wrap(_introduction(about), width=110)
-    lines += ["", ".. list-table::", "   :header-rows: 1", ""]
+    lines += ["", ".. list-table::", "   :header-rows: 1", "   :class: figures", ""]
     works = [work for work in FIGURES if any(work in found for found in measured.values())]
     rows: list[tuple[str, ...]] = [("name", "weights", "states", *(FIGURES[work][0] for work in works))]
     for name in [*CELLS, *(name for name in measured if name not in CELLS)]:

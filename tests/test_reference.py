@@ -68,6 +68,17 @@ def test_a_docstring_becomes_restructured_text(text: str, expected: str) -> None
     assert PROGRAM["as_rst"](text, PROGRAM["links"](DOCS / "reference")) == expected
 
 
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("Returns:\n    What was found: text.\n    More.", "Returns:\n    ..\n\n    What was found: text.\n    More."),
+        ("Args:\n    size: H.\n    rate: Adam.", "Args:\n    size: \\H.\n    rate: Adam."),
+    ],
+)
+def test_a_sentence_with_a_colon_is_no_type_and_a_letter_no_list(text: str, expected: str) -> None:
+    assert PROGRAM["as_napoleon_reads_it"](text) == expected
+
+
 def test_the_overview_has_every_name() -> None:
     text = PROGRAM["overview"](DOCS / "reference")
     assert [name for name in NAMES if f"<{name}>`" not in text] == []

@@ -19,7 +19,7 @@ from small_tasks import classify_run, steps
 from tinygrad_rnn import Tensor
 from tinygrad_rnn.inspection.charts import chart
 from tinygrad_rnn.inspection.matrices import matrix
-from tinygrad_rnn.inspection.plots import draw_views
+from tinygrad_rnn.inspection.plots import FIGURE_WIDTH, draw_views
 from tinygrad_rnn.inspection.views import Chart, HeatMap, View
 from tinygrad_rnn.tasks.classify import Classify
 from tinygrad_rnn.tasks.looking import confusions
@@ -96,6 +96,16 @@ def test_the_same_views_are_drawn_as_pictures(tmp_path: Path) -> None:
     assert [place.get_title("left") for place in figure.axes] == ["A title", "A title", "A chart"]
     assert [text.get_text() for text in figure.axes[0].texts] == ["1", "3"]
     figure.savefig(tmp_path / "views.png")
+
+
+def test_a_picture_of_few_squares_is_no_wider_than_they_need() -> None:
+    pytest.importorskip("matplotlib")
+    square, long = np.ones((4, 4)), np.ones((4, 40))
+    few, many = (draw_views([heat_map(values.tolist(), counts=True)]) for values in (square, long))
+    assert few.get_figwidth() < 4 < many.get_figwidth() == FIGURE_WIDTH
+    few.draw_without_rendering()  # lays it out
+    box = few.axes[0].get_window_extent()
+    assert box.width == pytest.approx(box.height) and box.width > 0.3 * few.get_figwidth() * few.dpi
 
 
 # --- Of a checkpoint -------------------------------------------------------------------------------------------

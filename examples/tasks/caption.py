@@ -1,8 +1,11 @@
-"""What is to be seen in a scene, from left to right?  `python examples/tasks/caption.py`
+"""What is to be seen in a scene, from left to right?
 
-A scene is a vector of 26 numbers: what each of two things is, and where. Printed is how many captions of scenes are
-right that were not trained on; and for three scenes the right caption, what the model says, and what a linear method
-says, which knows each word by its place and cannot compare where the things are.
+    python examples/tasks/caption.py
+
+A scene is a vector of 26 numbers: what each of two things is, and where. Printed is
+how many captions of scenes are right that were not trained on; and for three scenes
+the right caption, what the model says, and what a linear method says, which knows
+each word by its place and cannot compare where the things are.
 """
 
 import numpy as np

@@ -1,8 +1,11 @@
-"""A classifier learns what only the order of words tells, and shows which words it went by.
+"""A classifier learns what only the order of words tells, and shows which words it
+went by.
 
-"The film was not bad but the plot was dull" is negative, and with its halves exchanged it is positive: the half after
-"but" decides, and "not" turns an adjective round. Whoever counts words alone sees the same ones both times. What is
-printed: how many new sentences get the right label, those two with theirs, and how much attention counted each word.
+"The film was not bad but the plot was dull" is negative, and with its halves
+exchanged it is positive: the half after "but" decides, and "not" turns an adjective
+round. Whoever counts words alone sees the same ones both times. What is printed:
+how many new sentences get the right label, those two with theirs, and how much
+attention counted each word.
 
     python examples/tasks/classify.py
 """

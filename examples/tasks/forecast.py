@@ -1,8 +1,10 @@
-"""A chaotic series is foretold for a few steps, with intervals, and its own forecasts carry it on until chaos wins.
+"""A chaotic series is foretold for a few steps, with intervals, and its own
+forecasts carry it on until chaos wins.
 
-Prints the error that training comes to beside that of simple methods, six steps of a series that the model has never
-seen, each with the interval that nine values in ten are to lie in, and how far off a series is that goes on from the
-model's own forecasts.
+Prints the error that training comes to beside that of simple methods, six steps of
+a series that the model has never seen, each with the interval that nine values in
+ten are to lie in, and how far off a series is that goes on from the model's own
+forecasts.
 
     python examples/tasks/forecast.py
 """

@@ -1,7 +1,9 @@
-"""Three cells and the oldest test of long memory: add the two numbers of a row that are marked, however far apart.
+"""Three cells and the oldest test of long memory: add the two numbers of a row that
+are marked, however far apart.
 
-Prints the squared error that a tanh RNN, a GRU and an LSTM have on rows of 30 numbers after the same training; then,
-for one row, the sum that the LSTM would say after each number.
+Prints the squared error that a tanh RNN, a GRU and an LSTM have on rows of 30
+numbers after the same training; then, for one row, the sum that the LSTM would say
+after each number.
 """
 
 import numpy as np

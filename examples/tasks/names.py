@@ -1,8 +1,9 @@
 """A classifier reads names letter by letter: what may they name in a program?
 
-It learns from identifiers in the standard library of the Python that runs it, in small letters, since capitals would
-tell it. What is printed: how many new ones it gets right, where a guess would be right in one case of four; and what it
-takes some for that nobody has written yet.
+It learns from identifiers in the standard library of the Python that runs it, in
+small letters, since capitals would tell it. What is printed: how many new ones it
+gets right, where a guess would be right in one case of four; and what it takes some
+for that nobody has written yet.
 
     python examples/tasks/names.py
 """

@@ -1,8 +1,10 @@
-"""Symbols are told in frames that nobody has cut: connectionist temporal classification.
+"""Symbols are told in frames that nobody has cut: connectionist temporal
+classification.
 
-Prints how often a trained model is wrong, on frames as noisy as those that it learnt from and on noisier ones, by the
-likeliest symbol of each frame and by a search over beginnings; and what it says frame by frame, of which runs are
-merged and blanks dropped.
+Prints how often a trained model is wrong, on frames as noisy as those that it
+learnt from and on noisier ones, by the likeliest symbol of each frame and by a
+search over beginnings; and what it says frame by frame, of which runs are merged
+and blanks dropped.
 
     python examples/tasks/speech.py
 """

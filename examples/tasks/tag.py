@@ -1,8 +1,11 @@
-"""What role does each name play in a line of Python?  `python examples/tasks/tag.py`
+"""What role does each name play in a line of Python?
 
-A tagger reads lines of the standard library's code in both directions, word by word and letter by letter, and then a
-line that it has never seen: each token is printed with the role that it was given. The same word, `open`, is a function
-that is called, a method, and a parameter; only the words around it tell.
+    python examples/tasks/tag.py
+
+A tagger reads lines of the standard library's code in both directions, word by word
+and letter by letter, and then a line that it has never seen: each token is printed
+with the role that it was given. The same word, `open`, is a function that is
+called, a method, and a parameter; only the words around it tell.
 """
 
 import tinygrad_rnn as tg

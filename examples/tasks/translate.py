@@ -1,10 +1,12 @@
-"""Where a translator looks: an encoder-decoder learns to write dates as ISO 8601 does, from 6,400 of them.
+"""Where a translator looks: an encoder-decoder learns to write dates as ISO 8601
+does, from 6,400 of them.
 
     python examples/tasks/translate.py
 
-It trains for two epochs, some ten seconds, and prints what part of 800 other dates is right; what it makes of dates in
-ways that it knows and in one that it has never seen; and of one of them how much attention each symbol of the target
-pays to each of the source: the darker the more. Nobody has told it which belongs to which.
+It trains for two epochs, some ten seconds, and prints what part of 800 other dates
+is right; what it makes of dates in ways that it knows and in one that it has never
+seen; and of one of them how much attention each symbol of the target pays to each
+of the source: the darker the more. Nobody has told it which belongs to which.
 """
 
 import tinygrad_rnn as tg

@@ -664,7 +664,8 @@ def point_at(number: int, thing: Any, line: str) -> None:
     """Prints a line of the source of a thing, and where it is in its file."""
     source, begin = inspect.getsourcelines(thing)
     (at,) = (i for i, each in enumerate(source) if line in each)
-    print(f"{number:2}.  line {begin + at:3}:  {source[at].strip()}")
+    shown = textwrap.shorten(source[at].strip(), 64, placeholder=" ...")
+    print(f"{number:2}.  line {begin + at:3}:  {shown}")
 
 
 Op, Walk = engine.Primitive, engine._Walk

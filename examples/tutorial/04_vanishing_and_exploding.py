@@ -307,7 +307,7 @@ plt.show()
 # value, above it at a large one, and on the wall a hair's breadth decides: there the gradient is
 # many times what it is elsewhere. Both ways run down the slope to the foot of the wall, and along
 # it. Sooner or later a step touches it, and whoever takes the gradient as it is, is thrown across
-# the map. Clipped, the way goes on where it was.
+# the map. Clipped, the way goes on where it was. (A way begins at a dot and ends at a cross.)
 
 # %%
 # Exercises

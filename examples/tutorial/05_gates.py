@@ -76,7 +76,7 @@ plt.show()
 
 # %%
 # Above the input and the forget gate, below the output gate and the cell ``c``. Look for a
-# unit whose forget gate is dark at one kind of word only: it empties itself there. Another keeps
+# unit whose forget gate is near 0 at one kind of word only: it empties itself there. Another keeps
 # nearly all, and its cell grows from word to word: it counts how far the sentence has come.
 # Nobody told them to.
 

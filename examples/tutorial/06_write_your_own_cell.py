@@ -126,7 +126,7 @@ tr.plot("0.forward.keep", columns=[WORDS[i] for i in sentence])
 plt.show()
 
 # %%
-# Columns are dark where most of the past is let go. A unit can be bright only where its own gate
+# Columns are near 0 where most of the past is let go. A unit can be near 1 only where its own gate
 # and its neighbour's are.
 
 # %%

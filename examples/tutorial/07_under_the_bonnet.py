@@ -92,7 +92,7 @@ assert worst < 1e-4
 
 def in_short(message: str) -> str:
     """In lines that fit the page, and without the folder that a file is in."""
-    return textwrap.fill(re.sub(r"at \S+[/\\]", "at ", message), 88)
+    return textwrap.fill(re.sub(r"at \S+[/\\]", "at ", message), 78)
 
 
 class Impatient(Cell):

@@ -271,7 +271,7 @@ if "brackets" in followers:
     moved = np.sign(alike) * (seen["("] - seen["_"])
     spread = np.concatenate([each.units[name][:-1, unit] for each in readings]).std()
     print(
-        f"the bracket moves the unit by {moved.mean() / spread:.1f} standard deviations, "
+        f"the bracket moves the unit by {moved.mean() / spread:.1f} standard deviations,\n"
         f"the way that goes with brackets in {(moved > 0).mean():.0%} of the lines"
     )
     assert OWN or moved.mean() > 0

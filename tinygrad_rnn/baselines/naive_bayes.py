@@ -13,7 +13,8 @@ from tinygrad_rnn.baselines.baseline import Baseline
 class NaiveBayes(Baseline):
     """The multinomial model of McCallum & Nigam (1998) over n-grams, with their smoothing by 1:
 
-        p(c | x) ~ p(c) prod_w p(w | c)^n(w, x),        p(w | c) = (1 + n(w, c)) / (V + sum_v n(v, c)).
+        p(c | x) ~ p(c) prod_w p(w | c)^n(w, x)
+        p(w | c) = (1 + n(w, c)) / (V + sum_v n(v, c))
 
     An input is a sequence of words or a text of characters, and an output a label.
 

@@ -90,8 +90,8 @@ _TEXT = (
 )
 _GATES = (
     "A row is a unit, a column a token: its value after the token was read. Names are layer, direction, and gate or "
-    "state, as the cell's equations have them. Pale is 0, red above it, blue below. The frame is the token chosen "
-    "above; a click chooses token and unit."
+    "state, as the cell's equations have them. The ground is 0, red above it, blue below. The frame is the token "
+    "chosen above; a click chooses token and unit."
 )
 _NEAREST = "Tokens that the model takes for alike: the cosine of their vectors is large (at most 1)."
 

@@ -17,6 +17,8 @@ from tinygrad_rnn.inspection.views import Chart, HeatMap, View
 
 PICTURES = (".png", ".svg", ".pdf")
 """How the file of a picture may end."""
+FIGURE_WIDTH = 8.0
+"""Of a figure, in inches, where what it shows needs no less."""
 WITHOUT = "a picture needs matplotlib, which is not installed: pip install 'tinygrad-rnn[plot]'"
 
 
@@ -26,8 +28,9 @@ def draw_views(views: Sequence[View]) -> Any:
         from matplotlib import figure as figures  # noqa: PLC0415  (optional)
     except ImportError:
         raise ModuleNotFoundError(WITHOUT) from None
+    widths = [_width(view) if isinstance(view, HeatMap) else FIGURE_WIDTH for view in views]
     heights = [_height(view) if isinstance(view, HeatMap) else 3.2 for view in views]
-    figure = figures.Figure(figsize=(8, sum(heights)), layout="constrained")
+    figure = figures.Figure(figsize=(max(widths, default=FIGURE_WIDTH), sum(heights)), layout="constrained")
     places = figure.subplots(len(views), 1, squeeze=False, height_ratios=heights)[:, 0]
     for place, view in zip(places, views, strict=True):
         _draw_matrix(place, view) if isinstance(view, HeatMap) else _draw_chart(place, view)
@@ -35,10 +38,32 @@ def draw_views(views: Sequence[View]) -> Any:
     return figure
 
 
+def _is_wide(view: HeatMap) -> bool:
+    """Whether its entries are no squares."""
+    return len(view.columns) > (8 if view.counts else 3 * len(view.rows))  # numbers need room in their cells
+
+
+def _entry(view: HeatMap) -> float:
+    """The height of an entry, in inches."""
+    return 0.36 if view.counts and not _is_wide(view) else 0.24
+
+
+def _longest(names: Sequence[str]) -> int:
+    return max(map(len, names), default=1)
+
+
+def _width(view: HeatMap) -> float:
+    """In inches, with room for names of rows and for the title; of squares no more than they need."""
+    if _is_wide(view):
+        return FIGURE_WIDTH
+    needed = _entry(view) * len(view.columns) + 0.09 * _longest(view.rows) + 0.8
+    return min(FIGURE_WIDTH, max(needed, 0.09 * len(view.title) + 0.8))
+
+
 def _height(view: HeatMap) -> float:
     """In inches, with room for names of columns that stand upright."""
-    longest = max(map(len, view.columns), default=1)
-    return max(2.2, 0.24 * len(view.rows) + 1.2 + (0.08 * longest if longest > 2 else 0))
+    longest = _longest(view.columns)
+    return max(2.2, _entry(view) * len(view.rows) + 1.2 + (0.08 * longest if longest > 2 else 0))
 
 
 def _draw_matrix(place: Any, view: HeatMap) -> None:
@@ -49,11 +74,10 @@ def _draw_matrix(place: Any, view: HeatMap) -> None:
         if values.min() < 0
         else {"vmin": 0, "vmax": most, "cmap": "Blues"}
     )
-    wide = len(view.columns) > (8 if view.counts else 3 * len(view.rows))  # numbers need room in their cells
-    place.imshow(values, aspect="auto" if wide else "equal", **colours)
+    place.imshow(values, aspect="auto" if _is_wide(view) else "equal", **colours)
     place.set_yticks(range(len(view.rows)), view.rows)
     step = -(-len(view.columns) // (20 if all(name.isdigit() for name in view.columns) else 60))
-    turned = {"rotation": 90} if max(map(len, view.columns), default=1) > 2 else {}
+    turned = {"rotation": 90} if _longest(view.columns) > 2 else {}
     place.set_xticks(range(0, len(view.columns), step), view.columns[::step], **turned)
     place.set(xlabel=view.column_title, ylabel=view.row_title)
     if view.counts:

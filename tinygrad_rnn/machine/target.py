@@ -6,7 +6,7 @@ What was compiled is kept on disk (`object_files.py`): reading it again takes a 
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cache
+from functools import cache, update_wrapper
 from typing import Any, Generic, TypeVar
 
 import llvmlite.binding as llvm
@@ -98,10 +98,11 @@ class Linked:
 
 class MadeOnce(Generic[_Key, _Made]):
     """A function of one argument that is called once for each, however many threads ask at a time: the others wait.
-    `functools.cache` would have each of them make its own and keep the last, and the code of another would be gone
-    while it runs."""
+    `functools.cache`, which it looks like, would have each of them make its own and keep the last, and the code of
+    another would be gone while it runs."""
 
     def __init__(self, make: Callable[[_Key], _Made]) -> None:
+        update_wrapper(self, make)
         self._make = make
         self._made: dict[_Key, _Made] = {}
 
@@ -116,6 +117,9 @@ class MadeOnce(Generic[_Key, _Made]):
 
     def cache_clear(self) -> None:
         self._made.clear()
+
+    def cache_parameters(self) -> dict[str, Any]:
+        return {"maxsize": None}
 
 
 def known_as(name: str, address: int) -> None:
