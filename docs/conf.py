@@ -45,6 +45,7 @@ sphinx_gallery_conf = {
     "show_signature": False,
     "min_reported_time": 1,
     "plot_gallery": True,
+    "default_thumb_file": str(Path(__file__).with_name("unrolled") / "thumbnail.svg"),
 }
 
 warnings.filterwarnings("ignore", message="FigureCanvasAgg is non-interactive")  # plt.show(): the page shows it

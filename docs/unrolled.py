@@ -379,9 +379,26 @@ def share_of(share: float) -> str:
     return f"{share:.2f}" if share else "0"
 
 
+def thumbnail() -> str:
+    """Three steps that stand still, for chapters without a picture."""
+    drawing = Drawing("thumbnail", "", "", 0)
+    for t in range(3):
+        for part in (reads, steps, speaks):
+            part(drawing, t, 0)
+    style = (
+        "g { stroke: #2a7de1; stroke-width: 1.4; fill: none; } .box { fill: #2a7de1; fill-opacity: .14; } "
+        "text { font: 12px sans-serif; fill: #333; text-anchor: middle; stroke: none; } .count { display: none; }"
+    )
+    return (
+        '<svg xmlns="http://www.w3.org/2000/svg" viewBox="-60 0 320 224" width="400" height="280">'
+        f"<style>{style}</style>{''.join(drawing.shapes)}</svg>\n"
+    )
+
+
 def write() -> None:
-    """Writes the four drawings."""
+    """Writes the four drawings and the thumbnail."""
     MADE.mkdir(exist_ok=True)
+    (MADE / "thumbnail.svg").write_text(thumbnail(), encoding="utf-8")
     for drawn in (by_hand, tape, scan, decay):
         (MADE / f"{drawn.__name__}.html").write_text(drawn(), encoding="utf-8")
 
