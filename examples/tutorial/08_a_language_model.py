@@ -147,8 +147,8 @@ print(f"{tested[-1][1]:.2f} nats, {bars[1] - tested[-1][1]:.2f} less than the bi
 # does.
 #
 # Word vectors that were trained on a larger text can be loaded into the embedding before the
-# first step: ``model.embedding.load_vectors("glove.6B.100d.txt", vocabulary.tokens)`` for an
-# embedding of 100, or ``tinygrad-rnn train --vectors glove.6B.100d.txt``.
+# first step: ``model.embedding.load_vectors("glove.txt", vocabulary.tokens)``, or
+# ``tinygrad-rnn train --vectors glove.txt``.
 
 # %%
 # Exercises
