@@ -61,7 +61,8 @@ def _elementwise(equation: Equation, values: list[Array], timed: list[bool], ste
     out = equation.outs[0]
     if ufunc is None or out.dtype.kind != "f" or any(a.dtype != out.dtype for a in equation.reads):
         return equation.primitive.forward(*args, **equation.params)
-    return ufunc(*args, out=empty_buffer((steps, *out.shape), out.dtype))
+    lib = xp(values[timed.index(True)])  # the others may be numbers
+    return ufunc(*args, out=empty_buffer((steps, *out.shape), out.dtype, lib))
 
 
 _UFUNCS: dict[Primitive[Any], Any] = {
@@ -209,13 +210,13 @@ def _row_by_row(equation: Equation, values: list[Array], timed: list[bool], step
 def _product(equation: Equation, values: list[Array], timed: list[bool], steps: int) -> Any:
     left, right = equation.args
     if timed == [True, False] and len(right.shape) == 2:  # one product of all rows
-        out = empty_buffer((steps, *equation.outs[0].shape), equation.outs[0].dtype)
+        out = empty_buffer((steps, *equation.outs[0].shape), equation.outs[0].dtype, xp(values[0]))
         rows = steps * math.prod(left.shape[:-1])
         flat = values[0].reshape(rows, left.shape[-1])
         return product(flat, values[1], out.reshape(rows, right.shape[1])).reshape(out.shape)
     if timed == [True, False] and len(left.shape) == 2 and len(right.shape) == 3:  # the same for every slice
         (m, k), (g, _, n) = left.shape, right.shape
-        out = empty_buffer((g, steps * m, n), equation.outs[0].dtype)
+        out = empty_buffer((g, steps * m, n), equation.outs[0].dtype, xp(values[0]))
         product(values[0].reshape(steps * m, k), values[1], out)
         return out.reshape(g, steps, m, n).swapaxes(0, 1)
     rank = len(equation.outs[0].shape)
@@ -232,7 +233,7 @@ def _affine(equation: Equation, values: list[Array], timed: list[bool], steps: i
 def _summed_product(equation: Equation, values: list[Array], timed: list[bool], steps: int) -> Any:
     (g, m, k), n = equation.args[0].shape, equation.args[1].shape[-1]
     slices = values[0].swapaxes(0, 1).reshape(g, steps * m, k)
-    out = empty_buffer((steps * m, n), equation.outs[0].dtype)
+    out = empty_buffer((steps * m, n), equation.outs[0].dtype, xp(values[0]))
     return summed_product(slices, values[1], out).reshape(steps, m, n)
 
 

@@ -5,9 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
-
-from tinygrad_rnn.backend import Array
+from tinygrad_rnn.backend import Array, xp
 from tinygrad_rnn.loops.compiling import Compiled
 from tinygrad_rnn.loops.segments import Gathering
 
@@ -18,7 +16,7 @@ def forward(light: Compiled, operands: Sequence[Array], every: int) -> tuple[tup
     """`light.run_forward` in parts of `every` steps: its results, and the states in which the parts began."""
     captured, state, xs = light.program.sorted(operands)
     steps = len(xs[0])
-    ys = [np.empty((steps, *y.shape), y.dtype) for y in light.program.ys]
+    ys = [xp(xs[0]).empty((steps, *y.shape), dtype=y.dtype) for y in light.program.ys]
     starts: list[States] = []
     for start in range(0, steps, every):
         part = slice(start, start + every)

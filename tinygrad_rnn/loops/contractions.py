@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import tinygrad_rnn.ops as ops
-from tinygrad_rnn.backend import Array
+from tinygrad_rnn.backend import Array, xp
 from tinygrad_rnn.buffers import empty_buffer
 from tinygrad_rnn.loops.program import Equation, Var
 from tinygrad_rnn.ops.indexing import _getitem
@@ -72,7 +72,7 @@ class Contraction:
         return self._of([_squeezed(value, axes) for value, axes in zip(values, with_time, strict=True)], (steps,))
 
     def _of(self, operands: list[Operand], steps: tuple[int, ...]) -> Array:
-        left, right = operands if len(operands) == 2 else (operands[0], (np.ones((), self.dtype), ()))
+        left, right = operands if len(operands) == 2 else (operands[0], (xp(operands[0][0]).ones((), self.dtype), ()))
         axes, shape = ((TIME, *self.axes), (*steps, *self.shape)) if steps else (self.axes, self.shape)
         wanted = [n for n in axes if n is not None]
         kept = [n for n in wanted if n in left[1] or n in right[1]]
@@ -82,7 +82,7 @@ class Contraction:
         if len(kept) == len(wanted):
             return result.reshape(shape)
         spread = result.reshape(tuple(size if n in kept else 1 for n, size in zip(axes, shape, strict=True)))
-        return np.broadcast_to(spread, shape).copy()
+        return xp(spread).broadcast_to(spread, shape).copy()
 
 
 def contractions(
@@ -308,10 +308,10 @@ def _contracted(left: Operand, right: Operand, kept: list[int], dtype: np.dtype[
         return x.transpose(order).reshape(*lead, *(math.prod(sizes[n] for n in group) for group in groups))
 
     a, b = matrices(a, of_a, rows, inner), matrices(b, of_b, inner, columns)
-    out = empty_buffer(tuple(sizes[n] for n in kept), dtype)
+    out = empty_buffer(tuple(sizes[n] for n in kept), dtype, xp(a))
     seen = out.transpose([kept.index(n) for n in (*stack, *rows, *columns)])
     if len(rows) == len(columns) == 1:
-        np.matmul(a, b, out=seen)
+        xp(a).matmul(a, b, out=seen)
     else:
         seen[...] = (a @ b).reshape(seen.shape)
     return out

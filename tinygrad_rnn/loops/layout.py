@@ -24,8 +24,11 @@ T steps, B rows, H units; carry h goes into a step and h' comes out of it:
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
-from tinygrad_rnn.backend import Array
+import numpy as np
+
+from tinygrad_rnn.backend import Array, xp
 from tinygrad_rnn.buffers import empty_buffer
 from tinygrad_rnn.loops.places import Home, Place
 from tinygrad_rnn.loops.program import Equation, Var
@@ -78,20 +81,21 @@ class Layout:
     def allocate(self, steps: int, env: Env, start: Sequence[Array]) -> tuple[dict[Var, tuple[Array, Array]], Env]:
         """Makes the arrays that the loop fills: into `env` those with a time axis; returned are the two arrays of each
         ringed state, in the order of use, and for each state the array in which its last value will stand."""
+        lib = xp(start[0] if start else next(iter(env.values())))
         rings: dict[Var, tuple[Array, Array]] = {}
         ends: Env = {}
         pairs = dict(self.paired)
         for v in self._apart:
-            env[v] = over_time(v, steps, v in self.stacks)
+            env[v] = over_time(v, steps, v in self.stacks, lib)
             self.show(env, v)
         for c, n, value in zip(self.carry, self.next_carry, start, strict=True):
             if c in pairs:
-                both = empty_buffer((steps + 1, *c.shape), c.dtype)
+                both = empty_buffer((steps + 1, *c.shape), c.dtype, lib)
                 both[-1 if self.reverse else 0] = value
                 env[c], env[n] = (both[1:], both[:-1]) if self.reverse else (both[:-1], both[1:])
                 ends[c] = both[0 if self.reverse else -1, ...]
             else:
-                rings[c] = (empty_buffer(c.shape, c.dtype), empty_buffer(c.shape, c.dtype))
+                rings[c] = (empty_buffer(c.shape, c.dtype, lib), empty_buffer(c.shape, c.dtype, lib))
                 rings[c][0][...] = value
                 ends[c] = rings[c][steps % 2]
         return rings, ends
@@ -123,8 +127,8 @@ def _stored(made: set[Var], later: set[Var], home: Home) -> set[Var]:
     return stored | {home[v].stack for v in stored if v in home}
 
 
-def over_time(v: Var, steps: int, stack: bool) -> Array:
-    """An array for all steps of a value. In a stack each slice is in one piece, all its steps together."""
+def over_time(v: Var, steps: int, stack: bool, lib: Any = np) -> Array:
+    """An array of `lib` for all steps of a value. In a stack each slice is in one piece, all its steps together."""
     if stack:
-        return empty_buffer((v.shape[0], steps, *v.shape[1:]), v.dtype).swapaxes(0, 1)
-    return empty_buffer((steps, *v.shape), v.dtype)
+        return empty_buffer((v.shape[0], steps, *v.shape[1:]), v.dtype, lib).swapaxes(0, 1)
+    return empty_buffer((steps, *v.shape), v.dtype, lib)

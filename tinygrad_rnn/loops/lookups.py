@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tinygrad_rnn.backend import xp
 from tinygrad_rnn.loops.program import Equation, Var
 from tinygrad_rnn.ops.indexing import Slot, _scatter
 from tinygrad_rnn.rowsparse import RowSparse
@@ -26,7 +27,7 @@ class Lookup:
         if self.numbers not in timed:
             values = total(values, 0)
         elif self.values not in timed:
-            values = np.broadcast_to(values, (len(numbers), *values.shape))
+            values = xp(values).broadcast_to(values, (len(numbers), *values.shape))
         return RowSparse.from_indices(numbers, values, self.shape)
 
 

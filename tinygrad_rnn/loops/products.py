@@ -27,8 +27,8 @@ def sum_of_products(a: Array, b: Array) -> Array:
 @primitive
 def affine(x: Array, W: Array, b: Array) -> Array:
     """x @ W + b: (N,I), (...,I,H) and (...,1,H) or (H,) -> (...,N,H), as one product [x 1] @ [W; b]."""
-    wide = empty_buffer((*x.shape[:-1], x.shape[-1] + 1), x.dtype)
+    wide = empty_buffer((*x.shape[:-1], x.shape[-1] + 1), x.dtype, xp(x))
     wide[..., :-1], wide[..., -1] = x, 1
-    high = empty_buffer((*W.shape[:-2], W.shape[-2] + 1, W.shape[-1]), W.dtype)
+    high = empty_buffer((*W.shape[:-2], W.shape[-2] + 1, W.shape[-1]), W.dtype, xp(x))
     high[..., :-1, :], high[..., -1:, :] = W, b
-    return product(wide, high, empty_buffer((*W.shape[:-2], len(x), W.shape[-1]), x.dtype))
+    return product(wide, high, empty_buffer((*W.shape[:-2], len(x), W.shape[-1]), x.dtype, xp(x)))

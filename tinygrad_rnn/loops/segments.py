@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
-from tinygrad_rnn.backend import Array
+from tinygrad_rnn.backend import Array, xp
 from tinygrad_rnn.loops.program import Program, Var
 from tinygrad_rnn.sums import SUMMED_AT_ONCE
 
@@ -74,8 +74,9 @@ class Gathering:
         if like is None:
             return None
         pairs = [*zip(parts, self._lengths, strict=True)][::-1]
-        return np.concatenate(
-            [np.zeros((steps, *like.shape[1:]), like.dtype) if part is None else part for part, steps in pairs]
+        lib = xp(like)
+        return lib.concatenate(
+            [lib.zeros((steps, *like.shape[1:]), like.dtype) if part is None else part for part, steps in pairs]
         )
 
 

@@ -6,7 +6,7 @@ from collections.abc import Container
 from dataclasses import dataclass
 
 import tinygrad_rnn.ops as ops
-from tinygrad_rnn.backend import Array
+from tinygrad_rnn.backend import Array, xp
 from tinygrad_rnn.blas import product
 from tinygrad_rnn.buffers import empty_buffer
 from tinygrad_rnn.loops.contractions import Contraction, contractions
@@ -133,7 +133,7 @@ class Totals:
         if left in self.layout.timed and timed:
             rows = steps * left.shape[0]
             g = g.reshape(len(g), rows, g.shape[-1])
-            out = empty_buffer((len(g), left.shape[-1], right.shape[-1]), right.dtype)
+            out = empty_buffer((len(g), left.shape[-1], right.shape[-1]), right.dtype, xp(x))
             return product(x.reshape(rows, left.shape[-1]).T, g, out)
         if left in self.layout.timed:
             return total(x, 0).T @ g

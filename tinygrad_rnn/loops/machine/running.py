@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -11,9 +12,10 @@ import numpy as np
 from tinygrad_rnn.backend import Array, address
 from tinygrad_rnn.buffers import LINE, SMALLEST, empty_buffer
 from tinygrad_rnn.loops.layout import Env, Layout
+from tinygrad_rnn.loops.machine.addresses import OutsidePieces, weight_matrix
 from tinygrad_rnn.loops.machine.loop_code import loop_code
 from tinygrad_rnn.loops.machine.schedule import LoopSchedule
-from tinygrad_rnn.loops.machine.views import Piece, StridedView
+from tinygrad_rnn.loops.machine.views import StridedView
 from tinygrad_rnn.loops.program import Var
 from tinygrad_rnn.machine.multiplying import pack, product_functions
 from tinygrad_rnn.machine.object_files import object_code_of
@@ -33,21 +35,13 @@ class MachineLoop:
         if not multiplies_and_adds():
             raise NotInMachineCode("this processor has no instruction that multiplies and adds (FMA)")
         self.layout, self.schedule = layout, schedule
-        self.ringed = {Piece(v) for pair in layout.ringed for v in pair}
+        self._outside = OutsidePieces(layout, schedule)
+        self.ringed = self._outside.ringed
         for rights in self.schedule.rights:
             product_functions(rights[0].piece.dtype)
         self._linked = Linked(object_code_of(self.schedule.text(self.ringed), self._code))
         self._function = _BY_NUMBER(self._linked.address("loop"))
         self.work, self._memory = schedule.work, _LoopMemory(schedule)
-        states = {v for pair in layout.ringed for v in pair}
-        self._outside = [
-            (2 * n, piece, piece.var in layout.timed)
-            for n, piece in enumerate(schedule.memory)
-            if piece not in schedule.scratch and piece.var not in states
-        ]
-        """Of each piece in memory that the caller has, its place in the table, and whether it has a time axis."""
-        places = {piece.var: 2 * n for n, piece in enumerate(schedule.memory)}
-        self._rings = [(places[v], c, v is n) for c, n in layout.ringed for v in (c, n) if v in places]
 
     def _code(self) -> Any:
         return loop_code(self.schedule, self.ringed, register_bytes())
@@ -73,33 +67,13 @@ class MachineLoop:
         """The numbers that the code reads (see `loop_code.py`), and the arrays that must live as long as it runs. The
         matrices are packed."""
         memory, start = self._memory.new()
-        numbers, held = self._memory.table(start), [memory]
-        for place, piece, timed in self._outside:
-            x = env[piece.var]
-            if piece.slice is not None:
-                x = x[:, piece.slice] if timed else x[piece.slice]
-            if timed and x.strides[0] == 0 and steps > 1:
-                x, timed = x[0], False  # noqa: PLW2901  (the same at every step)
-            if not (x[0] if timed else x).flags.c_contiguous:
-                x = np.ascontiguousarray(x)
-            held.append(x)
-            first, stride = address(x), x.strides[0] if timed else 0
-            backwards = timed and self.layout.reverse
-            numbers[place : place + 2] = (first + (steps - 1) * stride, -stride) if backwards else (first, stride)
-        for place, c, second in self._rings:
-            a, b = map(address, rings[c])
-            numbers[place : place + 2] = (b, a - b) if second else (a, b - a)
+        numbers = self._memory.table(start)
+        held = [memory, *chain(*self._outside.fill(numbers, steps, env, rings, address).values())]
         for right, place in self._memory.packed:
-            pack(_matrix(env[right.piece.var], right), start + place)
+            pack(weight_matrix(env[right.piece.var], right), start + place)
         table = np.array(numbers, np.int64)
         held.append(table)
         return table, held
-
-
-def _matrix(matrices: Array, right: StridedView) -> Array:
-    """By which a product multiplies."""
-    K, N = right.shape
-    return matrices if matrices.ndim == 2 else matrices.reshape(-1, K, N)[right.offset // (K * N)]
 
 
 class _LoopMemory:
