@@ -24,6 +24,7 @@ from tinygrad_rnn.checks import equality_checks
 from tinygrad_rnn.cli import options, run_texts
 from tinygrad_rnn.inspection import plots
 from tinygrad_rnn.loops import changing_numbers, scanning
+from tinygrad_rnn.loops.cuda import cuda_loop, device
 from tinygrad_rnn.training import known_baselines
 
 if engines.is_installed("machine"):
@@ -145,6 +146,20 @@ def any_order(request: pytest.FixtureRequest) -> Iterator[None]:
     yield
     assert engines.switch.get(), "the test left compiled(False) in force"
     assert np.geterr() == errors, "the test left another np.seterr in force"
+
+
+@pytest.fixture(autouse=True, scope="session")
+def loops_of_the_stand_in_run_on_the_host() -> Iterator[None]:
+    """What a GPU would do with its arrays; without a compiler of C++ they are plain loops."""
+    import host_cuda  # noqa: PLC0415  (asserts in them are rewritten by now)
+    import stand_in  # noqa: PLC0415
+
+    host, gpu_of = host_cuda.HostDevice(), device.gpu_of
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cuda_loop, "gpu_of", lambda x: host if isinstance(x, stand_in.DeviceArray) else gpu_of(x))
+        if host_cuda.COMPILER is None:
+            patch.setattr(scanning, "engine_on_gpu", lambda: None)
+        yield
 
 
 @pytest.fixture(params=["stand-in", "CuPy"])

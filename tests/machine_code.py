@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from host_cuda import on_host
 
 import tinygrad_rnn as tg
 from tinygrad_rnn.loops import compiling, directions
@@ -31,7 +32,7 @@ def made_by(way: Any, step: Any, state: Any, xs: Any, leaves: Any = (), reverse:
     """Last states and outputs, and the gradients of the leaves of a weighted sum of them."""
     for t in leaves:
         t.grad = None
-    with tg.compiled(way), np.errstate(all="ignore"), warnings.catch_warnings():
+    with on_host() if way == "cuda" else tg.compiled(way), np.errstate(all="ignore"), warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)
         warnings.simplefilter("error", tg.loops.ScanWarning)
         found = flat(tg.scan(step, state, xs, reverse=reverse))

@@ -51,6 +51,9 @@ class DeviceArray:
         own = self.inside.flags
         return SimpleNamespace(c_contiguous=own.c_contiguous, f_contiguous=own.f_contiguous)
 
+    def transpose(self, *axes: Any) -> Any:
+        return DeviceArray(self.inside.transpose(*axes))
+
     def get(self) -> Any:
         return self.inside.copy()
 

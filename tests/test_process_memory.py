@@ -39,6 +39,7 @@ OF_FEW_ARGUMENTS = {
     "tinygrad_rnn.data.tokens._word_tokenizer",  # none
     "tinygrad_rnn.inspection.bundled_files.bundled",  # the files that come with the package
     "tinygrad_rnn.loops.kernels._sigmoids_numbers",  # dtypes
+    "tinygrad_rnn.loops.cuda.device._cupy_device",  # GPUs
 }
 
 

@@ -1,4 +1,4 @@
-"""What calculates: machine code by way of LLVM, or NumPy calls."""
+"""What calculates: machine code by way of LLVM, or NumPy calls; on a GPU, kernels of CUDA."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from typing import Literal
 
 from tinygrad_rnn.surroundings import PerThread
 
-Engine = Literal["machine", "numpy"]
+Engine = Literal["machine", "numpy", "cuda"]
 ENGINES: tuple[Engine, ...] = ("machine", "numpy")
+"""Those that can be chosen: of arrays on a GPU there is one alone."""
 
 INSTALL = "pip install 'tinygrad-rnn[fast]'"
 """What brings LLVM."""
@@ -52,6 +53,11 @@ def engine_in_force() -> Engine | None:
     """Which emitter writes the loops of this thread; None where every scan is a plain loop."""
     here = switch.get()
     return best_engine() if here is True else here
+
+
+def engine_on_gpu() -> Engine | None:
+    """The same for arrays on a GPU, of which NumPy calls are a plain loop."""
+    return None if switch.get() in (None, "numpy") else "cuda"
 
 
 products_choice: PerThread[Mapping[str, bool] | None] = PerThread("tinygrad_rnn.products", None)

@@ -12,7 +12,8 @@ merge           merging.py          products, sums and neighbouring gates become
 lay out         layout.py           where every value lies
 emit            emitting.py         the loop as straight-line NumPy,
                 one_pass.py         long ones of little that is linear, whole sequences at once, or
-                machine/            as passes and products, in machine code
+                machine/            as passes and products, in machine code, or
+                cuda/               the same in CUDA C, for a GPU
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from tinygrad_rnn.backend import Array
+from tinygrad_rnn.backend import Array, xp
 from tinygrad_rnn.engines import Engine
 from tinygrad_rnn.forks import in_each_child
 from tinygrad_rnn.loops.differentiating import Backward, differentiate
@@ -72,9 +73,9 @@ class Compiled:
         ys: list[Array] = []
         for v in program.ys:  # each its own, and none of them the user's input
             y = _over_time(env[v], v, self.forward, steps)
-            ys.append(y.copy() if any(np.may_share_memory(y, other) for other in (*operands, *ys)) else y)
+            ys.append(y.copy() if any(xp(y).may_share_memory(y, other) for other in (*operands, *ys)) else y)
         saved = {} if self.backward is None else {v: env[v] for v in self.backward.reads if v in env}
-        return (*(np.array(state) for state in last), *ys), saved
+        return (*(state.copy() for state in last), *ys), saved
 
     def run_backward(self, saved: Env, g: Sequence[Array | None], operands: Sequence[Array]) -> list[Array | None]:
         """The gradients of captured operands, states and inputs, given those of last states and outputs (None where
@@ -157,22 +158,23 @@ class BackwardLoop:
         """The gradients of captured operands, states and inputs, given those of last states and outputs."""
         program, step, loop = self.program, self.step, self.loop
         steps, cut = len(operands[-1]), len(program.new_states)
-        ends = [np.zeros(v.shape, v.dtype) if (x := g[i]) is None else x for i, v in self._of_carried(program.states)]
+        lib = xp(operands[-1])
+        ends = [lib.zeros(v.shape, v.dtype) if (x := g[i]) is None else x for i, v in self._of_carried(program.states)]
         env = dict(saved)
         for v, seed, x in zip(program.ys, step.g_ys, g[cut:], strict=True):
-            env[seed] = np.broadcast_to(np.zeros((), v.dtype), (steps, *v.shape)) if x is None else x
+            env[seed] = lib.broadcast_to(lib.zeros((), v.dtype), (steps, *v.shape)) if x is None else x
         for v, operand in zip(step.constants, step.operands, strict=True):
             env[v] = operand.data if isinstance(operand, Box) else operand
         first = loop.run(steps, env, ends)
         of_captured = self.totals.run(env, steps)
         of_states: list[Array | None] = [None] * cut
         for (i, v), x in zip(self._of_carried(step.g_states), first, strict=True):
-            of_states[i] = None if v is None else np.array(x)
+            of_states[i] = None if v is None else x.copy()
         others = [*saved.values(), *operands, *(x for x in g if x is not None)]
         of_xs: list[Array | None] = []
         for v in step.g_xs:
             x = None if v is None else _over_time(env[v], v, loop, steps)
-            if x is not None and (not x.flags.writeable or any(np.may_share_memory(x, other) for other in others)):
+            if x is not None and (_is_repeated(x) or any(lib.may_share_memory(x, other) for other in others)):
                 x = x.copy()  # a gradient is given away, and these are not ours
             others += [] if x is None else [x]
             of_xs.append(x)
@@ -212,11 +214,17 @@ class BackwardLoops:
 
 
 def _is_finite(x: Array | RowSparse) -> bool:
-    return bool(np.isfinite(np.add.reduce(x.values if isinstance(x, RowSparse) else x, axis=None)))
+    values = x.values if isinstance(x, RowSparse) else x
+    return bool(xp(values).isfinite(values.sum()))
+
+
+def _is_repeated(x: Array) -> bool:
+    """Whether several entries are one in memory."""
+    return any(n > 1 and not stride for n, stride in zip(x.shape, x.strides, strict=True))
 
 
 def _over_time(value: Array, var: Var, loop: Loop, steps: int) -> Array:
-    return value if var in loop.layout.timed else np.broadcast_to(value, (steps, *var.shape))
+    return value if var in loop.layout.timed else xp(value).broadcast_to(value, (steps, *var.shape))
 
 
 def compile_program(program: Program, needs: tuple[bool, ...], engine: Engine) -> Compiled:

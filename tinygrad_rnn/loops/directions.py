@@ -45,7 +45,10 @@ class Direction:
 
 
 def loop_of(direction: Direction, numbers: Iterator[int], engine: Engine) -> Loop:
-    """As machine code where that is asked for and can be had; otherwise as NumPy calls. `numbers` are for new Vars."""
+    """As machine code where that is asked for and can be had; otherwise as NumPy calls. `numbers` are for new Vars.
+    Raises NotInMachineCode for what cannot be had for a GPU."""
+    if engine == "cuda":
+        return _loop_by(direction, numbers, "cuda")
     if engine == "machine":
         try:
             return _loop_by(direction, numbers, "machine")
@@ -86,7 +89,7 @@ def _loop_by(
     parts = split_step(equations, carry, timed, ends, kept, is_apart or whole)
     contract(parts, [*carry, *timed], {*kept, *ends})
     _into_the_loop(parts.loop, ends, numbers)
-    if engine == "machine":
+    if engine != "numpy":
         moving = {
             *carry,
             *timed,
@@ -101,7 +104,7 @@ def _loop_by(
         sink(parts, kept)
     home = merge(parts, ends, [*carry, *timed], kept, direction.home, numbers)
     layout = Layout(parts, carry, ends, timed, kept, home, direction.reverse)
-    return Loop(parts, layout, scheduled(layout) if engine == "machine" else None, why_not)
+    return Loop(parts, layout, None if engine == "numpy" else scheduled(layout), why_not, on_gpu=engine == "cuda")
 
 
 def _merged_but_for_the_loop(

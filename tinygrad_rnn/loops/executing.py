@@ -7,6 +7,7 @@ from typing import Any
 
 from tinygrad_rnn.backend import Array
 from tinygrad_rnn.loops.batching import run_whole
+from tinygrad_rnn.loops.cuda.cuda_loop import CudaLoop
 from tinygrad_rnn.loops.emitting import Emitted
 from tinygrad_rnn.loops.layout import Env, Layout
 from tinygrad_rnn.loops.machine.schedule import LoopSchedule
@@ -26,19 +27,23 @@ class Loop:
         schedule: LoopSchedule | None = None,
         why_not: str = "",
         linear: bool = False,
+        on_gpu: bool = False,
     ) -> None:
         self.parts, self.layout, self.schedule = parts, layout, schedule
-        """With a schedule it becomes machine code."""
+        """With a schedule it becomes machine code, or kernels for a GPU."""
         self.why_not = why_not
         """If it does not and was to, why."""
         self.linear = linear
         """Whether what it carries can be found in one pass."""
+        self.on_gpu = on_gpu
         self.body: Any = None
         """What runs the loop, once there is any: to read what a loop consists of takes no LLVM."""
 
     def emit(self) -> None:
-        """Makes what runs the loop."""
-        if self.body is None:  # (no cached_property, which holds a lock in Python 3.11 that a fork would inherit)
+        """Makes what runs the loop. Raises NotInMachineCode for what cannot be had for a GPU."""
+        if self.body is None and self.on_gpu and self.schedule is not None:
+            self.body = CudaLoop(self.layout, self.schedule)
+        elif self.body is None:  # (no cached_property, which holds a lock in Python 3.11 that a fork would inherit)
             try:
                 if self.schedule is None:
                     self.body = InOnePass(self.layout) if self.linear else Emitted(self.layout)

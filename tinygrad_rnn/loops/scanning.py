@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 
 import tinygrad_rnn.ops as ops
-from tinygrad_rnn.backend import DEFAULT_DTYPE, Array
+from tinygrad_rnn.backend import DEFAULT_DTYPE, Array, device_of
 from tinygrad_rnn.blas import blas_held
-from tinygrad_rnn.engines import Engine, chosen_engine, engine_in_force, switch
+from tinygrad_rnn.engines import Engine, chosen_engine, engine_in_force, engine_on_gpu, switch
 from tinygrad_rnn.forks import in_each_child
 from tinygrad_rnn.frames import user_frame, user_lines
 from tinygrad_rnn.loops import checkpointing
@@ -29,6 +29,7 @@ from tinygrad_rnn.loops.program import Equation, Program, Var
 from tinygrad_rnn.loops.recorder import record_step, same_recording, with_numbers_as_tensors
 from tinygrad_rnn.loops.trees import flat, rebuild
 from tinygrad_rnn.loops.unrolling import Step, length_of, unroll
+from tinygrad_rnn.machine.refusal import NotInMachineCode
 from tinygrad_rnn.ops import stack, unstack
 from tinygrad_rnn.surroundings import PerThread, is_interpreted, is_recording, recording
 from tinygrad_rnn.tape import Box, Given, joint
@@ -104,7 +105,7 @@ class compiled:  # noqa: N801  (used as a statement: `with compiled(False):`)
     Args:
         on: False for a plain loop, so that one can step through it and read its tape; "machine" for loops compiled to
             machine code, which needs llvmlite; "numpy" for loops written as NumPy calls; True for the best that is
-            installed, as it is where nothing is said.
+            installed, as it is where nothing is said. Of arrays on a GPU all but False and "numpy" are kernels there.
 
     Raises:
         ValueError: for anything else.
@@ -253,9 +254,8 @@ def scan(
     if heard is not None:
         heard.append((step, state, xs))
     given = [*flat(state), *flat(xs)]
-    engine = engine_in_force()
-    plain = not compiled or is_interpreted() or not _on_host(given)
-    if engine is None or plain or (steps == 1 and not is_recording()):  # one step costs less than its recording
+    engine = None if not compiled or is_interpreted() else _engine_of(given)
+    if engine is None or (steps == 1 and not is_recording()):  # one step costs less than its recording
         return unroll(step, state, xs)
     new = False
     try:
@@ -269,6 +269,8 @@ def scan(
         program = _with_lifted(recorded)
         needs = tuple(_is_live(x) for x in (*program.operands, *given))
         compiled_program(program, needs, engine)
+    except NotInMachineCode:  # of arrays on a GPU; of others there are NumPy calls
+        return unroll(step, state, xs)
     except Exception as error:
         result = unroll(step, state, xs)  # where the step itself is wrong, this says so
         _explain_once(step, error)
@@ -306,8 +308,12 @@ def _is_live(x: Any) -> bool:
     return isinstance(x, Box) and x.node is not None and is_recording()
 
 
-def _on_host(values: list[Any]) -> bool:
-    return all(isinstance(x.data if isinstance(x, Box) else x, np.ndarray) for x in values)
+def _engine_of(values: list[Any]) -> Engine | None:
+    """What writes the loop of a scan of these; None for a plain loop."""
+    arrays = [x.data if isinstance(x, Box) else x for x in values]
+    if all(isinstance(x, np.ndarray) for x in arrays):
+        return engine_in_force()
+    return engine_on_gpu() if all(device_of(x) == "cuda" for x in arrays) else None
 
 
 def _truncated(

@@ -1,0 +1,185 @@
+"""Loops that are captured once and replayed on other arrays: with a device that captures and replays on the host."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable
+from functools import partial
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from host_cuda import COMPILER, HostDevice, multiply, on_host, start_kernel
+
+import tinygrad_rnn as tg
+from tinygrad_rnn import ops
+from tinygrad_rnn.loops.cuda import device
+from tinygrad_rnn.loops.cuda.device import Blas, CupyDevice, PlacedProduct
+from tinygrad_rnn.models import Recurrent
+from tinygrad_rnn.models.cells_by_name import CELLS
+from tinygrad_rnn.tensor import Tensor
+
+pytestmark = pytest.mark.skipif(COMPILER is None, reason="there is no g++")
+
+
+class Stream:
+    """While it captures nothing runs."""
+
+    ptr = 0
+
+    def __init__(self) -> None:
+        self.captured: list[Callable[[], None]] | None = None
+        self.graphs = 0
+
+    def begin_capture(self) -> None:
+        self.captured = []
+
+    def add(self, call: Callable[[], None]) -> None:
+        assert self.captured is not None, "it is asked for outside of a graph"
+        self.captured.append(call)
+
+    def end_capture(self) -> Any:
+        calls, self.captured = self.captured or [], None
+        self.graphs += 1
+        return SimpleNamespace(launch=lambda stream: [call() for call in calls])
+
+    def synchronize(self) -> None:
+        pass
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+
+class HostBlas(Blas):
+    def __init__(self, stream: Stream) -> None:
+        self.stream = stream
+        self.alike: list[int] = []
+
+    def multiply(self, products: list[PlacedProduct]) -> None:
+        """Of some that are alike only the first one's places are given to cuBLAS, and how far it is to the next."""
+        self.alike.append(len(products))
+        first, last = products[0], products[-1]
+        between = max(1, len(products) - 1)
+        rights, outs = (last.right - first.right) // between, (last.out - first.out) // between
+        for i in range(len(products)):
+            places = first.left, first.right + i * rights, first.out + i * outs
+            self.stream.add(partial(multiply, first.part, *places))
+
+
+class Captures(CupyDevice):
+    """What CuPy offers for a graph, done by the host."""
+
+    address = HostDevice.address
+
+    def __init__(self) -> None:
+        self.stream = Stream()
+        runtime = SimpleNamespace(memcpyAsync=lambda to, at, size, *_: ctypes.memmove(to, at, size))
+        self.cupy = SimpleNamespace(
+            empty=lambda shape, dtype: Own(np.full(shape, 0xFF, dtype)),
+            int64=np.int64,
+            uint8=np.uint8,
+            cuda=SimpleNamespace(get_current_stream=lambda: self.stream, runtime=runtime),
+        )
+        self.blas: Any = HostBlas(self.stream)
+
+    def compiled(self, source: str, count: int) -> list[Any]:
+        def starter(kernel: Any) -> Any:
+            def start(blocks: Any, threads: Any, given: Any) -> None:
+                table, t = given
+                self.stream.add(lambda: start_kernel(kernel, blocks[0], table.inside, int(t)))
+
+            return start
+
+        return [starter(kernel) for kernel in HostDevice().compiled(source, count)]
+
+
+class Own(SimpleNamespace):
+    """An array of the device's own."""
+
+    def __init__(self, inside: Any) -> None:
+        super().__init__(inside=inside)
+
+    def set(self, numbers: Any) -> None:
+        self.inside[...] = numbers
+
+
+def numbers(layer: Recurrent, xs: Any, state: Any, way: Any) -> list[Any]:
+    inputs = Tensor(xs, requires_grad=True)
+    for p in layer.parameters():
+        p.grad = None
+    with on_host(way) if isinstance(way, Captures) else tg.compiled(way):
+        outputs, last = layer(inputs, state)
+        sum((s.sum() for s in last), (outputs * outputs).sum()).backward()
+    return [outputs.numpy(), *(s.numpy() for s in last), *(p.grad for p in (inputs, *layer.parameters()))]
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["rnn", "lstm", *(pytest.param(n, marks=pytest.mark.slow) for n in ("gru", "layernorm-lstm", "deltanet", "mamba"))],
+)
+def test_a_loop_is_captured_once_and_replayed_on_whatever_arrays_come(name: str) -> None:
+    rng, captures, held = np.random.default_rng(0), Captures(), []
+    layer = Recurrent(CELLS[name], 3, 6, dtype=np.float64, rng=rng)
+    state = layer.initial_state(4)
+    for turn in range(4):
+        xs = rng.standard_normal((5, 4, 3)) if turn % 2 else rng.standard_normal((9, 4, 3))[2:7]
+        found, expected = (numbers(layer, xs, state, way) for way in (captures, "numpy"))
+        for a, b in zip(found, expected, strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-12)
+        held += [xs, found]  # so that the next ones lie elsewhere
+        for p in layer.parameters():
+            new = p.data + 0.1 * rng.standard_normal(p.shape)
+            p.data = np.concatenate([new, new[:1]])[:-1] if turn == 2 else new  # a part of a larger array
+        if turn:
+            state = tuple(Tensor(found[1 + i] * 0.5) for i in range(len(state)))
+    assert 2 <= captures.stream.graphs <= 4, "one forward and one backward, and those of weights in larger arrays"
+
+
+def test_states_of_which_none_is_kept_change_places_in_a_graph_too() -> None:
+    rng, captures = np.random.default_rng(0), Captures()
+    W = Tensor(rng.standard_normal((6, 6)) / 3)
+
+    def step(h: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
+        new = ops.tanh(h @ W + x)
+        return new, new.sum(axis=1)
+
+    for steps in (4, 5, 4, 5):
+        start, xs = Tensor(rng.standard_normal((4, 6))), Tensor(rng.standard_normal((steps, 4, 6)))
+        expected = tg.scan(step, start, xs)
+        with on_host(captures):
+            found = tg.scan(step, start, xs)
+        for a, b in zip(found, expected, strict=True):
+            np.testing.assert_allclose(a.numpy(), b.numpy(), rtol=1e-10)
+    assert captures.stream.graphs == 2
+
+
+def test_the_products_of_all_gates_with_a_state_are_made_at_once() -> None:
+    captures, layer = Captures(), Recurrent(CELLS["lstm"], 3, 6)
+    with tg.no_grad(), on_host(captures):
+        layer(Tensor(np.ones((2, 4, 3), np.float32)))
+    assert captures.blas.alike == [4, 4]
+
+
+def test_the_memory_of_an_array_is_from_its_lowest_entry_on() -> None:
+    x = np.zeros((4, 3))
+    at = x.ctypes.data
+    assert device._range_of(x, at) == (at, 96) and device._range_of(x[::-1], at + 72) == (at, 96)
+    assert device._range_of(x[1:3, ::2], at + 24) == (at + 24, 24 + 16 + 8)
+
+
+def test_other_numbers_of_steps_have_their_own_graphs_and_the_latest_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(device, "GRAPHS", 2)
+    captures, rng = Captures(), np.random.default_rng(0)
+    layer = Recurrent(CELLS["gru"], 3, 6, dtype=np.float64, rng=rng)
+    made = []
+    for steps in (1, 2, 1, 3, 1, 2):
+        xs = rng.standard_normal((steps, 4, 3))
+        found, expected = (numbers(layer, xs, None, way) for way in (captures, "numpy"))
+        for a, b in zip(found, expected, strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-12)
+        made.append(captures.stream.graphs)
+    assert made == [2, 4, 4, 6, 6, 8]
