@@ -11,6 +11,7 @@ from functools import cache
 from pathlib import Path
 from shutil import which
 from tempfile import TemporaryDirectory
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -69,6 +70,9 @@ extern "C" void start(void (*prepare)(unsigned, unsigned, void (*)()), void (*pl
 """One block after the other, each with its threads."""
 
 
+_one_at_a_time = Lock()
+
+
 @cache
 def library(source: str) -> ctypes.CDLL:
     """A module, compiled."""
@@ -108,7 +112,8 @@ class HostDevice:
 def start_kernel(kernel: Any, blocks: int, table: np.ndarray, t: int) -> None:
     """Of so many blocks."""
     at = ctypes.c_void_p(table.ctypes.data)
-    library(BLOCKS).start(*kernel, blocks, THREADS, at, ctypes.c_longlong(t))
+    with _one_at_a_time:
+        library(BLOCKS).start(*kernel, blocks, THREADS, at, ctypes.c_longlong(t))
 
 
 def multiply(part: MatrixProduct, left: int, right: int, out: int) -> None:
@@ -129,13 +134,19 @@ def seen(at: int, shape: tuple[int, int], lies: Lying, dtype: np.dtype[Any]) -> 
 
 
 @contextmanager
+def switched() -> Iterator[None]:
+    """Scans of NumPy arrays, in this thread, are those of a GPU."""
+    token = engines.switch.set("cuda")
+    try:
+        yield
+    finally:
+        engines.switch.reset(token)
+
+
+@contextmanager
 def on_host(device: Device | None = None) -> Iterator[None]:
     """Scans of NumPy arrays run as those on a GPU would, on a device of the host's or on this one."""
     device = device or HostDevice()
-    with pytest.MonkeyPatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch, switched():
         patch.setattr(cuda_loop, "gpu_of", lambda x: device)
-        token = engines.switch.set("cuda")
-        try:
-            yield
-        finally:
-            engines.switch.reset(token)
+        yield

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ctypes
+import sys
+import threading
 from collections.abc import Callable
 from functools import partial
 from types import SimpleNamespace
@@ -10,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from host_cuda import COMPILER, HostDevice, multiply, on_host, start_kernel
+from host_cuda import COMPILER, HostDevice, multiply, on_host, start_kernel, switched
 
 import tinygrad_rnn as tg
 from tinygrad_rnn import ops
@@ -45,6 +47,9 @@ class Stream:
         return SimpleNamespace(launch=lambda stream: [call() for call in calls])
 
     def synchronize(self) -> None:
+        pass
+
+    def wait_event(self, event: Any) -> None:
         pass
 
     def __enter__(self) -> None:
@@ -82,7 +87,11 @@ class Captures(CupyDevice):
             empty=lambda shape, dtype: Own(np.full(shape, 0xFF, dtype)),
             int64=np.int64,
             uint8=np.uint8,
-            cuda=SimpleNamespace(get_current_stream=lambda: self.stream, runtime=runtime),
+            cuda=SimpleNamespace(
+                get_current_stream=lambda: self.stream,
+                runtime=runtime,
+                Event=lambda disable_timing: SimpleNamespace(record=lambda stream: None),
+            ),
         )
         self.blas: Any = HostBlas(self.stream)
 
@@ -169,6 +178,34 @@ def test_the_memory_of_an_array_is_from_its_lowest_entry_on() -> None:
     at = x.ctypes.data
     assert device._range_of(x, at) == (at, 96) and device._range_of(x[::-1], at + 72) == (at, 96)
     assert device._range_of(x[1:3, ::2], at + 24) == (at + 24, 24 + 16 + 8)
+
+
+def test_two_threads_do_not_write_into_one_graph_s_arrays() -> None:
+    captures, layer = Captures(), Recurrent(CELLS["rnn"], 3, 6, dtype=np.float64)
+    inputs = [np.random.default_rng(i).standard_normal((4, 5, 3)) for i in range(2)]
+    with tg.no_grad():
+        expected = [layer(Tensor(xs))[0].numpy() for xs in inputs]
+    together, wrong = threading.Barrier(2), list[float]()
+
+    def run(i: int) -> None:
+        with tg.no_grad(), switched():
+            together.wait()
+            for _ in range(20):
+                wrong.append(np.abs(layer(Tensor(inputs[i]))[0].numpy() - expected[i]).max())
+
+    with on_host(captures), tg.no_grad():
+        layer(Tensor(inputs[0]))
+        threads = [threading.Thread(target=run, args=(i,)) for i in range(2)]
+        interval = sys.getswitchinterval()
+        sys.setswitchinterval(1e-6)
+        try:
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+        finally:
+            sys.setswitchinterval(interval)
+    assert len(wrong) == 40 and max(wrong) < 1e-12
 
 
 def test_other_numbers_of_steps_have_their_own_graphs_and_the_latest_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:

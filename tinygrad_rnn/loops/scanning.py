@@ -200,8 +200,8 @@ def scan(
     loop.
 
     It runs as a plain loop on the tape where `compiled` is False, `tinygrad_rnn.compiled(False)` is in force,
-    `detect_anomaly` watches, the arrays are not NumPy's, or the step cannot be recorded, which a ScanWarning explains
-    once.
+    `detect_anomaly` watches, the arrays are neither NumPy's nor CuPy's, what the loop does is no kernel (on a GPU), or
+    the step cannot be recorded, which a ScanWarning explains once.
 
     Args:
         step: `step(state, x) -> (state, y)`. It may close over Parameters and Tensors.

@@ -66,13 +66,13 @@ class CupyDevice:
         ranges = _ranges(work, self.address)
         matrices = [_range_of(x, self.address(x)) for x in work.matrices]
         form = work.form, *(tuple(each.size for each in those) for those in (ranges, matrices))
-        found = before.pop(form, None)
+        found = before.pop(form, None)  # which is nobody else's as long as it runs
         if found is None:
-            while len(before) >= GRAPHS:
-                del before[next(iter(before))]
             found = _Replayed(self, work, ranges, matrices)
-        before[form] = found  # the latest last
         found.replay(work, ranges, matrices)
+        while len(before) >= GRAPHS:
+            before.pop(next(iter(before)), None)
+        before[form] = found  # the latest last
 
 
 class _Range(NamedTuple):
@@ -153,6 +153,7 @@ class _Replayed:
         table = self._moved(work, ranges)
         offsets = [self.address(x) - each.start for x, each in zip(work.matrices, matrices, strict=True)]
         rights = [place + offset for place, offset in zip(self.places, offsets, strict=True)]
+        self.done = cupy.cuda.Event(disable_timing=True)
         cupy.cuda.get_current_stream().synchronize()
         with device.stream:
             device.stream.begin_capture()
@@ -190,6 +191,7 @@ class _Replayed:
     def replay(self, work: Work, ranges: list[_Range], matrices: list[_Range]) -> None:
         """Runs it on the arrays of this work."""
         copy, stream = self.cupy.cuda.runtime.memcpyAsync, self.cupy.cuda.get_current_stream()
+        stream.wait_event(self.done)  # of what was asked of another stream
         for (start, size), own, is_read in zip(ranges, self.own, self.read, strict=True):
             if is_read:
                 copy(self.address(own), start, size, ON_DEVICE, stream.ptr)
@@ -200,6 +202,7 @@ class _Replayed:
         for (start, size), own, is_made in zip(ranges, self.own, self.made, strict=True):
             if is_made:
                 copy(start, self.address(own), size, ON_DEVICE, stream.ptr)
+        self.done.record(stream)
 
 
 def _placed(part: MatrixProduct, work: Work, table: np.ndarray, rights: list[int], t: int) -> PlacedProduct:
