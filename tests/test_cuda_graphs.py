@@ -82,6 +82,7 @@ class Captures(CupyDevice):
 
     def __init__(self) -> None:
         self.stream = Stream()
+        self.capturing = threading.Lock()
         runtime = SimpleNamespace(memcpyAsync=lambda to, at, size, *_: ctypes.memmove(to, at, size))
         self.cupy = SimpleNamespace(
             empty=lambda shape, dtype: Own(np.full(shape, 0xFF, dtype)),

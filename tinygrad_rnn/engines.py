@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from functools import cache
 from importlib.util import find_spec
@@ -56,8 +57,9 @@ def engine_in_force() -> Engine | None:
 
 
 def engine_on_gpu() -> Engine | None:
-    """The same for arrays on a GPU, of which NumPy calls are a plain loop."""
-    return None if switch.get() in (None, "numpy") else "cuda"
+    """The same for arrays on a GPU, of which NumPy calls are a plain loop. So is every scan on another system than
+    Linux, where cuBLAS is not found as it is here."""
+    return "cuda" if sys.platform == "linux" and switch.get() not in (None, "numpy") else None
 
 
 products_choice: PerThread[Mapping[str, bool] | None] = PerThread("tinygrad_rnn.products", None)

@@ -11,6 +11,7 @@ import ctypes
 from collections.abc import Callable, Hashable, Iterator
 from functools import cache
 from itertools import accumulate
+from threading import Lock
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -54,6 +55,8 @@ class CupyDevice:
         self.cupy = cupy
         self.stream = cupy.cuda.Stream(non_blocking=True)
         self.blas = Blas(cupy, self.stream)
+        self.capturing = Lock()
+        """One loop at a time is captured."""
 
     def compiled(self, source: str, count: int) -> list[Any]:
         module = self.cupy.RawModule(code=source, options=("--std=c++17",))
@@ -155,7 +158,7 @@ class _Replayed:
         rights = [place + offset for place, offset in zip(self.places, offsets, strict=True)]
         self.done = cupy.cuda.Event(disable_timing=True)
         cupy.cuda.get_current_stream().synchronize()
-        with device.stream:
+        with device.capturing, device.stream:
             device.stream.begin_capture()
             for t in range(work.steps):
                 waiting: list[PlacedProduct] = []
