@@ -44,6 +44,19 @@ def stepped(*parameters: Any) -> None:
         p.grad = None
 
 
+# --- What does not ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.dtype("float64"), np.dtype([("x", "f8", 3)])["x"]])
+def test_a_step_of_something_else_before_the_backward_pass_of_a_cast_does_no_harm(dtype: Any) -> None:
+    """An op may have been given a dtype, which is its own base."""
+    w, other = number(2.0), number(1.0)
+    loss = (w * w).astype(np.dtype(dtype).base).sum()
+    stepped(other)
+    loss.backward()
+    assert w.grad == 4.0
+
+
 # --- What raises -----------------------------------------------------------------------------------------------
 
 

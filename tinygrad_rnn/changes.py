@@ -66,7 +66,7 @@ changes = Changes()
 
 
 def _owner(array: Any) -> Any:
-    """The array that has the memory of a view."""
-    while hasattr(base := getattr(array, "base", None), "shape"):
+    """The array that has the memory of a view. (A dtype has a shape and a base, itself; it has no strides.)"""
+    while hasattr(base := getattr(array, "base", None), "strides"):
         array = base
     return array
