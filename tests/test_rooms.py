@@ -26,12 +26,13 @@ DIRECTIONS = """
     tape < ops < tensor < transforms loops
     transforms loops < inspection < models < checks derivation training < tasks < comparison < cli
     backend cache < data < baselines < training tasks
-    changes rowsparse blas < optim < training
+    changes rowsparse blas < optim < ranks < training
+    tensor < ranks
     backend < metrics < models training
 """
 """A room may import what stands before it. The engine lies flat: there each module is a room of its own."""
 
-OPTIONAL = {"h5py", "matplotlib", "cupy", "cupyx", "nltk", "sacrebleu", "joblib", "dask", "distributed", "ray"}
+OPTIONAL = {*"h5py matplotlib cupy cupyx nltk sacrebleu joblib dask distributed ray mpi4py".split()}
 """What may be imported within a function: it may be missing, or it takes half a second that not everybody needs."""
 
 

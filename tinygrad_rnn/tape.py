@@ -513,12 +513,12 @@ def walk(
     Nodes let go of their values as soon as they are done with, unless `retain`."""
     if root is None:
         return [None for _ in targets or ()]
-    walking = _Walk(wrap, retain, targets, None if targets is None else _leading_to(root, targets))
+    walking = Walk(wrap, retain, targets, None if targets is None else _leading_to(root, targets))
     walking.run(root, seed)
     return [walking.found.get(target) for target in targets or ()]
 
 
-class _Walk:
+class Walk:
     """One backward pass: the gradients known so far, and the nodes that have one and wait for their turn."""
 
     __slots__ = ("changed", "found", "grads", "needed", "ours", "retain", "sought", "waiting", "watcher", "wrap")
@@ -550,11 +550,15 @@ class _Walk:
             if node in sought:
                 self.found[node] = g.dense() if isinstance(g, RowSparse) else g
             elif isinstance(node, Leaf):
-                _collect(node, g, node in self.ours)
+                self.leaf(node, g)
             elif isinstance(node, Output):
                 self._output(node, g)
             else:
-                self._operation(node, g)
+                self.operation(node, g)
+
+    def leaf(self, node: Leaf, g: Any) -> None:
+        """A parameter, with its whole gradient."""
+        _collect(node, g, node in self.ours)
 
     def _output(self, node: Output, g: Any) -> None:
         """One result of several: its gradient waits beside those of the others, until all that came later is done."""
@@ -569,7 +573,7 @@ class _Walk:
         if not self.retain:
             node.let_go()
 
-    def _operation(self, node: Node, g: Any) -> None:
+    def operation(self, node: Node, g: Any) -> None:
         """The result of a primitive: its rules say what share of the gradient each argument has."""
         if node.parents is None:
             raise _freed(node)

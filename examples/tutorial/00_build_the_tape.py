@@ -668,7 +668,7 @@ def point_at(number: int, thing: Any, line: str) -> None:
     print(f"{number:2}.  line {begin + at:3}:  {shown}")
 
 
-Op, Walk = engine.Primitive, engine._Walk
+Op, Walk = engine.Primitive, engine.Walk
 point_at(1, engine.Box.wrap, "box.node = node")
 point_at(2, engine.Node.__init__, "self.number = next(order)")
 point_at(3, Op._unboxed, "values.append(a.data)")
@@ -701,14 +701,14 @@ point_at(8, engine._leading_to, "oldest = min(")
 point_at(9, Op.gradients, "None if rule is None else rule(")
 point_at(10, Op.gradients, "if wrap is not None:")
 point_at(11, engine.Node.let_go, "self.args = self.out = self.parents = None")
-point_at(12, Walk._operation, "if not self.retain:")
-point_at(13, Walk._operation, "raise _freed(node)")
-point_at(14, Walk._operation, "_check_unchanged(node)")
-point_at(15, Walk._operation, "before += share")
+point_at(12, Walk.operation, "if not self.retain:")
+point_at(13, Walk.operation, "raise _freed(node)")
+point_at(14, Walk.operation, "_check_unchanged(node)")
+point_at(15, Walk.operation, "before += share")
 point_at(16, engine.fitted, "share = sum_to(share, value.shape)")
 point_at(17, engine.fitted, "else astype(share, value.dtype)")
 point_at(18, engine._collect, "elif ours or isinstance(g, RowSparse):")
-point_at(19, Walk._operation, "watcher.backward(node, g)")
+point_at(19, Walk.operation, "watcher.backward(node, g)")
 
 # %%
 # Of time the engine still knows nothing. That is the subject of the chapters to come: chapter 1

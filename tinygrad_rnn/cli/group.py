@@ -15,9 +15,11 @@ from tinygrad_rnn import __version__
 from tinygrad_rnn.backend import DeviceUnavailable
 from tinygrad_rnn.checks.cell_report import CellError
 from tinygrad_rnn.cli.saying import TYPED, command_with
+from tinygrad_rnn.cli.speaking_alone import refuse_several, speaking_alone
 from tinygrad_rnn.data.messages import TextError, printable
 from tinygrad_rnn.derivation.both_steps import DerivationError
 from tinygrad_rnn.models.checkpoint import CheckpointError
+from tinygrad_rnn.ranks.by_mpi import RanksError
 from tinygrad_rnn.training.examples import TaskError
 from tinygrad_rnn.training.options import OptionError
 from tinygrad_rnn.training.own_files import blame
@@ -30,6 +32,10 @@ class _Group(click.Group):
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         ctx.meta[TYPED] = list(args)
         return super().parse_args(ctx, args)
+
+    def main(self, *args: Any, **options: Any) -> Any:
+        with speaking_alone():
+            return super().main(*args, **options)
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
@@ -44,7 +50,8 @@ def _in_one_sentence(error: Exception) -> Exception:
         return click.ClickException(f"{error}; the command that runs it: {command_with(error.kind, error.name)}")
     if isinstance(error, OptionError):
         return click.UsageError(str(error))
-    if isinstance(error, TextError | CheckpointError | DeviceUnavailable | CellError | DerivationError | TaskError):
+    told = TextError | CheckpointError | DeviceUnavailable | CellError | DerivationError | TaskError | RanksError
+    if isinstance(error, told):
         return click.ClickException(str(error))
     if found := blame(error):
         return click.ClickException(f"the {found[0]} failed: {found[1]}")
@@ -78,7 +85,9 @@ def _to_be_seen(error: Exception) -> Exception:
 @click.version_option(__version__, prog_name="tinygrad-rnn")
 def main() -> None:
     # Where numbers overflow, the results say so; NumPy need not.
-    click.get_current_context().with_resource(np.errstate(over="ignore", invalid="ignore"))
+    context = click.get_current_context()
+    refuse_several(context.invoked_subcommand)
+    context.with_resource(np.errstate(over="ignore", invalid="ignore"))
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a terminal that cannot show é shows \xe9

@@ -27,10 +27,11 @@ from tinygrad_rnn.cli.run_texts import conclude, introduce, sample
 from tinygrad_rnn.cli.saying import note, warn
 from tinygrad_rnn.data.messages import Note, unheard
 from tinygrad_rnn.models.checkpoint import CheckpointError
+from tinygrad_rnn.ranks.by_mpi import everyone
 from tinygrad_rnn.tasks.finding import TASKS, FoundTask, find_task, permitted_task, resume_run
 from tinygrad_rnn.tasks.language.saved import LANGUAGE
 from tinygrad_rnn.training.beginning import new_run
-from tinygrad_rnn.training.driving import train_run
+from tinygrad_rnn.training.driving import Listener, train_run
 from tinygrad_rnn.training.engine import calculating_as, with_engine
 from tinygrad_rnn.training.folder import (
     LAST,
@@ -213,7 +214,7 @@ def train_task(
     **given: Any,
 ) -> None:
     check_device(device)
-    context = click.get_current_context()
+    context, ranks = click.get_current_context(), everyone()
     changes = {name: value for name, value in given.items() if value not in (None, ())}
     budget = None if time_budget is None else seconds(time_budget)
     tell = unheard if quiet else note
@@ -222,7 +223,7 @@ def train_task(
         permit = Permit(changes.pop("cell", None), trust, found.name)
         run = _resumed(resume, out, tell, device, permit, changes, found.task.Options)
         context.with_resource(calculating_as(run.options, device, run.products))
-        if not overwrite:
+        if not overwrite and not ranks.rank:
             refuse_other_runs(out, run)
     else:
         if budget is None and "epochs" not in changes:
@@ -233,18 +234,21 @@ def train_task(
         options, cell = found.task.options_and_cell(changes, trust, warn)
         options = with_engine(options, device, tell)
         out = _folder_of_a_new_run(out, RUNS / folder_name(found.name), overwrite, tell)
-        if log is not None:
+        if log is not None and not ranks.rank:
             refuse_other_file(log, replace=overwrite)
         context.with_resource(calculating_as(options, device))
-        run = new_run(found.new(options, cell), tell, device)
+        run = new_run(found.new(options, cell), tell, device, ranks)
         for remark in run.task.warnings():
             warn(remark)
+    if ranks.rank:  # whose files, lines and figures are those of rank 0
+        train_run(run, out, Listener(), budget, keep_every=keep == "every")
+        return
+    source = None if resume is None else resume.with_name(LOG)
     if not quiet:
         introduce(run)
     for name, option in pipes(run.options).items():
         if name not in run.places:
             tell(f"{name} is a pipe: to resume or evaluate, save the text and name the file with {option}")
-    source = None if resume is None else resume.with_name(LOG)
     written = LogFile(log or out / LOG, run, replace=overwrite, source=source)
     if overwrite:
         remove_other_runs(out, run)
@@ -258,6 +262,7 @@ def train_task(
         raise
     finally:
         reporter.close()
+    run.part()
     conclude(run, out, written, reporter.spent, why, count)
 
 
@@ -276,10 +281,10 @@ def _resumed(
         raise OptionError(
             f"with --resume only {', '.join(map(_flag, allowed))} can be changed, got {', '.join(map(_flag, fixed))}"
         )
-    if path.is_file():
+    if path.is_file() and not everyone().rank:
         # Held before it is read: whoever writes there may be about to replace it.
         click.get_current_context().with_resource(held(out, tell))
-    return resume_run(path, tell, device, permit, **changes)
+    return resume_run(path, tell, device, permit, everyone(), **changes)
 
 
 def _flag(name: str) -> str:
@@ -287,9 +292,11 @@ def _flag(name: str) -> str:
 
 
 def _folder_of_a_new_run(out: Path | None, usual: Path, overwrite: bool, tell: Note) -> Path:
-    """The folder that was asked for, or the first that is free; held. Better now than after an hour of training.
-    Raises OptionError, OSError."""
+    """The folder that was asked for, or the first that is free; held, by rank 0. Better now than after an hour of
+    training. Raises OptionError, OSError."""
     context = click.get_current_context()
+    if everyone().rank:
+        return usual if out is None else out
     if out is None:
         if overwrite:
             raise OptionError("--overwrite: say with --out which run is to be replaced")

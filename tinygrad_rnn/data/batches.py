@@ -40,6 +40,15 @@ class Batch:
         """How many targets count."""
         return int((self.weights > 0).sum())
 
+    def rows(self, which: slice) -> Batch | None:
+        """The batch of some of its rows, as long as the longest of them; None where that is none of them."""
+        lengths = None if self.lengths is None else self.lengths[which]
+        inputs, targets, weights = (array[:, which] for array in (self.inputs, self.targets, self.weights))
+        if not inputs.shape[1]:
+            return None
+        until = len(inputs) if lengths is None else int(lengths.max())
+        return Batch(inputs[:until], targets[:until], weights[:until], lengths)
+
     def to(self, device: str) -> Batch:
         """The same batch on "cpu" or "cuda"."""
         lengths = None if self.lengths is None else to_device(self.lengths, device)

@@ -12,6 +12,7 @@ from typing import Any
 from tinygrad_rnn.data.messages import Note
 from tinygrad_rnn.models import checkpoint
 from tinygrad_rnn.models.zoo import is_of_zoo
+from tinygrad_rnn.ranks.processes import ONE_PROCESS, Ranks
 from tinygrad_rnn.tasks.caption import Caption
 from tinygrad_rnn.tasks.classify import Classify
 from tinygrad_rnn.tasks.forecast import Forecast
@@ -174,7 +175,14 @@ def with_weights(path: Path, saved: checkpoint.Checkpoint, task: Task, device: s
     return model.to(device)
 
 
-def resume_run(path: Path, note: Note, device: str = "cpu", permit: Permit = NOTHING_PERMITTED, **changes: Any) -> Run:
+def resume_run(
+    path: Path,
+    note: Note,
+    device: str = "cpu",
+    permit: Permit = NOTHING_PERMITTED,
+    ranks: Ranks = ONE_PROCESS,
+    **changes: Any,
+) -> Run:
     """The run that goes on from a checkpoint.
 
     Args:
@@ -182,10 +190,11 @@ def resume_run(path: Path, note: Note, device: str = "cpu", permit: Permit = NOT
         note: is told of changes.
         device: "cpu" or "cuda".
         permit: which files may be run.
+        ranks: those that train it together.
         changes: as in `Run.resume`; it raises as that does, and as `load_model`.
     """
     saved = load_run(path)
     if is_of_zoo(path):
         begin = f"; --init-from {path} begins a new run with its weights" if saved.meta["task"] == LANGUAGE else ""
         raise OptionError(f"{path} cannot be gone on from: it has its weights, and not the state of its run{begin}")
-    return Run.resume(path, saved, saved_task(path, saved, permit, note), note, device, **changes)
+    return Run.resume(path, saved, saved_task(path, saved, permit, note), note, device, ranks, **changes)

@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from tinygrad_rnn.data.messages import Note
+from tinygrad_rnn.ranks.by_mpi import everyone
+from tinygrad_rnn.ranks.ending import ending_together
 from tinygrad_rnn.surroundings import no_grad
 from tinygrad_rnn.tasks.finding import find_task, fitted_task, saved_task, task_of_class, with_weights
 from tinygrad_rnn.training.beginning import new_run
@@ -28,7 +30,7 @@ from tinygrad_rnn.training.options import OptionError
 from tinygrad_rnn.training.permits import Permit
 from tinygrad_rnn.training.report import Reporter
 from tinygrad_rnn.training.result_file import RESULT, write_result
-from tinygrad_rnn.training.runs import figures_of
+from tinygrad_rnn.training.runs import Run, figures_of
 from tinygrad_rnn.training.saved_runs import load_run
 from tinygrad_rnn.training.task import Task
 
@@ -168,25 +170,36 @@ def train(
         raise OptionError(f"time_budget must be a number of seconds above 0, got {time_budget!r}")
     found = find_task(task) if isinstance(task, str) else task_of_class(task)
     tell = note or (lambda sentence: None)
-    with ExitStack() as stack:
+    ranks = everyone()
+    with ending_together(ranks), ExitStack() as stack:
         chosen, cell = options_and_cell(found.task, options, tell)
         chosen = with_engine(chosen, device, tell)
         if time_budget is None and chosen.epochs is None and not chosen.patience:
             raise OptionError("it would not end: time_budget, epochs or patience must say when it does")
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()) if out is None else out)
-        stack.enter_context(held(folder, tell))
-        refuse_other_runs(folder)
+        if not ranks.rank:
+            stack.enter_context(held(folder, tell))
+            refuse_other_runs(folder)
         stack.enter_context(calculating_as(chosen, device))
-        run = new_run(found.new(chosen, cell), tell, device)
+        run = new_run(found.new(chosen, cell), tell, device, ranks)
         for remark in run.task.warnings():
             tell(remark)
-        reporter = Reporter(run, LogFile(folder / LOG, run), time_budget, quiet)
-        stack.callback(reporter.close)
+        reporter = Listener() if ranks.rank else Reporter(run, LogFile(folder / LOG, run), time_budget, quiet)
+        if isinstance(reporter, Reporter):
+            stack.callback(reporter.close)
         history = _History(run.task, reporter)
         why = train_run(run, folder, history, time_budget)
-        if (best := own_checkpoint(folder / BEST, run)) is not None:
-            load_weights(folder / BEST, best, run.model)
+        _take_best(run, folder)
         part = "test" if len(run.data.test) else "validation"
         result = run.measured(run.data.test if part == "test" else run.data.valid)
-        write_result(folder / RESULT, run, result, part, reporter.spent, why)
+        if isinstance(reporter, Reporter):
+            write_result(folder / RESULT, run, result, part, reporter.spent, why)
     return Trained(run.task, run.model, device, history=history.evaluations, result=result, why=why)
+
+
+def _take_best(run: Run, folder: Path) -> None:
+    """Gives the model, of all ranks, the best weights that the run has kept."""
+    if not run.ranks.rank and (best := own_checkpoint(folder / BEST, run)) is not None:
+        load_weights(folder / BEST, best, run.model)
+    if run.ranks.size > 1:
+        run.model.load_state_dict(run.ranks.broadcast(run.model.state_dict()))

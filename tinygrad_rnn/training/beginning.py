@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from tinygrad_rnn.data.messages import Note, TextError
+from tinygrad_rnn.ranks.processes import ONE_PROCESS, Ranks
 from tinygrad_rnn.training.asking import asked
 from tinygrad_rnn.training.engine import with_engine
 from tinygrad_rnn.training.examples import Data
@@ -15,10 +16,10 @@ from tinygrad_rnn.training.task import Task
 from tinygrad_rnn.training.trial import check_methods, try_first_batch
 
 
-def new_run(task: Task, note: Note, device: str = "cpu", **given: Any) -> Run:
-    """A run of the task from its beginning, whose options then name its engine and its threads; `given` is the run's
-    `id`, if it is to have a certain one. `note` is told what a user should know of the examples. Raises OptionError,
-    TextError, OSError."""
+def new_run(task: Task, note: Note, device: str = "cpu", ranks: Ranks = ONE_PROCESS, **given: Any) -> Run:
+    """A run of the task from its beginning, whose options then name its engine and its threads; `ranks` are those that
+    train it together, and `given` is the run's `id`, if it is to have a certain one. `note` is told what a user should
+    know of the examples. Raises OptionError, TextError, OSError, RanksError."""
     check_methods(task)
     task.options = with_engine(task.options, device)
     source = task.source(note)
@@ -27,13 +28,14 @@ def new_run(task: Task, note: Note, device: str = "cpu", **given: Any) -> Run:
     _check_parts(task, data)
     for remark in task.remarks(source):
         note(remark)
-    baselines = known_baselines(task, data)
+    baselines = {} if ranks.rank else known_baselines(task, data)
     data.about["baselines"] = {name: float(value) for name, value in baselines.items()}
     data.about["baselines_without"] = {name: value.without for name, value in baselines.items() if value.without}
-    run = Run(task, data, device, **given)
+    run = Run(task, data, device, ranks=ranks, **given)
     if task.tried:
         try_first_batch(run, note)
     run.check_penalties()
+    run.check_alike()
     return run
 
 

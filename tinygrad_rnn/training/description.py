@@ -131,6 +131,7 @@ _LATER_PARTS: dict[str, FieldCheck] = {
     "files": _by_name(_text),
     "cell": _of(_FILE | {"options": _by_name(_option)}),
     "task_file": _of(_FILE),
+    "noises": _each(_by_name(lambda value, name: None)),
     "products": _or_none(_of({"shallow": _flag, "deep": _flag})),
 }
 """What older checkpoints, or those of tasks and cells that come with the package, do not have."""

@@ -6,6 +6,8 @@ import math
 import time
 from pathlib import Path
 
+from tinygrad_rnn.ranks.by_mpi import RanksError
+from tinygrad_rnn.training.agreeing import Asked, agreed
 from tinygrad_rnn.training.fitting import Evaluation, Record
 from tinygrad_rnn.training.folder import BEST, LAST, of_step, own_checkpoint
 from tinygrad_rnn.training.runs import Run
@@ -35,7 +37,8 @@ def train_run(run: Run, out: Path, listener: Listener, budget: float | None = No
 
     Args:
         run: what is trained.
-        out: a folder for `best.safetensors` and `last.safetensors`, which the caller holds (`folder.held`).
+        out: a folder for `best.safetensors` and `last.safetensors`, which the caller holds (`folder.held`); of several
+            ranks the first alone writes there.
         listener: is told of steps and evaluations.
         budget: in seconds.
         keep_every: keeps a `step-N.safetensors` of every planned evaluation.
@@ -53,18 +56,31 @@ def train_run(run: Run, out: Path, listener: Listener, budget: float | None = No
     end = math.inf if budget is None else time.monotonic() + budget
     keeper = _Keeper(run, out, listener, keep_every)
     with Signals() as signals:
+
+        def asked(failure: Exception | None) -> Asked:
+            waited = budget is not None and keeper.waited(budget / INTERIM)
+            own = Asked(signals.number, failure is not None, time.monotonic() >= end, waited)
+            found = agreed(run.ranks, own)
+            signals.number = signals.number or found.signal
+            return found
+
         for record in run.steps():
-            keeper.tell(record)
+            failure = keeper.tell(record)
+            now = asked(failure)
+            if now.failed:
+                # What was trained is saved first.
+                run.save(keeper.last)
+                raise failure or RanksError("rank 0 could not tell of a step")
             every = options.evaluate_every
             planned = record.last_of_epoch if every is None else record.step % every == 0
             if planned:
                 keeper.evaluate(record, planned=True)
+                now = asked(None)  # again: it counts for the patience, and takes time
             if signals.at_once:
                 run.save(keeper.last)
                 break  # and so ends the program
-            # Asked after a planned evaluation: it counts for the patience, and takes time.
-            why = _reason_to_end(run, signals.number != 0, time.monotonic() >= end)
-            if not planned and (why or (budget is not None and keeper.waited(budget / INTERIM))):
+            why = _reason_to_end(run, now.signal != 0, now.late)
+            if not planned and (why or now.waited):
                 keeper.evaluate(record, planned=False, last=bool(why))
             if why:
                 return why
@@ -79,17 +95,16 @@ class _Keeper:
         self.best, self.last = out / BEST, out / LAST
         self.evaluated, self.took = time.monotonic(), 0.0
         # The file may be better than the run knows, where it is of an unplanned evaluation.
-        file = _kept(self.best, run)
+        file = run.ranks.broadcast(run.task.worst if run.ranks.rank else _kept(self.best, run))
         self.kept = file if run.task.better(file, run.best) else run.best
 
-    def tell(self, record: Record) -> None:
-        """Tells the listener of a step. Where that fails, as with a full disk or a pipe that was closed, what was
-        trained is saved first."""
+    def tell(self, record: Record) -> Exception | None:
+        """Tells the listener of a step, and returns what went wrong, as with a full disk or a pipe that was closed."""
         try:
             self.listener.step(record)
-        except Exception:
-            self.run.save(self.last)
-            raise
+        except Exception as error:
+            return error
+        return None
 
     def waited(self, seconds: float) -> bool:
         """Whether the latest evaluation was so long ago; longer where evaluations would otherwise take more than a

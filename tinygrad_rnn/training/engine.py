@@ -13,6 +13,7 @@ from tinygrad_rnn.blas import machine_code
 from tinygrad_rnn.data.messages import Note, unheard
 from tinygrad_rnn.engines import INSTALL, Engine, engine_in_force, is_installed, products_choice, switch
 from tinygrad_rnn.loops.scanning import compiled
+from tinygrad_rnn.ranks.by_mpi import everyone
 from tinygrad_rnn.threads import limited_to, processors
 from tinygrad_rnn.training.options import OptionError
 
@@ -31,11 +32,16 @@ def with_engine(options: Any, device: str, note: Note = unheard) -> Any:
         if switch.get() is True and not is_installed("machine"):
             note(f"Loops run as NumPy calls; as machine code they are faster: {INSTALL}")
         options = options.changed(engine=engine_in_force())
-    return _with_threads(options, min(processors(), MOST_THREADS) if options.engine == "machine" else 1)
+    return _with_threads(options, _threads_of_a_rank() if options.engine == "machine" else 1)
 
 
 def _with_threads(options: Any, unless_told: int) -> Any:
     return options if options.threads is not None else options.changed(threads=unless_told)
+
+
+def _threads_of_a_rank() -> int:
+    """How many a run has unless told: ranks on one machine share its processors."""
+    return max(1, min(processors() // everyone().beside, MOST_THREADS))
 
 
 def with_engine_again(before: Any, changes: Mapping[str, Any], device: str, note: Note) -> Any:
@@ -50,6 +56,8 @@ def with_engine_again(before: Any, changes: Mapping[str, Any], device: str, note
             f"other last digits ({INSTALL})."
         )
         options = options.changed(engine="numpy", threads=changes.get("threads"))
+    if everyone().size > 1 and "threads" not in changes and (options.threads or 0) > _threads_of_a_rank():
+        options = options.changed(threads=_threads_of_a_rank())  # it had the processors for itself
     return with_engine(options, device, note)
 
 

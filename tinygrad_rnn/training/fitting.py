@@ -6,30 +6,19 @@ import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
-from tinygrad_rnn.models.notes import notes_of_layers
-from tinygrad_rnn.ops.rows import Reduction
 from tinygrad_rnn.optim.clipping import clip_by_norm, clip_by_value
 from tinygrad_rnn.optim.optimizer import Optimizer
+from tinygrad_rnn.ranks.processes import ONE_PROCESS, Ranks
 from tinygrad_rnn.surroundings import no_grad
-from tinygrad_rnn.tensor import Tensor
-from tinygrad_rnn.training.penalties import Penalties, penalised
+from tinygrad_rnn.training.gradients import Learner, passes
+from tinygrad_rnn.training.penalties import Penalties
 
 Batches = Callable[[int], Iterable[Any]]
 """Gives the batches of an epoch, the same ones each time it is asked for the same epoch."""
-
-
-class Learner(Protocol):
-    """What can be trained: a LanguageModel, say."""
-
-    def batch_loss(
-        self, batch: Any, rng: np.random.Generator | None, state: Any, reduction: Reduction
-    ) -> tuple[Tensor, int, Any]:
-        """The loss of a batch, "mean" or "sum" (scalar), over how many tokens or examples, and the state to carry on
-        from. `rng` draws the noise of training; without it there is none."""
 
 
 @dataclass
@@ -118,6 +107,7 @@ def fit(
     clip_norm: float | None = None,
     clip_limit: float | None = None,
     penalties: Penalties | None = None,
+    ranks: Ranks = ONE_PROCESS,
 ) -> Iterator[Record]:
     """Trains without end, one Record a step; the caller's `for` decides when to log, to save and to stop. A step whose
     gradient is NaN or infinite is skipped, and the Record says so.
@@ -134,6 +124,8 @@ def fit(
         clip_limit: bounds each of its entries.
         penalties: weights by name: what the cells note under it (`Cell.note`) is added to the loss, its mean times the
             weight.
+        ranks: those that train together: the batches are this rank's shares of those of all, None for a batch of which
+            it has no row, and every rank makes the step of the whole batch.
 
     Raises:
         ValueError: an epoch has no batches, or fewer than `progress` says, or nothing notes a penalty.
@@ -150,22 +142,14 @@ def fit(
         True
     """
     progress = Progress() if progress is None else progress
+    passed = passes(model, optimizer, penalties, ranks)
     while True:
         ahead = _with_last(batches(progress.epoch))
         for number, (batch, last) in enumerate(ahead):
             if number < progress.batch:
                 continue  # done before the run was interrupted
             start = time.perf_counter()
-            means: dict[str, float] = {}
-            if penalties:
-                with notes_of_layers() as noted:
-                    loss, count, state = model.batch_loss(batch, rng, progress.state, "mean")
-                total, means = penalised(loss, noted, penalties)
-            else:
-                loss, count, state = model.batch_loss(batch, rng, progress.state, "mean")
-                total = loss
-            optimizer.zero_grad()
-            total.backward()
+            found = passed(batch, rng, progress.state)
             norm = clip_by_norm(optimizer.parameters, math.inf if clip_norm is None else clip_norm)
             if clip_limit is not None:
                 clip_by_value(optimizer.parameters, clip_limit)
@@ -174,20 +158,20 @@ def fit(
             progress.step += 1
             progress.batch = number + 1
             # The state that gave a gradient without numbers may have none itself: the streams begin anew.
-            progress.state = _detached(state) if carry and applied and state is not None else None
+            progress.state = _detached(found.state) if carry and applied and found.state is not None else None
             if last:
                 progress.epoch, progress.batch, progress.state = epoch + 1, 0, None
             yield Record(
                 step=progress.step,
                 epoch=epoch,
-                loss=loss.item(),
-                count=count,
+                loss=found.loss(),
+                count=found.count,
                 gradient_norm=float(norm),
                 lr=optimizer.lr,
                 applied=applied,
                 seconds=time.perf_counter() - start,
                 last_of_epoch=last,
-                penalties=means,
+                penalties=found.penalties,
             )
         if progress.batch:
             raise ValueError(f"fit: progress is {progress.batch} batches into an epoch that has only {number + 1}")

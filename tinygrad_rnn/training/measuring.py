@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tinygrad_rnn.metrics.jackknife import mean_without_each, without_each
+from tinygrad_rnn.ranks.processes import ONE_PROCESS, Ranks, dealt
 from tinygrad_rnn.surroundings import no_grad
 from tinygrad_rnn.training.asking import asked, number
 from tinygrad_rnn.training.comparing import Reached
@@ -35,22 +36,20 @@ class Measured(Evaluation):
         return Reached(value, without_each(task.metric_of, self.gold, self.said) if known else ())
 
 
-def measure(task: Task, model: Any, examples: Sequence[Any], device: str = "cpu") -> Measured:
-    """The mean loss over examples, and the task's metrics of the answers. Raises TaskError where nothing counts, and
-    for answers and metrics that are none."""
-    state, sums, counts = None, list[float](), list[int]()
-    asked: list[Any] = []
-    said: list[Any] = []
+def measure(
+    task: Task, model: Any, examples: Sequence[Any], device: str = "cpu", ranks: Ranks = ONE_PROCESS
+) -> Measured:
+    """The mean loss over examples, and the task's metrics of the answers; `ranks` share out the batches, or where a
+    state is carried their rows, and each has the whole result. Raises TaskError where nothing counts, and for answers
+    and metrics that are none."""
+    given = task.batches(examples, task.options.batch_size, None)
+    parts = given if isinstance(given, Sequence) else list(given)
     with no_grad():
-        for part in task.batches(examples, task.options.batch_size, None):
-            batch = moved(task.collate(part), device)
-            loss, counted, after = task.batch_loss(model, batch, None, state, "sum")
-            state = after if task.carries else None
-            sums.append(loss.item())
-            counts.append(counted)
-            if task.predicts:
-                asked += part
-                said += answers(task, model, batch, len(part))
+        if task.carries:
+            sums, counts, said = _measured_streams(task, model, parts, device, ranks)
+        else:
+            sums, counts, said = _measured_batches(task, model, parts, device, ranks)
+    asked = [each for part in parts for each in part] if task.predicts else []
     if not (count := sum(counts)):
         raise TaskError(f"{task.name}: there must be at least one of the {task.counted} to measure on, got none")
     total = sum(sums, 0.0)
@@ -60,6 +59,43 @@ def measure(task: Task, model: Any, examples: Sequence[Any], device: str = "cpu"
     gold, said = ([each[i] for i in order or range(len(asked))] for each in ([pair[1] for pair in asked], said))
     metrics = metrics_of(task, task.score(gold, said))
     return Measured(total / count, count, metrics, sums, counts, gold, said, order is not None)
+
+
+_Sums = tuple[list[float], list[int], list[Any]]
+"""The summed loss and the count of each batch, and the answers."""
+
+
+def _measured_batches(task: Task, model: Any, parts: Sequence[Any], device: str, ranks: Ranks) -> _Sums:
+    """Of batches that stand alone: each is some rank's."""
+    own: list[tuple[float, int, list[Any]]] = []
+    for i in dealt(range(len(parts)), ranks):
+        part = parts[i]
+        batch = moved(task.collate(part), device)
+        loss, counted, _ = task.batch_loss(model, batch, None, None, "sum")
+        own.append((loss.item(), counted, answers(task, model, batch, len(part)) if task.predicts else []))
+    every = ranks.allgather(own)
+    found = [every[i % ranks.size][i // ranks.size] for i in range(len(parts))]
+    said = [answer for *_, each in found for answer in each]
+    return [total for total, _, _ in found], [counted for _, counted, _ in found], said
+
+
+def _measured_streams(task: Task, model: Any, parts: Sequence[Any], device: str, ranks: Ranks) -> _Sums:
+    """Of batches that go on from each other: each rank has some of their rows, unless there are answers, which stand
+    in the order of all."""
+    shared = ranks.size > 1 and not task.predicts
+    state, found, said = None, list[tuple[float, int]](), list[Any]()
+    for part in parts:
+        share = task.share(part, ranks) if shared else part
+        if share is None:
+            found.append((0.0, 0))
+            continue
+        batch = moved(task.collate(share), device)
+        loss, counted, state = task.batch_loss(model, batch, None, state, "sum")
+        found.append((loss.item(), counted))
+        said += answers(task, model, batch, len(part)) if task.predicts else []
+    every = ranks.allgather(found) if shared else [found]
+    sums = [sum(total for total, _ in of_ranks) for of_ranks in zip(*every, strict=True)]
+    return sums, [sum(counted for _, counted in of_ranks) for of_ranks in zip(*every, strict=True)], said
 
 
 def _order(examples: Sequence[Any], asked: Sequence[Any]) -> list[int] | None:

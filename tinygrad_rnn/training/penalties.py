@@ -37,18 +37,30 @@ def are_penalties(texts: Iterable[str]) -> bool:
     return True
 
 
-def penalised(loss: Tensor, noted: Sequence[LayerNotes], penalties: Penalties) -> tuple[Tensor, dict[str, float]]:
+def penalised(
+    loss: Tensor,
+    noted: Sequence[LayerNotes],
+    penalties: Penalties,
+    shares: Sequence[float] | None = None,
+    count: float = 1,
+) -> tuple[Tensor, dict[str, float]]:
     """The loss and, for each penalty, its weight times the mean of what was noted, over the steps and rows that are no
-    padding, added up over cells; and these means by name. Raises ValueError for a name that nothing notes."""
+    padding, added up over cells; and these means by name. Where the rows are those of one rank, `shares` are the parts
+    that it has of the steps of each layer, and the loss is a sum that is to be divided by `count`. Raises ValueError
+    for a name that nothing notes."""
     means: dict[str, float] = {}
     for name, weight in penalties.items():
-        parts = [layer.mean(name) for layer in noted if name in layer.columns]
+        parts = [
+            layer.mean(name) * share
+            for layer, share in zip(noted, shares or [1.0] * len(noted), strict=True)
+            if name in layer.columns
+        ]
         if not parts and any(not layer.count for layer in noted):  # a batch without a step
             continue
         if not parts:
             there = ", ".join(sorted({each for layer in noted for each in layer.columns})) or "nothing"
             raise ValueError(f"penalties: no step of a cell notes {name!r}; what is noted: {there}")
         mean = sum(parts[1:], parts[0])
-        loss = loss + weight * mean
+        loss = loss + weight * count * mean
         means[name] = mean.item()
     return loss, means

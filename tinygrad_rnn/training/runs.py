@@ -15,6 +15,7 @@ from tinygrad_rnn.data.messages import Note
 from tinygrad_rnn.models import checkpoint
 from tinygrad_rnn.models.notes import notes_of_layers
 from tinygrad_rnn.optim.schedules import Schedule
+from tinygrad_rnn.ranks.processes import ONE_PROCESS, Ranks
 from tinygrad_rnn.surroundings import no_grad
 from tinygrad_rnn.training.building import build_model, load_weights, model_of, seeds_of
 from tinygrad_rnn.training.carried import state_arrays, state_of
@@ -27,6 +28,14 @@ from tinygrad_rnn.training.options import OptionError, RunOptions
 from tinygrad_rnn.training.penalties import penalised, penalties_of
 from tinygrad_rnn.training.places import found_files, places_of
 from tinygrad_rnn.training.saved_runs import KEEP_NUMBERS, id_of_run, refused, tables_to_json
+from tinygrad_rnn.training.sharing import (
+    check_alike,
+    gathered_noise,
+    gathered_state,
+    own_noise,
+    own_state,
+    restore_noise,
+)
 from tinygrad_rnn.training.task import Task, TaskLearner
 
 CHANGE_NUMBERS = ("lr", "dropout", "recurrent_dropout", "zoneout", "batch_size")
@@ -69,6 +78,8 @@ class Run:
     """What `products_of` gave where a run that goes on began."""
     model: Any = None
     """None for one with first weights."""
+    ranks: Ranks = ONE_PROCESS
+    """Those that train it together."""
 
     def __post_init__(self) -> None:
         seeds = seeds_of(self.task)
@@ -78,7 +89,7 @@ class Run:
         if self.model is None:
             self.model = build_model(self.task, np.random.default_rng(seeds[0])).to(self.device)
             self.task.begin(self.model)
-        self.noise = np.random.default_rng(seeds[1])
+        self.noise = own_noise(seeds[1], self.ranks)
         self.optimizer = make_optimizer(self.options, self.model.named_parameters())
         self.schedule = make_schedule(self.options, self.optimizer, self.batches)
         self.trouble = 0
@@ -89,10 +100,15 @@ class Run:
         return self.task.options
 
     def batches(self, epoch: int) -> LazyBatches:
-        """The training batches of an epoch, the same ones each time."""
+        """The training batches of an epoch, the same ones each time. Of several ranks each has its share of every
+        batch, None where that has fewer rows than there are ranks."""
         rng = np.random.default_rng([self.options.seed, epoch])
         parts = self.task.batches(self.data.train, self.options.batch_size, rng)
-        return LazyBatches(parts, lambda part: moved(self.task.collate(part), self.device))
+        return LazyBatches(parts, self._batch)
+
+    def _batch(self, part: Any) -> Any:
+        share = part if self.ranks.size == 1 else self.task.share(part, self.ranks)
+        return None if share is None else moved(self.task.collate(share), self.device)
 
     def check_place(self) -> None:
         """Raises ValueError, TypeError where the progress is beyond the batches, or its state is not the model's."""
@@ -102,8 +118,9 @@ class Run:
         if progress.state is not None:
             if not self.task.carries:
                 raise ValueError("it has a state to carry on, and its batches stand alone")
-            with no_grad():
-                self.task.loss(self.model, batches[progress.batch], None, progress.state)
+            if (batch := batches[progress.batch]) is not None:
+                with no_grad():
+                    self.task.loss(self.model, batch, None, progress.state)
 
     def steps(self) -> Iterator[Record]:
         """Trains on from where it stands, a Record a step, without end."""
@@ -118,13 +135,15 @@ class Run:
             clip_norm=options.clip_norm,
             clip_limit=options.clip_value,
             penalties=penalties_of(options.penalty),
+            ranks=self.ranks,
         )
 
     def check_penalties(self) -> None:
         """Raises OptionError for a penalty of which no cell of the model notes anything."""
-        if penalties := penalties_of(self.options.penalty):
+        penalties = penalties_of(self.options.penalty)
+        if penalties and (batch := self.batches(0)[0]) is not None:
             with no_grad(), notes_of_layers() as noted:
-                loss, _, _ = TaskLearner(self.task, self.model).batch_loss(self.batches(0)[0], None, None, "mean")
+                loss, _, _ = TaskLearner(self.task, self.model).batch_loss(batch, None, None, "mean")
                 try:
                     penalised(loss, noted, penalties)
                 except ValueError as error:
@@ -136,7 +155,7 @@ class Run:
 
     def measured(self, examples: Sequence[Any]) -> Measured:
         """Evaluates the model as it is on examples; nothing of the run changes."""
-        return measure(self.task, self.model, examples, self.device)
+        return measure(self.task, self.model, examples, self.device, self.ranks)
 
     def judge(self, found: Evaluation) -> bool:
         """Takes an evaluation into account (the schedule, the history) and returns whether it is the best so far."""
@@ -159,7 +178,12 @@ class Run:
         return all(each[unit] is None or found.loss < each[unit] for each in self.history)
 
     def save(self, path: Path) -> None:
-        """Writes everything to a checkpoint. Raises OSError."""
+        """Writes everything to a checkpoint. Of several ranks all must call it, and the first one writes. Raises
+        OSError."""
+        carried = {} if self.progress.state is None else state_arrays(self.progress.state)
+        carried, noise = gathered_state(carried, self.ranks), gathered_noise(self.noise, self.ranks)
+        if self.ranks.rank:
+            return
         arrays = {f"model.{name}": value for name, value in self.model.state_dict().items()}
         numbers: dict[str, float] = {}
         for name, value in self.optimizer.state_dict().items():
@@ -167,8 +191,7 @@ class Run:
                 arrays[f"optimizer.{name}"] = value
             else:
                 numbers[name] = value
-        if self.progress.state is not None:
-            arrays |= {f"state.{name}": array for name, array in state_arrays(self.progress.state).items()}
+        arrays |= {f"state.{name}": array for name, array in carried.items()}
         meta = {
             "task": self.task.name,
             "run": self.id,
@@ -178,12 +201,12 @@ class Run:
             "progress": {k: getattr(self.progress, k) for k in ("epoch", "batch", "step")},
             "optimizer": numbers,
             "schedule": {} if self.schedule is None else self.schedule.state_dict(),
-            "noise": self.noise.bit_generator.state,
             "best": self.best if math.isfinite(self.best) else None,
             "trouble": self.trouble,
             "history": self.history,
             "files": self.places,
             "products": products_of(self.options, self.device, self.products),
+            **noise,
         }
         if self.task.cell.record is not None:
             meta["cell"] = self.task.cell.record
@@ -193,7 +216,14 @@ class Run:
 
     @classmethod
     def resume(
-        cls, path: Path, saved: checkpoint.Checkpoint, task: Task, note: Note, device: str = "cpu", **changes: Any
+        cls,
+        path: Path,
+        saved: checkpoint.Checkpoint,
+        task: Task,
+        note: Note,
+        device: str = "cpu",
+        ranks: Ranks = ONE_PROCESS,
+        **changes: Any,
     ) -> Run:
         """The run that `save` wrote.
 
@@ -202,6 +232,7 @@ class Run:
             task: what it describes.
             note: is told of changes.
             device: "cpu" or "cuda".
+            ranks: those that train it together from now on.
             changes: options to change, of those in MAY_CHANGE and files to be found elsewhere.
 
         Raises:
@@ -216,8 +247,8 @@ class Run:
         progress = Progress(**{name: saved.meta["progress"][name] for name in ("epoch", "batch", "step")})
         products = saved.meta.get("products")
         model = model_of(path, saved, task).to(device)
-        run = cls(task, data, device, progress, places=places, products=products, model=model)
-        run._go_on_from(path, saved, changed)
+        run = cls(task, data, device, progress, places=places, products=products, model=model, ranks=ranks)
+        run._go_on_from(path, saved, changed, note)
         if "lr" in changed:
             (run.schedule if isinstance(run.schedule, Schedule) else run.optimizer).lr = task.options.learning_rate
         elif "lr" in changes and run.optimizer.lr != task.options.learning_rate:
@@ -225,9 +256,25 @@ class Run:
                 f"--lr {task.options.learning_rate:g} is what the run began with: it goes on with "
                 f"{run.optimizer.lr:g}, to which the schedule has brought it."
             )
+        run.check_alike()
         return run
 
-    def _go_on_from(self, path: Path, saved: checkpoint.Checkpoint, changed: set[str]) -> None:
+    def check_alike(self) -> None:
+        """The run has the same name on all ranks. Raises RanksError where they do not begin alike."""
+        if self.ranks.size > 1:
+            options, tables = self.options.to_json(), tables_to_json(self.task.tables)
+            known = {f"--{name.replace('_', '-')}": value for name, value in options.items()}
+            known["examples"] = _identity(self.data.about)
+            known |= {f"the table {name!r}": table for name, table in tables.items()}
+            check_alike(self.ranks, {**known, "first weights": self.model.state_dict()})
+            self.id = self.ranks.broadcast(self.id)
+
+    def part(self) -> None:
+        """From now on this process is by itself: the other ranks are done."""
+        if self.ranks.size > 1:
+            self.ranks.parted, self.ranks = True, ONE_PROCESS
+
+    def _go_on_from(self, path: Path, saved: checkpoint.Checkpoint, changed: set[str], note: Note) -> None:
         """Makes it the run that was saved, but for the options that are `changed`. Raises CheckpointError."""
         meta = saved.meta
         load_weights(path, saved, self.model)
@@ -236,14 +283,20 @@ class Run:
             self.optimizer.load_state_dict({**saved.part("optimizer"), **meta["optimizer"]})
             if self.schedule is not None:
                 self.schedule.load_state_dict(meta["schedule"])
-            self.noise.bit_generator.state = meta["noise"]
+            seed, noisy = self.options.seed, self.options.noisy
+            self.noise = restore_noise(self.noise, meta, seed, self.ranks, noisy, note)
             if "batch_size" in changed:
                 self.progress.batch = 0
             else:
-                self.progress.state = state_of(saved.part("state"), self.model)
+                self.progress.state = state_of(own_state(saved.part("state"), self.ranks), self.model)
             self.check_place()
         self.best = self.task.worst if meta["best"] is None else meta["best"]
         self.trouble, self.history, self.id = meta["trouble"], meta["history"], id_of_run(meta)
+
+
+def _identity(about: Mapping[str, Any]) -> list[Any]:
+    """What tells examples, and their parts, from others."""
+    return [about["sha256"], about.get("split_sha256")]
 
 
 def figures_of(task: Task, found: Evaluation) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from tinygrad_rnn.metrics.jackknife import without_each
 from tinygrad_rnn.models.checkpoint import Arrays
 from tinygrad_rnn.models.module import Module
 from tinygrad_rnn.ops.rows import Reduction
+from tinygrad_rnn.ranks.processes import Ranks, dealt
 from tinygrad_rnn.tensor import Tensor
 from tinygrad_rnn.training.asking import number
 from tinygrad_rnn.training.carried import is_state
@@ -116,6 +117,16 @@ class Task(Telling):
             rng: alone decides the order; without it that is always the same.
         """
         return list(buckets(examples, size, self.size, rng))
+
+    def share(self, part: Any, ranks: Ranks) -> Any:
+        """The rows of a part for one batch that are this rank's where several processes train together (`dealt`); None
+        where it has none. Unless told, a part is a list of examples."""
+        if not isinstance(part, list | tuple):
+            raise TaskError(
+                f"{self.name}.share must say which rows of a batch are a rank's, since its batches are no lists of "
+                f"examples: {_short(part)}"
+            )
+        return dealt(part, ranks) or None
 
     def size(self, example: Any) -> int:
         """How long the input is: a batch takes as long as its longest."""

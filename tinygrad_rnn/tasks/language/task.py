@@ -15,6 +15,7 @@ from tinygrad_rnn.data.vocabulary import Vocabulary
 from tinygrad_rnn.models.checkpoint import Arrays
 from tinygrad_rnn.models.language import LanguageModel
 from tinygrad_rnn.ops.rows import Reduction
+from tinygrad_rnn.ranks.processes import Ranks
 from tinygrad_rnn.tasks.language.corpus import Corpus, read_corpus
 from tinygrad_rnn.tasks.language.held_out import remarks_on_split
 from tinygrad_rnn.tasks.language.options import LanguageOptions
@@ -97,6 +98,10 @@ class Language(Task):
     def batches(self, examples: Sequence[Any], size: int, rng: np.random.Generator | None) -> Sequence[Batch]:
         """Windows of streams, which are warmed up in validation, or sentences of like length."""
         return make_batches(self.options, examples, rng, warm_up=self.options.warm_up if rng is None else 0)
+
+    def share(self, part: Batch, ranks: Ranks) -> Batch | None:
+        """Every so many of the sentences, or of the streams, which then stay with their rank."""
+        return part.rows(slice(ranks.rank, None, ranks.size))
 
     def collate(self, part: Any) -> Batch:
         """Batches are arrays already."""

@@ -1,0 +1,1 @@
+"""Ranks: processes that train one model together, by MPI, and the sums of their gradients."""
