@@ -61,6 +61,10 @@ RUNS: dict[str, tuple[str, dict[str, Any]]] = {
     "characters in streams": ("language", {**LETTERS, "lines": False, "steps": 9, "batch_size": 5}),
     "words, a penalty": ("language", {**LINES, "cell": "adaptive-time(most=2)", "penalty": ("ponder=0.1",)}),
     "momentum and weight decay": ("classify", {**QUIET, "embedding": 5, "optimizer": "sgd", "weight_decay": 1e-3}),
+    "a split optimiser": ("classify", {**QUIET, "embedding": 5, "split_optimizer": True}),
+    "a split optimiser, words": ("language", {**LINES, "split_optimizer": True, "optimizer": "adagrad"}),
+    "a split optimiser, adam": ("language", {**LINES, "tied": True, "split_optimizer": True, "optimizer": "adam"}),
+    "a split optimiser, decay": ("tag", {**NO_WORD_DROPOUT, "split_optimizer": True, "weight_decay": 1e-3}),
     "entries bounded": ("classify", {**QUIET, "embedding": 5, "clip_value": 1e-3, "clip_norm": 1e9}),
 }
 """By name, the task and the options: without noise, and with a bound that acts."""

@@ -105,14 +105,11 @@ class Optimizer:
         Raises:
             ValueError: a gradient's shape is not its parameter's.
         """
-        held = [(name, p, p.grad) for name, p in self.parameters.items()]
-        with np.errstate(over="ignore", invalid="ignore"):  # what overflows here is found, as infinite
-            due = [(name, p, self._fitting(name, p.data, g)) for name, p, g in held if g is not None]
-            for name, p, g in due:
-                if not self._usable(g.values if isinstance(g, RowSparse) else g):
-                    self.skipped += 1
-                    self.last_skip = _called(p, name)
-                    return False
+        if (bad := self.unusable()) is not None:
+            self.skipped += 1
+            self.last_skip = _called(self.parameters[bad], bad)
+            return False
+        due = self._due()
         number = changes.number()
         for name, p, g in due:
             data, state = p.data, self._state.get(name)
@@ -123,7 +120,7 @@ class Optimizer:
             if state.change is None or state.change() is not data:
                 state.change = changes.to(data, _called(p, name))
             state.change.number = number
-            if isinstance(g, RowSparse) and self.fade is not None and not self.weight_decay:
+            if isinstance(g, RowSparse) and self.moves_rows_alone:
                 self._step_rows(data, g, state)
             else:
                 self._catch_up(state)
@@ -131,6 +128,25 @@ class Optimizer:
                 self._step_blocks(state.steps + 1, data, dense, state.arrays)
             state.steps += 1
         return True
+
+    def unusable(self) -> str | None:
+        """The first parameter whose gradient cannot be applied, by its name here; None where all can. Raises
+        ValueError for a gradient of another shape than its parameter's."""
+        with np.errstate(over="ignore", invalid="ignore"):  # what overflows here is found, as infinite
+            for name, _, g in self._due():
+                if not self._usable(g.values if isinstance(g, RowSparse) else g):
+                    return name
+        return None
+
+    @property
+    def moves_rows_alone(self) -> bool:
+        """Whether a row-sparse gradient changes the rows that it has and no others."""
+        return self.fade is not None and not self.weight_decay
+
+    def _due(self) -> list[tuple[str, Trainable, Any]]:
+        """The parameters that have a gradient, and that, as `_fitting` gives it."""
+        held = [(name, p, p.grad) for name, p in self.parameters.items()]
+        return [(name, p, self._fitting(name, p.data, g)) for name, p, g in held if g is not None]
 
     def _fitting(self, name: str, data: Array, g: Any) -> Any:
         """The gradient in the dtype of the parameter's array, which may be row-sparse. Raises where it does not fit."""

@@ -8,6 +8,8 @@ from typing import Any
 from tinygrad_rnn.optim.formulas import SGD, AdaDelta, AdaGrad, Adam, RMSprop
 from tinygrad_rnn.optim.optimizer import Optimizer
 from tinygrad_rnn.optim.schedules import CosineDecay, ExponentialDecay, HalveOnRise, Schedule
+from tinygrad_rnn.ranks.processes import ONE_PROCESS, Ranks
+from tinygrad_rnn.ranks.split_optimizer import SplitOptimizer
 from tinygrad_rnn.training.options import OptionError, RunOptions
 
 OPTIMIZERS: dict[str, type[Optimizer]] = {
@@ -20,14 +22,22 @@ OPTIMIZERS: dict[str, type[Optimizer]] = {
 """By the names that options have for them."""
 
 
-def make_optimizer(options: RunOptions, parameters: Any) -> Optimizer:
-    """The optimiser that the options name, over (name, Parameter) pairs."""
+def make_optimizer(options: RunOptions, parameters: Any, ranks: Ranks = ONE_PROCESS) -> Optimizer:
+    """The optimiser that the options name, over (name, Parameter) pairs; split over ranks where they say so."""
+    kind, given = OPTIMIZERS[options.optimizer], _settings(options)
+    if options.split_optimizer and ranks.size > 1:
+        return SplitOptimizer(parameters, ranks, lambda pieces: kind(pieces, **given))
+    return kind(parameters, **given)
+
+
+def _settings(options: RunOptions) -> dict[str, Any]:
+    """What the optimiser is given beside parameters."""
     given: dict[str, Any] = {"lr": options.learning_rate, "weight_decay": options.weight_decay}
     if options.optimizer == "sgd":
         given["momentum"] = options.momentum
     if options.decay is not None:
         given["decay"] = options.decay
-    return OPTIMIZERS[options.optimizer](parameters, **given)
+    return given
 
 
 def make_schedule(

@@ -177,6 +177,11 @@ class RunOptions:
         choices=ENGINES,
     )
 
+    split_optimizer: bool = option(
+        default=False,
+        help="Of several processes each keeps a part of the optimiser's state, and updates that part of the weights.",
+    )
+
     def __init_subclass__(cls, **given: Any) -> None:
         super().__init_subclass__(**given)
         check_names(cls, RunOptions)

@@ -90,7 +90,7 @@ class Run:
             self.model = build_model(self.task, np.random.default_rng(seeds[0])).to(self.device)
             self.task.begin(self.model)
         self.noise = own_noise(seeds[1], self.ranks)
-        self.optimizer = make_optimizer(self.options, self.model.named_parameters())
+        self.optimizer = make_optimizer(self.options, self.model.named_parameters(), self.ranks)
         self.schedule = make_schedule(self.options, self.optimizer, self.batches)
         self.trouble = 0
 
@@ -182,11 +182,12 @@ class Run:
         OSError."""
         carried = {} if self.progress.state is None else state_arrays(self.progress.state)
         carried, noise = gathered_state(carried, self.ranks), gathered_noise(self.noise, self.ranks)
+        kept = {} if self.ranks.rank and not self.options.split_optimizer else self.optimizer.state_dict()
         if self.ranks.rank:
             return
         arrays = {f"model.{name}": value for name, value in self.model.state_dict().items()}
         numbers: dict[str, float] = {}
-        for name, value in self.optimizer.state_dict().items():
+        for name, value in kept.items():
             if isinstance(value, np.ndarray):
                 arrays[f"optimizer.{name}"] = value
             else:

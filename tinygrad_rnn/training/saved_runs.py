@@ -16,7 +16,7 @@ from tinygrad_rnn.models import checkpoint
 from tinygrad_rnn.training.description import check_description
 from tinygrad_rnn.training.examples import TaskError
 
-KEEP_NUMBERS = ("epochs", "patience", "threads", "engine")
+KEEP_NUMBERS = ("epochs", "patience", "threads", "engine", "split_optimizer")
 """Options that do not decide the numbers of a run."""
 
 
