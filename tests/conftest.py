@@ -50,8 +50,9 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """`--engine machine`: the same tests on the other emitter."""
+    """`--engine machine`: the same tests on the other emitter; `--device cuda`: those of a GPU, on one."""
     parser.addoption("--engine", choices=engines.ENGINES, default="numpy", help="what writes the loops of scans")
+    parser.addoption("--device", choices=("cpu", "cuda"), default="cpu", help="cuda: what runs on a GPU, and no more")
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -76,10 +77,24 @@ def pytest_collection() -> Iterator[None]:
         gc.enable()
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Test ids must be the same in every process, or `pytest -n 2` does not start."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Test ids must be the same in every process, or `pytest -n 2` does not start. With `--device cuda` the tests that
+    stand-ins for CuPy would do for are left out, and without a GPU that is an error."""
+    if config.getoption("--device") == "cuda":
+        try:
+            backend.cuda_namespace()
+        except backend.DeviceUnavailable as error:
+            raise pytest.UsageError(str(error)) from None
+        on_gpu = [item for item in items if _library_of(item) == "CuPy"]
+        config.hook.pytest_deselected(items=[item for item in items if _library_of(item) != "CuPy"])
+        items[:] = on_gpu
     if wandering := [item.nodeid for item in items if re.search(r" at 0x[0-9a-f]{6,}", item.nodeid)]:
         raise pytest.UsageError(f"these test ids hold memory addresses: {wandering}")
+
+
+def _library_of(item: pytest.Item) -> Any:
+    """The array library that a test asks for, if it asks for one."""
+    return getattr(getattr(item, "callspec", None), "params", {}).get("library")
 
 
 @pytest.fixture(autouse=True, scope="session")

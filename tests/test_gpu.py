@@ -953,3 +953,10 @@ def test_commands_use_a_model_on_the_gpu(text: Path, tmp_path: Path) -> None:
         ("score", best, text),
     ):
         assert works(*command, *THERE) == works(*command)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("library")
+def test_the_selfcheck_passes_on_the_gpu() -> None:
+    said = works("selfcheck", *THERE)
+    assert "all is well" in said and "values and gradients in float64" in said

@@ -170,6 +170,25 @@ def test_sums_begin_in_the_order_of_the_backward_pass_while_it_goes_on() -> None
     assert names[-1] == "unused" and begun[-1] == ["table"], "that of a parameter without one, when the pass has ended"
 
 
+def test_sums_begin_in_the_same_order_on_ranks_whose_backward_passes_have_another() -> None:
+    def work(ranks: Ranks) -> Any:
+        named = {"a": Parameter(np.ones(2), name="a"), "b": Parameter(np.ones(3), name="b")}
+        summed = GradientSum(ranks, named, chunk=1)
+        for _ in range(3):
+            for p in named.values():
+                p.grad = None
+            first, second = ("a", "b") if ranks.rank else ("b", "a")
+            early = ops.sum(named[first] * 2.0)
+            summed.backward(early * ops.sum(named[second] * 3.0))
+            summed.exchange([])
+            summed.finish(1.0)
+        return [p.grad for p in named.values()]
+
+    for a, b in on_ranks(2, work):  # which asserts that all call the same
+        np.testing.assert_array_equal(a, [18.0 + 18.0] * 2)
+        np.testing.assert_array_equal(b, [12.0 + 12.0] * 3)
+
+
 def test_a_gradient_that_is_row_sparse_in_the_first_step_and_dense_in_a_later_one_is_added_up_all_the_same() -> None:
     def work(ranks: Ranks) -> list[Any]:
         table = Parameter(np.arange(8.0).reshape(4, 2), name="table")

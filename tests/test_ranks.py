@@ -414,20 +414,27 @@ def test_ranks_end_after_the_same_step_with_the_files_of_one_process(tmp_path: P
         assert three.meta["progress"] == one.meta["progress"]
 
 
-def test_a_signal_to_one_rank_ends_all_after_the_same_step_saved(tmp_path: Path, monkeypatch: Any) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_to_one_rank_ends_all_after_the_same_step_saved(
+    number: signal.Signals, tmp_path: Path, monkeypatch: Any
+) -> None:
     asked = dict.fromkeys(range(2), 0)
 
     def with_signal(ranks: Ranks, own: Asked) -> Asked:
         asked[ranks.rank] += 1
-        came = signal.SIGINT if ranks.rank == 1 and asked[1] == 4 else 0
+        came = number if ranks.rank == 1 and asked[1] == 4 else 0
         return agreed(ranks, Asked(came, own.failed, own.late, own.waited))
 
-    def work(ranks: Ranks) -> tuple[str, int]:
+    def work(ranks: Ranks) -> tuple[Any, int]:
         run = classified(ranks, evaluate_every=100)
-        return train_run(run, tmp_path, Listener()), run.progress.step
+        try:
+            return train_run(run, tmp_path, Listener()), run.progress.step
+        except SystemExit as end:
+            return end.code, run.progress.step
 
     monkeypatch.setattr("tinygrad_rnn.training.driving.agreed", with_signal)
-    assert on_ranks(2, work) == [("interrupted", 4)] * 2
+    how = "interrupted" if number == signal.SIGINT else 128 + signal.SIGTERM
+    assert on_ranks(2, work) == [(how, 4)] * 2
     assert checkpoint.load(tmp_path / LAST).meta["progress"]["step"] == 4
 
 

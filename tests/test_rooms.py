@@ -24,7 +24,8 @@ DIRECTIONS = """
     backend surroundings pictures frames forks interrupts disk < cache threads engines libraries < openblas
     openblas < sums machine < changes rowsparse buffers < blas < tape
     tape < ops < tensor < transforms loops
-    transforms loops < inspection < models < checks derivation training < tasks < comparison < cli
+    transforms loops < inspection < models < checks derivation training < tasks < comparison selfcheck < cli
+    checks < selfcheck
     backend cache < data < baselines < training tasks
     changes rowsparse blas < optim < ranks < training
     tensor < ranks

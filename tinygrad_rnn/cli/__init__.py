@@ -9,6 +9,7 @@ from tinygrad_rnn.cli import (
     inspect_command,
     predict_command,
     score_command,
+    selfcheck_command,
     train_command,
 )
 from tinygrad_rnn.cli.group import main as main
@@ -22,6 +23,7 @@ for _command in (
     inspect_command.inspect_command,
     predict_command.predict_command,
     score_command.score_command,
+    selfcheck_command.selfcheck_command,
     train_command.train_command,
 ):
     main.add_command(_command)
