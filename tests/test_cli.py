@@ -211,6 +211,7 @@ GIVEN: dict[str, tuple[str, Any]] = {
     "seed": ("--seed 11", 11),
     "threads": ("--threads 2", 2),
     "engine": ("--engine numpy", "numpy"),
+    "split_optimizer": ("--split-optimizer", True),
 }
 
 
@@ -218,7 +219,7 @@ def settings_from(monkeypatch: pytest.MonkeyPatch, out: Path, *args: str) -> Lan
     """The settings that a command line comes to, but for an engine and threads that it does not name."""
     seen: list[LanguageOptions] = []
 
-    def stop(settings: LanguageOptions, note: Any) -> Any:
+    def stop(settings: LanguageOptions, *_: Any) -> Any:
         seen.append(settings)
         raise TextError("far enough")
 

@@ -135,10 +135,8 @@ def test_a_run_is_gone_on_with_by_its_checkpoint_alone(classifier: Path, tmp_pat
     assert one.meta == other.meta and all((array == other.arrays[name]).all() for name, array in one.arrays.items())
     with_text = invoke("train", "--resume", last, "--text", "x.txt")
     assert with_text.exit_code == 2 and "No such option" in with_text.output and "--text" in with_text.output
-    assert (
-        "only --epochs, --patience, --threads, --engine, --lr, --dropout, --batch-size can be changed, got --hidden"
-        in fails("train", "--resume", last, "--hidden", 5)
-    )
+    changeable = "--epochs, --patience, --threads, --engine, --split-optimizer, --lr, --dropout, --batch-size"
+    assert f"only {changeable} can be changed, got --hidden" in fails("train", "--resume", last, "--hidden", 5)
 
 
 def test_a_language_model_is_gone_on_with_as_one(place: Path, tmp_path: Path) -> None:

@@ -584,7 +584,7 @@ def test_there_is_no_other_setting() -> None:
         "shuffle",
         "vectors",
     }
-    elsewhere |= {"momentum", "patience", "threads", "engine", "init_from", "penalty"}
+    elsewhere |= {"momentum", "patience", "threads", "engine", "init_from", "penalty", "split_optimizer"}
     assert CHANGES.keys() | elsewhere == {field.name for field in fields(LanguageOptions)}
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache
 from itertools import chain
 from typing import Any, Literal
@@ -31,12 +31,19 @@ def sentences(text: str, lines: bool = False, note: Note | None = None) -> list[
 
 def _sentences(parts: Iterable[str], lines: bool, note: Note | None = None) -> Iterator[str]:
     """What `sentences` finds, in a text that comes in parts of whole lines: one paragraph is in memory at a time."""
+    units, split = _units(parts, lines, note)
+    for unit in units:
+        yield from split(unit)
+
+
+def _units(
+    parts: Iterable[str], lines: bool, note: Note | None = None
+) -> tuple[Iterator[str], Callable[[str], Iterable[str]]]:
+    """The lines, or paragraphs, of a text, and what gives the sentences of one."""
     if lines:
-        yield from (line.strip() for part in parts for line in part.split("\n") if line.strip())
-        return
+        return (line.strip() for part in parts for line in part.split("\n") if line.strip()), lambda line: [line]
     punkt, parts = _punkt(iter(parts), note)
-    for paragraph in _paragraphs(parts):
-        yield from punkt_sentences(punkt, paragraph)
+    return _paragraphs(parts), lambda paragraph: punkt_sentences(punkt, paragraph)
 
 
 def _punkt(parts: Iterator[str], note: Note | None) -> tuple[Any, Iterator[str]]:
@@ -145,10 +152,9 @@ def token_runs(
     if level not in ("word", "char"):
         raise TextError(f'level must be "word" or "char", got {level!r}')
     if level == "word":
-        # One text for all, so that Punkt learns from all of it; the blank line keeps their sentences apart.
-        whole = (part for number, text in enumerate(texts) for part in chain(["\n\n"] * bool(number), text))
-        for sentence in _sentences(whole, lines, note):
-            yield words(sentence, lowercase is None or lowercase), True
+        units, sentences_of = word_units(texts, lines, lowercase, note)
+        for unit in units:
+            yield from ((sentence, True) for sentence in sentences_of(unit))
         return
     for text in texts:
         parts = (part.lower() for part in text) if lowercase else text
@@ -158,6 +164,17 @@ def token_runs(
             for part in parts:
                 yield from ((characters(part[i : i + _AT_A_TIME]), False) for i in range(0, len(part), _AT_A_TIME))
             yield [], True
+
+
+def word_units(
+    texts: Iterable[Iterable[str]], lines: bool, lowercase: bool | None, note: Note | None = None
+) -> tuple[Iterator[str], Callable[[str], Iterator[list[str]]]]:
+    """Parts of texts, in each of which sentences and their words are found without looking at another: paragraphs, or
+    lines; and what finds them in one."""
+    # One text for all, so that Punkt learns from all of it; the blank line keeps their sentences apart.
+    whole = (part for number, text in enumerate(texts) for part in chain(["\n\n"] * bool(number), text))
+    units, split = _units(whole, lines, note)
+    return units, lambda unit: (words(sentence, lowercase is None or lowercase) for sentence in split(unit))
 
 
 NO_TOKEN = "the text must have at least one token, got none"

@@ -20,7 +20,7 @@ from tinygrad_rnn.engines import engine_in_force
 from tinygrad_rnn.ranks.by_mpi import INSTALL_MPI
 from tinygrad_rnn.threads import processors
 
-TELLING = "OPENBLAS_ OMP_ MKL_ XDG_CACHE_HOME PYTHONHASHSEED PYTHONOPTIMIZE CUDA_ CUPY_".split()
+TOLD_VARIABLES = "OPENBLAS_ OMP_ MKL_ XDG_CACHE_HOME PYTHONHASHSEED PYTHONOPTIMIZE CUDA_ CUPY_".split()
 """What the names of variables of the environment begin with that may change what is calculated, or how fast."""
 _LOOPS = {"machine": "machine code", "numpy": "NumPy calls", None: "plain"}
 _OPTIONAL = "llvmlite cupy-cuda12x cupy-cuda13x mpi4py matplotlib h5py sacrebleu dask".split()
@@ -119,4 +119,4 @@ def _cache() -> str:
 
 
 def _variables() -> list[str]:
-    return [f"{name}={value}" for name, value in sorted(os.environ.items()) if name.startswith(tuple(TELLING))]
+    return [f"{name}={value}" for name, value in sorted(os.environ.items()) if name.startswith(tuple(TOLD_VARIABLES))]

@@ -16,7 +16,7 @@ import tinygrad_rnn.ops as ops
 from tinygrad_rnn.backend import to_device, to_host
 from tinygrad_rnn.checks.cell_report import check_cell
 from tinygrad_rnn.checks.derivatives import gradcheck
-from tinygrad_rnn.checks.rows import Remark, Row, require, row_of
+from tinygrad_rnn.checks.rows import SAME, Remark, Row, require, row_of
 from tinygrad_rnn.data.corpus import standard_library
 from tinygrad_rnn.data.messages import unheard
 from tinygrad_rnn.data.tokens import tokenize
@@ -35,8 +35,6 @@ from tinygrad_rnn.training.beginning import new_run
 from tinygrad_rnn.training.optimizers import OPTIMIZERS
 from tinygrad_rnn.training.runs import Run
 
-SAME = 1e-10
-"""The relative error allowed in float64 of what must be equal but for rounding."""
 CHECKED_CELLS = ("rnn", "gru", "lstm", "peephole-lstm", "minlstm")
 COMPARED_CELLS = (*CHECKED_CELLS, "slstm", "mamba", "gated-deltanet")
 

@@ -21,7 +21,7 @@ def new_run(task: Task, note: Note, device: str = "cpu", ranks: Ranks = ONE_PROC
     train it together, and `given` is the run's `id`, if it is to have a certain one. `note` is told what a user should
     know of the examples. Raises OptionError, TextError, OSError, RanksError."""
     check_methods(task)
-    task.options = with_engine(task.options, device)
+    task.options, task.ranks = with_engine(task.options, device), ranks
     source = task.source(note)
     data = task.divide(source)
     tables_to_json(task.tables)  # which says what cannot be saved

@@ -243,7 +243,7 @@ class Run:
         before = task.options
         changed = _changed_numbers(before, changes)
         _tell_changes(before, changes, changed, saved.meta["progress"]["batch"] > 0, note)
-        task.options = with_engine_again(before, changes, device, note)
+        task.options, task.ranks = with_engine_again(before, changes, device, note), ranks
         data, places = _same_data(path, task, saved.meta, changes.keys(), note)
         progress = Progress(**{name: saved.meta["progress"][name] for name in ("epoch", "batch", "step")})
         products = saved.meta.get("products")

@@ -20,7 +20,7 @@ from tinygrad_rnn.metrics.jackknife import without_each
 from tinygrad_rnn.models.checkpoint import Arrays
 from tinygrad_rnn.models.module import Module
 from tinygrad_rnn.ops.rows import Reduction
-from tinygrad_rnn.ranks.processes import Ranks, dealt
+from tinygrad_rnn.ranks.processes import ONE_PROCESS, Ranks, dealt
 from tinygrad_rnn.tensor import Tensor
 from tinygrad_rnn.training.asking import number
 from tinygrad_rnn.training.carried import is_state
@@ -64,6 +64,8 @@ class Task(Telling):
     """What makes the simple methods, by name, whose answers `baselines` scores unless told otherwise."""
     TABLES: ClassVar[Mapping[str, type]] = {}
     """The kinds of tables by name, if a checkpoint that has others is to be refused."""
+    ranks: Ranks = ONE_PROCESS
+    """Those that train together, which may share out reading the examples."""
     record: Mapping[str, Any] | None = None
     """What a checkpoint says of the file that the class is from, where it does not come with the package."""
 

@@ -12,7 +12,9 @@ from tinygrad_rnn.data.messages import Note
 from tinygrad_rnn.data.readers import all_files, csv_texts, read_parts
 from tinygrad_rnn.data.tokenized import TokenizedText
 from tinygrad_rnn.data.tokenizers import TokenizerFacts, tokenizer_facts
-from tinygrad_rnn.data.tokens import token_runs
+from tinygrad_rnn.data.tokens import token_runs, word_units
+from tinygrad_rnn.ranks.processes import ONE_PROCESS, Ranks
+from tinygrad_rnn.tasks.language.dealt_text import dealt_text
 from tinygrad_rnn.tasks.language.held_out import LineOrder
 from tinygrad_rnn.tasks.language.options import LanguageOptions
 
@@ -37,8 +39,9 @@ class Corpus:
         return len(self.text.sentences.flat)
 
 
-def read_corpus(settings: LanguageOptions, note: Note) -> Corpus:
-    """The corpus that the settings name, in tokens, read bit by bit. Raises TextError."""
+def read_corpus(settings: LanguageOptions, note: Note, ranks: Ranks = ONE_PROCESS) -> Corpus:
+    """The corpus that the settings name, in tokens, read bit by bit; `ranks` share out finding its words. Raises
+    TextError."""
     lines, names = settings.lines, list[str]()
     texts: Iterable[Iterable[str]]
     if settings.csv is not None:
@@ -51,7 +54,8 @@ def read_corpus(settings: LanguageOptions, note: Note) -> Corpus:
         # One sentence a line: Punkt has split it already.
         texts, name, lines = [["\n".join(library.sentences)]], library.name, not settings.unbroken
     seen, order = SeenTexts(), LineOrder()
-    text = _tokenized(settings, seen.passing(texts, order if settings.unbroken else None), lines, note, order)
+    passing = seen.passing(texts, order if settings.unbroken else None)
+    text = _tokenized(settings, passing, lines, note, ranks, order)
     valid, sizes = None, list(zip(names, seen.sizes, strict=False))
     if settings.valid is not None:
         lines, own = settings.lines, settings.valid
@@ -59,7 +63,7 @@ def read_corpus(settings: LanguageOptions, note: Note) -> Corpus:
         files = [] if settings.csv is not None else all_files([own], note)
         texts = _csv(settings, own) if settings.csv is not None else (read_parts(f, settings.encoding) for f in files)
         seen.digest.update(b"\x00\x00")
-        valid = _tokenized(settings, seen.passing(texts), lines, note)
+        valid = _tokenized(settings, seen.passing(texts), lines, note, ranks)
     facts = tokenizer_facts(settings.level, lines)
     return Corpus(name, text, seen.digest.hexdigest(), valid, sizes, order.nearly_sorted, facts)
 
@@ -70,9 +74,19 @@ def _csv(settings: LanguageOptions, path: str) -> Iterator[list[str]]:
 
 
 def _tokenized(
-    settings: LanguageOptions, texts: Iterable[Iterable[str]], lines: bool, note: Note, order: LineOrder | None = None
+    settings: LanguageOptions,
+    texts: Iterable[Iterable[str]],
+    lines: bool,
+    note: Note,
+    ranks: Ranks,
+    order: LineOrder | None = None,
 ) -> TokenizedText:
     """Texts in tokens, whose sentences `order` sees, unless the text is unbroken."""
+    if ranks.size > 1 and settings.level == "word":
+        found = dealt_text(*word_units(texts, lines, settings.lowercased, note), ranks)
+        for sentence in found.to_lists() if order is not None else ():
+            order.see(" ".join(sentence))  # type: ignore[union-attr]  # there is one
+        return found
     runs = token_runs(texts, settings.level, lines, settings.lowercased, note)
     if order is None or settings.unbroken:
         return TokenizedText.of(runs)

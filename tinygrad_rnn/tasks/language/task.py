@@ -78,7 +78,7 @@ class Language(Task):
 
     def source(self, note: Note) -> Corpus:  # type: ignore[override]  # what `divide` takes
         """The corpus that the options name, in tokens. Raises TextError."""
-        return read_corpus(self.options, note)
+        return read_corpus(self.options, note, self.ranks)
 
     def divide(self, source: Corpus) -> TextData:
         """The corpus split, encoded by the vocabulary, which is built unless there is one. Raises TextError."""
