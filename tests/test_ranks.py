@@ -31,6 +31,7 @@ from tinygrad_rnn.training.driving import Listener, train_run
 from tinygrad_rnn.training.examples import TaskError
 from tinygrad_rnn.training.fitting import Evaluation, Record
 from tinygrad_rnn.training.folder import BEST, LAST
+from tinygrad_rnn.training.options import OptionError
 from tinygrad_rnn.training.runs import Run
 from tinygrad_rnn.training.sharing import check_alike, gathered_state, own_state
 
@@ -325,6 +326,12 @@ def test_ranks_that_read_other_examples_are_refused(tmp_path: Path) -> None:
 
     with pytest.raises(RanksError, match="rank 1 begins otherwise than rank 0, with other --data:"):
         on_ranks(2, work)
+
+
+def test_a_pipe_is_refused_since_one_process_alone_can_read_it() -> None:
+    options = {**LINES, "text": ("-",)}
+    with pytest.raises(OptionError, match="--text: - is a pipe, which one process alone can read: name a file"):
+        on_ranks(2, lambda ranks: begun("language", options, ranks))
 
 
 # --- Shares ----------------------------------------------------------------------------------------------------

@@ -10,6 +10,8 @@ from tinygrad_rnn.training.asking import asked
 from tinygrad_rnn.training.engine import with_engine
 from tinygrad_rnn.training.examples import Data
 from tinygrad_rnn.training.known_baselines import known_baselines
+from tinygrad_rnn.training.options import OptionError
+from tinygrad_rnn.training.places import pipes
 from tinygrad_rnn.training.runs import Run
 from tinygrad_rnn.training.saved_runs import tables_to_json
 from tinygrad_rnn.training.task import Task
@@ -22,6 +24,9 @@ def new_run(task: Task, note: Note, device: str = "cpu", ranks: Ranks = ONE_PROC
     know of the examples. Raises OptionError, TextError, OSError, RanksError."""
     check_methods(task)
     task.options, task.ranks = with_engine(task.options, device), ranks
+    if ranks.size > 1 and (found := pipes(task.options)):
+        name, option = next(iter(found.items()))
+        raise OptionError(f"{option}: {name} is a pipe, which one process alone can read: name a file")
     source = task.source(note)
     data = task.divide(source)
     tables_to_json(task.tables)  # which says what cannot be saved

@@ -11,7 +11,7 @@ from tinygrad_rnn.training.agreeing import Asked, agreed
 from tinygrad_rnn.training.fitting import Evaluation, Record
 from tinygrad_rnn.training.folder import BEST, LAST, of_step, own_checkpoint
 from tinygrad_rnn.training.runs import Run
-from tinygrad_rnn.training.signals import Signals
+from tinygrad_rnn.training.signals import Signals, ends_program
 
 
 class Listener:
@@ -76,7 +76,7 @@ def train_run(run: Run, out: Path, listener: Listener, budget: float | None = No
             if planned:
                 keeper.evaluate(record, planned=True)
                 now = asked(None)  # again: it counts for the patience, and takes time
-            if signals.at_once:
+            if ends_program(now.signal):  # and not one that came to this rank since they agreed
                 run.save(keeper.last)
                 break  # and so ends the program
             why = _reason_to_end(run, now.signal != 0, now.late)

@@ -10,6 +10,12 @@ HUNG_UP = 128 + 1
 """The exit code after SIGHUP."""
 
 
+def ends_program(number: int) -> bool:
+    """Whether a signal, 0 for none, is one after which the program is to end and not only the run: whoever sent it does
+    not wait for a summary."""
+    return number not in (0, signal.SIGINT)
+
+
 class Signals:
     """Within it Ctrl-C, SIGTERM and SIGHUP ask for an end after the step in progress; the same one again does what it
     did before. SIGTERM and SIGHUP are left alone where they are ignored already, as under nohup, or where the program
@@ -37,8 +43,8 @@ class Signals:
 
     @property
     def at_once(self) -> bool:
-        """Whether the program is to end and not only the run: whoever sent the signal does not wait for a summary."""
-        return self.number not in (0, signal.SIGINT)
+        """Whether the program is to end and not only the run."""
+        return ends_program(self.number)
 
     def __exit__(self, *_: object) -> None:
         for number, before in self._before.items():
