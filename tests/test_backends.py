@@ -12,7 +12,9 @@ import pytest
 from stand_in import DeviceArray, device
 
 from tinygrad_rnn import backend
+from tinygrad_rnn.ranks.processes import ONE_PROCESS, Ranks
 from tinygrad_rnn.tensor import Tensor
+from tinygrad_rnn.training import engine
 
 
 def to_stand_in(x: Any) -> Any:
@@ -64,6 +66,30 @@ def test_a_missing_device_is_told_in_one_sentence(monkeypatch: pytest.MonkeyPatc
     with pytest.raises(backend.DeviceUnavailable, match=message) as caught:
         backend.to_device(np.ones(2), "cuda")
     assert "\n" not in str(caught.value)
+
+
+def test_each_rank_of_a_machine_takes_a_gpu_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    cupy, used = fake_cupy(lambda: 2), list[int]()
+
+    class Device:
+        def __init__(self, number: int) -> None:
+            self.number = number
+
+        def use(self) -> None:
+            used.append(self.number)
+
+    cupy.cuda.Device = Device
+    monkeypatch.setitem(sys.modules, "cupy", cupy)
+    for place in range(3):
+        ranks = Ranks()
+        ranks.place, ranks.size = place, 3
+        monkeypatch.setattr(engine, "everyone", lambda ranks=ranks: ranks)
+        engine.take_gpu("cpu")
+        engine.take_gpu("cuda")
+    assert used == [0, 1, 0]
+    monkeypatch.setattr(engine, "everyone", lambda: ONE_PROCESS)
+    engine.take_gpu("cuda")
+    assert used == [0, 1, 0]
 
 
 def test_an_unknown_device_is_told() -> None:

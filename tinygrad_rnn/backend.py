@@ -146,6 +146,13 @@ def to_host(x: Array) -> np.ndarray[Any, Any]:
     return x.get() if hasattr(x, "get") else np.asarray(x)
 
 
+def use_gpu(number: int) -> None:
+    """From now on the arrays of device "cuda" that this thread makes are on the GPU of that number; behind the last
+    comes the first again. Raises DeviceUnavailable."""
+    cupy: Any = cuda_namespace()
+    cupy.cuda.Device(number % cupy.cuda.runtime.getDeviceCount()).use()
+
+
 def cuda_namespace(device: str = "cuda") -> ModuleType:
     """CuPy, once it is sure that it can be used for `device`."""
     if device != "cuda":

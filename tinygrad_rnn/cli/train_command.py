@@ -32,7 +32,7 @@ from tinygrad_rnn.tasks.finding import TASKS, FoundTask, find_task, permitted_ta
 from tinygrad_rnn.tasks.language.saved import LANGUAGE
 from tinygrad_rnn.training.beginning import new_run
 from tinygrad_rnn.training.driving import Listener, train_run
-from tinygrad_rnn.training.engine import calculating_as, with_engine
+from tinygrad_rnn.training.engine import calculating_as, take_gpu, with_engine
 from tinygrad_rnn.training.folder import (
     LAST,
     LOG,
@@ -214,6 +214,7 @@ def train_task(
     **given: Any,
 ) -> None:
     check_device(device)
+    take_gpu(device)
     context, ranks = click.get_current_context(), everyone()
     changes = {name: value for name, value in given.items() if value not in (None, ())}
     budget = None if time_budget is None else seconds(time_budget)

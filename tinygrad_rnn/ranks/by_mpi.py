@@ -71,8 +71,9 @@ class MpiRanks(Ranks):
         self._mpi = mpi
         self._all, self._failing = mpi.COMM_WORLD.Dup(), mpi.COMM_WORLD.Dup()
         self.rank, self.size = self._all.rank, self._all.size
-        neighbours = self._all.Split_type(mpi.COMM_TYPE_SHARED).allgather(_own_processors())
-        self.beside = neighbours.count(_own_processors())
+        of_machine = self._all.Split_type(mpi.COMM_TYPE_SHARED)
+        self.place = of_machine.rank
+        self.beside = of_machine.allgather(_own_processors()).count(_own_processors())
 
     def allgather(self, value: Any) -> list[Any]:
         found: list[Any] = self._all.allgather(value)

@@ -38,12 +38,14 @@ class Ranks:
         rank: its number, from 0, which alone prints, logs and saves.
         size: how many there are.
         beside: how many of them, itself too, have the processors that this one has.
+        place: its number among those of its machine, from 0.
         parted: whether this rank is done with the others: its errors do not concern them any more.
     """
 
     rank = 0
     size = 1
     beside = 1
+    place = 0
     parted = False
 
     def allgather(self, value: Any) -> list[Any]:

@@ -20,7 +20,7 @@ from tinygrad_rnn.training.beginning import new_run
 from tinygrad_rnn.training.building import load_weights
 from tinygrad_rnn.training.cell_files import FoundCell, cell_of_class
 from tinygrad_rnn.training.driving import Listener, train_run
-from tinygrad_rnn.training.engine import calculating_as, with_engine
+from tinygrad_rnn.training.engine import calculating_as, take_gpu, with_engine
 from tinygrad_rnn.training.examples import moved
 from tinygrad_rnn.training.fitting import Evaluation, Record
 from tinygrad_rnn.training.folder import BEST, LOG, held, own_checkpoint, refuse_other_runs
@@ -172,6 +172,7 @@ def train(
     tell = note or (lambda sentence: None)
     ranks = everyone()
     with ending_together(ranks), ExitStack() as stack:
+        take_gpu(device)
         chosen, cell = options_and_cell(found.task, options, tell)
         chosen = with_engine(chosen, device, tell)
         if time_budget is None and chosen.epochs is None and not chosen.patience:

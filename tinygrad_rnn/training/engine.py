@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from tinygrad_rnn.backend import use_gpu
 from tinygrad_rnn.blas import machine_code
 from tinygrad_rnn.data.messages import Note, unheard
 from tinygrad_rnn.engines import INSTALL, Engine, engine_in_force, is_installed, products_choice, switch
@@ -68,10 +69,17 @@ def loops_by(engine: Engine) -> compiled:
     return compiled(engine)
 
 
+def take_gpu(device: str) -> None:
+    """Where several ranks of a machine calculate on "cuda", each takes a GPU of its own, as long as there are some.
+    Raises DeviceUnavailable."""
+    if device == "cuda" and (ranks := everyone()).size > 1:
+        use_gpu(ranks.place)
+
+
 @contextmanager
 def calculating_as(options: Any, device: str, products: Mapping[str, bool] | None = None) -> Iterator[None]:
     """Within it the threads and the engine of a run, which its options name, are in force, and large products are made
-    as `products` says. (On a GPU all loops are plain.) Raises OptionError where its engine is not installed."""
+    as `products` says. Raises OptionError where its engine is not installed."""
     with limited_to(options.threads):
         if options.engine is None or device != "cpu":
             yield

@@ -23,6 +23,7 @@ from tinygrad_rnn.training.engine import products_of, with_engine_again
 from tinygrad_rnn.training.examples import OWN, Data, LazyBatches, moved
 from tinygrad_rnn.training.fitting import Evaluation, Progress, Record, fit
 from tinygrad_rnn.training.measuring import Measured, measure
+from tinygrad_rnn.training.memory_limits import telling_what_fits
 from tinygrad_rnn.training.optimizers import make_optimizer, make_schedule
 from tinygrad_rnn.training.options import OptionError, RunOptions
 from tinygrad_rnn.training.penalties import penalised, penalties_of
@@ -123,20 +124,36 @@ class Run:
                     self.task.loss(self.model, batch, None, progress.state)
 
     def steps(self) -> Iterator[Record]:
-        """Trains on from where it stands, a Record a step, without end."""
+        """Trains on from where it stands, a Record a step, without end. Raises MemoryError, which names a batch size
+        that fits."""
         options = self.options
-        return fit(
-            TaskLearner(self.task, self.model),
-            self.optimizer,
-            self.batches,
-            progress=self.progress,
-            carry=self.task.carries,
-            rng=self.noise,
-            clip_norm=options.clip_norm,
-            clip_limit=options.clip_value,
-            penalties=penalties_of(options.penalty),
-            ranks=self.ranks,
-        )
+        with telling_what_fits(options.batch_size, self.device, self._try_passes):
+            yield from fit(
+                TaskLearner(self.task, self.model),
+                self.optimizer,
+                self.batches,
+                progress=self.progress,
+                carry=self.task.carries,
+                rng=self.noise,
+                clip_norm=options.clip_norm,
+                clip_limit=options.clip_value,
+                penalties=penalties_of(options.penalty),
+                ranks=self.ranks,
+            )
+
+    def _try_passes(self, batch_size: int) -> None:
+        """Forward and backward over the longest batches of that size, of which the last may have fewer rows."""
+        named = self.options
+        self.task.options = named.changed(batch_size=batch_size)
+        try:
+            batches = LazyBatches(self.task.batches(self.data.train, batch_size, None), self._batch)
+            for batch in batches[-2:]:
+                if batch is not None:
+                    loss, _, _ = TaskLearner(self.task, self.model).batch_loss(batch, None, None, "mean")
+                    loss.backward()
+        finally:
+            self.optimizer.zero_grad()
+            self.task.options = named
 
     def check_penalties(self) -> None:
         """Raises OptionError for a penalty of which no cell of the model notes anything."""
