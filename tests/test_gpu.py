@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from op_table import TABLE, UNDIFFERENTIABLE
 from test_context import Attending
 from test_optim import OPTIMIZERS
+from thread_ranks import on_ranks
 
 import tinygrad_rnn as tg
 from tinygrad_rnn import Parameter, RowSparse, Tensor, backend, ops, scan
@@ -25,6 +26,7 @@ from tinygrad_rnn.checks import equality_checks
 from tinygrad_rnn.checks.subject import Subject
 from tinygrad_rnn.cli import main
 from tinygrad_rnn.data import bucketed, stream
+from tinygrad_rnn.data.messages import unheard
 from tinygrad_rnn.data.vocabulary import Vocabulary
 from tinygrad_rnn.inspection.surfaces import loss_surface
 from tinygrad_rnn.models import (
@@ -52,9 +54,12 @@ from tinygrad_rnn.models.cells_by_name import CELLS
 from tinygrad_rnn.models.module import Module
 from tinygrad_rnn.models.sampling import generate, generate_best
 from tinygrad_rnn.optim import Adam, clip_by_norm, clip_by_value
+from tinygrad_rnn.ranks.processes import Ranks
 from tinygrad_rnn.sums import total
+from tinygrad_rnn.tasks.finding import find_task
 from tinygrad_rnn.tasks.language.reading import read
 from tinygrad_rnn.training import Progress, evaluate, fit
+from tinygrad_rnn.training.beginning import new_run
 from tinygrad_rnn.transforms import grad, hvp, jacobian, jvp, vjp
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*:tinygrad_rnn.ScanWarning")
@@ -960,3 +965,28 @@ def test_commands_use_a_model_on_the_gpu(text: Path, tmp_path: Path) -> None:
 def test_the_selfcheck_passes_on_the_gpu() -> None:
     said = works("selfcheck", *THERE)
     assert "all is well" in said and "values and gradients in float64" in said
+
+
+# --- Ranks -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("library")
+@pytest.mark.parametrize("split", [False, True])
+def test_ranks_on_the_gpu_give_the_run_of_one_process_on_the_cpu(text: Path, split: bool) -> None:
+    found = find_task("language")
+    sizes = {"hidden": 4, "embedding": 4, "layers": 1, "batch_size": 8, "dropout": 0.0, "epochs": 9}
+    given = {"text": (str(text),), "lines": True, "dtype": "float64", "split_optimizer": split, **sizes}
+
+    def work(ranks: Ranks, device: str) -> Any:
+        options, cell = found.task.options_and_cell(given, False, unheard)
+        run = new_run(found.new(options, cell), unheard, device, ranks)
+        for _, _ in zip(range(6), run.steps(), strict=False):
+            pass
+        assert all(backend.device_of(p.data) == device for p in run.model.parameters())
+        return run.model.state_dict(), run.validate().loss
+
+    ((expected, loss),) = on_ranks(1, lambda ranks: work(ranks, "cpu"))
+    for weights, own_loss in on_ranks(2, lambda ranks: work(ranks, "cuda")):
+        assert own_loss == pytest.approx(loss, rel=1e-10)
+        for name, array in expected.items():
+            np.testing.assert_allclose(weights[name], array, rtol=1e-9, atol=1e-11, err_msg=name)
