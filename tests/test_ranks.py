@@ -328,6 +328,18 @@ def test_ranks_that_read_other_examples_are_refused(tmp_path: Path) -> None:
         on_ranks(2, work)
 
 
+def test_ranks_may_have_other_numbers_of_processors() -> None:
+    def work(ranks: Ranks) -> Any:
+        run = begun("classify", {**QUIET, "embedding": 5, "threads": ranks.rank + 1}, ranks)
+        steps(run, 2)
+        return run.model.state_dict()
+
+    one, other = on_ranks(2, work)
+    near(one, other)
+    with pytest.raises(RanksError, match="with other --lr:"):
+        on_ranks(2, lambda ranks: begun("classify", {**QUIET, "embedding": 5, "lr": 0.1 + ranks.rank}, ranks))
+
+
 def test_a_pipe_is_refused_since_one_process_alone_can_read_it() -> None:
     options = {**LINES, "text": ("-",)}
     with pytest.raises(OptionError, match="--text: - is a pipe, which one process alone can read: name a file"):

@@ -124,8 +124,8 @@ def fit(
         clip_limit: bounds each of its entries.
         penalties: weights by name: what the cells note under it (`Cell.note`) is added to the loss, its mean times the
             weight.
-        ranks: those that train together: the batches are this rank's shares of those of all, None for a batch of which
-            it has no row, and every rank makes the step of the whole batch.
+        ranks: those that train together (`tinygrad_rnn.ranks.by_mpi.everyone()`): the batches are this rank's shares of
+            those of all, None for a batch of which it has no row, and every rank makes the step of the whole batch.
 
     Raises:
         ValueError: an epoch has no batches, or fewer than `progress` says, or nothing notes a penalty.

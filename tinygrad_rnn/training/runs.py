@@ -281,7 +281,9 @@ class Run:
         """The run has the same name on all ranks. Raises RanksError where they do not begin alike."""
         if self.ranks.size > 1:
             options, tables = self.options.to_json(), tables_to_json(self.task.tables)
-            known = {f"--{name.replace('_', '-')}": value for name, value in options.items()}
+            # Machines may have other numbers of processors; the checkpoint has that of rank 0.
+            told = {name: value for name, value in options.items() if name != "threads"}
+            known = {f"--{name.replace('_', '-')}": value for name, value in told.items()}
             known["examples"] = _identity(self.data.about)
             known |= {f"the table {name!r}": table for name, table in tables.items()}
             check_alike(self.ranks, {**known, "first weights": self.model.state_dict()})
