@@ -221,3 +221,32 @@ def test_other_numbers_of_steps_have_their_own_graphs_and_the_latest_are_kept(mo
             np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-12)
         made.append(captures.stream.graphs)
     assert made == [2, 4, 4, 6, 6, 8]
+
+
+class Recording:
+    """A library of C that notes what it is asked for."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[Any, ...]] = []
+
+    def __getattr__(self, name: str) -> Any:
+        def call(*args: Any) -> int:
+            self.calls.append((name, *args))
+            return 0
+
+        return call
+
+
+@pytest.mark.parametrize(("told", "asked"), [(None, []), ("0", []), ("1", [3])])
+def test_tf32_is_allowed_where_cupy_is_told_so(monkeypatch: Any, told: str | None, asked: list[int]) -> None:
+    blas, nothing = Recording(), SimpleNamespace(get_cublas_handle=lambda: 0)
+    monkeypatch.setattr(device, "_path_of", lambda name: name)
+    monkeypatch.setattr(ctypes, "CDLL", lambda path: blas)
+    monkeypatch.delenv("CUPY_TF32", raising=False)
+    if told is not None:
+        monkeypatch.setenv("CUPY_TF32", told)
+    memory = SimpleNamespace(data=SimpleNamespace(ptr=8))
+    cupy = SimpleNamespace(cuda=SimpleNamespace(device=nothing), empty=lambda *_: memory, uint8=np.uint8)
+    Blas(cupy, SimpleNamespace(ptr=4))
+    assert [call[2].value for call in blas.calls if call[0] == "cublasSetMathMode"] == asked
+    assert [call[0] for call in blas.calls][:1] == ["cublasCreate_v2"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import math
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
@@ -77,11 +78,32 @@ def test_every_cell_has_the_numbers_of_the_numpy_emitter(name: str) -> None:
             sum((s.sum() for s in state), total).backward()
         return [outputs.numpy(), *(s.numpy() for s in state), *(p.grad for p in (xs, *layer.parameters()))]
 
-    close(numbers("cuda"), numbers("numpy"), 1e-10)
+    with pytest.warns(tg.ScanWarning, match="cumsum") if name in FALLS_BACK else nullcontext():
+        found = numbers("cuda")
+    close(found, numbers("numpy"), 1e-10)
+
+
+@needs_compiler
+def test_a_loop_that_is_no_kernels_is_a_plain_one_and_says_so_once() -> None:
+    xs = Tensor(np.arange(24.0).reshape(4, 2, 3), requires_grad=True)
+    start = Tensor(np.zeros((2, 3)))
+
+    def step(h: Tensor, x: Tensor) -> Any:
+        new = ops.cumsum(h, axis=1) * 0.5 + x
+        return new, new
+
+    with on_host(), pytest.warns(tg.ScanWarning, match="plain loop, because cumsum is not done") as caught:
+        for _ in range(2):
+            _, ys = tg.scan(step, start, xs)
+    assert len(caught) == 1
+    np.testing.assert_allclose(ys.numpy(), tg.scan(step, start, xs)[1].numpy(), rtol=1e-12)
+    with on_host():  # of nothing there is nothing to say
+        assert tg.scan(step, Tensor(np.zeros((0, 3))), Tensor(np.zeros((4, 0, 3))))[1].shape == (4, 0, 3)
 
 
 @needs_compiler
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:.*:tinygrad_rnn.ScanWarning")
 @part_of_the_examples(0.1)
 @given(random_steps(), st.booleans())
 def test_random_steps_have_the_numbers_of_the_plain_loop(case: Any, back: bool) -> None:

@@ -29,7 +29,7 @@ from tinygrad_rnn.loops.program import Equation, Program, Var
 from tinygrad_rnn.loops.recorder import record_step, same_recording, with_numbers_as_tensors
 from tinygrad_rnn.loops.trees import flat, rebuild
 from tinygrad_rnn.loops.unrolling import Step, length_of, unroll
-from tinygrad_rnn.machine.refusal import NotInMachineCode
+from tinygrad_rnn.machine.refusal import NothingToDo
 from tinygrad_rnn.ops import stack, unstack
 from tinygrad_rnn.surroundings import PerThread, is_interpreted, is_recording, recording
 from tinygrad_rnn.tape import Box, Given, joint
@@ -200,8 +200,8 @@ def scan(
     loop.
 
     It runs as a plain loop on the tape where `compiled` is False, `tinygrad_rnn.compiled(False)` is in force,
-    `detect_anomaly` watches, the arrays are neither NumPy's nor CuPy's, what the loop does is no kernel (on a GPU), or
-    the step cannot be recorded, which a ScanWarning explains once.
+    `detect_anomaly` watches, the arrays are neither NumPy's nor CuPy's, or the step cannot be recorded, or, on
+    a GPU, be written as kernels, which a ScanWarning explains once.
 
     Args:
         step: `step(state, x) -> (state, y)`. It may close over Parameters and Tensors.
@@ -269,7 +269,7 @@ def scan(
         program = _with_lifted(recorded)
         needs = tuple(_is_live(x) for x in (*program.operands, *given))
         compiled_program(program, needs, engine)
-    except NotInMachineCode:  # of arrays on a GPU; of others there are NumPy calls
+    except NothingToDo:  # of arrays on a GPU; of others there are NumPy calls
         return unroll(step, state, xs)
     except Exception as error:
         result = unroll(step, state, xs)  # where the step itself is wrong, this says so

@@ -8,6 +8,7 @@ out of which the numbers are copied; kernels read addresses from a table.
 from __future__ import annotations
 
 import ctypes
+import os
 from collections.abc import Callable, Hashable, Iterator
 from functools import cache
 from itertools import accumulate
@@ -31,6 +32,9 @@ WORKSPACE = 1 << 25
 
 ALIGNED = 256
 """Bytes to which a matrix is aligned."""
+
+TF32 = 3
+"""What cuBLAS calls products of float32 that may be multiplied with 10 bits of them."""
 
 ON_DEVICE = 3
 """What CUDA calls a copy from the device to itself."""
@@ -236,6 +240,8 @@ class Blas:
         _check(self.library.cublasSetStream_v2(self.handle, ctypes.c_void_p(stream.ptr)))
         workspace = ctypes.c_void_p(self.workspace.data.ptr)
         _check(self.library.cublasSetWorkspace_v2(self.handle, workspace, ctypes.c_size_t(WORKSPACE)))
+        if os.environ.get("CUPY_TF32") == "1":  # by which CuPy's own products are allowed the same
+            _check(self.library.cublasSetMathMode(self.handle, ctypes.c_int(TF32)))
 
     def multiply_all(self, products: list[PlacedProduct]) -> None:
         """Those that wait, none of which reads what another one makes; then none waits any more."""

@@ -28,7 +28,7 @@ from tinygrad_rnn.loops.layout import Layout
 from tinygrad_rnn.loops.machine.lines import Line, Product
 from tinygrad_rnn.loops.machine.lowering import lowered
 from tinygrad_rnn.loops.machine.views import Piece, StridedView, natural_strides
-from tinygrad_rnn.machine.refusal import NotInMachineCode
+from tinygrad_rnn.machine.refusal import NothingToDo
 from tinygrad_rnn.sums import SUMMED_AT_ONCE
 
 ENTRY = 4
@@ -109,10 +109,10 @@ class LoopSchedule:
 
 
 def scheduled(layout: Layout) -> LoopSchedule:
-    """The schedule of a loop. Raises NotInMachineCode."""
+    """The schedule of a loop. Raises NothingToDo, NotInMachineCode."""
     lines = _wanted(lowered(layout), layout)
     if not all(math.prod(view.shape) for line in lines for view in (line.out, *line.reads)):
-        raise NotInMachineCode("it has no entries")
+        raise NothingToDo("it has no entries")
     levels = _levels(lines)
     _delay(lines, levels)
     parts = _parts(lines, levels)
