@@ -2,6 +2,7 @@
 
     python benchmarks/training_step [--works W1 W3] [--peers hand jax] [--threads 1] [--quick] [--json FILE]
     python benchmarks/training_step --memory [--works W5]
+    python benchmarks/training_step --device cuda [--works W2 W6]
 
 Peers are what is installed of: the same by hand in NumPy, its matrix products alone, PyTorch (its own layers, and a
 Python loop over cells), JAX (one jitted function), HIPS autograd, and for the tutorial's network the NumPy of 2015.
@@ -25,7 +26,7 @@ import timing
 from commandline import KERNEL, Parser
 from contestants import PEERS
 from worker import WorkerError, ask
-from works import WORKS, Work
+from works import Work, works_on
 
 ROUNDS, QUICK = 30, 3
 MEMORY_PEERS, MEMORY_STEPS = ("ours", "torch", "torch-cell", "jax"), 5
@@ -35,7 +36,9 @@ PER_TOKEN = 1.1  # target of W5's time per token beside W5s's
 def options() -> argparse.Namespace:
     """The command line."""
     parser = Parser(prog="training_step", description=__doc__.splitlines()[0])
-    parser.add_argument("--works", nargs="+", choices=list(WORKS), default=list(WORKS), metavar="W", help=_listed())
+    every = {**works_on("cpu"), **works_on("cuda")}
+    parser.add_argument("--works", nargs="+", choices=list(every), metavar="W", help=_listed(every))
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="cuda: on a GPU, on one thread")
     parser.add_argument("--peers", nargs="+", choices=list(PEERS), metavar="PEER", help=f"of {', '.join(PEERS)}")
     parser.add_argument("--threads", nargs="+", type=int, metavar="N", help="1 and 2 where there are so many cores")
     parser.add_argument("--malloc", nargs="+", choices=list(timing.ALLOCATORS), help="both by default")
@@ -47,6 +50,12 @@ def options() -> argparse.Namespace:
         "--anyway", action="store_true", help="also on a busy machine, and with a slower BLAS kernel than it has"
     )
     chosen = parser.parse_args()
+    there = works_on(chosen.device)
+    chosen.works = chosen.works or list(there)
+    if other := [name for name in chosen.works if name not in there]:
+        parser.error(f"--works on {chosen.device} are {', '.join(there)}, got {other[0]}")
+    if chosen.device == "cuda":
+        chosen.threads, chosen.malloc = chosen.threads or [1], chosen.malloc or ["default"]
     if chosen.rounds is None:
         chosen.rounds = QUICK if chosen.quick else ROUNDS
     if chosen.rounds < 1:
@@ -60,13 +69,13 @@ def options() -> argparse.Namespace:
         chosen.malloc = ["default"] if chosen.quick or chosen.memory else list(timing.ALLOCATORS)
     if chosen.json and not chosen.json.parent.is_dir():
         parser.error(f"--json needs a folder that is there, and {chosen.json.parent} is not")
-    if not chosen.anyway:
+    if not chosen.anyway and chosen.device == "cpu":
         parser.refuse_what_slows()
     return chosen
 
 
-def _listed() -> str:
-    return "; ".join(f"{work.name}: {work.title}" for work in WORKS.values())
+def _listed(works: dict[str, Work]) -> str:
+    return "; ".join(f"{work.name}: {work.title}" for work in works.values())
 
 
 def main() -> int:
@@ -89,9 +98,10 @@ def main() -> int:
 def times(chosen: argparse.Namespace, threads: int, allocator: str, report: dict[str, Any]) -> None:
     """All works for one number of threads and one allocator."""
     medians: dict[str, float] = {}
-    for work in (WORKS[name] for name in chosen.works):
-        peers = [name for name in _in_order(chosen.peers or PEERS) if work.name in PEERS[name].works.split()]
+    for work in (works_on(chosen.device)[name] for name in chosen.works):
+        peers = [name for name in _in_order(chosen.peers or PEERS) if PEERS[name].does(work)]
         order = {"task": "time", "work": work.name, "peers": peers, "rounds": chosen.rounds, "threads": threads}
+        order["device"] = work.device
         row = ask(order, allocator) | {"work": work.name, "threads": threads, "malloc": allocator}
         ours = row["times"].get("ours", {}).get("median_ms")
         row["ratios"] = {name: ours / each["median_ms"] for name, each in row["times"].items() if ours}
@@ -128,6 +138,10 @@ def print_row(work: Work, row: dict[str, Any]) -> None:
         line = f"{KERNEL:14}  {PEERS[name].title:30} {each['median_ms']:9.2f}  {low:9.2f} {high:9.2f}"
         speed = 1e-6 * work.flops / each["median_ms"]  # of its products, in the time of the whole step
         line += f"  {speed:5.0f} {speed / row['peak_gflops']:7.0%}"
+        if work.device == "cuda":
+            line += f"  {1e3 * work.tokens / each['median_ms']:,.0f} tokens/s"
+            if launches := row["launches"].get(name):
+                line += f", {launches:,} launches"
         if name != "ours" and (ratio := row["ratios"].get(name)):
             line += f"  {ratio:9.2f}"
             if target := row["targets"].get(name):
@@ -151,11 +165,12 @@ def memory(chosen: argparse.Namespace, threads: int, allocator: str, report: dic
         f"\n{threads} thread{'s' * (threads > 1)}, malloc: {allocator}: {MEMORY_STEPS} training steps in a new process"
     )
     print(f"{KERNEL:14}  {'':36} {'peak MiB':>9}  {'of the steps':>12}  {'first step more, ms':>19}  {'later, ms':>9}")
-    for work in (WORKS[name] for name in chosen.works):
+    for work in (works_on(chosen.device)[name] for name in chosen.works):
         for name in _in_order(chosen.peers or MEMORY_PEERS):
-            if work.name not in PEERS[name].works.split():
+            if not PEERS[name].does(work):
                 continue
             order = {"task": "memory", "work": work.name, "peer": name, "steps": MEMORY_STEPS, "threads": threads}
+            order["device"] = work.device
             row = ask(order, allocator) | {"work": work.name, "peer": name, "threads": threads, "malloc": allocator}
             report["rows"].append(row)
             _save(chosen.json, report)

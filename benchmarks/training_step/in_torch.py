@@ -80,7 +80,15 @@ class InTorch:
 
     def __init__(self, work: Work, weights: Arrays, built_in: bool) -> None:
         self.work, self.built_in = work, built_in
-        self.all = [(torch.from_numpy(ids), torch.from_numpy(targets).flatten()) for ids, targets in work.batches()]
+        with torch.device(work.device):
+            self._make(weights)
+
+    def _here(self, array: Any) -> Any:
+        return torch.from_numpy(array).to(self.work.device)
+
+    def _make(self, weights: Arrays) -> None:
+        work, built_in = self.work, self.built_in
+        self.all = [(self._here(ids), self._here(targets).flatten()) for ids, targets in work.batches()]
         self.batches = endless(self.all)
         H, V = work.hidden, work.vocabulary
         self.embedding = nn.Embedding(V, work.embedding, sparse=work.max_norm is None)
@@ -89,7 +97,7 @@ class InTorch:
         self.layers: Any = None
         self.loops: list[Loop] = []
         if not built_in:
-            copies = {name: torch.from_numpy(w.copy()) for name, w in weights.items()}
+            copies = {name: self._here(w.copy()) for name, w in weights.items()}
             self.loops = [Loop(work, layer, copies) for layer in range(work.layers)]
         elif work.cell == "tutorial":
             # nn.RNN always multiplies its input: by the identity, which costs next to nothing beside the rest.
@@ -98,6 +106,7 @@ class InTorch:
             kind, dtype = getattr(nn, work.cell.upper()), getattr(torch, work.dtype)
             self.layers = kind(work.embedding, H, work.layers, dtype=dtype)
         self._load(weights)
+        self.run: list[Any] = [*self.loops] or [self.layers]
         modules = [self.embedding, self.output] + [self.layers] * built_in
         every = [p for module in modules for p in module.parameters()]
         every += [p for loop in self.loops for p in loop.named.values()]
@@ -110,7 +119,7 @@ class InTorch:
         for p in self.parameters_:
             p.grad = None
         outputs = self.embedding(ids)
-        for layer in self.loops or [self.layers]:
+        for layer in self.run:
             outputs, _ = layer(outputs)
         reduction = "sum" if self.work.cell == "tutorial" else "mean"
         loss = nn.functional.cross_entropy(self.output(outputs.flatten(0, 1)), targets, reduction=reduction)
@@ -149,7 +158,7 @@ class InTorch:
         return self._shared(lambda p: p.detach())
 
     def _load(self, weights: Arrays) -> None:
-        work, tensors = self.work, {name: torch.from_numpy(w.copy()) for name, w in weights.items()}
+        work, tensors = self.work, {name: self._here(w.copy()) for name, w in weights.items()}
         self.embedding.weight.data = tensors["embedding"]
         self.output.weight.data = tensors["output.W"].T.contiguous()
         if self.output.bias is not None:
@@ -157,14 +166,14 @@ class InTorch:
         if not self.built_in:
             return
         if work.cell == "tutorial":
-            self.layers.weight_ih_l0.data = torch.eye(work.hidden)
+            self.layers.weight_ih_l0.data = torch.eye(work.hidden, device=work.device)
             self.layers.weight_ih_l0.requires_grad_(False)
             self.layers.weight_hh_l0.data = tensors["0.W"].T.contiguous()
             return
         for layer in range(work.layers):
             for ours, theirs in (("U", "weight_ih"), ("W", "weight_hh"), ("b", "bias_ih")):
                 own = _reordered(weights[f"{layer}.{ours}"], GATES[work.cell], TORCH_GATES[work.cell])
-                getattr(self.layers, f"{theirs}_l{layer}").data = torch.from_numpy(np.ascontiguousarray(own.T))
+                getattr(self.layers, f"{theirs}_l{layer}").data = self._here(np.ascontiguousarray(own.T))
             second = getattr(self.layers, f"bias_hh_l{layer}")
             second.data.zero_()
             if work.cell == "gru":
@@ -175,7 +184,7 @@ class InTorch:
 
     def _shared(self, of: Any) -> Arrays:
         def get(p: Any) -> Any:
-            return of(p).numpy().copy()
+            return of(p).cpu().numpy().copy()
 
         work = self.work
         shared = {"embedding": get(self.embedding.weight), "output.W": get(self.output.weight).T}
@@ -210,3 +219,10 @@ def built_in(work: Work, weights: Arrays) -> InTorch:
 def cell_loop(work: Work, weights: Arrays) -> InTorch:
     """The recurrent layers as a Python loop over time."""
     return InTorch(work, weights, built_in=False)
+
+
+def compiled_loop(work: Work, weights: Arrays) -> InTorch:
+    """The same, each layer's loop made into kernels by torch.compile."""
+    made = InTorch(work, weights, built_in=False)
+    made.run = [torch.compile(loop) for loop in made.loops]
+    return made

@@ -11,6 +11,7 @@ from works import DECAY, EPS, GATES, Arrays, Batch, Work, endless
 
 import tinygrad_rnn as tg
 from tinygrad_rnn import Parameter, RowSparse, Tensor, ops
+from tinygrad_rnn.backend import to_device, to_host
 from tinygrad_rnn.models import Cell, Embedding, LanguageModel, Module, Recurrent
 from tinygrad_rnn.ops import sigmoid, tanh
 from tinygrad_rnn.optim import SGD, RMSprop, clip_by_norm
@@ -70,7 +71,7 @@ class Ours:
 
     def __init__(self, work: Work, weights: Arrays, compiled: bool | str = True, **options: Any) -> None:
         self.work, self.compiled = work, compiled
-        self.all: list[Batch] = work.batches()
+        self.all: list[Batch] = [(to_device(x, work.device), to_device(y, work.device)) for x, y in work.batches()]
         self.batches = endless(self.all)
         self.model: Any
         if work.cell == "tutorial":
@@ -86,6 +87,7 @@ class Ours:
                 **options,
             )
         self.model.load_state_dict(_split(work, weights))
+        self.model.to(work.device)
         self.all_parameters = self.model.parameters()
         self.optimizer: SGD | RMSprop
         if work.max_norm is None:
@@ -114,7 +116,7 @@ class Ours:
         named = {name: p.grad for name, p in self.model.named_parameters()}
         self.optimizer.zero_grad()
         return float(loss.item()), _joined(
-            self.work, {name: g.dense() if isinstance(g, RowSparse) else g for name, g in named.items()}
+            self.work, {name: to_host(g.dense() if isinstance(g, RowSparse) else g) for name, g in named.items()}
         )
 
     def parameters(self) -> Arrays:

@@ -42,14 +42,16 @@ class Stepping(Protocol):
         """Once."""
 
 
-def environment(threads: int, allocator: str) -> dict[str, str]:
+def environment(threads: int, allocator: str, device: str = "cpu") -> dict[str, str]:
     """The environment of a worker process."""
     count = str(threads)
     own = {name: count for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
     rest = {name: value for name, value in os.environ.items() if not name.startswith(("MALLOC_", "GLIBC_TUNABLES"))}
     # The framework that lies beside the benchmarks, whichever is installed.
     path = os.pathsep.join(filter(None, [str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH")]))
-    return rest | own | ALLOCATORS[allocator] | {"JAX_PLATFORMS": "cpu", "PYTHONPATH": path}
+    # JAX is not to take all of a GPU's memory.
+    jax = {"JAX_PLATFORMS": "cuda,cpu" if device == "cuda" else "cpu", "XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
+    return rest | own | ALLOCATORS[allocator] | jax | {"PYTHONPATH": path}
 
 
 def cores() -> int:
@@ -131,21 +133,38 @@ def summary(seconds: list[float]) -> dict[str, Any]:
     return {"median_ms": statistics.median(ms), "quartiles_ms": [low, high], "least_ms": ms[0], "steps": len(ms)}
 
 
-def peak_gflops(dtype: str) -> float:
-    """Of NumPy's product of matrices at its best: 10^9 additions and multiplications a second."""
-    import numpy as np  # noqa: PLC0415  (the environment is settled by now)
+def peak_gflops(dtype: str, device: str = "cpu") -> float:
+    """Of NumPy's, or CuPy's, product of matrices at its best: 10^9 additions and multiplications a second."""
+    if device == "cuda":
+        import cupy as np  # noqa: PLC0415  (where there is a GPU)
 
-    n = 1024
+        n, done = 8192, np.cuda.Device().synchronize
+    else:
+        import numpy as np  # noqa: PLC0415  (the environment is settled by now)
+
+        n, done = 1024, lambda: None
     a, out = np.ones((n, n), dtype), np.empty((n, n), dtype)
     seconds = []
     for _ in range(10):
+        done()
         start = time.perf_counter()
         np.matmul(a, a, out=out)
+        done()
         seconds.append(time.perf_counter() - start)
-    return 2e-9 * n**3 / min(seconds)
+    return float(2e-9 * n**3 / min(seconds))
 
 
-def peak_memory() -> float:
-    """The most memory that this process had at a time, in MiB (Linux: VmHWM)."""
+def gpu_memory() -> float:
+    """What all processes have of the GPU's memory, in MiB: pools keep the most that they had."""
+    import cupy  # noqa: PLC0415  (where there is a GPU)
+
+    free, total = cupy.cuda.runtime.memGetInfo()
+    return float(total - free) / MIB
+
+
+def peak_memory(device: str = "cpu") -> float:
+    """The most memory that this process had at a time, in MiB (Linux: VmHWM), or its GPU has."""
+    if device == "cuda":
+        return gpu_memory()
     lines = Path("/proc/self/status").read_text().splitlines()
     return int(next(line for line in lines if line.startswith("VmHWM")).split()[1]) / 1024

@@ -60,6 +60,7 @@ class Work:
     lr: float = 1e-3
     dtype: str = "float32"
     max_norm: float | None = 0.05  # below the norm of every batch, so that every step scales its gradients
+    device: str = "cpu"
     targets: dict[str, float] = field(default_factory=dict)
     on_one_thread: dict[str, float] = field(default_factory=dict)
 
@@ -180,3 +181,20 @@ WORKS = {
         ),
     )
 }
+
+
+ON_GPU = {"torch": 1.3, "torch-cell": 0.2, "jax": 1.0}
+"""The ratios that are aimed at on a GPU."""
+GPU_WORKS = {
+    work.name: replace(work, device="cuda", targets=ON_GPU, on_one_thread={})
+    for work in (
+        *(WORKS[name] for name in ("W1", "W2", "W4", "W5")),
+        Work("W6", "characters, LSTM 512", "lstm", 96, 64, 512, 256, 64),
+        Work("W7", "characters, LSTM 1,024", "lstm", 96, 64, 1024, 256, 64),
+    )
+}
+
+
+def works_on(device: str) -> dict[str, Work]:
+    """By name, those that are timed on "cpu" or "cuda"."""
+    return GPU_WORKS if device == "cuda" else WORKS
