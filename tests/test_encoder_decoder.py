@@ -229,6 +229,7 @@ def test_noise_is_drawn_where_there_is_a_generator_between_layers_too(monkeypatc
 
 
 @pytest.mark.usefixtures("library")
+@pytest.mark.filterwarnings("ignore:.*plain loop, because take is not done:tinygrad_rnn.ScanWarning")
 def test_on_a_device_it_computes_and_writes_the_same() -> None:
     model, (source, inputs, targets) = made("additive", E, H, 2, dropout=0.5), batch()
     loss = model.loss(source, LENGTHS, inputs, targets, ignore_index=1).item()
