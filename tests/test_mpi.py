@@ -123,7 +123,8 @@ SCRIPT = """
 import sys
 from tinygrad_rnn import tasks
 found = tasks.train("classify", data=sys.argv[1], out=sys.argv[2], epochs=2, hidden=8, dropout=0.0, dtype="float64")
-print(repr(found.result.loss), found.result.metrics, len(found.history), flush=True)
+told = f"{found.result.loss!r} {found.result.metrics} {len(found.history)}"
+sys.stdout.write(f"{told}\\n")  # at once: the others write, too
 """
 
 
@@ -138,6 +139,34 @@ def test_a_script_of_one_s_own_has_the_same_result_on_each_process(digits: Path,
         assert len(lines) == count and len({*lines}) == 1
         results.append(float(lines[0].split()[0]))
     assert results[0] == pytest.approx(results[1], rel=1e-10)
+
+
+ALIKE = """
+import hashlib, sys
+from tinygrad_rnn.ranks.by_mpi import everyone
+from tinygrad_rnn.tasks.finding import find_task
+from tinygrad_rnn.training.beginning import new_run
+found = find_task("classify")
+split = sys.argv[2] == "split"
+options = found.task.Options(data=sys.argv[1], hidden=40, embedding=300, optimizer="adam", split_optimizer=split)
+_, cell = found.task.options_and_cell({}, False, print)
+run = new_run(found.new(options, cell), lambda sentence: None, ranks=everyone())
+for _, _ in zip(range(30), run.steps(), strict=False):
+    pass
+digest = hashlib.sha256(b"".join(p.data.tobytes() for p in run.model.parameters())).hexdigest()
+sys.stdout.write(f"{digest}\\n")  # at once: the others write, too
+"""
+
+
+@pytest.mark.parametrize("count", [2, 3, 4])
+@pytest.mark.parametrize("split", ["split", "whole"])
+def test_all_processes_have_the_same_bits_after_every_step(
+    digits: Path, tmp_path: Path, count: int, split: str
+) -> None:
+    (tmp_path / "alike.py").write_text(ALIKE)
+    code, said, warned = run(count, str(digits), split, cwd=tmp_path, program=[sys.executable, "alike.py"])
+    assert code == 0, warned
+    assert len(said.split()) == count and len({*said.split()}) == 1
 
 
 # --- Mistakes --------------------------------------------------------------------------------------------------

@@ -2,30 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from test_changes import OPTIMIZERS
 from thread_ranks import on_ranks
 
 from tinygrad_rnn import ChangedInPlaceError, Parameter, RowSparse
-from tinygrad_rnn.optim import SGD, AdaDelta, AdaGrad, Adam, Optimizer, RMSprop
+from tinygrad_rnn.optim import Adam, Optimizer
 from tinygrad_rnn.ranks.processes import ONE_PROCESS, Ranks
 from tinygrad_rnn.ranks.split_optimizer import SplitOptimizer
 
-KINDS: dict[str, Callable[[Any], Optimizer]] = {
-    "sgd": lambda ps: SGD(ps, lr=0.1),
-    "momentum": lambda ps: SGD(ps, lr=0.1, momentum=0.9),
-    "adagrad": lambda ps: AdaGrad(ps, lr=0.1),
-    "adadelta": lambda ps: AdaDelta(ps, lr=0.7),
-    "rmsprop": lambda ps: RMSprop(ps, lr=0.05),
-    "adam": lambda ps: Adam(ps, lr=0.05),
-    "weight decay": lambda ps: RMSprop(ps, lr=0.05, weight_decay=0.3),
-}
-every_kind = pytest.mark.parametrize("kind", KINDS)
+every_kind = pytest.mark.parametrize("kind", OPTIMIZERS)
 SHAPES = {"w": (5, 2), "b": (3,), "one": (1, 4), "number": (), "none": (0, 2), "table": (9, 2), "still": (2, 2)}
 
 
@@ -46,7 +37,7 @@ def give_gradients(named: dict[str, Parameter], step: int, rows: list[int]) -> N
 
 
 def made(kind: str, named: Any, ranks: Ranks) -> Optimizer:
-    return KINDS[kind](named) if ranks.size == 1 else SplitOptimizer(named, ranks, KINDS[kind])
+    return OPTIMIZERS[kind](named) if ranks.size == 1 else SplitOptimizer(named, ranks, OPTIMIZERS[kind])
 
 
 ROWS = st.lists(st.lists(st.integers(0, 8), unique=True, max_size=6).map(sorted), min_size=1, max_size=4)
@@ -117,7 +108,7 @@ def test_what_it_saves_goes_on_split_otherwise(kind: str, before: int, after: in
 def test_each_rank_keeps_its_part_of_the_accumulators() -> None:
     def work(ranks: Ranks) -> int:
         named = {"w": Parameter(np.ones((12, 5)))}
-        optimizer = SplitOptimizer(named, ranks, KINDS["adam"])
+        optimizer = SplitOptimizer(named, ranks, OPTIMIZERS["adam"])
         named["w"].grad = np.ones((12, 5))
         optimizer.step()
         held = optimizer._inner._state["w"].arrays
@@ -129,7 +120,7 @@ def test_each_rank_keeps_its_part_of_the_accumulators() -> None:
 def test_a_gradient_that_is_of_no_use_to_one_rank_is_to_none() -> None:
     def work(ranks: Ranks) -> tuple[Any, ...]:
         named = parameters()
-        optimizer = SplitOptimizer(named, ranks, KINDS["rmsprop"])
+        optimizer = SplitOptimizer(named, ranks, OPTIMIZERS["rmsprop"])
         give_gradients(named, 0, [1])
         named["w"].grad[4, 0] = np.nan  # in the last rank's rows
         named["table"].grad.values[0] = np.inf
@@ -144,7 +135,7 @@ def test_a_gradient_that_is_of_no_use_to_one_rank_is_to_none() -> None:
 def test_what_was_computed_before_a_step_cannot_be_differentiated_after_it() -> None:
     def work(ranks: Ranks) -> str:
         w = Parameter(np.ones((4, 2)), name="w")
-        optimizer = SplitOptimizer({"w": w}, ranks, KINDS["sgd"])
+        optimizer = SplitOptimizer({"w": w}, ranks, OPTIMIZERS["sgd"])
         loss = (w * w).sum()
         w.grad = np.ones((4, 2))
         optimizer.step()
@@ -164,7 +155,7 @@ def test_arrays_that_are_no_rows_of_memory_are_made_such() -> None:
         w.data = np.arange(8.0).reshape(4, 2).T
         frozen = Parameter(np.ones(3))
         frozen.data.flags.writeable = False
-        optimizer = SplitOptimizer({"w": w, "frozen": frozen}, ranks, KINDS["sgd"])
+        optimizer = SplitOptimizer({"w": w, "frozen": frozen}, ranks, OPTIMIZERS["sgd"])
         w.grad, frozen.grad = np.ones((2, 4)), np.ones(3)
         optimizer.step()
         return w.data, frozen.data
@@ -178,7 +169,7 @@ def test_arrays_that_are_no_rows_of_memory_are_made_such() -> None:
 def test_several_dtypes_travel_apart(dtype: Any) -> None:
     def work(ranks: Ranks) -> Any:
         named = {"a": Parameter(np.ones((4, 2)), dtype=dtype), "b": Parameter(np.ones((4, 2)), dtype=np.float32)}
-        optimizer = SplitOptimizer(named, ranks, KINDS["sgd"])
+        optimizer = SplitOptimizer(named, ranks, OPTIMIZERS["sgd"])
         for p in named.values():
             p.grad = np.ones(p.shape, p.dtype)
         optimizer.step()
@@ -191,7 +182,7 @@ def test_several_dtypes_travel_apart(dtype: Any) -> None:
 
 def test_of_one_process_it_is_the_optimiser_that_it_was_made_of() -> None:
     named = parameters()
-    optimizer = SplitOptimizer(named, ONE_PROCESS, KINDS["adam"])
+    optimizer = SplitOptimizer(named, ONE_PROCESS, OPTIMIZERS["adam"])
     give_gradients(named, 0, [1])
     assert optimizer.step() and optimizer.lr == 0.05
     other = parameters()
@@ -199,3 +190,17 @@ def test_of_one_process_it_is_the_optimiser_that_it_was_made_of() -> None:
     Adam(other, lr=0.05).step()
     for name, p in other.items():
         np.testing.assert_array_equal(named[name].data, p.data)
+
+
+def test_parameters_known_by_their_position_are_saved_as_they_are_unsplit() -> None:
+    def work(ranks: Ranks) -> Any:
+        listed = [Parameter(np.ones((4, 2)), name="first"), Parameter(np.ones(3))]
+        optimizer = OPTIMIZERS["adam"](listed) if ranks.size == 1 else SplitOptimizer(listed, ranks, OPTIMIZERS["adam"])
+        for p in listed:
+            p.grad = np.ones(p.shape)
+        optimizer.step()
+        return optimizer.state_dict()
+
+    (expected,) = on_ranks(1, work)
+    for saved in on_ranks(2, work):
+        assert saved.keys() == expected.keys() and saved["name.0"] == "first"

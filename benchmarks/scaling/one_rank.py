@@ -1,7 +1,9 @@
-"""What one rank does: steps of training with its rows of each batch. Rank 0 prints what they took, as JSON.
+"""What one rank does: steps of training with its rows of each batch.
 
-mpiexec -n 2 python benchmarks/scaling/one_rank.py --work words --batch 64
-mpiexec -n 2 python benchmarks/scaling/one_rank.py --work words --batch 64 --gigabits 1
+    mpiexec -n 2 python benchmarks/scaling/one_rank.py --work words --batch 64
+    mpiexec -n 2 python benchmarks/scaling/one_rank.py --work words --batch 64 --gigabits 1
+
+Rank 0 prints what they took, as JSON.
 """
 
 from __future__ import annotations

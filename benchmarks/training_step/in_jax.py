@@ -5,6 +5,7 @@ The scan is not unrolled: by 4 or 8 steps it was slower in all these works.
 
 from __future__ import annotations
 
+import os
 from functools import partial
 from importlib import import_module
 from typing import Any
@@ -112,6 +113,8 @@ class InJax:
 
     def __init__(self, work: Work, weights: Arrays) -> None:
         self.work = work
+        if work.device == "cuda" and os.environ.get("CUPY_TF32") != "1":
+            jax.config.update("jax_default_matmul_precision", "highest")  # no TF32, of 10 bits, which nobody takes
         self.weights: Weights = {name: jnp.array(w) for name, w in weights.items()}
         self.caches: Weights = {name: jnp.zeros_like(w) for name, w in self.weights.items()}
         self.all = [(jnp.array(ids, jnp.int32), jnp.array(targets, jnp.int32)) for ids, targets in work.batches()]

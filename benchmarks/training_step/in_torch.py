@@ -11,6 +11,7 @@ own, its gates in one product and the input product before the loop.
 
 from __future__ import annotations
 
+import os
 from importlib import import_module
 from typing import Any
 
@@ -18,6 +19,8 @@ import numpy as np
 from works import GATES, Arrays, Work, endless, rms_rate
 
 torch: Any = import_module("torch")  # typed or not, by version: the same to us
+# On a GPU everybody multiplies float32, or everybody may take TF32, of 10 bits.
+torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = os.environ.get("CUPY_TF32") == "1"
 nn = torch.nn
 TORCH_GATES = {"gru": "rzn", "lstm": "ifgo"}
 

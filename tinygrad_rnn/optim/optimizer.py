@@ -105,11 +105,11 @@ class Optimizer:
         Raises:
             ValueError: a gradient's shape is not its parameter's.
         """
-        if (bad := self.unusable()) is not None:
+        due = self._due()
+        if (bad := self._unusable_of(due)) is not None:
             self.skipped += 1
             self.last_skip = _called(self.parameters[bad], bad)
             return False
-        due = self._due()
         number = changes.number()
         for name, p, g in due:
             data, state = p.data, self._state.get(name)
@@ -132,11 +132,7 @@ class Optimizer:
     def unusable(self) -> str | None:
         """The first parameter whose gradient cannot be applied, by its name here; None where all can. Raises
         ValueError for a gradient of another shape than its parameter's."""
-        with np.errstate(over="ignore", invalid="ignore"):  # what overflows here is found, as infinite
-            for name, _, g in self._due():
-                if not self._usable(g.values if isinstance(g, RowSparse) else g):
-                    return name
-        return None
+        return self._unusable_of(self._due())
 
     @property
     def moves_rows_alone(self) -> bool:
@@ -146,7 +142,15 @@ class Optimizer:
     def _due(self) -> list[tuple[str, Trainable, Any]]:
         """The parameters that have a gradient, and that, as `_fitting` gives it."""
         held = [(name, p, p.grad) for name, p in self.parameters.items()]
-        return [(name, p, self._fitting(name, p.data, g)) for name, p, g in held if g is not None]
+        with np.errstate(over="ignore", invalid="ignore"):  # what overflows here is found, as infinite
+            return [(name, p, self._fitting(name, p.data, g)) for name, p, g in held if g is not None]
+
+    def _unusable_of(self, due: list[tuple[str, Trainable, Any]]) -> str | None:
+        with np.errstate(over="ignore", invalid="ignore"):  # the same
+            for name, _, g in due:
+                if not self._usable(g.values if isinstance(g, RowSparse) else g):
+                    return name
+        return None
 
     def _fitting(self, name: str, data: Array, g: Any) -> Any:
         """The gradient in the dtype of the parameter's array, which may be row-sparse. Raises where it does not fit."""

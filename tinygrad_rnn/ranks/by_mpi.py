@@ -14,7 +14,7 @@ from tinygrad_rnn.backend import HostArray
 from tinygrad_rnn.ranks.processes import ONE_PROCESS, Pending, Ranks
 
 INSTALL_MPI = "pip install 'tinygrad-rnn[mpi]'"
-"""What brings mpi4py, and MPICH."""
+"""What brings mpi4py."""
 
 _NAMED = (
     ("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE"),  # Open MPI

@@ -18,8 +18,8 @@ from tinygrad_rnn.rowsparse import RowSparse
 class _Piece:
     """The rows of a parameter that one rank updates."""
 
-    def __init__(self, name: str, parameter: Trainable, ranks: Ranks) -> None:
-        self.name, self.parameter, self.ranks = getattr(parameter, "name", "") or name, parameter, ranks
+    def __init__(self, parameter: Trainable, ranks: Ranks) -> None:
+        self.name, self.parameter, self.ranks = getattr(parameter, "name", ""), parameter, ranks
         self.grad: Any = None
 
     @property
@@ -69,17 +69,15 @@ class SplitOptimizer(Optimizer):
     """
 
     def __init__(self, parameters: Any, ranks: Ranks, make: Callable[[Mapping[str, Trainable]], Optimizer]) -> None:
-        own: list[Optimizer] = []
-        self._own = own
+        self._own: list[Optimizer] = []  # none yet: setting a learning rate, as the next line does, must find it
         super().__init__(parameters, 0.0, 0.0)
         self.ranks = ranks
         for p in self.parameters.values():
             if isinstance(p.data, np.ndarray) and not (p.data.flags.c_contiguous and p.data.flags.writeable):
                 p.data = np.array(p.data, order="C")  # the rows must be a view of it
-        self._pieces = {name: _Piece(name, p, ranks) for name, p in self.parameters.items()}
-        own.append(make(self._pieces))
-        self.fade = own[0].fade
-        self.weight_decay = own[0].weight_decay
+        self._pieces = {name: _Piece(p, ranks) for name, p in self.parameters.items()}
+        self._own.append(make(self._pieces))
+        self.fade, self.weight_decay = self._inner.fade, self._inner.weight_decay
 
     @property
     def _inner(self) -> Optimizer:
@@ -104,7 +102,7 @@ class SplitOptimizer(Optimizer):
         first = int(self.ranks.allgather_numbers([len(names) if bad is None else names.index(bad)]).min())
         if first < len(names):
             self.skipped += 1
-            self.last_skip = self._pieces[names[first]].name
+            self.last_skip = self._pieces[names[first]].name or names[first]
             return False
         self._inner.step()
         self._gather()
@@ -142,25 +140,22 @@ class SplitOptimizer(Optimizer):
 
     def state_dict(self) -> dict[str, Any]:
         """See `Optimizer.state_dict`: that of all ranks together."""
-        saved = self._inner.state_dict()
-        found: dict[str, Any] = {}
-        for key, value in saved.items():
-            if not isinstance(value, np.ndarray):
-                found[key] = value
-                continue
-            p = self.parameters[key.partition(".")[2]]
-            bounds = [self._pieces[key.partition(".")[2]].bounds(rank) for rank in range(self.ranks.size)]
-            whole = self.ranks.allgather_rows(value, [end - begin for begin, end in bounds])
-            found[key] = whole if key.startswith("last.") else whole.reshape(p.data.shape)
-        return found | {"skipped": self.skipped}
+        found = self._inner.state_dict() | {"skipped": self.skipped}
+        for key, value in found.items():
+            if isinstance(value, np.ndarray):
+                kind, _, name = key.partition(".")
+                bounds = [self._pieces[name].bounds(rank) for rank in range(self.ranks.size)]
+                whole = self.ranks.allgather_rows(value, [end - begin for begin, end in bounds])
+                found[key] = whole if kind == "last" else whole.reshape(self.parameters[name].data.shape)
+        return found
 
     def load_state_dict(self, saved: dict[str, Any]) -> None:
         """See `Optimizer.load_state_dict`: each rank takes its rows."""
-        own: dict[str, Any] = {}
+        own = dict(saved)
         for key, value in saved.items():
             piece = self._pieces.get(key.partition(".")[2])
-            whole = isinstance(value, np.ndarray) and piece is not None
-            own[key] = piece.of(value) if whole and piece is not None else value
+            if piece is not None and isinstance(value, np.ndarray):
+                own[key] = piece.of(value)
         self._inner.load_state_dict(own)
         self.skipped = self._inner.skipped
 
