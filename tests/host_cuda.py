@@ -19,7 +19,7 @@ import pytest
 
 from tinygrad_rnn import engines
 from tinygrad_rnn.backend import address
-from tinygrad_rnn.loops.cuda import cuda_loop
+from tinygrad_rnn.loops.cuda import cuda_loop, one_kernel
 from tinygrad_rnn.loops.cuda.parts import Device, Lying, MatrixProduct, PassStart, Work
 
 COMPILER = which("g++")
@@ -93,6 +93,9 @@ class HostDevice:
     def address(self, x: Any) -> int:
         return address(getattr(x, "inside", x))
 
+    def start(self, kernel: Any, blocks: int, threads: int, table: np.ndarray, number: int) -> None:
+        start_kernel(kernel, min(3, blocks), table, number, threads)
+
     def run(self, work: Work, before: dict[Hashable, Any]) -> None:
         scratch = np.full(max(1, work.scratch_bytes), 0xFF, np.uint8)  # as floats it is NaN
         table = work.table.copy()
@@ -109,11 +112,11 @@ class HostDevice:
                     multiply(part, left, self.address(work.matrices[part.right]), out)
 
 
-def start_kernel(kernel: Any, blocks: int, table: np.ndarray, t: int) -> None:
-    """Of so many blocks."""
+def start_kernel(kernel: Any, blocks: int, table: np.ndarray, t: int, threads: int = THREADS) -> None:
+    """Of so many blocks and threads."""
     at = ctypes.c_void_p(table.ctypes.data)
     with _one_at_a_time:
-        library(BLOCKS).start(*kernel, blocks, THREADS, at, ctypes.c_longlong(t))
+        library(BLOCKS).start(*kernel, blocks, threads, at, ctypes.c_longlong(t))
 
 
 def multiply(part: MatrixProduct, left: int, right: int, out: int) -> None:
@@ -148,5 +151,8 @@ def on_host(device: Device | None = None) -> Iterator[None]:
     """Scans of NumPy arrays run as those on a GPU would, on a device of the host's or on this one."""
     device = device or HostDevice()
     with pytest.MonkeyPatch.context() as patch, switched():
-        patch.setattr(cuda_loop, "gpu_of", lambda x: device)
+        for module in (cuda_loop, one_kernel):
+            patch.setattr(module, "gpu_of", lambda x: device)
+        for name, number in {"THREADS": THREADS, "WARP": 2, "STEPS_EACH": 2}.items():
+            patch.setattr(one_kernel, name, number)
         yield

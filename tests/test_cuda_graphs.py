@@ -86,6 +86,7 @@ class Captures(CupyDevice):
         runtime = SimpleNamespace(memcpyAsync=lambda to, at, size, *_: ctypes.memmove(to, at, size))
         self.cupy = SimpleNamespace(
             empty=lambda shape, dtype: Own(np.full(shape, 0xFF, dtype)),
+            asarray=Own,
             int64=np.int64,
             uint8=np.uint8,
             cuda=SimpleNamespace(
@@ -99,8 +100,11 @@ class Captures(CupyDevice):
     def compiled(self, source: str, count: int) -> list[Any]:
         def starter(kernel: Any) -> Any:
             def start(blocks: Any, threads: Any, given: Any) -> None:
-                table, t = given
-                self.stream.add(lambda: start_kernel(kernel, blocks[0], table.inside, int(t)))
+                table, number = given
+                if self.stream.captured is None:  # a loop that is one kernel
+                    start_kernel(kernel, blocks[0], table.inside, int(number), threads[0])
+                else:
+                    self.stream.add(lambda: start_kernel(kernel, blocks[0], table.inside, int(number)))
 
             return start
 
@@ -146,7 +150,10 @@ def test_a_loop_is_captured_once_and_replayed_on_whatever_arrays_come(name: str)
             p.data = np.concatenate([new, new[:1]])[:-1] if turn == 2 else new  # a part of a larger array
         if turn:
             state = tuple(Tensor(found[1 + i] * 0.5) for i in range(len(state)))
-    assert 2 <= captures.stream.graphs <= 4, "one forward and one backward, and those of weights in larger arrays"
+    if name == "mamba":
+        assert captures.stream.graphs == 0, "a loop that is one kernel needs none"
+    else:
+        assert 2 <= captures.stream.graphs <= 4, "one forward and one backward, and those of weights in larger arrays"
 
 
 def test_states_of_which_none_is_kept_change_places_in_a_graph_too() -> None:

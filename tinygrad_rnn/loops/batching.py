@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import string
 from collections.abc import Callable, Iterator
 from inspect import signature
 from typing import Any
@@ -20,6 +21,7 @@ from tinygrad_rnn.ops.activations import _normal_distribution
 from tinygrad_rnn.ops.arithmetic import _clip
 from tinygrad_rnn.ops.indexing import Slot, _add_along_axis, _getitem, _parts, _scatter, _within
 from tinygrad_rnn.ops.losses import _binary_cross_entropy, _cross_entropy_rows, _softmax_off_target
+from tinygrad_rnn.ops.products import _einsum
 from tinygrad_rnn.ops.reductions import _max, _mean, _min, _step_along, _sum
 from tinygrad_rnn.ops.shapes import _concatenate, _split, _stack, _unstack
 from tinygrad_rnn.ops.surrogates import _straight_through
@@ -33,6 +35,11 @@ _rules: dict[Primitive[Any], BatchRule] = {}
 
 
 def whole(equation: Equation) -> bool:
+    """Whether an equation is to run for all time steps at once, if it can wait: an einsum takes longer so on a CPU."""
+    return equation.primitive is not _einsum and can_be_whole(equation)
+
+
+def can_be_whole(equation: Equation) -> bool:
     """Whether an equation can run for all time steps at once."""
     if equation.primitive is ops.matmul:
         return all(len(a.shape) >= 2 for a in equation.reads)
@@ -199,6 +206,13 @@ def _position(equation: Equation, values: list[Array], timed: list[bool], steps:
     return ops.argmax.forward(values[0], axis=_negative(axis, rank)[0])
 
 
+def _running(equation: Equation, values: list[Array], timed: list[bool], steps: int) -> Any:
+    axis, rank = options_of(equation)["axis"], len(equation.args[0].shape)
+    if axis is None or not rank:
+        return ops.cumsum.forward(values[0].reshape(steps, -1), axis=1)
+    return ops.cumsum.forward(values[0], axis=_negative(axis, rank)[0])
+
+
 def _row_by_row(equation: Equation, values: list[Array], timed: list[bool], steps: int) -> Any:
     """An op on (N,...) for which N may be any: on the rows of all steps."""
     spread = (x if late else xp(x).broadcast_to(x, (steps, *x.shape)) for x, late in zip(values, timed, strict=True))
@@ -252,6 +266,14 @@ def _parted(equation: Equation, values: list[Array], timed: list[bool], steps: i
     return equation.primitive.forward(values[0], *[v for k, v in options.items() if k != "x"], axis=axis)
 
 
+def _by_einstein(equation: Equation, values: list[Array], timed: list[bool], steps: int) -> Any:
+    subscripts: Any = equation.args[0]
+    terms, result = subscripts.split("->")
+    time = next(letter for letter in string.ascii_letters if letter not in subscripts)
+    spelled = (time * late + term for term, late in zip(terms.split(","), timed[1:], strict=True))
+    return _einsum.forward(f"{','.join(spelled)}->{time}{result}", *values[1:])
+
+
 def _contracted(equation: Equation, values: list[Array], timed: list[bool], steps: int) -> Any:
     return equation.params["contraction"].at_each_step(values, timed, steps)
 
@@ -279,7 +301,7 @@ for _primitive in (_sum, _mean, _max, _min, ops.logsumexp, ops.norm):
     _rules[_primitive] = _reduction
 for _name in "reshape expand_dims squeeze".split():
     _rules[getattr(ops, _name)] = _reshaped
-_rules |= {ops.take: _looked_up, ops.argmax: _position}
+_rules |= {ops.take: _looked_up, ops.argmax: _position, ops.cumsum: _running}
 _rules |= {ops.take_along_axis: _taken_along, _add_along_axis: _added_along}
 _rules |= {_cross_entropy_rows: _row_by_row, _softmax_off_target: _row_by_row}
 _rules |= {ops.softmax: _along, ops.log_softmax: _along, ops.swapaxes: _swapped, ops.transpose: _transposed}
@@ -291,6 +313,7 @@ _rules |= {
     sum_of_products: _summed_product,
     affine: _affine,
     contracted: _contracted,
+    _einsum: _by_einstein,
 }
 
 ELEMENTWISE = frozenset(primitive for primitive, rule in _rules.items() if rule is _elementwise)

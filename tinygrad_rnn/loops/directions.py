@@ -7,13 +7,19 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from tinygrad_rnn.engines import Engine
-from tinygrad_rnn.loops.batching import whole
+from tinygrad_rnn.loops.batching import can_be_whole, whole
 from tinygrad_rnn.loops.contractions import contract
 from tinygrad_rnn.loops.executing import Loop
 from tinygrad_rnn.loops.fusing import fuse
 from tinygrad_rnn.loops.kernels import copy
 from tinygrad_rnn.loops.layout import Layout
-from tinygrad_rnn.loops.machine.lowering import can_be_lowered, is_cheap, is_small_product
+from tinygrad_rnn.loops.machine.lowering import (
+    can_be_a_line,
+    can_be_lowered,
+    is_cheap,
+    is_outer_product,
+    is_small_product,
+)
 from tinygrad_rnn.loops.machine.schedule import scheduled
 from tinygrad_rnn.loops.merging import merge
 from tinygrad_rnn.loops.one_pass import can_be_one_pass
@@ -86,25 +92,41 @@ def _loop_by(
     once, if it can be (`is_apart`, or whatever can)."""
     carry, timed, kept = direction.carry, direction.timed, direction.kept
     equations, ends = _handed_on(direction, numbers)
-    parts = split_step(equations, carry, timed, ends, kept, is_apart or whole)
-    contract(parts, [*carry, *timed], {*kept, *ends})
+    moving = [*carry, *timed]
+    apart = engine == "cuda" and _stay_apart(split_step(equations, carry, timed, ends, kept, can_be_whole).loop, carry)
+    parts = split_step(equations, carry, timed, ends, kept, is_apart or (can_be_whole if apart else whole))
+    contract(parts, moving, {*kept, *ends})
     _into_the_loop(parts.loop, ends, numbers)
     if engine != "numpy":
-        moving = {
-            *carry,
-            *timed,
-            *(v for part in (parts.before, parts.loop, parts.after) for e in part for v in e.outs),
-        }
-        gather(parts, lambda e: is_cheap(e) or (is_small_product(e) and e.args[1] not in moving))
+        gather(parts, _as_large(carry[0]) if apart else _cheap_beside_products(parts, moving))
     elif can_be_one_pass(parts.loop, carry):
-        home = _merged_but_for_the_loop(parts, ends, [*carry, *timed], kept, direction.home, numbers)
+        home = _merged_but_for_the_loop(parts, ends, moving, kept, direction.home, numbers)
         return Loop(parts, Layout(parts, carry, ends, timed, kept, home, direction.reverse), None, why_not, linear=True)
     else:
-        fuse(parts, [*carry, *timed], kept)
+        fuse(parts, moving, kept)
         sink(parts, kept)
-    home = merge(parts, ends, [*carry, *timed], kept, direction.home, numbers)
+    home = merge(parts, ends, moving, kept, direction.home, numbers)
     layout = Layout(parts, carry, ends, timed, kept, home, direction.reverse)
     return Loop(parts, layout, None if engine == "numpy" else scheduled(layout), why_not, on_gpu=engine == "cuda")
+
+
+def _cheap_beside_products(parts: Parts, known: list[Var]) -> Callable[[Equation], bool]:
+    """What is to be done in a loop that multiplies or adds up: what costs next to nothing there. `known` is what comes
+    from step to step, or differs."""
+    moving = {*known, *(v for part in (parts.before, parts.loop, parts.after) for e in part for v in e.outs)}
+    return lambda e: is_cheap(e) or (is_small_product(e) and e.args[1] not in moving)
+
+
+def _stay_apart(loop: list[Equation], carry: list[Var]) -> bool:
+    """Whether a loop does all entry by entry, with values as large as each state: a GPU can run it as one kernel, and
+    what adds up is done apart."""
+    shapes = {v.shape for v in (*carry, *(e.outs[0] for e in loop))}
+    return len(shapes) == 1 and bool(carry) and all(map(can_be_a_line, loop))
+
+
+def _as_large(state: Var) -> Callable[[Equation], bool]:
+    """What is to be done in such a loop: what does not join its entries either."""
+    return lambda e: (can_be_a_line(e) or is_outer_product(e)) and e.outs[0].shape == state.shape
 
 
 def _merged_but_for_the_loop(

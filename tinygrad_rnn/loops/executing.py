@@ -8,6 +8,8 @@ from typing import Any
 from tinygrad_rnn.backend import Array
 from tinygrad_rnn.loops.batching import run_whole
 from tinygrad_rnn.loops.cuda.cuda_loop import CudaLoop
+from tinygrad_rnn.loops.cuda.one_kernel import InOneKernel
+from tinygrad_rnn.loops.cuda.one_kernel_source import entry_states
 from tinygrad_rnn.loops.emitting import Emitted
 from tinygrad_rnn.loops.layout import Env, Layout
 from tinygrad_rnn.loops.machine.schedule import LoopSchedule
@@ -42,7 +44,7 @@ class Loop:
     def emit(self) -> None:
         """Makes what runs the loop. Raises NotInMachineCode for what cannot be had for a GPU."""
         if self.body is None and self.on_gpu and self.schedule is not None:
-            self.body = CudaLoop(self.layout, self.schedule)
+            self.body = _gpu_loop(self.layout, self.schedule)
         elif self.body is None:  # (no cached_property, which holds a lock in Python 3.11 that a fork would inherit)
             try:
                 if self.schedule is None:
@@ -76,6 +78,11 @@ class Loop:
         for out, value in zip(equation.outs, result if equation.several else (result,), strict=True):
             env[out] = value
             self.layout.show(env, out)
+
+
+def _gpu_loop(layout: Layout, schedule: LoopSchedule) -> InOneKernel | CudaLoop:
+    states = entry_states(layout, schedule)
+    return CudaLoop(layout, schedule) if states is None else InOneKernel(layout, schedule, states)
 
 
 def _machine_loop(layout: Layout, schedule: LoopSchedule) -> Any:

@@ -69,6 +69,9 @@ class CupyDevice:
     def address(self, x: Array) -> int:
         return int(x.data.ptr)
 
+    def start(self, kernel: Any, blocks: int, threads: int, table: np.ndarray, number: int) -> None:
+        kernel((min(blocks, BLOCKS),), (threads,), (self.cupy.asarray(table), np.int64(number)))
+
     def run(self, work: Work, before: dict[Hashable, Any]) -> None:
         ranges = _ranges(work, self.address)
         matrices = [_range_of(x, self.address(x)) for x in work.matrices]

@@ -7,7 +7,7 @@ in bytes: at step t it lies at the address + t strides, and a ring's, of which t
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -64,7 +64,7 @@ class PassKernel:
         return [
             f"for (long long n = blockIdx.x * (long long)blockDim.x + threadIdx.x; n < {entries(self.part)}LL;"
             " n += gridDim.x * (long long)blockDim.x) {",
-            *(f"  {line}" for line in (*self._indices("n", self.kept), *self._lines())),
+            *(f"  {line}" for line in (*self._indices("n", self.kept), *self._lines(self.part.kept))),
             "}",
         ]
 
@@ -78,7 +78,7 @@ class PassKernel:
             body.append(f"{kinds[line]} total{k} = {self._neutral(line)};")
         body += [
             f"for (long long m = threadIdx.x; m < {count}LL; m += blockDim.x) {{",
-            *(f"  {line}" for line in (*self._indices("m", [*self.part.folded]), *self._lines())),
+            *(f"  {line}" for line in (*self._indices("m", [*self.part.folded]), *self._lines(self.part.kept))),
             "}",
         ]
         for k, line in enumerate(folds):
@@ -109,9 +109,9 @@ class PassKernel:
             yield f"const long long i{axis} = {rest if axis == axes[0] else f'{rest} % {size}LL'};"
             rest = f"({rest} / {size}LL)"
 
-    def _lines(self) -> Iterable[str]:
-        """All lines, for the entry at hand."""
-        self.names = {}
+    def _lines(self, stored: set[Piece], known: Mapping[StridedView, str] | None = None) -> Iterable[str]:
+        """All lines, for the entry at hand, and what is stored of it. `known` are variables that hold entries."""
+        self.names = dict(known or {})
         folds = 0
         for number, line in enumerate(self.part.lines):
             args = []
@@ -122,19 +122,19 @@ class PassKernel:
                 if a not in self.names:
                     self.names[a] = f"x{len(self.names)}"
                     yield f"const {C_NAMES[a.piece.dtype.char]} {self.names[a]} = {self._place(a)};"
-                args.append(_cast(self.names[a], a.piece.dtype, dtype))
+                args.append(conversion(self.names[a], a.piece.dtype, dtype))
             if line.folded:
                 dtype = self._sum_dtype(line)
-                value = _cast(args[0], line.dtypes[0], dtype)
+                value = conversion(args[0], line.dtypes[0], dtype)
                 yield f"total{folds} = {expression(line.primitive, [f'total{folds}', value], dtype)};"
                 folds += 1
                 continue
             dtype = line.dtypes[-1] if line.dtypes else line.out.piece.dtype
             out = line.out.piece.dtype
-            value = _cast(expression(line.primitive, args, dtype), made_in(line.primitive, dtype), out)
+            value = conversion(expression(line.primitive, args, dtype), made_in(line.primitive, dtype), out)
             self.names[line.out] = f"y{number}"
             yield f"const {C_NAMES[out.char]} y{number} = {value};"
-            if line.out.piece in self.part.kept:
+            if line.out.piece in stored:
                 yield f"{self._place(line.out)} = y{number};"
 
     def _place(self, view: StridedView) -> str:
@@ -157,7 +157,8 @@ class PassKernel:
         return number_in_c(lowest if line.primitive is ops.maximum else highest, dtype)
 
 
-def _cast(value: str, old: np.dtype[Any], new: np.dtype[Any]) -> str:
+def conversion(value: str, old: np.dtype[Any], new: np.dtype[Any]) -> str:
+    """A value of one dtype as one of another."""
     if old == new:
         return value
     return f"({value} != 0)" if new.kind == "b" else f"(({C_NAMES[new.char]}){value})"

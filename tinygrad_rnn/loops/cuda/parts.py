@@ -83,6 +83,10 @@ class Device(Protocol):
     def address(self, x: Array) -> int:
         """Where an array begins."""
 
+    def start(self, kernel: Any, blocks: int, threads: int, table: np.ndarray, number: int) -> None:
+        """Starts a kernel, which is given the table and a number, with so many blocks (or fewer, where they go round)
+        of so many threads each."""
+
     def run(self, work: Work, before: dict[Hashable, Any]) -> None:
         """Starts the parts of each step, one after the other. `before` is the loop's own, where the device may keep
         what it has prepared, by form."""

@@ -37,7 +37,7 @@ from tinygrad_rnn.loops.machine.lines import (
     taken_as,
 )
 from tinygrad_rnn.loops.machine.simpler import SIMPLER, in_simpler_ops
-from tinygrad_rnn.loops.machine.views import Piece, StridedView, all_of
+from tinygrad_rnn.loops.machine.views import Piece, StridedView, all_of, piece_of
 from tinygrad_rnn.loops.products import sum_of_products
 from tinygrad_rnn.loops.program import Equation, Var
 from tinygrad_rnn.machine.refusal import NotInMachineCode
@@ -139,8 +139,7 @@ class _Lowering:
         """Where a value lies itself."""
         if v in self.owned:
             return self.owned[v]
-        place = self.layout.home.get(v)
-        return all_of(Piece(v) if place is None else Piece(place.stack, place.lo))
+        return all_of(piece_of(v, self.layout.home))
 
     def arg(self, a: Any) -> Any:
         """The same of an argument; a number stays one."""
@@ -449,6 +448,14 @@ def can_be_a_line(e: Equation) -> bool:
     plain = COMPARISONS | LOGIC | {ops.where, copy, _astype, _truncated, _detached}
     kind = e.outs[0].dtype.kind
     return kind == "f" or e.primitive in plain or (kind in "iu" and e.primitive not in FLOATING | SIMPLER.keys())
+
+
+def is_outer_product(e: Equation) -> bool:
+    """Whether an equation multiplies every entry of some factors with every one of others, and adds nothing up."""
+    if e.primitive is not _einsum or not all(map(_is_held, (*e.reads, *e.outs))):
+        return False
+    terms, _, result = e.args[0].partition("->")
+    return set(terms) <= {*result, ","} and all(len({*term}) == len(term) for term in terms.split(","))
 
 
 _REDUCTIONS = frozenset({_sum, _mean, _max, _min, ops.sum_to, ops.softmax, ops.log_softmax, ops.logsumexp, ops.norm})

@@ -27,7 +27,7 @@ from dataclasses import dataclass, field
 from tinygrad_rnn.loops.layout import Layout
 from tinygrad_rnn.loops.machine.lines import Line, Product
 from tinygrad_rnn.loops.machine.lowering import lowered
-from tinygrad_rnn.loops.machine.views import Piece, StridedView, natural_strides
+from tinygrad_rnn.loops.machine.views import Piece, StridedView, natural_strides, piece_of
 from tinygrad_rnn.machine.refusal import NothingToDo
 from tinygrad_rnn.sums import SUMMED_AT_ONCE
 
@@ -275,9 +275,7 @@ class _Rows:
         self.strides: dict[Piece, int] = {}
         """Of what is made and of states: how far apart its rows lie."""
         for v in carried:
-            place = layout.home.get(v)
-            piece = Piece(v) if place is None else Piece(place.stack, place.lo)
-            self.strides[piece] = natural_strides(v.shape)[0] if v.shape else 0
+            self.strides[piece_of(v, layout.home)] = natural_strides(v.shape)[0] if v.shape else 0
 
     def found(self) -> int | None:
         """B; None where rows are not independent. Notes the axis in each pass."""

@@ -60,6 +60,18 @@ def _clipped(x: Any, a_min: Any, a_max: Any) -> Any:
     return x if a_max is None else ops.minimum(x, a_max)
 
 
+def _running_sum(x: Any, axis: Any) -> Any:
+    """To each entry is added the sum of those before it, of 1, 2, 4 and so on of them."""
+    x, axis = (x.reshape((-1,)), 0) if axis is None else (x, axis % x.ndim)
+    before: tuple[slice, ...] = (slice(None),) * axis
+    reach = 1
+    while reach < x.shape[axis]:
+        later = x[(*before, slice(reach, None))] + x[(*before, slice(None, -reach))]
+        x = ops.concatenate([x[(*before, slice(None, reach))], later], axis=axis)
+        reach *= 2
+    return x
+
+
 def _norm(x: Any, axis: Any, keepdims: bool) -> Any:
     top = ops.max(ops.abs(x), axis, keepdims=True)  # squares of x / top neither overflow nor vanish
     top = ops.where(ops.logical_and(top < np.inf, top > 0), top, 1.0)
@@ -72,6 +84,7 @@ SIMPLER: dict[Primitive[Any], Callable[..., Any]] = {
     ops.log_softmax: _log_softmax,
     ops.logsumexp: _logsumexp,
     ops.norm: _norm,
+    ops.cumsum: _running_sum,
     ops.softplus: _softplus,
     ops.log_sigmoid: _log_sigmoid,
     ops.hard_sigmoid: lambda x: ops.minimum(ops.maximum(x * 0.2 + 0.5, 0.0), 1.0),

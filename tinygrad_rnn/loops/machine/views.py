@@ -22,6 +22,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from tinygrad_rnn.loops.places import Home
 from tinygrad_rnn.loops.program import Var
 
 
@@ -125,6 +126,12 @@ def _joined(axes: list[tuple[int, int]]) -> list[tuple[int, int]]:
         else:
             found.append((n, stride))
     return found
+
+
+def piece_of(v: Var, home: Home) -> Piece:
+    """That in which a value lies, which is no stack."""
+    place = home.get(v)
+    return Piece(v) if place is None else Piece(place.stack, place.lo)
 
 
 def natural_strides(shape: Sequence[int]) -> tuple[int, ...]:
