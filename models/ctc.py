@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 import tinygrad_rnn.ops as ops
-from tinygrad_rnn.backend import HostArray, is_array, to_host, xp
+from tinygrad_rnn.backend import HostArray, is_array, to_host
 from tinygrad_rnn.loops import scan
 from tinygrad_rnn.models.padding import checked_lengths, whole_lengths
 from tinygrad_rnn.ops.rows import Reduction, check_reduction
@@ -168,4 +168,4 @@ def _each(x: Tensor, labels: HostArray) -> Tensor:
     steps, rows, classes = x.shape
     table = x.transpose(1, 2, 0).reshape(rows * classes, steps)
     places = (np.arange(rows)[:, None] * classes + labels).reshape(-1)
-    return ops.take(table, xp(x.data).asarray(places)).reshape(*labels.shape, steps).transpose(2, 0, 1)
+    return ops.take(table, places).reshape(*labels.shape, steps).transpose(2, 0, 1)

@@ -59,14 +59,17 @@ class Embedding(Module):
         self.padding = padding
 
     def __call__(self, ids: Any) -> Tensor:
-        """(...) of integers -> (...,E). Raises TypeError where ids are not integers, IndexError where one is not in
-        the table."""
+        """(...) of integers -> (...,E). For a table on a GPU they may lie on the host, which then need not wait for it.
+        Raises TypeError where ids are not integers, IndexError where one is not in the table."""
         ids = ids if isinstance(ids, Tensor) or is_array(ids) else np.asarray(ids)
         if ids.dtype.kind not in "iu":
             raise TypeError(f"Embedding: ids must be integers, got dtype {ids.dtype}")
         ids = _within(ids, self.weight.shape[0], "Embedding: ids")
         vectors = ops.take(self.weight, ids)
-        return vectors if self.padding is None else ops.where((ids != self.padding)[..., None], vectors, 0.0)
+        if self.padding is None:
+            return vectors
+        counts = (ids != self.padding)[..., None]
+        return ops.where(vectors.xp.asarray(counts) if isinstance(counts, np.ndarray) else counts, vectors, 0.0)
 
     def load_vectors(self, path: str | PathLike[str], tokens: Sequence[str]) -> int:
         """Sets rows to pre-trained vectors; the others stay as they are.

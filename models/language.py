@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_rnn.backend import xp
 from tinygrad_rnn.models import init
 from tinygrad_rnn.models.cell import Cell
 from tinygrad_rnn.models.cells_by_name import CELLS
@@ -16,7 +15,7 @@ from tinygrad_rnn.models.embedding import Embedding
 from tinygrad_rnn.models.layer_steps import State
 from tinygrad_rnn.models.layers import Dropout
 from tinygrad_rnn.models.module import Module
-from tinygrad_rnn.models.padding import within_lengths
+from tinygrad_rnn.models.padding import steps_within
 from tinygrad_rnn.models.recurrent import Recurrent
 from tinygrad_rnn.models.softmaxes import SOFTMAXES, FullSoftmax, Softmax
 from tinygrad_rnn.ops.rows import Reduction
@@ -188,9 +187,7 @@ class LanguageModel(Module):
         """
         outputs, state = self.hidden(ids, state, lengths, rng)
         if weights is None and lengths is not None:
-            weights = within_lengths(outputs, lengths)[..., 0]
-        if weights is not None:
-            weights = xp(outputs.data).asarray(weights)
+            weights = steps_within(outputs, lengths)
         return self.softmax().loss(outputs, targets, weights, reduction=reduction), state
 
     def batch_loss(

@@ -13,6 +13,7 @@ import numpy as np
 
 import tinygrad_rnn.ops as ops
 from tinygrad_rnn.backend import Array, HostArray, to_host, xp
+from tinygrad_rnn.ops.indexing import _row_at
 from tinygrad_rnn.surroundings import no_grad
 from tinygrad_rnn.tensor import Tensor
 
@@ -53,7 +54,13 @@ def within_lengths(xs: Any, lengths: Any) -> Array:
         array([[ True,  True], [ True, False], [False, False]])
     """
     lib = xs.xp if isinstance(xs, Tensor) else xp(xs)
-    return lib.asarray(_live(checked_lengths(xs, lengths), xs.shape[0]))
+    return lib.asarray(steps_within(xs, lengths)[..., None])
+
+
+def steps_within(xs: Any, lengths: Any) -> HostArray:
+    """Which steps of which rows of `xs` (T,B,...) count, (T,B) booleans on the host. Raises ValueError for lengths that
+    do not fit."""
+    return _live(checked_lengths(xs, lengths), xs.shape[0])[..., 0]
 
 
 def _live(rows: HostArray, steps: int) -> HostArray:
@@ -89,7 +96,7 @@ class Padding:
     def of_longest(self, values: Tensor) -> Tensor:
         """(B,...) -> (1,...), off the tape: by an operand, so that a compiled step is the same whichever row it is."""
         with no_grad():
-            return ops.take(values, self.longest)
+            return _row_at(values, self.longest)
 
     def last(self, states: Tensor, initial: Tensor) -> Tensor:
         """Of a state at all steps (S,B,...) that of each row's own last step."""

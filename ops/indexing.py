@@ -156,12 +156,11 @@ def _unsigned(indices: Array) -> Array:
 
 
 def _integers(name: str, lib: Any, indices: Any) -> Array:
-    """Indices as an array. Raises TypeError where they are no integers."""
-    if not hasattr(indices, "dtype"):
-        indices = lib.asarray(indices)
-    if indices.dtype.kind not in "iu":
-        raise TypeError(f"{name}: indices must be integers, got dtype {indices.dtype}")
-    return indices
+    """Indices as an array of a library; they may lie on the host. Raises TypeError where they are no integers."""
+    found = indices if hasattr(indices, "dtype") and xp(indices) is lib else lib.asarray(indices)
+    if found.dtype.kind not in "iu":
+        raise TypeError(f"{name}: indices must be integers, got dtype {found.dtype}")
+    return found
 
 
 @primitive
@@ -182,6 +181,15 @@ def _take_rule(g: Any, out: Any, x: Any, indices: Any, axis: int) -> Any:
 
 
 take.vjp(_take_rule)
+
+
+@primitive
+def _row_at(x: Array, number: Array) -> Array:
+    """x[number], of the number of a row (1,) that is known to be there: what a loop reads without asking."""
+    return xp(x).take(x, number, axis=0)
+
+
+_row_at.vjp(lambda g, out, x, number: scatter(g, (number,), x.shape))
 
 
 def _along(lib: Any, indices: Array, axis: int, shape: tuple[int, ...]) -> tuple[Array, ...]:

@@ -257,9 +257,14 @@ def _linear_cross_entropy_sum(
     return accumulated(losses * scale).astype(h.dtype), saved
 
 
+def _is_one(g: Array) -> bool:
+    """Whether a number is 1; of one on a device, for which the host would wait, it is not asked."""
+    return isinstance(g, np.ndarray | np.generic) and bool(g == 1)
+
+
 _linear_cross_entropy_sum.vjp(
     lambda g, saved, *args, smoothing: Given(
-        [*(None if x is None else x if g == 1 else x * g for x in saved), None, None]
+        [*(None if x is None else x if _is_one(g) else x * g for x in saved), None, None]
     )
 )
 _linear_cross_entropy_sum.composite(

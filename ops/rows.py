@@ -31,7 +31,8 @@ def check_reduction(reduction: Reduction) -> None:
 class Rows:
     """The N rows of a loss, in one axis whatever the shape of the targets. Nothing that stands in a row that does not
     count, be it infinite or no number, reaches a loss or a gradient: such rows are left out of what follows. While a
-    step is recorded, where the number of rows must be known beforehand, they stay, and read as zeros."""
+    step is recorded, where the number of rows must be known beforehand, they stay, and read as zeros; so they do where
+    logits on a device have targets on the host, which then waits for nothing."""
 
     labels: Any
     """(n,) The class of each row."""
@@ -61,11 +62,12 @@ class Rows:
 def rows_of(
     name: str, logits: Any, classes: int, targets: Any, weights: Any, ignore_index: int | None, reduction: Reduction
 ) -> Rows:
-    """The rows of the loss `name` of `logits` (..., K): `targets` (...) among so many classes, `weights` (...) or None.
-    With nothing to count, a mean is 0. Raises TypeError, ValueError or IndexError for what does not fit."""
+    """The rows of the loss `name` of `logits` (..., K): `targets` (...) among so many classes, `weights` (...) or None,
+    both where the logits are or on the host. With nothing to count, a mean is 0. Raises TypeError, ValueError or
+    IndexError for what does not fit."""
     check_reduction(reduction)
-    shape = tuple(logits.shape[:-1])
-    targets, weights = _plain(targets), plain_weights(name, weights)
+    shape, lib = tuple(logits.shape[:-1]), logits.xp if isinstance(logits, Box) else xp(logits)
+    targets, weights = _in_one_place(lib, _plain(targets), plain_weights(name, weights))
     if targets.dtype.kind not in "iu":
         raise TypeError(f"{name}: targets must be integers, one class index per row, got dtype {targets.dtype}")
     for what, x, of in (("targets", targets, ", one per row"), ("weights", weights, " of the targets")):
@@ -78,22 +80,34 @@ def rows_of(
         weights = astype(weights, logits.dtype)
         heavy = not_equal(weights, 0)
         counting = heavy if counting is None else logical_and(counting, heavy)
+    waiting = isinstance(labels, np.ndarray) and lib is not np  # for a device, without which all of it is known
+    placed = lib.asarray if waiting else lambda x: x
     if counting is None:
-        return Rows(labels, _alike(logits, math.prod(shape), reduction), shape, None, None)
+        return Rows(placed(labels), _alike(lib, logits.dtype, math.prod(shape), reduction), shape, None, None)
     if weights is None:
-        weights = (logits.xp if isinstance(logits, Box) else xp(logits)).ones(shape, dtype=logits.dtype)
+        weights = (np if waiting else lib).ones(shape, dtype=logits.dtype)
     scale = loss_scale(where(counting, weights, 0), reduction).reshape((-1,))
     counting = counting.reshape((-1,))
     if isinstance(counting, Box):
         return Rows(labels, scale, shape, None, ~counting)
     if counting.all():
-        return Rows(labels, scale, shape, None, None)
+        return Rows(placed(labels), placed(scale), shape, None, None)
+    if waiting:  # to choose rows by a mask a device would have to tell how many they are
+        return Rows(placed(labels), placed(scale), shape, None, placed(~counting))
     return Rows(labels[counting], scale[counting], shape, counting, None)
 
 
-def _alike(logits: Any, count: int, reduction: Reduction) -> Array:
-    """The scale of so many rows that all weigh 1."""
-    lib, dtype = logits.xp if isinstance(logits, Box) else xp(logits), accumulator(logits.dtype, 1)
+def _in_one_place(lib: Any, targets: Any, weights: Any) -> tuple[Any, Any]:
+    """Targets and weights for logits of a library: both on the host, if that is where they are, or both there."""
+    if lib is np or all(x is None or isinstance(x, np.ndarray) for x in (targets, weights)):
+        return targets, weights
+    first, second = (lib.asarray(x) if isinstance(x, np.ndarray) else x for x in (targets, weights))
+    return first, second
+
+
+def _alike(lib: Any, dtype: Any, count: int, reduction: Reduction) -> Array:
+    """The scale of so many rows of logits of a dtype that all weigh 1."""
+    dtype = accumulator(dtype, 1)
     return lib.full(count, dtype.type(1) / dtype.type(max(count, 1) if reduction == "mean" else 1), dtype=dtype)
 
 

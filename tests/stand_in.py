@@ -14,6 +14,9 @@ from op_table import erf
 
 from tinygrad_rnn.tape import Box
 
+waits: list[str] = []
+"""What the host has waited for so far: numbers that it read, and results whose size depends on numbers."""
+
 
 class DeviceArray:
     """An array "on a device". Other arrays cannot be mixed in, and nothing comes out but by `get()` and as a number."""
@@ -55,9 +58,11 @@ class DeviceArray:
         return DeviceArray(self.inside.transpose(*axes))
 
     def get(self) -> Any:
+        waits.append("get")
         return self.inside.copy()
 
     def item(self) -> Any:
+        waits.append("item")
         return self.inside.item()
 
     def ravel(self, order: Any = "C") -> Any:
@@ -66,6 +71,9 @@ class DeviceArray:
         return DeviceArray(self.inside.ravel(order))
 
     def __getitem__(self, index: Any) -> Any:
+        parts = index if isinstance(index, tuple) else (index,)
+        if any(isinstance(part, DeviceArray) and part.dtype == bool for part in parts):
+            waits.append("a mask")
         return DeviceArray(self.inside[host(index)])
 
     def __setitem__(self, index: Any, value: Any) -> None:
@@ -78,12 +86,15 @@ class DeviceArray:
         return (DeviceArray(x) for x in self.inside)
 
     def __bool__(self) -> bool:
+        waits.append("bool")
         return bool(self.inside)
 
     def __int__(self) -> int:
+        waits.append("int")
         return int(self.inside)
 
     def __float__(self) -> float:
+        waits.append("float")
         return float(self.inside)
 
 
@@ -169,6 +180,8 @@ class DeviceFunction:
         self.function = function
 
     def __call__(self, *args: Any, **options: Any) -> Any:
+        if getattr(self.function, "__name__", "") in ("nonzero", "flatnonzero", "argwhere", "unique"):
+            waits.append(self.function.__name__)
         if unknown := {"where", "initial"} & options.keys():
             raise TypeError(f"got an unexpected keyword argument {min(unknown)!r}")
         return placed(self.function(*host(args), **{k: host(v) for k, v in options.items()}))

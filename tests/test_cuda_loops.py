@@ -81,6 +81,30 @@ def test_every_cell_has_the_numbers_of_the_numpy_emitter(name: str) -> None:
 
 
 @needs_compiler
+@pytest.mark.parametrize("back", [False, True])
+def test_rows_of_any_lengths_are_kernels_and_machine_code_whichever_is_the_longest(
+    back: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rng = np.random.default_rng(0)
+    layer = Recurrent(CELLS["lstm"], 3, 6, bidirectional=back, dtype=np.float64, rng=rng)
+    xs = Tensor(rng.standard_normal((5, 4, 3)), requires_grad=True)
+    for lengths in ([1, 5, 0, 3], [2, 2, 4, 5], [5, 5, 5, 5], [3, 0, 1, 0]):
+        found = []
+        for way in ("cuda", "machine", "numpy"):
+            with on_host() if way == "cuda" else tg.compiled(way):
+                outputs, state = layer(xs, lengths=lengths)
+                xs.grad = None
+                total = (outputs * np.cos(np.arange(outputs.size)).reshape(outputs.shape)).sum()
+                sum((s.sum() for s in state), total).backward()
+                found.append([outputs.numpy(), *(s.numpy() for s in state), xs.grad])
+        for each in found[:2]:
+            close(each, found[2], 1e-10)
+    tg.explain(lambda xs: layer(xs, lengths=[1, 5, 0, 3]), xs)
+    text = capsys.readouterr().out
+    assert text.count("as machine code: ") == 2 * (1 + back) and "NumPy calls" not in text
+
+
+@needs_compiler
 def test_a_loop_that_is_no_kernels_is_a_plain_one_and_says_so_once() -> None:
     xs = Tensor(np.arange(24.0).reshape(4, 2, 3), requires_grad=True)
     start = Tensor(np.zeros((2, 3)))

@@ -291,7 +291,8 @@ def test_a_batch_is_what_stands_beside_the_last_value_of_each_window_and_answers
     series = np.array([1.0, 3.0, 2.0, np.nan, 4.0, 5.0, 4.0, 6.0, 9.0]) + 1e9
     part = windows_of("x", series, 3, 2)
     task.tables = task.prepare(part)
-    seen, after, last = task.collate(part)
+    seen, after, last, known = task.collate(part)
+    assert (known == ~np.isnan([values for _, values in part])).all() and not known.all()
     assert seen.dtype == np.float32 and seen.shape == (3, len(part)) and not seen[-1].any()
     scale = task.tables["scale"]
     np.testing.assert_allclose(seen.T * scale + last, [window for window, _ in part], atol=1e-5)

@@ -19,6 +19,7 @@ from tinygrad_rnn.loops.machine import lowering
 from tinygrad_rnn.models import Recurrent
 from tinygrad_rnn.models.cell import Cell
 from tinygrad_rnn.models.variants import IndRNNCell, LayerNormLSTMCell, PhasedLSTMCell
+from tinygrad_rnn.ops.indexing import _row_at
 from tinygrad_rnn.tensor import Parameter, Tensor
 
 R = np.random.default_rng(0)
@@ -30,6 +31,7 @@ def leaf(*shape: int) -> Tensor:
 
 B, H, T = 13, 6, 3
 S, X, W, V = leaf(B, H), leaf(T, B, H), leaf(H, H), leaf(H, H)
+ROW = Tensor(np.array([7]))
 CUBE, IDS, MASK = leaf(B, 4, H), Tensor(R.integers(0, 5, (B, H))), Tensor(R.random((B, H)) > 0.5)
 BIASES, SCALE, CUBES = leaf(H), leaf(H), leaf(5, 4, H)
 SWAPPED = Tensor(R.standard_normal((1, H)).astype(np.dtype(float).newbyteorder()))
@@ -42,6 +44,13 @@ def layer_norm(v: Any) -> Any:
 
 def rms_norm(v: Any) -> Any:
     return v / ops.sqrt(ops.square(v).mean(axis=-1, keepdims=True) + 1e-5)
+
+
+def of_a_row(v: Any) -> Any:
+    row = _row_at(v, ROW)
+    return (
+        v - ops.tanh(row) * _row_at(0.5 * v, ROW)[:, ::-1] + row[0, 2] + row @ W + _row_at(_row_at(v, ROW).T, ROW - 4)
+    )
 
 
 WHOLE: dict[str, Any] = {
@@ -76,12 +85,13 @@ WHOLE: dict[str, Any] = {
     "a sum over no axis": lambda v: v - ops.sum(v * 0.5, axis=()),
     "written at places": lambda v: v + ops.scatter(v[:, 0], (slice(None), 2), (B, H)),
     "detached": lambda v: v * v.detach(),
+    "a row that a number names": lambda v: of_a_row(v.detach()) * v,
 }  # fmt: skip
 
 
 QUICK = {
     "layer norm", "softmax over the batch", "transposes", "slices with steps", "stack", "where",
-    "whole numbers", "einsum", "a sum over no axis", "a sum over two axes",
+    "whole numbers", "einsum", "a sum over no axis", "a sum over two axes", "running sums", "a row that a number names",
 }  # fmt: skip
 
 

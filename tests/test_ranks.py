@@ -93,7 +93,7 @@ DATA = {"language": ("text", "language"), "classify": ("data", "classify.tsv"), 
 DATA["tag"] = ("data", "tag")
 
 
-def begun(task: str | FoundTask, options: dict[str, Any], ranks: Ranks = ONE_PROCESS) -> Run:
+def begun(task: str | FoundTask, options: dict[str, Any], ranks: Ranks = ONE_PROCESS, device: str = "cpu") -> Run:
     found = find_task(task) if isinstance(task, str) else task
     given = dict(options)
     if found.name in DATA:
@@ -101,7 +101,7 @@ def begun(task: str | FoundTask, options: dict[str, Any], ranks: Ranks = ONE_PRO
         path = str(folder() / name)
         given.setdefault(option, (path,) if option == "text" else path)
     made, cell = found.task.options_and_cell(given, False, nothing)
-    return new_run(found.new(made, cell), nothing, ranks=ranks)
+    return new_run(found.new(made, cell), nothing, device, ranks)
 
 
 def steps(run: Run, count: int) -> list[Record]:

@@ -257,13 +257,6 @@ def test_every_stream_but_the_first_reads_on_from_so_many_tokens_before_its_own(
     assert list(chain(*own)) == list(range(4, length + 3))
 
 
-def test_a_batch_moved_to_where_it_is_is_the_same() -> None:
-    (batch,) = bucketed([np.array([START, 4, END])], 1)
-    moved = batch.to("cpu")
-    assert moved.inputs is batch.inputs
-    assert moved.lengths is batch.lengths
-
-
 # --- Splitting -------------------------------------------------------------------------------------------------
 
 

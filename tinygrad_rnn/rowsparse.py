@@ -54,7 +54,8 @@ class RowSparse:
         result is the same on every run.
 
         Args:
-            indices: integers of any shape, which may repeat, and count from the end where negative.
+            indices: integers of any shape, which may repeat, and count from the end where negative. What is on the host
+                is put in order there, and nobody waits for a GPU.
             values: (*indices.shape, *shape[1:]).
             shape: of the whole array.
 
@@ -63,28 +64,29 @@ class RowSparse:
             ValueError: indices are not integers.
         """
         lib, size = xp(values), shape[0]
-        flat = lib.asarray(indices).reshape(-1)
+        home = np if isinstance(indices, np.ndarray) else lib
+        flat = home.asarray(indices).reshape(-1)
         if flat.dtype.kind not in "iu" and flat.size:
             raise ValueError(f"indices must be integers, got {flat.dtype}")
         flat = flat.astype(np.int64, copy=False)
         values = values.reshape((flat.size, *shape[1:]))
         if not flat.size:
-            return cls._of(flat, values, shape)
+            return cls._of(lib.asarray(flat), values, shape)
         if int(flat.view(np.uint64).max()) >= size:  # as such numbers, negative ones are larger than any size
             if int(flat.min()) < -size or int(flat.max()) >= size:
                 raise IndexError(f"indices must be within the {size} rows of the table, or negative from its end")
-            flat = lib.where(flat < 0, flat + size, flat)
+            flat = home.where(flat < 0, flat + size, flat)
         key = flat.astype(np.uint16) if size <= 1 << 16 else flat  # 16 bits are sorted by radix, five times as fast
-        order = lib.argsort(key, kind="stable")
+        order = home.argsort(key, kind="stable")
         flat = flat[order]
-        first = lib.empty(flat.shape, dtype=bool)  # where a new row begins
+        first = home.empty(flat.shape, dtype=bool)  # where a new row begins
         first[0] = True
         first[1:] = flat[1:] != flat[:-1]
-        starts = lib.flatnonzero(first)
-        values = lib.take(values, order, axis=0)
+        starts = home.flatnonzero(first)
+        values = lib.take(values, lib.asarray(order), axis=0)
         if len(starts) < len(flat):
             values = group_sums(values, starts)
-        return cls._of(flat[starts], values, shape)
+        return cls._of(lib.asarray(flat[starts]), values, shape)
 
     @classmethod
     def _of(cls, rows: Array, values: Array, shape: tuple[int, ...]) -> RowSparse:

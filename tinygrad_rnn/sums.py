@@ -98,9 +98,10 @@ def weighted_sum(weights: Array, rows: Array) -> Array:
 
 
 def group_sums(values: Array, starts: Array) -> Array:
-    """The sum of each group of consecutive rows of `values` (N,...), group k beginning at row starts[k]."""
+    """The sum of each group of consecutive rows of `values` (N,...), group k beginning at row starts[k], numbers that
+    may lie on the host."""
     if not values.size:
-        return values[starts]
+        return xp(values).take(values, xp(values).asarray(starts), axis=0)
     if values.dtype.char == "e":
         return group_sums(values.astype(np.float32), starts).astype(np.float16)
     if not isinstance(values, np.ndarray):

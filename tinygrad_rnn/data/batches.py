@@ -9,12 +9,12 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import overload
 
 import numpy as np
 
-from tinygrad_rnn.backend import HostArray, to_device
+from tinygrad_rnn.backend import HostArray
 from tinygrad_rnn.data.messages import TextError
 from tinygrad_rnn.data.ragged import Ragged
 from tinygrad_rnn.data.vocabulary import Ids
@@ -22,7 +22,9 @@ from tinygrad_rnn.data.vocabulary import Ids
 
 @dataclass(frozen=True)
 class Batch:
-    """Teacher forcing: the model reads inputs and is asked for targets, which stand one token ahead.
+    """Teacher forcing: the model reads inputs and is asked for targets, which stand one token ahead. It stays on the
+    host, also where the model is on a GPU: the embedding and the loss move what they compute with, and what the host
+    must know (whether ids are in the table, how many targets count) it need not wait for.
 
     Attributes:
         inputs, targets: (T,B) int64.
@@ -48,12 +50,6 @@ class Batch:
             return None
         until = len(inputs) if lengths is None else int(lengths.max())
         return Batch(inputs[:until], targets[:until], weights[:until], lengths)
-
-    def to(self, device: str) -> Batch:
-        """The same batch on "cpu" or "cuda"."""
-        lengths = None if self.lengths is None else to_device(self.lengths, device)
-        arrays = (to_device(array, device) for array in (self.inputs, self.targets, self.weights))
-        return replace(self, **dict(zip(("inputs", "targets", "weights"), arrays, strict=True)), lengths=lengths)
 
 
 def bucketed(

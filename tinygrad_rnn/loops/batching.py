@@ -19,7 +19,7 @@ from tinygrad_rnn.loops.products import affine, sum_of_products
 from tinygrad_rnn.loops.program import Equation, Var
 from tinygrad_rnn.ops.activations import _normal_distribution
 from tinygrad_rnn.ops.arithmetic import _clip
-from tinygrad_rnn.ops.indexing import Slot, _add_along_axis, _getitem, _parts, _scatter, _within
+from tinygrad_rnn.ops.indexing import Slot, _add_along_axis, _getitem, _parts, _row_at, _scatter, _within
 from tinygrad_rnn.ops.losses import _binary_cross_entropy, _cross_entropy_rows, _softmax_off_target
 from tinygrad_rnn.ops.products import _einsum
 from tinygrad_rnn.ops.reductions import _max, _mean, _min, _step_along, _sum
@@ -185,6 +185,12 @@ def _beside_each_other(values: list[Array], timed: list[bool]) -> Iterator[Array
     return (x if late else lib.asarray(x)[None] for x, late in zip(values[:2], timed, strict=False))
 
 
+def _row_of_each(equation: Equation, values: list[Array], timed: list[bool], steps: int) -> Any:
+    if timed[1]:
+        return _step_by_step(equation, values, timed, steps)
+    return xp(values[0]).take(values[0], values[1], axis=1)
+
+
 def _taken_along(equation: Equation, values: list[Array], timed: list[bool], steps: int) -> Any:
     x, indices = _beside_each_other(values, timed)
     axis = options_of(equation)["axis"]
@@ -301,7 +307,7 @@ for _primitive in (_sum, _mean, _max, _min, ops.logsumexp, ops.norm):
     _rules[_primitive] = _reduction
 for _name in "reshape expand_dims squeeze".split():
     _rules[getattr(ops, _name)] = _reshaped
-_rules |= {ops.take: _looked_up, ops.argmax: _position, ops.cumsum: _running}
+_rules |= {_row_at: _row_of_each, ops.take: _looked_up, ops.argmax: _position, ops.cumsum: _running}
 _rules |= {ops.take_along_axis: _taken_along, _add_along_axis: _added_along}
 _rules |= {_cross_entropy_rows: _row_by_row, _softmax_off_target: _row_by_row}
 _rules |= {ops.softmax: _along, ops.log_softmax: _along, ops.swapaxes: _swapped, ops.transpose: _transposed}

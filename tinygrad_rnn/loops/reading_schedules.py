@@ -24,7 +24,7 @@ from tinygrad_rnn.loops.executing import Loop
 from tinygrad_rnn.loops.kernels import copy
 from tinygrad_rnn.loops.machine.lines import Line, Product
 from tinygrad_rnn.loops.machine.schedule import LoopSchedule, Pass
-from tinygrad_rnn.loops.machine.views import Piece, StridedView, natural_strides
+from tinygrad_rnn.loops.machine.views import Piece, StridedView, all_of, natural_strides
 from tinygrad_rnn.loops.products import stacked
 from tinygrad_rnn.loops.program import Var
 from tinygrad_rnn.loops.value_names import Names, identifiers, is_made_up
@@ -194,6 +194,9 @@ class _Reading:
         view = self._unstacked(view)
         name, piece = self._called(view.piece), view.piece
         moving = [(s, n, x) for s, n, x in zip(view.strides, view.shape, letters, strict=True) if s]
+        if view.further is not None:
+            named = all_of(view.further.piece).index((view.further.at,))
+            moving.append((view.further.stride, 1, self._indexed(named, ())))
         parts, rest, left = [], view.offset, moving
         for n, stride in zip(piece.shape, natural_strides(piece.shape), strict=True):
             if n == 1:

@@ -53,22 +53,44 @@ def clip_by_norm(parameters: Parameters, max_norm: float) -> float:
         >>> w.grad
         array([0.6, 0.8], dtype=float32)
     """
+    return clipped_by_norm(parameters, max_norm)()
+
+
+def clipped_by_norm(parameters: Parameters, max_norm: float) -> Callable[[], float]:
+    """`clip_by_norm`, whose result is there when it is asked for: on a GPU nobody waits for it before that."""
     if not (isinstance(max_norm, Real) and max_norm > 0):
         raise ValueError(f"max_norm must be a number above 0, got {max_norm!r}")
     held = with_gradient(parameters)
+    entries = [_entries(grad) for _, grad in held]
+    if entries and not isinstance(entries[0], np.ndarray):
+        return _clipped_on_device(held, entries, float(max_norm))
     with np.errstate(over="ignore", invalid="ignore"), blas_held():
-        norm = math.hypot(*[norm_of(_entries(grad)) for _, grad in held])
+        norm = math.hypot(*[norm_of(g) for g in entries])
     if math.isfinite(norm) and norm > max_norm:
         factor = float(max_norm) / norm
 
         def scale(g: Array, out: Array | None) -> Array:
             # A factor below the dtype's normal range would lose its digits before it is used.
             wide = np.float64 if factor < limits(g.dtype).smallest else g.dtype
-            out = xp(g).empty_like(g) if out is None else out
-            return xp(g).multiply(g, factor, out=out, dtype=wide, casting="same_kind")
+            out = np.empty_like(g) if out is None else out
+            return np.multiply(g, factor, out=out, dtype=wide, casting="same_kind")
 
         _change(held, scale)
-    return norm
+    return lambda: norm
+
+
+def _clipped_on_device(held: list[tuple[Trainable, Any]], entries: list[Array], bound: float) -> Callable[[], float]:
+    norm = norm_on_device(entries)
+    if bound < math.inf:
+        lib = xp(norm)
+        factor = lib.where(norm < math.inf, lib.minimum(bound / lib.where(norm > 0, norm, 1.0), 1.0), 1.0)
+
+        def scale(g: Array, out: Array | None) -> Array:
+            out = lib.empty_like(g) if out is None else out
+            return lib.multiply(g, factor, out=out, casting="same_kind")  # in float64, as the factor is
+
+        _change(held, scale)
+    return lambda: float(norm)
 
 
 def clip_by_value(parameters: Parameters, limit: float) -> None:
@@ -173,6 +195,30 @@ def norm_of(g: Array) -> float:
     if top == 0 or not math.isfinite(top):
         return top
     return top * math.sqrt(sum_of_squares(g.astype(np.float64) / top))
+
+
+def peaks_on_device(arrays: list[Array]) -> list[tuple[Array, np.dtype[Any], Array]]:
+    """Of arrays on a device, for each dtype the entries of all in one axis, their dtype and their largest magnitude, a
+    number that nobody has waited for; nan where there is a NaN."""
+    lib, found = xp(arrays[0]), []
+    for dtype in dict.fromkeys(g.dtype for g in arrays):
+        flat = lib.concatenate([g.reshape(-1) for g in arrays if g.dtype == dtype])
+        if flat.size:
+            found.append((flat, dtype, abs(flat).max()))
+    return found
+
+
+def norm_on_device(arrays: list[Array]) -> Array:
+    """The L2 norm of arrays on a device together, float64, which nobody has waited for."""
+    lib = xp(arrays[0])
+    norm = lib.zeros((), np.float64)
+    for flat, dtype, top in peaks_on_device(arrays):
+        wide = np.float64 if dtype == np.float64 else np.float32
+        known = lib.where((top > 0) & (top < math.inf), top, 1).astype(wide)  # squares of shares stay in range
+        shares = flat.astype(wide, copy=False) / known
+        own = lib.where(top < math.inf, known.astype(np.float64) * lib.sqrt(shares.dot(shares).astype(np.float64)), top)
+        norm = lib.hypot(norm, lib.where(top == 0, 0.0, own))
+    return norm
 
 
 def _entries(grad: Any) -> Array:

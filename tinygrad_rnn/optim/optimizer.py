@@ -16,7 +16,17 @@ import numpy as np
 
 from tinygrad_rnn.backend import Array, to_host, xp
 from tinygrad_rnn.changes import Change, changes
-from tinygrad_rnn.optim.clipping import BLOCK, Parameters, Trainable, checked, limits, named, peak, sum_of_squares
+from tinygrad_rnn.optim.clipping import (
+    BLOCK,
+    Parameters,
+    Trainable,
+    checked,
+    limits,
+    named,
+    peak,
+    peaks_on_device,
+    sum_of_squares,
+)
 from tinygrad_rnn.rowsparse import RowSparse
 
 _ON_HOST = (np.ndarray, np.generic)
@@ -106,28 +116,41 @@ class Optimizer:
             ValueError: a gradient's shape is not its parameter's.
         """
         due = self._due()
-        if (bad := self._unusable_of(due)) is not None:
+        usable = self._usable_on_device(due) if due and not isinstance(due[0][1].data, _ON_HOST) else None
+        bad = self._unusable_of(due) if usable is None else None
+        states = [] if bad is not None else [self._stepped(name, p, g, usable) for name, p, g in due]
+        if usable is not None and not bool(usable):  # here the host waits, when all has been asked for
+            bad = self._unusable_of(due)
+        if bad is not None:
             self.skipped += 1
             self.last_skip = _called(self.parameters[bad], bad)
             return False
         number = changes.number()
-        for name, p, g in due:
-            data, state = p.data, self._state.get(name)
-            if state is None:
-                state = self._state[name] = _State([xp(data).zeros(data.shape, data.dtype) for _ in self.accumulators])
-            if isinstance(data, _ON_HOST) and not data.flags.writeable:
-                p.data = data = np.array(data)
-            if state.change is None or state.change() is not data:
-                state.change = changes.to(data, _called(p, name))
+        for (name, p, _), state in zip(due, states, strict=True):
+            if state.change is None or state.change() is not p.data:
+                state.change = changes.to(p.data, _called(p, name))
             state.change.number = number
-            if isinstance(g, RowSparse) and self.moves_rows_alone:
-                self._step_rows(data, g, state)
-            else:
-                self._catch_up(state)
-                dense = g.dense() if isinstance(g, RowSparse) else g
-                self._step_blocks(state.steps + 1, data, dense, state.arrays)
             state.steps += 1
         return True
+
+    def _stepped(self, name: str, p: Trainable, g: Any, usable: Array | None) -> _State:
+        """Updates a parameter and what is remembered of it, but for the number of steps. On a device all stays as it
+        was where the gradients turn out not to be `usable`."""
+        data, state = p.data, self._state.get(name)
+        if state is None:
+            state = self._state[name] = _State([xp(data).zeros(data.shape, data.dtype) for _ in self.accumulators])
+        if isinstance(data, _ON_HOST) and not data.flags.writeable:
+            p.data = data = np.array(data)
+        if isinstance(g, RowSparse) and self.moves_rows_alone:
+            self._step_rows(data, g, state, usable)
+        else:
+            self._catch_up(state)
+            arrays = [data, *state.arrays]
+            before = [] if usable is None else [a.copy() for a in arrays]
+            self._step_blocks(state.steps + 1, data, g.dense() if isinstance(g, RowSparse) else g, state.arrays)
+            for a, old in zip(arrays, before, strict=False):
+                a[...] = xp(a).where(usable, a, old)
+        return state
 
     def unusable(self) -> str | None:
         """The first parameter whose gradient cannot be applied, by its name here; None where all can. Raises
@@ -144,6 +167,14 @@ class Optimizer:
         held = [(name, p, p.grad) for name, p in self.parameters.items()]
         with np.errstate(over="ignore", invalid="ignore"):  # what overflows here is found, as infinite
             return [(name, p, self._fitting(name, p.data, g)) for name, p, g in held if g is not None]
+
+    def _usable_on_device(self, due: list[tuple[str, Trainable, Any]]) -> Array:
+        """Whether all gradients can be applied, a boolean on their device that nobody has waited for."""
+        arrays = [g.values if isinstance(g, RowSparse) else g for _, _, g in due]
+        usable = xp(arrays[0]).ones((), bool)
+        for _, dtype, top in peaks_on_device(arrays):
+            usable = usable & (top <= self._largest(dtype))
+        return usable
 
     def _unusable_of(self, due: list[tuple[str, Trainable, Any]]) -> str | None:
         with np.errstate(over="ignore", invalid="ignore"):  # the same
@@ -169,22 +200,28 @@ class Optimizer:
         if math.isfinite(sum_of_squares(g)):
             return True
         # A sum may overflow where no entry does: now look at them one by one.
-        largest = limits(g.dtype).largest
-        return peak(g) <= (math.sqrt(largest) if self.squares else largest)
+        return peak(g) <= self._largest(g.dtype)
 
-    def _step_rows(self, p: Array, g: RowSparse, state: _State) -> None:
+    def _largest(self, dtype: np.dtype[Any]) -> float:
+        """The largest magnitude that an entry may have."""
+        largest = limits(dtype).largest
+        return math.sqrt(largest) if self.squares else largest
+
+    def _step_rows(self, p: Array, g: RowSparse, state: _State, usable: Array | None) -> None:
         """The dense step for the rows in `g` alone. The others wait, and a row that is touched again first
         makes up for the steps that it missed: a *= fade ** missed."""
-        rows, now = g.rows, state.steps + 1
-        pieces = [xp(p).take(a, rows, axis=0) for a in (p, *state.arrays)]  # faster than a[rows]
+        lib, rows, now = xp(p), g.rows, state.steps + 1
+        pieces = [lib.take(a, rows, axis=0) for a in (p, *state.arrays)]  # faster than a[rows]
+        before = [None if usable is None else piece.copy() for piece in pieces]
         if self.fade != 1 and state.arrays:
             if state.last is None:
-                state.last = xp(p).full(len(p), state.steps, dtype=np.int64)
-            self._decay(pieces[1:], state.steps - state.last[rows])
-            state.last[rows] = now
+                state.last = lib.full(len(p), state.steps, dtype=np.int64)
+            last = state.last[rows]
+            self._decay(pieces[1:], state.steps - last)
+            state.last[rows] = now if usable is None else lib.where(usable, now, last)
         self._step_blocks(now, pieces[0], g.values, pieces[1:])
-        for whole, piece in zip((p, *state.arrays), pieces, strict=True):
-            whole[rows] = piece
+        for whole, piece, old in zip((p, *state.arrays), pieces, before, strict=True):
+            whole[rows] = piece if old is None else lib.where(usable, piece, old)
 
     def _catch_up(self, state: _State) -> None:
         """Bring all rows up to date, before a dense step."""

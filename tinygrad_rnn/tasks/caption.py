@@ -20,6 +20,7 @@ from tinygrad_rnn.data.vocabulary import Vocabulary
 from tinygrad_rnn.inspection.views import HeatMap
 from tinygrad_rnn.metrics.edits import exact_match
 from tinygrad_rnn.models.captioner import Captioner
+from tinygrad_rnn.training.examples import IdsOnHost
 from tinygrad_rnn.training.options import TrainingOptions
 from tinygrad_rnn.training.task import Task
 
@@ -74,12 +75,13 @@ class Caption(Task):
     def size(self, example: Any) -> int:
         return len(example[1].split()) if example[1] else 0
 
-    def collate(self, part: Sequence[Any]) -> tuple[Any, Any]:
+    def collate(self, part: Sequence[Any]) -> tuple[Any, ...]:
         vectors = np.stack([vector for vector, _ in part]).astype(self.options.dtype)
         if part[0][1] is None:
             return vectors, None
         words = self.tables["words"]
-        return vectors, padded([words.encode_sentence(text.split()) for _, text in part], words.padding)[0]
+        ids, _ = padded([words.encode_sentence(text.split()) for _, text in part], words.padding)
+        return IdsOnHost((vectors, ids))
 
     def loss(self, model: Captioner, batch: Any, rng: np.random.Generator | None, state: None) -> Any:
         vectors, ids = batch

@@ -21,7 +21,7 @@ from tinygrad_rnn.data.vocabulary import Vocabulary
 from tinygrad_rnn.inspection.views import HeatMap
 from tinygrad_rnn.models.classifier import POOLINGS, Classifier
 from tinygrad_rnn.tasks.vectors import about_vectors, load_word_vectors, no_vectors
-from tinygrad_rnn.training.examples import moved
+from tinygrad_rnn.training.examples import IdsOnHost, moved
 from tinygrad_rnn.training.options import AT_LEAST_1, OptionError, TrainingOptions, option
 from tinygrad_rnn.training.task import Task
 
@@ -106,7 +106,8 @@ class Classify(Task):
 
     def collate(self, part: Sequence[Any]) -> tuple[Any, ...]:
         labels = None if part[0][1] is None else self.tables["labels"].encode([y for _, y in part])
-        return *padded([self.tables["words"].encode(x[: self.options.max_length]) for x, _ in part]), labels
+        words = padded([self.tables["words"].encode(x[: self.options.max_length]) for x, _ in part])
+        return IdsOnHost((*words, labels))
 
     def loss(self, model: Any, batch: Any, rng: np.random.Generator | None, state: None) -> Any:
         return ops.softmax_cross_entropy(model(*batch[:2], rng), batch[2], reduction="sum"), len(batch[2]), None

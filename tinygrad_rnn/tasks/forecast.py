@@ -15,6 +15,7 @@ from tinygrad_rnn.data.series import parse_number, read_series, windows_of, with
 from tinygrad_rnn.inspection.views import Chart
 from tinygrad_rnn.metrics.forecasts import mae
 from tinygrad_rnn.models.forecaster import Forecaster, quantile_loss
+from tinygrad_rnn.training.examples import IdsOnHost
 from tinygrad_rnn.training.options import FRACTION, SIZE, OptionError, TrainingOptions, option
 from tinygrad_rnn.training.task import Task
 
@@ -99,18 +100,19 @@ class Forecast(Task):
 
     def collate(self, part: Sequence[Any]) -> tuple[Any, ...]:
         """Windows (T,B), what comes after them (B,horizon) or None, both from the last value (B,1) of each window on
-        and scaled, and that value."""
+        and scaled, that value, and which of what comes after is known."""
         last = np.array([window[-1:] for window, _ in part])
         seen = self._scaled([window for window, _ in part], last).T.copy()
-        return seen, None if part[0][1] is None else self._scaled([after for _, after in part], last), last
+        after = None if part[0][1] is None else self._scaled([after for _, after in part], last)
+        return IdsOnHost((seen, after, last, after == after))  # a value that is missing is NaN
 
     def _scaled(self, rows: Sequence[Any], last: HostArray) -> HostArray:
         scaled: HostArray = ((np.stack(rows) - last) / self.tables["scale"]).astype(self.options.dtype)
         return scaled
 
     def loss(self, model: Forecaster, batch: Any, rng: np.random.Generator | None, state: None) -> Any:
-        known = batch[1] == batch[1]  # a value that is missing is NaN
-        return quantile_loss(model(batch[0], rng), batch[1], self.quantiles), int(known.sum()), None
+        seen, after, _, known = batch
+        return quantile_loss(model(seen, rng), after, self.quantiles), int(known.sum()), None
 
     def predict(self, model: Forecaster, batch: Any) -> list[Any]:
         """Quantiles (horizon,3) of each row, as lists, none above a higher one."""

@@ -29,6 +29,7 @@ from tinygrad_rnn.models.pooling import last
 from tinygrad_rnn.models.recurrent import Recurrent
 from tinygrad_rnn.tensor import Tensor
 from tinygrad_rnn.training.comparing import Reached
+from tinygrad_rnn.training.examples import IdsOnHost
 from tinygrad_rnn.training.fitting import Evaluation
 from tinygrad_rnn.training.options import SIZE, OptionError, TrainingOptions, option
 from tinygrad_rnn.training.task import Task
@@ -116,7 +117,7 @@ class Memory(Task):
     def collate(self, part: Sequence[Any]) -> tuple[Any, ...]:
         frames, lengths = padded([self.frames(given) for given, _ in part])
         targets = None if part[0][1] is None else self.targets([output for _, output in part])
-        return frames.astype(self.options.dtype), lengths, targets
+        return IdsOnHost((frames.astype(self.options.dtype), lengths, targets))
 
     def frames(self, given: Any) -> HostArray:
         """What the layer reads of an input, (T,I): of symbols the number of each is 1."""

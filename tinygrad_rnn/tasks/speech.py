@@ -20,6 +20,7 @@ from tinygrad_rnn.metrics.edits import exact_match, label_error_rate
 from tinygrad_rnn.models.ctc import ctc_loss
 from tinygrad_rnn.models.ctc_decoding import ctc_beam, ctc_greedy
 from tinygrad_rnn.models.frame_labeller import FrameLabeller
+from tinygrad_rnn.training.examples import IdsOnHost
 from tinygrad_rnn.training.options import TrainingOptions
 from tinygrad_rnn.training.task import Task
 
@@ -73,16 +74,17 @@ class Speech(Task):
         frames, lengths = padded([(frames - mean) / scale for frames, _ in part])
         inputs = frames.astype(self.options.dtype), lengths
         if part[0][1] is None:
-            return inputs
+            return IdsOnHost(inputs)
         known = self.tables["symbols"]
         counts = [fits(frames, text) and all(symbol in known for symbol in text) for frames, text in part]
-        return *inputs, *padded([known.encode(list(text), unknown=0) + 1 for _, text in part]), np.array(counts)
+        targets, sizes = padded([known.encode(list(text), unknown=0) + 1 for _, text in part])
+        return IdsOnHost((*inputs, targets, sizes, np.array(counts)))
 
     def loss(self, model: FrameLabeller, batch: Any, rng: np.random.Generator | None, state: None) -> Any:
         frames, lengths, targets, sizes, counts = batch
         logits = model(frames, lengths, rng)
         losses = ctc_loss(logits, targets, lengths, sizes, reduction="none", zero_impossible=True)
-        return ops.sum(losses * counts.astype(losses.dtype)), int((sizes * counts).sum()), None
+        return ops.sum(losses * losses.xp.asarray(counts, losses.dtype)), int((sizes * counts).sum()), None
 
     def predict(self, model: FrameLabeller, batch: Any, beam: int | None = None) -> list[str]:
         logits = np.nan_to_num(model(*batch[:2]).numpy())  # a model that has diverged answers, too

@@ -19,6 +19,7 @@ from tinygrad_rnn.data.vocabulary import Vocabulary
 from tinygrad_rnn.metrics.classes import accuracy
 from tinygrad_rnn.metrics.spans import span_f1
 from tinygrad_rnn.models.tagger import NO_TAG, Tagger
+from tinygrad_rnn.training.examples import IdsOnHost
 from tinygrad_rnn.training.options import AT_LEAST_1, RATE, TrainingOptions, option
 from tinygrad_rnn.training.task import Task
 
@@ -91,9 +92,10 @@ class Tag(Task):
         ids, lengths = padded([self.tables["words"].encode(word.lower() for word in words) for words, _ in part])
         spelled = self._spelled([words for words, _ in part]) if self.options.letters else None
         if part[0][1] is None:
-            return ids, lengths, spelled, None
+            return IdsOnHost((ids, lengths, spelled, None))
         # A tag that no sentence of the training part has cannot be said, and does not count in the loss.
-        return ids, lengths, spelled, padded([self.tables["tags"].encode(tags, NO_TAG) for _, tags in part], NO_TAG)[0]
+        tags, _ = padded([self.tables["tags"].encode(tags, NO_TAG) for _, tags in part], NO_TAG)
+        return IdsOnHost((ids, lengths, spelled, tags))
 
     def _spelled(self, sentences: Sequence[Sequence[str]]) -> tuple[Any, ...]:
         """The letters of each form of a word, their numbers, and which form each word has."""

@@ -22,6 +22,7 @@ from tinygrad_rnn.metrics.edits import exact_match, label_error_rate
 from tinygrad_rnn.metrics.translation import bleu, chrf
 from tinygrad_rnn.models.encoder_decoder import ATTENTIONS, EncoderDecoder
 from tinygrad_rnn.models.softmaxes import SOFTMAXES
+from tinygrad_rnn.training.examples import IdsOnHost
 from tinygrad_rnn.training.options import AT_LEAST_1, SIZE, OptionError, TrainingOptions, ValueRule, option
 from tinygrad_rnn.training.task import Task
 
@@ -125,9 +126,9 @@ class Translate(Task):
     def collate(self, part: Sequence[Any]) -> tuple[Any, ...]:
         source = padded([self.tables["source"].encode(x) for x, _ in part])
         if part[0][1] is None:
-            return *source, None, None
+            return IdsOnHost((*source, None, None))
         target, _ = padded([self.tables["target"].encode_sentence(y) for _, y in part], _PADDING)
-        return *source, target[:-1], target[1:]
+        return IdsOnHost((*source, target[:-1], target[1:]))
 
     def loss(self, model: Any, batch: Any, rng: np.random.Generator | None, state: None) -> Any:
         count = int((batch[3] != _PADDING).sum())

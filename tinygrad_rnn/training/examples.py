@@ -87,6 +87,24 @@ class LazyBatches(Sequence[Any]):
         return map(self._collate, self._parts)
 
 
+class IdsOnHost(tuple[Any, ...]):
+    """A batch whose integers and booleans stay on the host where the model is on a GPU, so that what must be known of
+    them (lengths, whether ids are in a table, how many count) nobody waits for: layers, the embedding and losses take
+    them from there."""
+
+    __slots__ = ()
+
+    def to(self, device: str) -> IdsOnHost:
+        """The same with its floating-point numbers on "cpu" or "cuda"."""
+        return IdsOnHost(_floats_moved(part, device) for part in self)
+
+
+def _floats_moved(part: Any, device: str) -> Any:
+    if isinstance(part, tuple):
+        return tuple(_floats_moved(each, device) for each in part)
+    return to_device(part, device) if isinstance(part, np.ndarray) and part.dtype.kind == "f" else part
+
+
 def moved(batch: Any, device: str) -> Any:
     """A batch with its arrays on "cpu" or "cuda": an array, what has a method `to`, or tuples, lists and dictionaries
     of these; anything else as it is."""

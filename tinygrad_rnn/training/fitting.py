@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_rnn.optim.clipping import clip_by_norm, clip_by_value
+from tinygrad_rnn.optim.clipping import clip_by_value, clipped_by_norm
 from tinygrad_rnn.optim.optimizer import Optimizer
 from tinygrad_rnn.ranks.processes import ONE_PROCESS, Ranks
 from tinygrad_rnn.surroundings import no_grad
@@ -150,7 +150,7 @@ def fit(
                 continue  # done before the run was interrupted
             start = time.perf_counter()
             found = passed(batch, rng, progress.state)
-            norm = clip_by_norm(optimizer.parameters, math.inf if clip_norm is None else clip_norm)
+            norm = clipped_by_norm(optimizer.parameters, math.inf if clip_norm is None else clip_norm)
             if clip_limit is not None:
                 clip_by_value(optimizer.parameters, clip_limit)
             applied = optimizer.step()
@@ -166,12 +166,12 @@ def fit(
                 epoch=epoch,
                 loss=found.loss(),
                 count=found.count,
-                gradient_norm=float(norm),
+                gradient_norm=norm(),
                 lr=optimizer.lr,
                 applied=applied,
                 seconds=time.perf_counter() - start,
                 last_of_epoch=last,
-                penalties=found.penalties,
+                penalties={name: mean() for name, mean in found.penalties.items()},
             )
         if progress.batch:
             raise ValueError(f"fit: progress is {progress.batch} batches into an epoch that has only {number + 1}")

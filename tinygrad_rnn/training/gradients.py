@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
@@ -31,12 +32,13 @@ class Learner(Protocol):
 @dataclass(frozen=True)
 class Passed:
     """A forward and a backward pass, after which every parameter has its gradient: what tells the mean loss, over how
-    many it is, the state to carry on from, and the means of the penalties by name."""
+    many it is, the state to carry on from, and what tells the means of the penalties, by name. On a GPU who asks for a
+    number waits."""
 
     loss: Callable[[], float]
     count: int
     state: Any
-    penalties: Mapping[str, float] = field(default_factory=dict)
+    penalties: Mapping[str, Callable[[], float]] = field(default_factory=dict)
 
 
 class Passes(Protocol):
@@ -63,7 +65,7 @@ class _Own:
         total, means = penalised(loss, noted, self.penalties)
         self.optimizer.zero_grad()
         total.backward()
-        return Passed(loss.item, count, after, means)
+        return Passed(loss.item, count, after, {name: mean.item for name, mean in means.items()})
 
 
 class _Shared:
@@ -83,15 +85,15 @@ class _Shared:
         self.optimizer.zero_grad()
         total, means = self._penalised(loss, count, noted) if self.penalties else (loss, {})
         self.summed.backward(total)
-        told = [0.0 if loss is None else loss.item(), count, *(means.get(name, 0.0) for name in self.penalties)]
+        told = [_told(loss), count, *(_told(means.get(name)) for name in self.penalties)]
         nats, whole, *summed_means = self.summed.exchange(told).sum(axis=0).tolist()
         self.summed.finish(1 / max(whole, 1))
-        known = dict(zip(self.penalties, summed_means, strict=True))
+        known = {name: partial(float, mean) for name, mean in zip(self.penalties, summed_means, strict=True)}
         return Passed(lambda: nats / max(whole, 1), int(whole) if whole.is_integer() else whole, after, known)
 
     def _penalised(
         self, loss: Tensor | None, count: int, noted: list[LayerNotes]
-    ) -> tuple[Tensor | None, dict[str, float]]:
+    ) -> tuple[Tensor | None, dict[str, Tensor]]:
         """The summed loss with this rank's part of the penalties, as a sum too, and that part by name."""
         every = self.ranks.allgather((count, [layer.count for layer in noted]))
         steps = [sum(each) for each in zip(*(counts for _, counts in every if counts), strict=True)]
@@ -100,6 +102,10 @@ class _Shared:
         whole = sum(each for each, _ in every)
         parts = [layer.count / step if step else 0.0 for layer, step in zip(noted, steps, strict=True)]
         return penalised(loss, noted, self.penalties, parts, max(whole, 1))
+
+
+def _told(mean: Tensor | None) -> float:
+    return 0.0 if mean is None else mean.item()
 
 
 @contextmanager

@@ -43,12 +43,12 @@ def penalised(
     penalties: Penalties,
     shares: Sequence[float] | None = None,
     count: float = 1,
-) -> tuple[Tensor, dict[str, float]]:
+) -> tuple[Tensor, dict[str, Tensor]]:
     """The loss and, for each penalty, its weight times the mean of what was noted, over the steps and rows that are no
     padding, added up over cells; and these means by name. Where the rows are those of one rank, `shares` are the parts
     that it has of the steps of each layer, and the loss is a sum that is to be divided by `count`. Raises ValueError
     for a name that nothing notes."""
-    means: dict[str, float] = {}
+    means: dict[str, Tensor] = {}
     for name, weight in penalties.items():
         parts = [
             layer.mean(name) * share
@@ -62,5 +62,5 @@ def penalised(
             raise ValueError(f"penalties: no step of a cell notes {name!r}; what is noted: {there}")
         mean = sum(parts[1:], parts[0])
         loss = loss + weight * count * mean
-        means[name] = mean.item()
+        means[name] = mean
     return loss, means

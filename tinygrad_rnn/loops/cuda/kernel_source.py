@@ -140,6 +140,9 @@ class PassKernel:
     def _place(self, view: StridedView) -> str:
         """The entry of a view at which the indices are."""
         terms = [f"i{axis} * {stride}LL" for axis, stride in enumerate(view.strides) if stride]
+        if view.further is not None:
+            piece, at, stride = view.further
+            terms.append(f"p{self.numbers[piece]}[{at}LL] * {stride}LL")
         return f"p{self.numbers[view.piece]}[{' + '.join([f'{view.offset}LL', *terms])}]"
 
     def _sum_dtype(self, line: Line) -> np.dtype[Any]:

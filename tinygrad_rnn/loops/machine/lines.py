@@ -36,8 +36,9 @@ class Line:
 
     @property
     def reads(self) -> list[StridedView]:
-        """The views among its arguments."""
-        return [a for a in self.args if isinstance(a, StridedView)]
+        """The views among its arguments, and of the numbers that say where these lie."""
+        views = [a for a in self.args if isinstance(a, StridedView)]
+        return [*views, *(numbers for view in views if (numbers := view.numbers) is not None)]
 
 
 @dataclass(frozen=True, eq=False)

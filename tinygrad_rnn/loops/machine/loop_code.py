@@ -20,7 +20,7 @@ import tinygrad_rnn.ops as ops
 from tinygrad_rnn.loops.machine.entrywise import entrywise
 from tinygrad_rnn.loops.machine.lines import Line, Product
 from tinygrad_rnn.loops.machine.schedule import LoopSchedule, Pass
-from tinygrad_rnn.loops.machine.views import Piece, StridedView
+from tinygrad_rnn.loops.machine.views import Further, Piece, StridedView
 from tinygrad_rnn.machine.blocks import function, loop
 from tinygrad_rnn.machine.lanes import (
     I64,
@@ -306,7 +306,15 @@ class _PassCode:
         for axis in (*self.kept, *self.over):
             if stride := axis.strides.get(view, 0):
                 at = b.add(at, b.mul(axis.index, integer(stride)))
+        if view.further is not None:
+            at = b.add(at, b.mul(self._number(view.further), integer(view.further.stride)))
         return entry_address(b, self.addresses.of[view.piece], at, view.piece.dtype.itemsize)
+
+    def _number(self, further: Further) -> Value:
+        """That of a row, as it lies in memory."""
+        b, dtype = self.b, further.piece.dtype
+        where = entry_address(b, self.addresses.of[further.piece], integer(further.at), dtype.itemsize)
+        return b.extract_element(cast(b, splat(b, load_one(b, where, dtype), 1), dtype, np.dtype(np.int64)), integer(0))
 
     def _load(self, view: StridedView, mask: Value | None) -> Value:
         b, dtype, pointer = self.b, view.piece.dtype, self._address(view)

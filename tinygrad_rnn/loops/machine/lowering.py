@@ -41,7 +41,7 @@ from tinygrad_rnn.loops.machine.views import Piece, StridedView, all_of, piece_o
 from tinygrad_rnn.loops.products import sum_of_products
 from tinygrad_rnn.loops.program import Equation, Var
 from tinygrad_rnn.machine.refusal import NotInMachineCode
-from tinygrad_rnn.ops.indexing import Slot, _getitem, _parts, _scatter
+from tinygrad_rnn.ops.indexing import Slot, _getitem, _parts, _row_at, _scatter
 from tinygrad_rnn.ops.products import _einsum
 from tinygrad_rnn.ops.reductions import _max, _mean, _min, _sum
 from tinygrad_rnn.ops.shapes import _concatenate, _split, _stack, _unstack
@@ -168,14 +168,23 @@ class _Lowering:
 
     def multiply(self, lefts: Sequence[StridedView], rights: Sequence[StridedView], out: StridedView) -> None:
         """One more product."""
+        lefts = tuple(map(self.at_a_place, lefts))
         self.moving.add(out.piece.var)
-        self.lines.append(Product(tuple(lefts), tuple(rights), out))
+        self.lines.append(Product(lefts, tuple(rights), out))
 
     def _entrywise(self, primitive: Primitive[Any], args: Sequence[Any], out: StridedView, e: Equation) -> None:
         if primitive not in ENTRYWISE or e.params or not all(isinstance(a, StridedView | int | float) for a in args):
             raise NotInMachineCode(f"{e.primitive.name} is not done in machine code")
         views = [a.broadcast_to(out.shape) if isinstance(a, StridedView) else a for a in args]
         self.line(primitive, views, taken_as(primitive, args, out.piece.dtype), out)
+
+    def at_a_place(self, view: StridedView) -> StridedView:
+        """A view that lies where it lies at every step."""
+        if view.further is None:
+            return view
+        apart = self.new(view.shape, view.piece.dtype)
+        self.copied(view, apart)
+        return apart
 
     def copied(self, x: Any, out: StridedView) -> None:
         """A view or a number, to where it must lie."""
@@ -289,6 +298,10 @@ def _moved(low: _Lowering, e: Equation) -> list[StridedView]:
     return [x.transpose(order)]
 
 
+def _one_row(low: _Lowering, e: Equation) -> list[StridedView]:
+    return [low.at_a_place(low.view(e.args[0])).at_row(low.view(e.args[1]))]
+
+
 def _flipped(low: _Lowering, e: Equation) -> list[StridedView]:
     x, (axis,) = low.view(e.args[0]), _options(e, "axis")
     turned = _axes(axis, len(x.shape))
@@ -337,6 +350,7 @@ _VIEWS: dict[Primitive[Any], Callable[[_Lowering, Equation], list[StridedView]]]
     ops.flip: _flipped,
     ops.broadcast_to: _broadcast,
     _getitem: _indexed,
+    _row_at: _one_row,
     _unstack: _unstacked,
     _split: _parted,
 }

@@ -91,7 +91,8 @@ class LoopSchedule:
             if not isinstance(a, StridedView):
                 return f"{type(a).__name__} {a!r}"
             number = numbers.setdefault(a.piece, len(numbers))
-            return f"{number} {a.piece.dtype.str} {a.shape} {a.strides} {a.offset}"
+            text = f"{number} {a.piece.dtype.str} {a.shape} {a.strides} {a.offset}"
+            return text if a.further is None else f"{text} {numbers[a.further.piece]} {a.further[1:]}"
 
         lines = [f"{SUMMED_AT_ONCE} {self.rows} {[numbers[piece] for piece in self.memory if piece in ringed]}"]
         for part in self.parts:

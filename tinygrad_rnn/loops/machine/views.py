@@ -11,13 +11,14 @@ of the piece. Of c (2, 3), with entries 0 to 5:
     c.T                       offset 0, shape (3, 2), strides (1, 3)
     c[:, 1]                   offset 1, shape (2,),   strides (3,)
     c broadcast to (4, 2, 3)  offset 0,               strides (0, 3, 1)
+    row r of c, (1, 3)        offset 0, shape (1, 3), strides (3, 1), and r times 3 further, where r lies in memory too
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -48,6 +49,14 @@ class Piece(NamedTuple):
         return math.prod(self.shape)
 
 
+class Further(NamedTuple):
+    """Entry number `at` of a piece of whole numbers says how many times `stride` entries further something lies."""
+
+    piece: Piece
+    at: int
+    stride: int
+
+
 @dataclass(frozen=True)
 class StridedView:
     """A piece as it is seen; strides and offset count entries."""
@@ -56,25 +65,24 @@ class StridedView:
     shape: tuple[int, ...]
     strides: tuple[int, ...]
     offset: int = 0
+    further: Further | None = None
 
     def broadcast_to(self, shape: Sequence[int]) -> StridedView:
         """Repeated along new leading axes and axes of size 1."""
         extra = len(shape) - len(self.shape)
         kept = zip(self.shape, shape[extra:], self.strides, strict=True)
         strides = (*(0 for _ in range(extra)), *(0 if n == 1 != m else s for n, m, s in kept))
-        return StridedView(self.piece, tuple(shape), strides, self.offset)
+        return replace(self, shape=tuple(shape), strides=strides)
 
     def transpose(self, axes: Sequence[int]) -> StridedView:
         """With its axes in another order."""
-        return StridedView(
-            self.piece, tuple(self.shape[a] for a in axes), tuple(self.strides[a] for a in axes), self.offset
-        )
+        return replace(self, shape=tuple(self.shape[a] for a in axes), strides=tuple(self.strides[a] for a in axes))
 
     def with_axis(self, at: int) -> StridedView:
         """With a new axis of size 1."""
         axes = [*zip(self.shape, self.strides, strict=True)]
         axes.insert(at, (1, 0))
-        return _made(self.piece, axes, self.offset)
+        return self._with(axes, self.offset)
 
     def index(self, parts: Sequence[Any]) -> StridedView:
         """`view[parts]`, of whole numbers, slices, None and one `...`."""
@@ -94,12 +102,24 @@ class StridedView:
                 offset += start * stride if axes[-1][0] else 0
             else:
                 offset += (part % n) * stride
-        return _made(self.piece, axes, offset)
+        return self._with(axes, offset)
+
+    def at_row(self, number: StridedView) -> StridedView:
+        """The row, as an axis of 1, whose number lies in memory."""
+        first = self.index((slice(0, 1),))
+        return replace(first, further=Further(number.piece, number.offset, self.strides[0]))
+
+    @property
+    def numbers(self) -> StridedView | None:
+        """What of the rows' numbers is read for each entry of the view, if there are any."""
+        if self.further is None:
+            return None
+        return StridedView(self.further.piece, self.shape, (0,) * len(self.shape), self.further.at)
 
     def reshape(self, shape: tuple[int, ...]) -> StridedView | None:
         """In another shape; None where the entries do not lie so."""
         if math.prod(shape) == 0:
-            return StridedView(self.piece, shape, natural_strides(shape), self.offset)
+            return replace(self, shape=shape, strides=natural_strides(shape))
         old = _joined([(n, s) for n, s in zip(self.shape, self.strides, strict=True) if n != 1])
         strides: list[int] = []
         size, stride = 1, 0  # what is left of the last of the old axes
@@ -110,11 +130,10 @@ class StridedView:
                 return None
             strides.append(stride)
             size, stride = size // n, stride * n
-        return StridedView(self.piece, shape, tuple(strides[::-1]), self.offset)
+        return replace(self, shape=shape, strides=tuple(strides[::-1]))
 
-
-def _made(piece: Piece, axes: list[tuple[int, int]], offset: int) -> StridedView:
-    return StridedView(piece, tuple(n for n, _ in axes), tuple(s for _, s in axes), offset)
+    def _with(self, axes: list[tuple[int, int]], offset: int) -> StridedView:
+        return replace(self, shape=tuple(n for n, _ in axes), strides=tuple(s for _, s in axes), offset=offset)
 
 
 def _joined(axes: list[tuple[int, int]]) -> list[tuple[int, int]]:

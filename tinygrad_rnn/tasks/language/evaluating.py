@@ -54,7 +54,7 @@ def evaluate_language(
         sentences, own = _new_to_it(saved, options, corpus, vocabulary, note), False
     if options.streams and not options.warm_up:
         note(f"This run measures its {options.batch_size} streams without a warm-up: their number matters.")
-    found = measure_sentences(model, options, sentences, device)
+    found = measure_sentences(model, options, sentences)
     lines = [
         (
             "result",
@@ -65,7 +65,7 @@ def evaluate_language(
     ]
     unknown = count_unknown(sentences)
     if 0 < unknown.count < unknown.total:
-        known = measure_sentences(model, options, sentences, device, known_only=True)
+        known = measure_sentences(model, options, sentences, known_only=True)
         lines.append(("unknown", _about_unknown(unknown, found, known)))
     else:
         lines.append(("unknown", "all of the tokens" if unknown.count else "none of the tokens"))

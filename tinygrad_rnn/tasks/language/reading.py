@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 import tinygrad_rnn.ops as ops
-from tinygrad_rnn.backend import HostArray, to_device, to_host
+from tinygrad_rnn.backend import HostArray, to_host
 from tinygrad_rnn.data.messages import TextError
 from tinygrad_rnn.data.vocabulary import Vocabulary
 from tinygrad_rnn.inspection.page import Reading
@@ -33,12 +33,11 @@ def read(
         raise TextError("there is nothing to read: the text has no token that the model would be asked for")
     ids = ids[: MOST_TOKENS + lead]
     spelled = vocabulary.decode(ids) if spelling is None else list(spelling[: len(ids)])
-    there = to_device(ids, model.device)
-    vectors = Tensor(model.embedding(there[:, None]).data, requires_grad=True)
+    vectors = Tensor(model.embedding(ids[:, None]).data, requires_grad=True)
     outputs, units, untraced = _traced(model, vectors)
     logits = model.softmax().scores(outputs)[lead - 1 : -1, 0]
     asked = ids[lead:]
-    nats = ops.softmax_cross_entropy(logits, there[lead:], reduction="none")
+    nats = ops.softmax_cross_entropy(logits, asked, reduction="none")
     with no_grad():
         chances = to_host(ops.softmax(logits).data)
     depends = np.zeros((len(asked), len(asked) + 1))
@@ -48,7 +47,7 @@ def read(
         depends[t] = np.linalg.norm(to_host(vectors.grad)[lead - 1 :, 0].astype(np.float64), axis=1)
     model.zero_grad()
     counts = np.arange(len(ids) - 1)[:, None] >= lead - 1
-    model.loss(there[:-1, None], there[1:, None], counts)[0].backward()
+    model.loss(ids[:-1, None], ids[1:, None], counts)[0].backward()
     gradients = {name: _norm(p.grad) for name, p in model.named_parameters()}
     model.zero_grad()
     likely = np.argsort(-chances, axis=1, kind="stable")[:, :5]

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_rnn.backend import to_device
 from tinygrad_rnn.data.joining import as_typed
 from tinygrad_rnn.data.messages import TextError
 from tinygrad_rnn.data.tokens import detokenize
@@ -83,7 +82,6 @@ def sentence_score(model: LanguageModel, form: TextForm, tokens: list[str]) -> t
     if asked < 1:
         return 0.0, 0, 0
     weights = np.arange(len(ids) - 1)[:, None] >= len(ids) - 1 - asked
-    read = to_device(ids, model.device)
     with no_grad():
-        loss, _ = model.loss(read[:-1, None], read[1:, None], weights, reduction="sum")
+        loss, _ = model.loss(ids[:-1, None], ids[1:, None], weights, reduction="sum")
     return -loss.item(), asked, int((ids[-asked:] == vocabulary.unknown).sum())

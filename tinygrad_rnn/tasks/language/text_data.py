@@ -91,15 +91,13 @@ def measure_sentences(
     model: LanguageModel,
     settings: LanguageOptions,
     sentences: Sequence[Ids],
-    device: str = "cpu",
     *,
     known_only: bool = False,
 ) -> Evaluation:
     """What the model makes of encoded sentences; `known_only` leaves out the unknown tokens, which it is then not
     asked for but reads. In streams, it does not depend on how many there are: they are warmed up."""
     found = make_batches(settings, sentences, warm_up=settings.warm_up)
-    batches = (batch.to(device) for batch in (map(without_unknown, found) if known_only else found))
-    return evaluate(model, batches, carry=settings.streams)
+    return evaluate(model, map(without_unknown, found) if known_only else found, carry=settings.streams)
 
 
 def ngram_baselines(
