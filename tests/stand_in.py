@@ -46,6 +46,7 @@ class DeviceArray:
     dtype = property(lambda self: self.inside.dtype)
     ndim = property(lambda self: self.inside.ndim)
     size = property(lambda self: self.inside.size)
+    nbytes = property(lambda self: self.inside.nbytes)
     T = property(lambda self: DeviceArray(self.inside.T))
 
     @property

@@ -156,6 +156,25 @@ def test_a_loop_is_captured_once_and_replayed_on_whatever_arrays_come(name: str)
         assert 2 <= captures.stream.graphs <= 4, "one forward and one backward, and those of weights in larger arrays"
 
 
+def test_a_capture_that_fails_is_over_and_the_next_one_works() -> None:
+    rng, captures = np.random.default_rng(0), Captures()
+    layer, multiply = Recurrent(CELLS["rnn"], 3, 6, dtype=np.float64, rng=rng), captures.blas.multiply
+    xs = rng.standard_normal((5, 4, 3))
+
+    def failing(products: Any) -> None:
+        if len(captures.stream.captured or ()) > 3:
+            raise RuntimeError("cuBLAS failed with status 14")
+        multiply(products)
+
+    captures.blas.multiply = failing
+    with pytest.raises(RuntimeError, match="status 14"):
+        numbers(layer, xs, None, captures)
+    assert captures.stream.captured is None and not captures.capturing.locked()
+    captures.blas.multiply = multiply
+    for a, b in zip(*(numbers(layer, xs, None, way) for way in (captures, "numpy")), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-12)
+
+
 def test_states_of_which_none_is_kept_change_places_in_a_graph_too() -> None:
     rng, captures = np.random.default_rng(0), Captures()
     W = Tensor(rng.standard_normal((6, 6)) / 3)

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import stand_in
 from click.testing import CliRunner
 from example_counts import part_of_the_examples
 from hypothesis import HealthCheck, given, settings
@@ -976,8 +977,11 @@ def test_the_selfcheck_passes_on_the_gpu() -> None:
 
 
 @pytest.mark.usefixtures("library")
-@pytest.mark.parametrize("split", [False, True])
-def test_ranks_on_the_gpu_give_the_run_of_one_process_on_the_cpu(text: Path, split: bool) -> None:
+@pytest.mark.parametrize("way", ["by way of the host", "from GPU to GPU", "split"])
+def test_ranks_on_the_gpu_give_the_run_of_one_process_on_the_cpu(text: Path, library: Any, way: str) -> None:
+    split, gpus = way == "split", way.endswith("to GPU")
+    if gpus and library is not stand_in.device:
+        pytest.skip("threads carry the stand-in's arrays")
     found = find_task("language")
     sizes = {"hidden": 4, "embedding": 4, "layers": 1, "batch_size": 8, "dropout": 0.0, "epochs": 9}
     given = {"text": (str(text),), "lines": True, "dtype": "float64", "split_optimizer": split, **sizes}
@@ -985,13 +989,17 @@ def test_ranks_on_the_gpu_give_the_run_of_one_process_on_the_cpu(text: Path, spl
     def work(ranks: Ranks, device: str) -> Any:
         options, cell = found.task.options_and_cell(given, False, unheard)
         run = new_run(found.new(options, cell), unheard, device, ranks)
+        stand_in.waits.clear()
+        ranks.allgather(None)
         for _, _ in zip(range(6), run.steps(), strict=False):
             pass
+        waits = ranks.allgather(list(stand_in.waits))
+        assert not gpus or all("get" not in each for each in waits), "a gradient went by way of the host"
         assert all(backend.device_of(p.data) == device for p in run.model.parameters())
         return run.model.state_dict(), run.validate().loss
 
     ((expected, loss),) = on_ranks(1, lambda ranks: work(ranks, "cpu"))
-    for weights, own_loss in on_ranks(2, lambda ranks: work(ranks, "cuda")):
+    for weights, own_loss in on_ranks(2, lambda ranks: work(ranks, "cuda"), gpus):
         assert own_loss == pytest.approx(loss, rel=1e-10)
         for name, array in expected.items():
             np.testing.assert_allclose(weights[name], array, rtol=1e-9, atol=1e-11, err_msg=name)

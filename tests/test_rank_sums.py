@@ -10,9 +10,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from stand_in import DeviceArray
 from thread_ranks import on_ranks
 
 from tinygrad_rnn import Parameter, RowSparse, Tensor, ops
+from tinygrad_rnn.backend import to_host
 from tinygrad_rnn.models import GRU
 from tinygrad_rnn.ranks.processes import ONE_PROCESS, Ranks, dealt
 from tinygrad_rnn.ranks.rows import sum_of_rows
@@ -251,25 +253,36 @@ def test_the_steps_of_a_sum_come_in_their_order() -> None:
 
 
 @settings(deadline=None)
-@given(SIZES, st.integers(1, 12), st.integers(0, 3), st.data())
+@given(SIZES, st.integers(1, 12), st.integers(0, 3), st.booleans(), st.data())
 def test_rows_of_all_ranks_are_merged_or_added_up_whole_whichever_is_less(
-    size: int, rows: int, width: int, data: st.DataObject
+    size: int, rows: int, width: int, gpus: bool, data: st.DataObject
 ) -> None:
+    """On the host, and where each has a GPU without it."""
     picked = st.one_of(st.none(), st.lists(st.integers(0, rows - 1), unique=True).map(sorted))
     of_ranks = [data.draw(picked) for _ in range(size)]
     rng = np.random.default_rng(0)
-    parts = [
-        None if each is None else RowSparse(np.array(each, int), rng.standard_normal((len(each), width)), (rows, width))
-        for each in of_ranks
-    ]
+    gpus = gpus and size > 1
+    place: Any = DeviceArray if gpus else np.asarray
+
+    def part_of(each: list[int] | None) -> RowSparse | None:
+        values = rng.standard_normal((len(each or ()), width))
+        return None if each is None else RowSparse(place(np.array(each, int)), place(values), (rows, width))
+
+    parts = list(map(part_of, of_ranks))
     counts = [0 if part is None else len(part.rows) for part in parts]
     table = np.zeros((rows, width))
-    found = on_ranks(size, lambda ranks: sum_of_rows(ranks, parts[ranks.rank], counts, table))
-    expected = sum((part.dense() for part in parts if part is not None), table.copy())
+
+    def work(ranks: Ranks) -> tuple[Any, int]:
+        return sum_of_rows(ranks, parts[ranks.rank], counts, place(table), ranks.between_gpus())
+
+    found = on_ranks(size, work, gpus)
+    expected = sum((to_host(part.dense()) for part in parts if part is not None), table.copy())
     as_rows = sum(counts) * (8 + 8 * width) <= 2 * rows * 8 * width
     for rank, (gradient, travelled) in enumerate(found):
         assert isinstance(gradient, RowSparse) == as_rows
-        np.testing.assert_allclose(dense(gradient), expected, rtol=1e-15, atol=1e-15)
+        whole = dense(gradient)
+        assert isinstance(whole, DeviceArray) == gpus
+        np.testing.assert_allclose(to_host(whole), expected, rtol=1e-15, atol=1e-15)
         assert travelled == (counts[rank] * (8 + 8 * width) if as_rows else table.nbytes)
 
 

@@ -7,9 +7,10 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import numpy as np
+from stand_in import DeviceArray
 
 from tinygrad_rnn.backend import HostArray
-from tinygrad_rnn.ranks.processes import ONE_PROCESS, Pending, Ranks
+from tinygrad_rnn.ranks.processes import ONE_PROCESS, Carrier, Pending, Ranks
 
 T = TypeVar("T")
 
@@ -30,10 +31,10 @@ class _Meeting:
 
 
 class ThreadRanks(Ranks):
-    """One of several threads."""
+    """One of several threads; with `gpus` each has one of its own, whose arrays are the stand-in's."""
 
-    def __init__(self, rank: int, size: int, meeting: _Meeting) -> None:
-        self.rank, self.size, self.beside = rank, size, size
+    def __init__(self, rank: int, size: int, meeting: _Meeting, gpus: bool = False) -> None:
+        self.rank, self.size, self.beside, self.gpus = rank, size, size, gpus
         self.meeting = meeting
         self.calls: list[str] = []
         """What was called, in order: collective operations must be the same on all ranks."""
@@ -67,11 +68,27 @@ class ThreadRanks(Ranks):
         self.begun.append(begun)
         return begun
 
+    def between_gpus(self) -> Carrier | None:
+        return ThreadCarrier(self) if self.gpus else None
+
     def all_failed(self, seconds: float) -> bool:
         return False
 
     def abort(self, code: int) -> None:
         self.meeting.barrier.abort()
+
+
+class ThreadCarrier(Carrier):
+    """Of the stand-in's arrays, from thread to thread."""
+
+    def __init__(self, ranks: ThreadRanks) -> None:
+        self.ranks = ranks
+
+    def begin_allreduce(self, numbers: DeviceArray) -> Pending:
+        return self.ranks.begin_allreduce(numbers.inside)
+
+    def allgather_rows(self, rows: DeviceArray, counts: Sequence[int]) -> DeviceArray:
+        return DeviceArray(self.ranks.allgather_rows(rows.inside, counts))
 
 
 class _Sum:
@@ -96,13 +113,14 @@ class _Sum:
         self.done = True
 
 
-def on_ranks(size: int, work: Callable[[Ranks], T]) -> list[T]:
-    """What `work` returns on each of so many ranks, which run at a time. Raises the first error of any."""
+def on_ranks(size: int, work: Callable[[Ranks], T], gpus: bool = False) -> list[T]:
+    """What `work` returns on each of so many ranks, which run at a time, if told with a GPU of its own for each. Raises
+    the first error of any."""
     if size == 1:
         return [work(ONE_PROCESS)]
     meeting, found = _Meeting(size), dict[int, T]()
     errors: list[BaseException] = []
-    made = [ThreadRanks(rank, size, meeting) for rank in range(size)]
+    made = [ThreadRanks(rank, size, meeting, gpus) for rank in range(size)]
 
     def one(ranks: ThreadRanks) -> None:
         try:

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from tinygrad_rnn.backend import HostArray
-from tinygrad_rnn.ranks.processes import ONE_PROCESS, Pending, Ranks
+from tinygrad_rnn.ranks.by_nccl import nccl_carrier
+from tinygrad_rnn.ranks.processes import ONE_PROCESS, Carrier, Pending, Ranks
 
 INSTALL_MPI = "pip install 'tinygrad-rnn[mpi]'"
 """What brings mpi4py."""
@@ -71,6 +72,8 @@ class MpiRanks(Ranks):
         self._mpi = mpi
         self._all, self._failing = mpi.COMM_WORLD.Dup(), mpi.COMM_WORLD.Dup()
         self.rank, self.size = self._all.rank, self._all.size
+        self._asked = False
+        self._carrier: Carrier | None = None
         of_machine = self._all.Split_type(mpi.COMM_TYPE_SHARED)
         self.place = of_machine.rank
         self.beside = of_machine.allgather(_own_processors()).count(_own_processors())
@@ -96,6 +99,11 @@ class MpiRanks(Ranks):
 
     def begin_allreduce(self, numbers: HostArray) -> Pending:
         return _Request(self._all.Iallreduce(self._mpi.IN_PLACE, numbers))
+
+    def between_gpus(self) -> Carrier | None:
+        if not self._asked:
+            self._asked, self._carrier = True, nccl_carrier(self)
+        return self._carrier
 
     def all_failed(self, seconds: float) -> bool:
         return _done_within(seconds, self._failing.Ibarrier().Test)

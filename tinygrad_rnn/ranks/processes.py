@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from tinygrad_rnn.backend import HostArray
+from tinygrad_rnn.backend import Array, HostArray
 
 
 class Pending(Protocol):
@@ -28,6 +28,17 @@ class Done:
 
     def wait(self) -> None:
         """It is done."""
+
+
+class Carrier(Protocol):
+    """What carries arrays between ranks: all call the same operations in the same order."""
+
+    def begin_allreduce(self, numbers: Array) -> Pending:
+        """Begins to put the sum over all ranks in the place of an array of one piece, which is not to be touched until
+        that is done."""
+
+    def allgather_rows(self, rows: Array, counts: Sequence[int]) -> Array:
+        """The rows (counts[rank], ...) of each rank, one under the other in the order of the ranks."""
 
 
 class Ranks:
@@ -57,7 +68,7 @@ class Ranks:
         return np.array([numbers], dtype=np.float64)
 
     def allgather_rows(self, rows: HostArray, counts: Sequence[int]) -> HostArray:
-        """The rows (counts[rank], ...) of each rank, one under the other in the order of the ranks."""
+        """As a `Carrier` of arrays on the host."""
         return rows
 
     def broadcast(self, value: Any) -> Any:
@@ -65,9 +76,12 @@ class Ranks:
         return value
 
     def begin_allreduce(self, numbers: HostArray) -> Pending:
-        """Begins to put the sum over all ranks in the place of an array of one piece, which is not to be touched until
-        that is done."""
+        """As a `Carrier` of arrays on the host."""
         return Done()
+
+    def between_gpus(self) -> Carrier | None:
+        """What carries arrays from the GPU of one rank to that of another; None where they go by way of the host."""
+        return None
 
     def all_failed(self, seconds: float) -> bool:
         """Whether each of the ranks calls this too, within so many seconds."""

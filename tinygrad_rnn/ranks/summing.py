@@ -1,7 +1,8 @@
 """The gradients of all ranks, added up: synchronous data parallelism, in which every rank then makes the same step.
 
 Dense gradients lie in one flat buffer a dtype, in the order in which the backward pass is done with them, and their
-sums begin, chunk by chunk, while it goes on (Li et al. 2020, section 3.2.3). Row-sparse ones travel as rows.
+sums begin, chunk by chunk, while it goes on (Li et al. 2020, section 3.2.3). Row-sparse ones travel as rows. Where
+every rank has a GPU of its own all of it stays there, if CuPy has NCCL; otherwise it goes by way of the host.
 """
 
 from __future__ import annotations
@@ -14,9 +15,9 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_rnn.backend import HostArray, device_of, to_device, to_host
+from tinygrad_rnn.backend import Array, HostArray, device_of, to_device, to_host, xp
 from tinygrad_rnn.optim.clipping import Trainable
-from tinygrad_rnn.ranks.processes import Pending, Ranks
+from tinygrad_rnn.ranks.processes import Carrier, Pending, Ranks
 from tinygrad_rnn.ranks.rows import sum_of_rows, summed_in
 from tinygrad_rnn.ranks.telling_walk import backward_telling
 from tinygrad_rnn.rowsparse import RowSparse
@@ -51,6 +52,7 @@ class GradientSum:
 
     def __init__(self, ranks: Ranks, parameters: Mapping[str, Trainable], chunk: int = CHUNK) -> None:
         self.ranks, self.parameters, self.chunk = ranks, parameters, chunk
+        self.carrier = ranks.between_gpus() if _on_gpu(parameters) else None
         self.traffic = Traffic()
         self._plan: _Plan | None = None
         self._exchanged: HostArray | None = None
@@ -77,7 +79,7 @@ class GradientSum:
             plan.begin()
             for name in told:
                 self._put(plan, name)
-        plan.launch(self.ranks, self.traffic, rest=True)
+        plan.launch(self.carrier or self.ranks, self.traffic, rest=True)
 
     def _made_plan(self, told: list[str]) -> _Plan:
         """From the first backward pass: what comes in which order. Rank 0 always has a part of the loss."""
@@ -86,7 +88,8 @@ class GradientSum:
         order += [name for name in self.parameters if name not in order]
         kind = dict(zip(self.parameters, kinds, strict=True))
         rows = [name for name in order if kind[name] == _ROWS]
-        return _Plan({n: self.parameters[n].data for n in order if n not in rows}, rows, self.chunk)
+        dense = {n: self.parameters[n].data for n in order if n not in rows}
+        return _Plan(dense, rows, self.chunk, on_host=self.carrier is None)
 
     def _kinds(self) -> list[float]:
         return [
@@ -100,10 +103,10 @@ class GradientSum:
         if name in plan.views:
             begin = perf_counter()
             g = p.grad.dense() if isinstance(p.grad, RowSparse) else p.grad
-            plan.put(name, to_host(g))
+            plan.put(name, g if self.carrier else to_host(g))
             p.grad = None  # its memory is free; there will be a view of the buffer
             self.traffic.copying += perf_counter() - begin
-            plan.launch(self.ranks, self.traffic)
+            plan.launch(self.carrier or self.ranks, self.traffic)
 
     def exchange(self, numbers: Sequence[float]) -> HostArray:
         """The numbers of each rank, (size, n) float64, as many of each, which travel with what is to be known of the
@@ -130,13 +133,13 @@ class GradientSum:
             own = self._rows(name)
             p = self.parameters[name]
             if there:
-                summed, travelled = sum_of_rows(self.ranks, own, of_ranks.tolist(), p.data)
+                summed, travelled = sum_of_rows(self.ranks, own, of_ranks.tolist(), p.data, self.carrier)
                 self.traffic.row_bytes += travelled
                 p.grad = summed * factor
         plan.wait()
         self.traffic.waiting += perf_counter() - begin
         for flat in plan.flats.values():
-            np.multiply(flat, factor, out=flat)
+            xp(flat).multiply(flat, factor, out=flat)
         for (name, view), there in zip(plan.views.items(), anywhere[count:], strict=True):
             data = self.parameters[name].data
             self.parameters[name].grad = _like(view, data) if there else None
@@ -156,17 +159,17 @@ class GradientSum:
 class _Chunk:
     """A piece of a flat buffer whose sum begins at once."""
 
-    def __init__(self, numbers: HostArray, names: list[str]) -> None:
+    def __init__(self, numbers: Array, names: list[str]) -> None:
         self.numbers, self.names = numbers, names
 
 
 class _Plan:
     """Where dense gradients lie, in which order their sums begin, and which parameters have row-sparse ones."""
 
-    def __init__(self, dense: Mapping[str, Any], rows: Sequence[str], chunk: int) -> None:
+    def __init__(self, dense: Mapping[str, Any], rows: Sequence[str], chunk: int, on_host: bool) -> None:
         self.rows = list(rows)
-        self.flats: dict[Any, HostArray] = {}
-        self.views: dict[str, HostArray] = {}
+        self.flats: dict[Any, Array] = {}
+        self.views: dict[str, Array] = {}
         self.chunks: list[_Chunk] = []
         self.there: set[str] = set()
         """Those whose gradient this rank has in this step."""
@@ -174,7 +177,8 @@ class _Plan:
         sizes = Counter[Any]()
         for data in dense.values():
             sizes[summed_in(data)] += data.size
-        self.flats = {dtype: np.zeros(size, dtype) for dtype, size in sizes.items()}
+        lib = np if on_host else xp(next(iter(dense.values()), None))
+        self.flats = {dtype: lib.zeros(size, dtype) for dtype, size in sizes.items()}
         self._lay_out(dense, chunk)
 
     def _lay_out(self, dense: Mapping[str, Any], chunk: int) -> None:
@@ -203,12 +207,12 @@ class _Plan:
         self.there.clear()
         self._begun.clear()
 
-    def put(self, name: str, gradient: HostArray) -> None:
+    def put(self, name: str, gradient: Array) -> None:
         """Takes one gradient into its place."""
-        np.copyto(self.views[name], gradient, casting="same_kind")
+        self.views[name][...] = gradient
         self.there.add(name)
 
-    def launch(self, ranks: Ranks, traffic: Traffic, rest: bool = False) -> None:
+    def launch(self, carrier: Carrier, traffic: Traffic, rest: bool = False) -> None:
         """Begins the sums of chunks that are whole, in their order, which is that of all ranks; of the `rest` too, in
         which gradients that this rank has not are 0."""
         for chunk in self.chunks[len(self._begun) :]:
@@ -218,7 +222,7 @@ class _Plan:
             for name in missing:
                 self.views[name][...] = 0
             traffic.dense_bytes += chunk.numbers.nbytes
-            self._begun.append(ranks.begin_allreduce(chunk.numbers))
+            self._begun.append(carrier.begin_allreduce(chunk.numbers))
         for each in self._begun:
             each.test()
 
@@ -232,7 +236,11 @@ def _leaf(parameter: Trainable) -> Any:
     return getattr(parameter, "node", None)
 
 
-def _like(gradient: HostArray, data: Any) -> Any:
+def _on_gpu(parameters: Mapping[str, Trainable]) -> bool:
+    return any(device_of(p.data) == "cuda" for p in parameters.values())
+
+
+def _like(gradient: Array, data: Any) -> Any:
     """A gradient in the dtype of a parameter's array, where that is."""
     found = to_device(gradient, device_of(data))
     return found if found.dtype == data.dtype else found.astype(data.dtype)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import ctypes
 import os
 from collections.abc import Callable, Hashable, Iterator
+from contextlib import suppress
 from functools import cache
 from itertools import accumulate
 from threading import Lock
@@ -167,19 +168,28 @@ class _Replayed:
         cupy.cuda.get_current_stream().synchronize()
         with device.capturing, device.stream:
             device.stream.begin_capture()
-            for t in range(work.steps):
-                waiting: list[PlacedProduct] = []
-                for part in work.parts:
-                    if isinstance(part, MatrixProduct):
-                        if any(part.left == other.part.out for other in waiting):
-                            device.blas.multiply_all(waiting)
-                        waiting.append(_placed(part, work, table, rights, t))
-                        continue
-                    device.blas.multiply_all(waiting)
-                    blocks = part.entries if part.adds_up else -(-part.entries // THREADS)
-                    work.kernels[part.kernel]((min(blocks, BLOCKS),), (THREADS,), (self.table, np.int64(t)))
-                device.blas.multiply_all(waiting)
+            try:
+                for t in range(work.steps):
+                    self._start_step(device.blas, work, table, rights, t)
+            except BaseException:
+                with suppress(Exception):  # for what was captured would not work either
+                    device.stream.end_capture()
+                raise
             self.graph = device.stream.end_capture()
+
+    def _start_step(self, blas: Blas, work: Work, table: np.ndarray, rights: list[int], t: int) -> None:
+        """Starts all that a step consists of."""
+        waiting: list[PlacedProduct] = []
+        for part in work.parts:
+            if isinstance(part, MatrixProduct):
+                if any(part.left == other.part.out for other in waiting):
+                    blas.multiply_all(waiting)
+                waiting.append(_placed(part, work, table, rights, t))
+                continue
+            blas.multiply_all(waiting)
+            blocks = part.entries if part.adds_up else -(-part.entries // THREADS)
+            work.kernels[part.kernel]((min(blocks, BLOCKS),), (THREADS,), (self.table, np.int64(t)))
+        blas.multiply_all(waiting)
 
     def _moved(self, work: Work, ranges: list[_Range]) -> np.ndarray:
         """The table with addresses of our own for those in the ranges."""
