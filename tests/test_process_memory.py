@@ -27,6 +27,7 @@ OF_FEW_ARGUMENTS = {
     "tinygrad_rnn.threads.numpys_blas",  # none
     "tinygrad_rnn.engines._is_there",  # names of modules
     "tinygrad_rnn.optim.clipping.limits",  # dtypes
+    "tinygrad_rnn.row_sums._kernel",  # dtypes
     "tinygrad_rnn.ranks.by_mpi.everyone",  # none
     "tinygrad_rnn.machine.object_files.version",  # none
     "tinygrad_rnn.machine.multiplying.product_functions",  # dtypes

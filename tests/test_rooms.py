@@ -21,7 +21,7 @@ import tinygrad_rnn
 PACKAGE = Path(tinygrad_rnn.__file__).parent
 
 DIRECTIONS = """
-    backend surroundings pictures frames forks interrupts disk < cache threads engines libraries < openblas
+    backend surroundings pictures frames forks interrupts disk < cache threads engines libraries row_sums < openblas
     openblas < sums machine < changes rowsparse buffers < blas < tape
     tape < ops < tensor < transforms loops
     transforms loops < inspection < models < checks derivation training < tasks < comparison selfcheck < cli

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_rnn.backend import Array, is_array, xp
+from tinygrad_rnn.row_sums import is_had, row_sums
 from tinygrad_rnn.sums import group_sums
 
 
@@ -83,10 +84,13 @@ class RowSparse:
         first[0] = True
         first[1:] = flat[1:] != flat[:-1]
         starts = home.flatnonzero(first)
+        rows = lib.asarray(flat[starts])
+        if home is np and values.size and is_had(values):
+            return cls._of(rows, row_sums(values, order, starts), shape)
         values = lib.take(values, lib.asarray(order), axis=0)
         if len(starts) < len(flat):
             values = group_sums(values, starts)
-        return cls._of(lib.asarray(flat[starts]), values, shape)
+        return cls._of(rows, values, shape)
 
     @classmethod
     def _of(cls, rows: Array, values: Array, shape: tuple[int, ...]) -> RowSparse:

@@ -10,12 +10,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from tinygrad_rnn.backend import Array, to_host, xp
 from tinygrad_rnn.changes import Change, changes
+from tinygrad_rnn.optim.as_one import AsOne
 from tinygrad_rnn.optim.clipping import (
     BLOCK,
     Parameters,
@@ -87,6 +89,7 @@ class Optimizer:
         self.skipped = 0
         self.last_skip: str | None = None
         self._state: dict[str, _State] = {}
+        self._as_one = AsOne()
         self._scratch: dict[Any, tuple[Array, dict[tuple[int, ...], tuple[Array, Array]]]] = {}
 
     @property
@@ -116,41 +119,59 @@ class Optimizer:
             ValueError: a gradient's shape is not its parameter's.
         """
         due = self._due()
-        usable = self._usable_on_device(due) if due and not isinstance(due[0][1].data, _ON_HOST) else None
-        bad = self._unusable_of(due) if usable is None else None
-        states = [] if bad is not None else [self._stepped(name, p, g, usable) for name, p, g in due]
-        if usable is not None and not bool(usable):  # here the host waits, when all has been asked for
-            bad = self._unusable_of(due)
-        if bad is not None:
+        on_host = not due or isinstance(due[0][1].data, _ON_HOST)
+        if (bad := self._stepped(due) if on_host else self._stepped_on_device(due)) is not None:
             self.skipped += 1
             self.last_skip = _called(self.parameters[bad], bad)
             return False
         number = changes.number()
-        for (name, p, _), state in zip(due, states, strict=True):
+        for name, p, _ in due:
+            state = self._state[name]
             if state.change is None or state.change() is not p.data:
                 state.change = changes.to(p.data, _called(p, name))
             state.change.number = number
             state.steps += 1
         return True
 
-    def _stepped(self, name: str, p: Trainable, g: Any, usable: Array | None) -> _State:
-        """Updates a parameter and what is remembered of it, but for the number of steps. On a device all stays as it
-        was where the gradients turn out not to be `usable`."""
-        data, state = p.data, self._state.get(name)
-        if state is None:
-            state = self._state[name] = _State([xp(data).zeros(data.shape, data.dtype) for _ in self.accumulators])
-        if isinstance(data, _ON_HOST) and not data.flags.writeable:
-            p.data = data = np.array(data)
-        if isinstance(g, RowSparse) and self.moves_rows_alone:
-            self._step_rows(data, g, state, usable)
-        else:
+    def _stepped(self, due: list[tuple[str, Trainable, Any]]) -> str | None:
+        """Updates parameters and what is remembered of them, but for the number of steps; the name of the first whose
+        gradient is of no use, with which nothing is changed."""
+        if (bad := self._unusable_of(due)) is not None:
+            return bad
+        for name, p, g in due:
+            state = self._remembered(name, p.data)
+            if not p.data.flags.writeable:
+                p.data = np.array(p.data)
+            if isinstance(g, RowSparse) and self.moves_rows_alone:
+                self._step_rows(p.data, g, state, None)
+            else:
+                self._catch_up(state)
+                self._step_blocks(state.steps + 1, p.data, g.dense() if isinstance(g, RowSparse) else g, state.arrays)
+        return None
+
+    def _stepped_on_device(self, due: list[tuple[str, Trainable, Any]]) -> str | None:
+        """The same, where the host learns at the end only whether gradients were of use: then nothing has changed."""
+        usable = self._usable_on_device(due)
+        together: dict[tuple[Any, int], list[tuple[str, Array, Array, _State]]] = {}
+        for name, p, g in due:
+            state = self._remembered(name, p.data)
+            if isinstance(g, RowSparse) and self.moves_rows_alone:
+                self._step_rows(p.data, g, state, usable)
+                continue
             self._catch_up(state)
-            arrays = [data, *state.arrays]
-            before = [] if usable is None else [a.copy() for a in arrays]
-            self._step_blocks(state.steps + 1, data, g.dense() if isinstance(g, RowSparse) else g, state.arrays)
-            for a, old in zip(arrays, before, strict=False):
-                a[...] = xp(a).where(usable, a, old)
-        return state
+            dense = g.dense() if isinstance(g, RowSparse) else g
+            together.setdefault((p.data.dtype, state.steps), []).append((name, p.data, dense, state))
+        for (dtype, steps), those in together.items():
+            names, parameters, gradients, states = zip(*those, strict=True)
+            update = partial(self._step_blocks, steps + 1)
+            self._as_one.step((dtype, names[0]), parameters, gradients, states, usable, update)
+        return None if bool(usable) else self._unusable_of(due)
+
+    def _remembered(self, name: str, data: Array) -> _State:
+        """What is remembered of a parameter."""
+        if name not in self._state:
+            self._state[name] = _State([xp(data).zeros(data.shape, data.dtype) for _ in self.accumulators])
+        return self._state[name]
 
     def unusable(self) -> str | None:
         """The first parameter whose gradient cannot be applied, by its name here; None where all can. Raises
