@@ -707,6 +707,46 @@ def test_clipping_returns_the_norm_and_a_gradient_without_numbers_is_skipped() -
         agree(run)
 
 
+@pytest.mark.usefixtures("library")
+@pytest.mark.parametrize("bad", range(4))
+def test_a_gradient_without_numbers_of_any_dtype_is_found_and_the_norm_is_of_all(bad: int) -> None:
+    side, dtypes = Side("cuda"), (np.float32, np.float64, np.float16, np.float32)
+    values = [numbers(3, n + 1).astype(dtype) for n, dtype in enumerate(dtypes)]
+    parameters = [Parameter(side.array(value)) for value in values]
+    sum(((p * p).sum().astype(np.float64) for p in parameters), start=Tensor(side.array(0.0))).backward()
+    exact = math.sqrt(sum((4 * value.astype(np.float64) ** 2).sum() for value in values))
+    assert clip_by_norm(parameters, 0.5) == pytest.approx(exact, rel=1e-3)
+    assert clip_by_norm(parameters, math.inf) == pytest.approx(0.5, rel=1e-3)
+    optimizer, gradient = Adam(parameters, eps=1e-3), parameters[bad].grad
+    parameters[bad].grad = gradient * math.inf
+    with np.errstate(all="ignore"):  # on a device the formula runs all the same, and what it did is put back
+        assert not optimizer.step() and optimizer.last_skip == str(bad)
+    assert all((p.numpy() == value).all() for p, value in zip(parameters, values, strict=True))
+    parameters[bad].grad = gradient
+    assert optimizer.step()
+    assert all((p.numpy() != value).all() for p, value in zip(parameters, values, strict=True))
+
+
+@pytest.mark.usefixtures("library")
+@pytest.mark.parametrize("where", ["host", "device"])
+def test_what_stands_in_rows_that_do_not_count_reaches_nothing_wherever_the_targets_are(where: str) -> None:
+    def run(side: Side) -> Any:
+        place = side.array if where == "device" else np.asarray
+        logits = numbers(4, 5)
+        logits[1], logits[3] = np.nan, np.inf
+        x, W = side.tensor(logits, True), side.tensor(numbers(5, 6), True)
+        targets, weights = place(np.array([0, 4, 2, 1])), place(np.array([1.0, 0.0, 0.5, 0.0]))
+        losses = [
+            ops.softmax_cross_entropy(x, targets, weights),
+            ops.softmax_cross_entropy(x, place(np.array([0, 4, 2, 4])), None, 4, reduction="none").sum(),
+            ops.linear_cross_entropy(x, W, None, targets, weights, reduction="sum"),
+        ]
+        sum(losses[1:], losses[0]).backward()
+        return *losses, x.grad, W.grad
+
+    agree(run)
+
+
 # --- The language model ----------------------------------------------------------------------------------------
 
 

@@ -4,8 +4,10 @@ ordinary number, and that they have the same bits whatever the width of register
 from __future__ import annotations
 
 import ctypes
+import sys
 from decimal import Decimal, localcontext
 from functools import cache
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -47,6 +49,18 @@ def machine(name: str, x: Any, width: int | None = None) -> Any:
     out = np.empty_like(padded)
     _linked(name, x.dtype.char, width)[0](padded.size, padded.ctypes.data, out.ctypes.data)
     return out[: x.size]
+
+
+def test_code_that_is_dropped_when_llvm_is_gone_is_dropped_in_silence(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As at the interpreter's end, where modules have lost their names."""
+    _, linked = _linked.__wrapped__("exp", "f", 4)
+    told: list[Any] = []
+    monkeypatch.setattr(sys, "unraisablehook", told.append)
+    engine = linked._engine
+    linked._engine = SimpleNamespace(close=lambda: None())  # type: ignore[misc]  # which is what happens there
+    del linked
+    assert not told
+    engine.close()
 
 
 def floats_of_all_exponents(mantissas: int) -> Any:

@@ -112,6 +112,15 @@ def test_it_is_machine_code_as_a_whole(name: str) -> None:
             same_bits(made_by("machine", step, S, X, leaves), found)
 
 
+def test_code_for_the_first_row_is_not_taken_for_that_of_a_row_that_a_number_names() -> None:
+    for change in (lambda v, row: (v - v[:1]) * (v + row), lambda v, row: (v - row) * (v + v[:1])):
+
+        def step(s: Any, x: Any, change: Any = change) -> Any:
+            return change(s, _row_at(s.detach(), ROW)) * 0.5, x
+
+        close(made_by("machine", step, S, X), made_by(False, step, S, X))
+
+
 NOT: dict[str, tuple[Any, str]] = {
     "take": (lambda v: v[:, [2, 0, 0, 1, 5, 4]], "reading at an array of indices is not done in machine code"),
     "argmax": (lambda v: v + ops.argmax(v, axis=1)[:, None] * 0.1, "argmax is not done in machine code"),

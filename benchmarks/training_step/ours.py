@@ -7,14 +7,15 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from works import DECAY, EPS, GATES, Arrays, Batch, Work, endless
+from works import DECAY, EPS, GATES, Arrays, Work, endless
 
 import tinygrad_rnn as tg
 from tinygrad_rnn import Parameter, RowSparse, Tensor, ops
-from tinygrad_rnn.backend import to_device, to_host
+from tinygrad_rnn.backend import to_host
 from tinygrad_rnn.models import Cell, Embedding, LanguageModel, Module, Recurrent
 from tinygrad_rnn.ops import sigmoid, tanh
-from tinygrad_rnn.optim import SGD, RMSprop, clip_by_norm
+from tinygrad_rnn.optim import SGD, RMSprop
+from tinygrad_rnn.optim.clipping import clipped_by_norm
 
 
 class PeepholeLSTMCell(Cell):
@@ -71,7 +72,7 @@ class Ours:
 
     def __init__(self, work: Work, weights: Arrays, compiled: bool | str = True, **options: Any) -> None:
         self.work, self.compiled = work, compiled
-        self.all: list[Batch] = [(to_device(x, work.device), to_device(y, work.device)) for x, y in work.batches()]
+        self.all = work.batches()  # on the host, as `fit` has them, whatever the device
         self.batches = endless(self.all)
         self.model: Any
         if work.cell == "tutorial":
@@ -103,7 +104,7 @@ class Ours:
             loss, _ = self.model.loss(ids, targets)
             loss.backward()
         if self.work.max_norm is not None:
-            clip_by_norm(self.all_parameters, self.work.max_norm)
+            clipped_by_norm(self.all_parameters, self.work.max_norm)
         self.optimizer.step()
         return float(loss.item())
 

@@ -93,7 +93,10 @@ class Linked:
     def __del__(self, llvm_alone: ForksWait = _llvm) -> None:  # at the interpreter's end globals are gone
         if engine := self.__dict__.pop("_engine", None):
             with llvm_alone:
-                engine.close()
+                try:
+                    engine.close()
+                except TypeError:  # then LLVM is gone too, and the code with it
+                    return
 
 
 class MadeOnce(Generic[_Key, _Made]):

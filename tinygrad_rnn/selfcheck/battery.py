@@ -233,7 +233,7 @@ def _speed(device: str) -> str:
     """Of an LSTM of 128 on characters."""
     rng = np.random.default_rng(4)
     model = LanguageModel(96, 64, 128, cell="lstm", rng=rng).to(device)
-    ids = _there(rng.integers(0, 96, (33, 32)), device)
+    ids = rng.integers(0, 96, (33, 32))
     taken = []
     with limited_to(1):
         for _ in range(12):
