@@ -57,7 +57,8 @@ def test_code_that_is_dropped_when_llvm_is_gone_is_dropped_in_silence(monkeypatc
     told: list[Any] = []
     monkeypatch.setattr(sys, "unraisablehook", told.append)
     engine = linked._engine
-    linked._engine = SimpleNamespace(close=lambda: None())  # type: ignore[misc]  # which is what happens there
+    nothing: Any = None
+    linked._engine = SimpleNamespace(close=lambda: nothing())
     del linked
     assert not told
     engine.close()
