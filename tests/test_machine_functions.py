@@ -57,8 +57,7 @@ def test_code_that_is_dropped_when_llvm_is_gone_is_dropped_in_silence(monkeypatc
     told: list[Any] = []
     monkeypatch.setattr(sys, "unraisablehook", told.append)
     engine = linked._engine
-    nothing: Any = None
-    linked._engine = SimpleNamespace(close=lambda: nothing())
+    linked._engine = SimpleNamespace(close=None)
     del linked
     assert not told
     engine.close()
