@@ -147,7 +147,8 @@ class Task(Telling):
 
     def collate(self, part: Sequence[Any]) -> Any:
         """A batch of examples as arrays, in a tuple or a dictionary, say; where the program is to predict, the outputs
-        are None."""
+        are None. Where the model is on a GPU the arrays are put there before `loss` gets them; of a tuple that is an
+        `IdsOnHost` (`training/examples.py`) the floating-point ones alone."""
         raise NotImplementedError
 
     def loss(self, model: Any, batch: Any, rng: np.random.Generator | None, state: Any) -> tuple[Tensor, int, Any]:

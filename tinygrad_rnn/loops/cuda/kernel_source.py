@@ -137,13 +137,13 @@ class PassKernel:
             if line.out.piece in stored:
                 yield f"{self._place(line.out)} = y{number};"
 
-    def _place(self, view: StridedView) -> str:
-        """The entry of a view at which the indices are."""
+    def _place(self, view: StridedView, pointer: str | None = None) -> str:
+        """The entry of a view at which the indices are, of the step at hand unless told where its piece lies."""
         terms = [f"i{axis} * {stride}LL" for axis, stride in enumerate(view.strides) if stride]
         if view.further is not None:
             piece, at, stride = view.further
             terms.append(f"p{self.numbers[piece]}[{at}LL] * {stride}LL")
-        return f"p{self.numbers[view.piece]}[{' + '.join([f'{view.offset}LL', *terms])}]"
+        return f"{pointer or f'p{self.numbers[view.piece]}'}[{' + '.join([f'{view.offset}LL', *terms])}]"
 
     def _sum_dtype(self, line: Line) -> np.dtype[Any]:
         """In which a line adds up: many float32 in float64."""

@@ -112,7 +112,7 @@ class OneKernel(PassKernel):
     def _first(self, view: StridedView) -> str:
         """The entry of a state before the first step."""
         kind, n = C_NAMES[view.piece.dtype.char], self.numbers[view.piece]
-        return self._place(view).replace(f"p{n}[", f"(({kind} *)table[{2 * n}])[", 1)
+        return self._place(view, f"(({kind} *)table[{2 * n}])")
 
     def _step(self) -> list[str]:
         """All that a step does."""
