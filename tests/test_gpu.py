@@ -728,6 +728,19 @@ def test_a_gradient_without_numbers_of_any_dtype_is_found_and_the_norm_is_of_all
 
 
 @pytest.mark.usefixtures("library")
+def test_parameters_may_lie_on_both_devices() -> None:
+    here, there = (Parameter(side.array(numbers(3, 2))) for side in (Side("cpu"), Side("cuda")))
+    for p in (here, there):
+        (p * p).sum().backward()
+    optimizer = Adam([here, there])
+    assert clip_by_norm([here, there], 0.5) == pytest.approx(2 * math.sqrt(2 * (numbers(3, 2) ** 2).sum()))
+    assert optimizer.step()
+    np.testing.assert_allclose(there.numpy(), here.numpy(), rtol=1e-12)
+    there.grad = there.grad * math.nan
+    assert not optimizer.step() and optimizer.last_skip == "1"
+
+
+@pytest.mark.usefixtures("library")
 @pytest.mark.parametrize("where", ["host", "device"])
 def test_what_stands_in_rows_that_do_not_count_reaches_nothing_wherever_the_targets_are(where: str) -> None:
     def run(side: Side) -> Any:

@@ -62,7 +62,7 @@ def clipped_by_norm(parameters: Parameters, max_norm: float) -> Callable[[], flo
         raise ValueError(f"max_norm must be a number above 0, got {max_norm!r}")
     held = with_gradient(parameters)
     entries = [_entries(grad) for _, grad in held]
-    if entries and not isinstance(entries[0], np.ndarray):
+    if entries and not any(isinstance(g, np.ndarray) for g in entries):
         return _clipped_on_device(held, entries, float(max_norm))
     with np.errstate(over="ignore", invalid="ignore"), blas_held():
         norm = math.hypot(*[norm_of(g) for g in entries])
@@ -72,8 +72,8 @@ def clipped_by_norm(parameters: Parameters, max_norm: float) -> Callable[[], flo
         def scale(g: Array, out: Array | None) -> Array:
             # A factor below the dtype's normal range would lose its digits before it is used.
             wide = np.float64 if factor < limits(g.dtype).smallest else g.dtype
-            out = np.empty_like(g) if out is None else out
-            return np.multiply(g, factor, out=out, dtype=wide, casting="same_kind")
+            out = xp(g).empty_like(g) if out is None else out
+            return xp(g).multiply(g, factor, out=out, dtype=wide, casting="same_kind")
 
         _change(held, scale)
     return lambda: norm

@@ -119,8 +119,8 @@ class Optimizer:
             ValueError: a gradient's shape is not its parameter's.
         """
         due = self._due()
-        on_host = not due or isinstance(due[0][1].data, _ON_HOST)
-        if (bad := self._stepped(due) if on_host else self._stepped_on_device(due)) is not None:
+        on_device = due and not any(isinstance(p.data, _ON_HOST) for _, p, _ in due)
+        if (bad := self._stepped_on_device(due) if on_device else self._stepped(due)) is not None:
             self.skipped += 1
             self.last_skip = _called(self.parameters[bad], bad)
             return False
@@ -140,7 +140,7 @@ class Optimizer:
             return bad
         for name, p, g in due:
             state = self._remembered(name, p.data)
-            if not p.data.flags.writeable:
+            if isinstance(p.data, _ON_HOST) and not p.data.flags.writeable:
                 p.data = np.array(p.data)
             if isinstance(g, RowSparse) and self.moves_rows_alone:
                 self._step_rows(p.data, g, state, None)
@@ -165,7 +165,7 @@ class Optimizer:
             names, parameters, gradients, states = zip(*those, strict=True)
             update = partial(self._step_blocks, steps + 1)
             self._as_one.step((dtype, names[0]), parameters, gradients, states, usable, update)
-        return None if bool(usable) else self._unusable_of(due)
+        return None if bool(usable) else self._unusable_of(due) or due[0][0]
 
     def _remembered(self, name: str, data: Array) -> _State:
         """What is remembered of a parameter."""
