@@ -24,7 +24,7 @@ from tinygrad_rnn.checks import equality_checks
 from tinygrad_rnn.cli import options, run_texts
 from tinygrad_rnn.inspection import plots
 from tinygrad_rnn.loops import changing_numbers, scanning
-from tinygrad_rnn.loops.cuda import cuda_loop, device
+from tinygrad_rnn.loops.cuda import device
 from tinygrad_rnn.training import known_baselines
 
 if engines.is_installed("machine"):
@@ -171,7 +171,7 @@ def loops_of_the_stand_in_run_on_the_host() -> Iterator[None]:
 
     host, gpu_of = host_cuda.HostDevice(), device.gpu_of
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(cuda_loop, "gpu_of", lambda x: host if isinstance(x, stand_in.DeviceArray) else gpu_of(x))
+        host_cuda.put_in_place(patch, lambda x: host if isinstance(x, stand_in.DeviceArray) else gpu_of(x))
         if host_cuda.COMPILER is None:
             patch.setattr(scanning, "engine_on_gpu", lambda: None)
         yield

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import ctypes
 import subprocess
-from collections.abc import Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -94,7 +94,8 @@ class HostDevice:
         return address(getattr(x, "inside", x))
 
     def start(self, kernel: Any, blocks: int, threads: int, table: np.ndarray, number: int) -> None:
-        start_kernel(kernel, min(3, blocks), table, number, threads)
+        parts = int(table[-1, 0])  # as many of the threads have an entry: any number of others does
+        start_kernel(kernel, min(3, blocks), table, number, parts * min(threads // parts, THREADS // 2))
 
     def run(self, work: Work, before: dict[Hashable, Any]) -> None:
         scratch = np.full(max(1, work.scratch_bytes), 0xFF, np.uint8)  # as floats it is NaN
@@ -136,6 +137,12 @@ def seen(at: int, shape: tuple[int, int], lies: Lying, dtype: np.dtype[Any]) -> 
     return found.T if lies.turned else found
 
 
+def put_in_place(patch: pytest.MonkeyPatch, gpu_of: Callable[[Any], Device]) -> None:
+    """Loops of arrays run on the device that is told."""
+    for module in (cuda_loop, one_kernel):
+        patch.setattr(module, "gpu_of", gpu_of)
+
+
 @contextmanager
 def switched() -> Iterator[None]:
     """Scans of NumPy arrays, in this thread, are those of a GPU."""
@@ -151,8 +158,6 @@ def on_host(device: Device | None = None) -> Iterator[None]:
     """Scans of NumPy arrays run as those on a GPU would, on a device of the host's or on this one."""
     device = device or HostDevice()
     with pytest.MonkeyPatch.context() as patch, switched():
-        for module in (cuda_loop, one_kernel):
-            patch.setattr(module, "gpu_of", lambda x: device)
-        for name, number in {"THREADS": THREADS, "WARP": 2, "STEPS_EACH": 2}.items():
-            patch.setattr(one_kernel, name, number)
+        put_in_place(patch, lambda x: device)
+        patch.setattr(one_kernel, "STEPS_EACH", 2)  # so that threads share the steps of short sequences too
         yield

@@ -102,7 +102,7 @@ class Captures(CupyDevice):
             def start(blocks: Any, threads: Any, given: Any) -> None:
                 table, number = given
                 if self.stream.captured is None:  # a loop that is one kernel
-                    start_kernel(kernel, blocks[0], table.inside, int(number), threads[0])
+                    HostDevice().start(kernel, blocks[0], threads[0], table.inside, int(number))
                 else:
                     self.stream.add(lambda: start_kernel(kernel, blocks[0], table.inside, int(number)))
 
