@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 import tinygrad_rnn.ops as ops
-from tinygrad_rnn.backend import HostArray, is_array, to_device
+from tinygrad_rnn.backend import HostArray, is_array, to_device, xp
 from tinygrad_rnn.models import init
 from tinygrad_rnn.models.module import Module
 from tinygrad_rnn.ops.indexing import _within
@@ -69,7 +69,9 @@ class Embedding(Module):
         if self.padding is None:
             return vectors
         counts = (ids != self.padding)[..., None]
-        return ops.where(vectors.xp.asarray(counts) if isinstance(counts, np.ndarray) else counts, vectors, 0.0)
+        if vectors.xp is not np and (counts.xp if isinstance(counts, Tensor) else xp(counts)) is np:
+            counts = vectors.xp.asarray(counts.data if isinstance(counts, Tensor) else counts)
+        return ops.where(counts, vectors, 0.0)
 
     def load_vectors(self, path: str | PathLike[str], tokens: Sequence[str]) -> int:
         """Sets rows to pre-trained vectors; the others stay as they are.

@@ -30,6 +30,7 @@ HEADER = """
 using namespace std;
 #define __global__
 #define __device__
+#define __launch_bounds__(threads)
 #define __shared__ static
 struct Dim { unsigned x; };
 static thread_local Dim threadIdx, blockIdx;

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import re
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -26,20 +27,30 @@ def is_installed() -> bool:
 
 def machine_code(source: str, architecture: str) -> bytes:
     """Of a module, for "sm_80" and the like. Raises ValueError with what the compiler says."""
+    return _compiled(source, architecture)[0]
+
+
+def registers(source: str, architecture: str) -> list[int]:
+    """How many each kernel of a module has for a thread."""
+    return [int(number) for number in re.findall(r"Used (\d+) registers", _compiled(source, architecture)[1])]
+
+
+def _compiled(source: str, architecture: str) -> tuple[bytes, str]:
+    """Machine code, and what the compiler says of it."""
     library = _library()
     assert library is not None
     program = ctypes.c_void_p()
     library.nvrtcCreateProgram(ctypes.byref(program), source.encode(), b"module.cu", 0, None, None)
-    options = [f"--gpu-architecture={architecture}".encode(), b"--std=c++17"]
+    options = [f"--gpu-architecture={architecture}".encode(), b"--std=c++17", b"--ptxas-options=-v"]
     status = library.nvrtcCompileProgram(program, len(options), (ctypes.c_char_p * len(options))(*options))
     size = ctypes.c_size_t()
+    library.nvrtcGetProgramLogSize(program, ctypes.byref(size))
+    log = ctypes.create_string_buffer(size.value)
+    library.nvrtcGetProgramLog(program, log)
     if status:
-        library.nvrtcGetProgramLogSize(program, ctypes.byref(size))
-        log = ctypes.create_string_buffer(size.value)
-        library.nvrtcGetProgramLog(program, log)
         raise ValueError(log.value.decode())
     library.nvrtcGetCUBINSize(program, ctypes.byref(size))
     code = ctypes.create_string_buffer(size.value)
     library.nvrtcGetCUBIN(program, code)
     library.nvrtcDestroyProgram(ctypes.byref(program))
-    return code.raw
+    return code.raw, log.value.decode()

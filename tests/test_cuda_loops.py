@@ -20,6 +20,8 @@ import tinygrad_rnn as tg
 from tinygrad_rnn import ops
 from tinygrad_rnn.loops.cuda import cuda_loop
 from tinygrad_rnn.loops.cuda.entries_in_c import C_NAMES, DEVICE_FUNCTIONS, expression, made_in, number_in_c
+from tinygrad_rnn.loops.cuda.kernel_source import THREADS
+from tinygrad_rnn.loops.cuda.one_kernel_source import PARTS_TO, WARP
 from tinygrad_rnn.loops.cuda.parts import Lying
 from tinygrad_rnn.loops.kernels import copy
 from tinygrad_rnn.loops.machine.lines import ENTRYWISE, FLOATING, LOGIC
@@ -279,6 +281,10 @@ def test_an_op_that_has_no_expression_is_refused() -> None:
 # --- For GPUs --------------------------------------------------------------------------------------------------
 
 
+REGISTERS = 1 << 16
+"""Of a block, on every GPU since 2012."""
+
+
 def sources(name: str, dtype: Any) -> list[str]:
     """Of both loops of a cell."""
     layer = Recurrent(CELLS[name], 3, 6, dtype=dtype)
@@ -291,13 +297,16 @@ def sources(name: str, dtype: Any) -> list[str]:
 @needs_nvrtc
 @pytest.mark.parametrize(
     "name",
-    [name if name == "gru" else pytest.param(name, marks=pytest.mark.slow) for name in CELLS],
+    [name if name in ("gru", "lru") else pytest.param(name, marks=pytest.mark.slow) for name in CELLS],
 )
 def test_the_kernels_of_every_cell_are_compiled_for_gpus(name: str) -> None:
     for dtype in (np.float32, np.float64):
         for source in (found := sources(name, dtype)):
             for architecture in ("sm_80", "sm_90"):
                 assert nvrtc.machine_code(source, architecture)[:4] == b"\x7fELF"
+                most = WARP * PARTS_TO if "parts > 1" in source else THREADS  # of a block, which shares REGISTERS
+                found_registers = nvrtc.registers(source, architecture)
+                assert found_registers and max(found_registers) * most <= REGISTERS
         assert len(found) >= 2
 
 

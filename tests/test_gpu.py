@@ -56,6 +56,7 @@ from tinygrad_rnn.models.module import Module
 from tinygrad_rnn.models.sampling import generate, generate_best
 from tinygrad_rnn.optim import Adam, clip_by_norm, clip_by_value
 from tinygrad_rnn.ranks.processes import Ranks
+from tinygrad_rnn.ranks.summing import GradientSum
 from tinygrad_rnn.sums import total
 from tinygrad_rnn.tasks.finding import find_task
 from tinygrad_rnn.tasks.language.reading import read
@@ -469,10 +470,11 @@ def test_layers_without_time(made: Any) -> None:
         rng = np.random.default_rng(0)
         if made is Embedding:
             table = Embedding(V, H, padding=2, dtype=np.float64).to(side.device)
-            vectors = table(side.array([[0, 2, 6], [6, 6, 1]]))
-            backward(vectors)
+            ids = np.array([[0, 2, 6], [6, 6, 1]])
+            found = [table(form) for form in (side.array(ids), Tensor(side.array(ids)), ids, Tensor(ids), ids.tolist())]
+            backward(*found)
             assert isinstance(table.weight.grad, RowSparse)
-            return vectors, table.weight.grad, table.weight.grad.rows
+            return *found, table.weight.grad, table.weight.grad.rows
         x = side.tensor(numbers(B, I), requires_grad=True)
         if made is Dropout:
             y = Dropout(0.5)(x, rng)
@@ -725,6 +727,24 @@ def test_a_gradient_without_numbers_of_any_dtype_is_found_and_the_norm_is_of_all
     parameters[bad].grad = gradient
     assert optimizer.step()
     assert all((p.numpy() != value).all() for p, value in zip(parameters, values, strict=True))
+
+
+@pytest.mark.usefixtures("library")
+def test_ranks_add_up_the_gradients_of_parameters_on_both_devices() -> None:
+    def work(ranks: Ranks) -> Any:
+        here, there = (Parameter(side.array(numbers(3, 2))) for side in (Side("cpu"), Side("cuda")))
+        named = {"there": there, "here": here}
+        summed = GradientSum(ranks, named)
+        for p in named.values():
+            p.grad = None
+        summed.backward((here * here).sum() * float((there * there).sum().item()))
+        summed.exchange([0.0])
+        summed.finish(0.5)
+        return here.grad, there.grad
+
+    for here, there in on_ranks(2, work, gpus=True):
+        assert isinstance(here, np.ndarray) and there is None
+        np.testing.assert_allclose(here, 2 * numbers(3, 2) * (numbers(3, 2) ** 2).sum(), rtol=1e-12)
 
 
 @pytest.mark.usefixtures("library")

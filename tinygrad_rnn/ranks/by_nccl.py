@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,8 +16,9 @@ def nccl_carrier(ranks: Ranks) -> Carrier | None:
     GPU, between which NCCL carries nothing. All ranks call it."""
     cupy: Any = cuda_namespace()
     try:
-        import cupyx.distributed as distributed  # noqa: PLC0415  (optional)
-        from cupy.cuda import nccl  # noqa: PLC0415
+        with warnings.catch_warnings(action="ignore"):  # that it is not there is no news
+            import cupyx.distributed as distributed  # noqa: PLC0415  (optional)
+            from cupy.cuda import nccl  # noqa: PLC0415
 
         available = bool(nccl.available)
     except ImportError:

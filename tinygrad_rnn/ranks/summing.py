@@ -237,7 +237,7 @@ def _leaf(parameter: Trainable) -> Any:
 
 
 def _on_gpu(parameters: Mapping[str, Trainable]) -> bool:
-    return any(device_of(p.data) == "cuda" for p in parameters.values())
+    return {device_of(p.data) for p in parameters.values()} == {"cuda"}
 
 
 def _like(gradient: Array, data: Any) -> Any:

@@ -84,7 +84,9 @@ class OneKernel(PassKernel):
 
     def source(self, name: str) -> str:
         """The kernel of this name."""
-        head = f'extern "C" __global__ void {name}(const long long *table, long long steps) {{'
+        # Of the registers of a processor so many threads have their share only if the compiler is told how many.
+        bounds = f"__launch_bounds__({WARP * PARTS_TO}) " if self.linear else ""
+        head = f'extern "C" __global__ void {bounds}{name}(const long long *table, long long steps) {{'
         return "\n".join([head, *(f"  {line}" for line in (*self._shared(), *self._entries())), "}", ""])
 
     def _entries(self) -> list[str]:
