@@ -179,6 +179,7 @@ def test_a_second_process_compiles_nothing_and_two_at_once_agree(tmp_path: Path)
 
     both = [process.communicate(timeout=100)[0].split() for process in (begin(), begin())]
     again = begin().communicate(timeout=100)[0].split()
-    assert int(both[0][0]) > 0 and both[0][1:] == both[1][1:] == again[1:]
+    # Either may have found what the other one had compiled just before.
+    assert sum(int(each[0]) for each in both) > 0 and both[0][1:] == both[1][1:] == again[1:]
     assert again[0] == "0"
     assert cache.cache_folder() is not None
