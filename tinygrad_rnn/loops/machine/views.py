@@ -59,7 +59,8 @@ class Further(NamedTuple):
 
 @dataclass(frozen=True)
 class StridedView:
-    """A piece as it is seen; strides and offset count entries."""
+    """A piece as it is seen; strides and offset count entries. It may lie `further` than the offset says, by what is
+    known only when the loop runs."""
 
     piece: Piece
     shape: tuple[int, ...]
